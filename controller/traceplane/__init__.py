@@ -1,0 +1,1 @@
+"""Trace: ETL orchestration for blockchain data as a Kubernetes-style reconciling controller."""

@@ -1,0 +1,1 @@
+"""Built-in operators, one folder each; found through the entry point group `traceplane.operators`."""

@@ -1,0 +1,1 @@
+"""The Python operator SDK: what an operator is written against, and nothing of the platform itself."""
