@@ -1,0 +1,137 @@
+"""What an operator declares about itself.
+
+The platform must know three things about an operator before it runs any of its code: whether a config is
+right, which columns each output will have, and what part of the definition decides those outputs. All three
+are answered by one `Operator` object, which is cheap to import: the code that does the work is named by
+`entrypoint` and imported only in the process that runs it, so the controller never loads DuckDB.
+
+Operators are found through the entry point group `traceplane.operators`; built-in ones register the same way
+a third party's would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class ColumnType(StrEnum):
+    """Types a dataset column may have; each has one spelling hot (Postgres) and one cold (Parquet).
+
+    | type      | Postgres        | Parquet / DuckDB              |
+    |-----------|-----------------|-------------------------------|
+    | Int32     | integer         | INT32                         |
+    | Int64     | bigint          | INT64                         |
+    | Float64   | double precision| DOUBLE                        |
+    | UInt256   | numeric(78,0)   | VARCHAR, decimal digits       |
+    | Hex       | text            | VARCHAR, lower-case 0x hex    |
+    | Text      | text            | VARCHAR                       |
+    | Bool      | boolean         | BOOLEAN                       |
+    | Timestamp | timestamptz     | TIMESTAMP WITH TIME ZONE (us) |
+    | Json      | jsonb           | VARCHAR, JSON text            |
+    """
+
+    INT32 = "Int32"
+    INT64 = "Int64"
+    FLOAT64 = "Float64"
+    UINT256 = "UInt256"
+    HEX = "Hex"
+    TEXT = "Text"
+    BOOL = "Bool"
+    TIMESTAMP = "Timestamp"
+    JSON = "Json"
+
+
+class Storage(StrEnum):
+    """Where the rows of an output live."""
+
+    POSTGRES = "Postgres"
+    S3 = "S3"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of an output: `name` is lower_snake_case, at most 63 bytes (Postgres's identifier limit)."""
+
+    name: str
+    type: ColumnType
+    nullable: bool = False
+    pii: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSchema:
+    """The shape of one output for one config.
+
+    `scope_column` is the Int64 column that block ranges, invalidations and relocations speak of.
+    `sort_by` is the order of rows in cold files. `finality_depth` is how many values behind the cursor a row
+    may still change; `first_value` is where the dataset begins. Both None where the notion does not apply.
+    """
+
+    storage: Storage
+    columns: tuple[Column, ...]
+    unique_key: tuple[str, ...]
+    scope_column: str
+    sort_by: tuple[str, ...]
+    indexes: tuple[tuple[str, ...], ...] = ()
+    finality_depth: int | None = None
+    first_value: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputSchema:
+    """What a job's input looks like to the operator that declares outputs from it."""
+
+    name: str
+    """Output name in the upstream job."""
+    schema: OutputSchema
+    trigger: bool
+
+
+class OperatorRefusal(ValueError):
+    """A config or a use of the operator that it refuses; `field` is a path below the job (`config.rangeSize`)."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+DeclareOutputs = Callable[[Any, Sequence[InputSchema], Sequence[str]], Mapping[str, OutputSchema]]
+"""(validated config, inputs in order, output names in order) -> schema of every output; raises OperatorRefusal."""
+
+
+def _no_pools(_config: Any) -> tuple[str, ...]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator, as the platform sees it.
+
+    `output_revision` rises when the same config would produce other rows; it is part of the job's config hash.
+    `neutral_config` names config fields that never change the rows (batch sizes, concurrency), so that tuning
+    them rebuilds nothing. `entrypoint` is `module:function`, called as `run(ctx: Context) -> Result`.
+    """
+
+    name: str
+    output_revision: int
+    summary: str
+    config_model: type[BaseModel]
+    activations: frozenset[str]
+    """Subset of {"Source", "Reactive"}."""
+    runtimes: frozenset[str]
+    """Subset of {"Pod", "Dispatcher"}."""
+    execution_strategies: frozenset[str]
+    """Subset of {"PerUpdate", "PerPartition"}; empty for sources."""
+    update_strategies: frozenset[str]
+    """Subset of {"Append", "Replace"}."""
+    declare_outputs: DeclareOutputs
+    entrypoint: str
+    neutral_config: frozenset[str] = field(default_factory=frozenset)
+    rpc_pools: Callable[[Any], tuple[str, ...]] = _no_pools
+    """Which rpcPools a config reads: their provider URLs are mounted into the job's pods and no others."""

@@ -1,0 +1,295 @@
+"""The task API's bodies, one definition for both ends.
+
+Server and worker decode the same msgspec structs, so the wire cannot drift between them. Bounds stand here
+because a body that is too large must be refused while it is decoded, before anything is done about it.
+Times on the wire are RFC 3339 strings; block ranges are inclusive.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+MAX_TASKS_PER_CLAIM = 1000
+MAX_ITEMS = 1000
+"""Events, outputs, relocations or completions in one body."""
+MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_STATE_BYTES = 256 * 1024
+MAX_WAIT_SECONDS = 60.0
+
+Id = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+
+
+class Fence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What binds a call to one attempt of one task."""
+
+    task_id: Id
+    attempt: Annotated[int, msgspec.Meta(ge=1)]
+    lease_token: Id
+
+
+class Partition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An inclusive range with its key, `start-end`."""
+
+    key: Name
+    start: int
+    end: int
+
+
+class CursorSpan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a PerUpdate run has to read: values greater than `after` (all, where None) up to `upto`."""
+
+    after: int | None
+    upto: int
+
+
+class ColumnDef(msgspec.Struct, frozen=True):
+    """A column as the platform stored it when the job was deployed."""
+
+    name: str
+    type: str
+    nullable: bool = False
+    pii: bool = False
+
+
+class Relocated(msgspec.Struct, frozen=True):
+    """Ranges of a hot dataset version that are to be read from a cold one."""
+
+    cold_version: Id
+    ranges: list[tuple[int, int]]
+
+
+class TaskInput(msgspec.Struct, frozen=True, kw_only=True):
+    """A pinned input of a task."""
+
+    position: int
+    name: str
+    dataset: Id
+    version: Id
+    storage: str
+    location: str
+    columns: list[ColumnDef]
+    scope_column: str
+    sort_by: list[str]
+    finality_depth: int | None = None
+    first_value: int | None = None
+    trigger: bool = True
+    cursor: CursorSpan | None = None
+    partition: Partition | None = None
+    relocated: list[Relocated] = []
+
+
+class TaskOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a task's output goes: a hot table or a cold prefix of its dataset version."""
+
+    name: str
+    dataset: Id
+    version: Id
+    storage: str
+    location: str
+    """`hot.d_<hex>` for Postgres, `s3://bucket/.../` for S3."""
+    columns: list[ColumnDef]
+    unique_key: list[str]
+    scope_column: str
+    sort_by: list[str]
+
+
+class JobRef(msgspec.Struct, frozen=True):
+    """The job generation a task belongs to."""
+
+    id: Id
+    namespace: str
+    dag: str
+    name: str
+
+
+class TaskPayload(msgspec.Struct, frozen=True, kw_only=True):
+    """All a worker needs to run one attempt."""
+
+    task_id: Id
+    attempt: int
+    org_id: Id
+    job: JobRef
+    operator: str
+    config: dict[str, Any]
+    cause: str
+    lease_epoch: int
+    writer: str
+    """Name under which the task takes the write fence of its outputs: `job`, or `task:<id>`."""
+    scope: dict[str, Any]
+    inputs: list[TaskInput]
+    outputs: list[TaskOutput]
+    state: dict[str, Any] = {}
+    timeout_seconds: float | None = None
+
+
+class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`job` is a job generation id; one of `job` and `task_id` is given."""
+
+    worker_id: Name
+    job: Id | None = None
+    task_id: Id | None = None
+    max_tasks: Annotated[int, msgspec.Meta(ge=1, le=MAX_TASKS_PER_CLAIM)] = 1
+    wait_seconds: Annotated[float, msgspec.Meta(ge=0, le=MAX_WAIT_SECONDS)] = 0.0
+
+
+class ClaimedTask(msgspec.Struct, frozen=True, kw_only=True):
+    """One lease. `capability_token` is the same for all tasks of one claim."""
+
+    task: TaskPayload
+    attempt: int
+    lease_token: Id
+    lease_expires_at: str
+    capability_token: str
+
+
+class ClaimResponse(msgspec.Struct, frozen=True):
+    """Empty `tasks` after the wait means nothing to do."""
+
+    tasks: list[ClaimedTask]
+
+
+class HeartbeatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Heartbeats of up to MAX_ITEMS leases of one claim."""
+
+    leases: Annotated[list[Fence], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
+
+
+class HeartbeatState(msgspec.Struct, frozen=True, kw_only=True):
+    """`lease_expires_at` None: the lease is lost and the worker must stop at once."""
+
+    task_id: Id
+    lease_expires_at: str | None
+    canceled: bool = False
+    paused: bool = False
+    capability_token: str | None = None
+    """A renewed token, for runs that outlive the first."""
+
+
+class HeartbeatResponse(msgspec.Struct, frozen=True):
+    """In the order of the request."""
+
+    leases: list[HeartbeatState]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """New data in an output of the task: up to `cursor`, or one partition."""
+
+    output: Name
+    cursor: int | None = None
+    partition: Partition | None = None
+
+
+class Invalidation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A range of an output that must be processed again. Times are RFC 3339, of the rows removed and added."""
+
+    output: Name
+    start: int
+    end: int
+    time_start: str | None = None
+    time_end: str | None = None
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    detail: dict[str, Any] = {}
+
+
+class EventsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Events and invalidations reported while a task runs. `id` makes a repeat a no-op."""
+
+    fence: Fence
+    id: Id
+    events: Annotated[list[Event], msgspec.Meta(max_length=MAX_ITEMS)] = []
+    invalidations: Annotated[list[Invalidation], msgspec.Meta(max_length=MAX_ITEMS)] = []
+
+
+class EventsResponse(msgspec.Struct, frozen=True):
+    """How many were new."""
+
+    accepted: int
+
+
+class CommittedOutput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A Replace output written to S3: the prefix with `_manifest.json` and `_SUCCESS`."""
+
+    name: Name
+    partition: Partition
+    location: Annotated[str, msgspec.Meta(max_length=1024)]
+    rows: Annotated[int, msgspec.Meta(ge=0)]
+    bytes: Annotated[int, msgspec.Meta(ge=0)]
+    manifest_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class Relocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The committed partition of `output` replaces the same range of the hot input at `input`."""
+
+    input: Annotated[int, msgspec.Meta(ge=0)]
+    output: Name
+    delete_hot: bool
+
+
+class TaskError(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why an attempt failed. `code` is CamelCase and stable; not retryable means no further attempt helps."""
+
+    code: Annotated[str, msgspec.Meta(pattern="^[A-Z][A-Za-z0-9]{0,63}$")]
+    message: Annotated[str, msgspec.Meta(max_length=4096)]
+    retryable: bool = True
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The end of one attempt. `Released` hands the task back unspent, as a draining worker does."""
+
+    fence: Fence
+    status: Annotated[str, msgspec.Meta(pattern="^(Completed|Failed|Released)$")]
+    outputs: Annotated[list[CommittedOutput], msgspec.Meta(max_length=64)] = []
+    events: Annotated[list[Event], msgspec.Meta(max_length=MAX_ITEMS)] = []
+    relocations: Annotated[list[Relocation], msgspec.Meta(max_length=64)] = []
+    state: dict[str, Any] = {}
+    error: TaskError | None = None
+
+
+class CompleteRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One or many completions of one claim."""
+
+    completions: Annotated[list[Completion], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
+
+
+class CompletionState(msgspec.Struct, frozen=True, kw_only=True):
+    """`accepted` False: the fence was stale and nothing changed. `status` is the task's state afterwards."""
+
+    task_id: Id
+    accepted: bool
+    status: str | None = None
+
+
+class CompleteResponse(msgspec.Struct, frozen=True):
+    """In the order of the request. A request with one stale completion is answered 409 with the same body."""
+
+    completions: list[CompletionState]
+
+
+class CredentialsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ask for object-store credentials for the token's prefixes."""
+
+    fence: Fence
+
+
+class CredentialsResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """Temporary credentials (AWS STS AssumeRole), limited to the token's prefixes."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+    expires_at: str
+    endpoint_url: str | None
+    region: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """An error body, `application/problem+json` (RFC 9457); `code` is stable."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
