@@ -1,0 +1,44 @@
+"""`tracectl`: one command for people and for processes.
+
+Each verb lives in a module of its own with `register(app)`. Processes hang under `tracectl run`, so that what a
+person types and what a pod starts are never confused. Modules import what is heavy inside their functions:
+`tracectl lint` must not pay for kopf, nor the controller for DuckDB.
+
+Exit codes: 0 done, 1 the answer is no (invalid manifest, failed query, refused), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+
+import typer
+
+from traceplane.errors import TraceError
+
+app = typer.Typer(
+    name="tracectl",
+    help="Trace: pipelines from chains to SQL.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+processes = typer.Typer(help="Run one of Trace's processes (what the pods start).", no_args_is_help=True)
+app.add_typer(processes, name="run")
+
+_VERBS = ("lint", "query", "get", "logs", "admin")
+_PROCESSES = ("controller", "dispatcher", "query_service", "worker", "migrate")
+
+for _name in _VERBS:
+    importlib.import_module(f"traceplane.cli.{_name}").register(app)
+for _name in _PROCESSES:
+    importlib.import_module(f"traceplane.cli.{_name}").register(processes)
+
+
+def main() -> None:
+    """Entry point of `tracectl`."""
+    try:
+        app()
+    except TraceError as error:
+        sys.stderr.write(f"error: {error.message} ({error.code})\n")
+        sys.exit(1)

@@ -1,0 +1,201 @@
+"""Every knob of every process, in one model: unit, default, reason, environment name.
+
+This module is the only reader of the environment. A field `lease_seconds` is set by `TRACE_LEASE_SECONDS`.
+Values that are secrets are read from files (`*_file`), because a mounted Secret is refreshed while an
+environment variable is not; the plain form beside it is for tests and local runs.
+The reference page `docs/reference/settings.md` is generated from the descriptions below.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from traceplane.errors import InvalidSettings
+
+
+class Settings(BaseSettings):
+    """All settings. A process uses the part it needs; what it needs and lacks is named at start."""
+
+    model_config = SettingsConfigDict(env_prefix="TRACE_", extra="ignore", frozen=True)
+
+    # Who and where
+    org_id: UUID = Field(
+        UUID("00000000-0000-7000-8000-000000000001"), description="The one organisation of this installation."
+    )
+    namespace: str = Field(
+        "default", description="Kubernetes namespace that the controller watches and owns."
+    )
+    crash_at: str | None = Field(
+        None, description="Crash point `name[:n]` for failure drills; never in production."
+    )
+    log_level: str = Field("info", description="debug, info, warning or error.")
+
+    # Databases
+    state_dsn: str | None = Field(None, description="libpq URI of the state database.")
+    state_dsn_file: Path | None = Field(
+        None, description="File that holds the state DSN; wins over the plain form."
+    )
+    data_dsn: str | None = Field(None, description="libpq URI of the data database.")
+    data_dsn_file: Path | None = Field(
+        None, description="File that holds the data DSN; wins over the plain form."
+    )
+    migrate_lock_seconds: float = Field(
+        120, gt=0, description="Longest wait for another process's migration."
+    )
+    pool_size: int = Field(
+        4, ge=1, le=64, description="Pooled connections per process: four were enough, measured."
+    )
+    first_admin: str | None = Field(
+        None, description="`issuer|subject` of the first admin, made by `run migrate` where no admin exists."
+    )
+
+    # Object store
+    s3_endpoint_url: str | None = Field(None, description="S3 endpoint; None means AWS.")
+    s3_region: str = Field("us-east-1", description="S3 region.")
+    s3_bucket: str = Field("trace", description="Bucket of cold data.")
+    s3_access_key_id_file: Path | None = Field(
+        None, description="File with the platform's own access key id."
+    )
+    s3_secret_access_key_file: Path | None = Field(
+        None, description="File with the platform's own secret key."
+    )
+    s3_access_key_id: str | None = Field(None, description="Plain form, for tests.")
+    s3_secret_access_key: str | None = Field(None, description="Plain form, for tests.")
+    sts_endpoint_url: str | None = Field(
+        None, description="STS endpoint; None means the S3 endpoint, or AWS."
+    )
+    sts_role_arn: str = Field(
+        "arn:aws:iam::000000000000:role/trace-task", description="Role that tasks assume."
+    )
+    sts_seconds: int = Field(
+        3600, ge=900, le=43200, description="Lifetime of minted credentials (STS's minimum: 900)."
+    )
+
+    # Ports and addresses
+    listen_host: str = Field("0.0.0.0", description="Address the HTTP servers bind.")  # noqa: S104
+    task_port: int = Field(8080, description="Task API, health and metrics of the dispatcher.")
+    user_port: int = Field(8081, description="User API.")
+    query_port: int = Field(8082, description="Query service.")
+    metrics_port: int = Field(9090, description="Health and metrics of the controller and of workers.")
+    dispatcher_url: str = Field(
+        "http://trace-dispatcher:8080", description="Where workers find the task API."
+    )
+
+    # Tasks (defaults of the operations page)
+    lease_seconds: float = Field(120, gt=0, description="How long a claim holds without a heartbeat.")
+    heartbeat_seconds: float = Field(30, gt=0, description="How often a worker renews its lease.")
+    retry_base_seconds: float = Field(30, gt=0, description="First retry delay.")
+    retry_max_seconds: float = Field(600, gt=0, description="Longest retry delay.")
+    poll_seconds: float = Field(5, gt=0, description="Net under lost wake-ups, for every loop and long poll.")
+    claim_wait_seconds: float = Field(20, ge=0, le=60, description="Long poll of a warm worker.")
+    outbox_max_attempts: int = Field(
+        20, ge=1, description="Deliveries of one outbox row before it is Failed."
+    )
+    outbox_base_seconds: float = Field(1, gt=0, description="First outbox retry delay.")
+    outbox_max_seconds: float = Field(300, gt=0, description="Longest outbox retry delay.")
+    longest_query_seconds: float = Field(
+        330,
+        gt=0,
+        description="Hot rows that moved to cold files stay this long, so that no running query misses them.",
+    )
+    capability_slack_seconds: float = Field(
+        300, ge=0, description="Capability token outlives the timeout by this."
+    )
+    capability_max_seconds: float = Field(86400, gt=0, description="Longest life of a capability token.")
+
+    # Keys and tokens
+    capability_key_file: Path | None = Field(None, description="PEM (EC P-256) that signs capability tokens.")
+    capability_previous_key_file: Path | None = Field(
+        None, description="PEM that still verifies, during rotation."
+    )
+    capability_issuer: str = Field("trace", description="`iss` of capability tokens.")
+    worker_token_file: Path | None = Field(None, description="Worker token; one a line, two during rotation.")
+
+    # Users
+    oidc_issuer: str | None = Field(None, description="Issuer of user tokens; None means the cluster's own.")
+    oidc_audience: str = Field("trace", description="Audience that user tokens must carry.")
+    oidc_jwks_url: str | None = Field(None, description="JWKS address where it differs from discovery's.")
+    oidc_ca_file: Path | None = Field(
+        None, description="CA that the issuer's certificate is checked against."
+    )
+    oidc_bearer_file: Path | None = Field(None, description="Token sent to the issuer, where it wants one.")
+    jwks_min_refresh_seconds: float = Field(60, gt=0, description="At most one JWKS fetch in this time.")
+
+    # Query
+    query_timeout_seconds: float = Field(60, gt=0, description="Longest interactive query of a user.")
+    query_max_rows: int = Field(10_000, ge=1, description="Rows in an inline answer.")
+    query_max_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Bytes in an inline answer.")
+    query_memory_mb: int = Field(512, ge=64, description="Memory of one running query.")
+    query_concurrency: int = Field(2, ge=1, description="Queries that run at once.")
+    query_queue: int = Field(32, ge=0, description="Queries that wait; one more is refused with 429.")
+    query_cache_dir: Path = Field(Path("/var/cache/trace"), description="Local cache of immutable Parquet.")
+    query_cache_mb: int = Field(2048, ge=1, description="Bound of that cache.")
+
+    # Controller
+    reconcile_seconds: float = Field(
+        15, gt=0, description="Full resync of every object: a watch can go silent."
+    )
+    lease_name: str = Field(
+        "trace-controller", description="coordination.k8s.io Lease that elects the controller."
+    )
+    leader_lease_seconds: float = Field(15, gt=0, description="Controller lease duration.")
+    leader_renew_seconds: float = Field(5, gt=0, description="Controller lease renewal.")
+    watch_stale_seconds: float = Field(
+        120, gt=0, description="No event or bookmark for this long: liveness fails."
+    )
+    drain_seconds: float = Field(300, ge=0, description="Longest drain of a deleted DAG.")
+    worker_image: str | None = Field(None, description="Image of worker pods.")
+    worker_pull_policy: str = Field("IfNotPresent", description="imagePullPolicy of worker pods.")
+    worker_secret: str = Field("trace-worker", description="Secret with `token` and `dsn` for worker pods.")
+    worker_grace_seconds: int = Field(60, ge=1, description="terminationGracePeriodSeconds of worker pods.")
+    rpc_secret_prefix: str = Field(
+        "rpcpool-", description="Secret of an rpcPool is this plus its name, key `urls`."
+    )
+
+    # Worker
+    job_id: UUID | None = Field(None, description="Job generation that this worker serves.")
+    worker_id: str = Field("local", description="Name of this worker in leases; unique per process start.")
+    idle_timeout_seconds: float | None = Field(
+        300, ge=0, description="Leave when idle this long; None stays."
+    )
+    rpc_dir: Path = Field(
+        Path("/etc/trace/rpc"), description="Folder with `<pool>/urls`, one provider URL a line."
+    )
+    scratch_dir: Path = Field(Path("/tmp/trace"), description="Scratch space of a worker.")  # noqa: S108
+
+    def secret(self, name: str) -> str:
+        """The value of setting `name` from its file, or its plain form. InvalidSettings names what is missing."""
+        path: Path | None = getattr(self, f"{name}_file", None)
+        if path is not None:
+            try:
+                return path.read_text().strip()
+            except OSError as error:
+                raise InvalidSettings(
+                    f"TRACE_{name.upper()}_FILE: cannot read {path}: {error.strerror}"
+                ) from error
+        plain: str | None = getattr(self, name, None)
+        if not plain:
+            raise InvalidSettings(f"set TRACE_{name.upper()}_FILE (or TRACE_{name.upper()})")
+        return plain
+
+    def require(self, name: str) -> object:
+        """The value of setting `name`; InvalidSettings where it is None."""
+        value = getattr(self, name)
+        if value is None:
+            raise InvalidSettings(f"set TRACE_{name.upper()}: {type(self).model_fields[name].description}")
+        return value
+
+
+def load(**overrides: object) -> Settings:
+    """Settings from the environment; `overrides` win. InvalidSettings names every wrong variable at once."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = "; ".join(
+            f"TRACE_{'_'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()
+        )
+        raise InvalidSettings(problems) from error
