@@ -26,9 +26,7 @@ class Settings(BaseSettings):
     org_id: UUID = Field(
         UUID("00000000-0000-7000-8000-000000000001"), description="The one organisation of this installation."
     )
-    namespace: str = Field(
-        "default", description="Kubernetes namespace that the controller watches and owns."
-    )
+    namespace: str = Field("default", description="Kubernetes namespace that the controller watches and owns.")
     crash_at: str | None = Field(
         None, description="Crash point `name[:n]` for failure drills; never in production."
     )
@@ -40,12 +38,8 @@ class Settings(BaseSettings):
         None, description="File that holds the state DSN; wins over the plain form."
     )
     data_dsn: str | None = Field(None, description="libpq URI of the data database.")
-    data_dsn_file: Path | None = Field(
-        None, description="File that holds the data DSN; wins over the plain form."
-    )
-    migrate_lock_seconds: float = Field(
-        120, gt=0, description="Longest wait for another process's migration."
-    )
+    data_dsn_file: Path | None = Field(None, description="File that holds the data DSN; wins over the plain form.")
+    migrate_lock_seconds: float = Field(120, gt=0, description="Longest wait for another process's migration.")
     pool_size: int = Field(
         4, ge=1, le=64, description="Pooled connections per process: four were enough, measured."
     )
@@ -57,33 +51,23 @@ class Settings(BaseSettings):
     s3_endpoint_url: str | None = Field(None, description="S3 endpoint; None means AWS.")
     s3_region: str = Field("us-east-1", description="S3 region.")
     s3_bucket: str = Field("trace", description="Bucket of cold data.")
-    s3_access_key_id_file: Path | None = Field(
-        None, description="File with the platform's own access key id."
-    )
-    s3_secret_access_key_file: Path | None = Field(
-        None, description="File with the platform's own secret key."
-    )
+    s3_access_key_id_file: Path | None = Field(None, description="File with the platform's own access key id.")
+    s3_secret_access_key_file: Path | None = Field(None, description="File with the platform's own secret key.")
     s3_access_key_id: str | None = Field(None, description="Plain form, for tests.")
     s3_secret_access_key: str | None = Field(None, description="Plain form, for tests.")
-    sts_endpoint_url: str | None = Field(
-        None, description="STS endpoint; None means the S3 endpoint, or AWS."
-    )
-    sts_role_arn: str = Field(
-        "arn:aws:iam::000000000000:role/trace-task", description="Role that tasks assume."
-    )
+    sts_endpoint_url: str | None = Field(None, description="STS endpoint; None means the S3 endpoint, or AWS.")
+    sts_role_arn: str = Field("arn:aws:iam::000000000000:role/trace-task", description="Role that tasks assume.")
     sts_seconds: int = Field(
         3600, ge=900, le=43200, description="Lifetime of minted credentials (STS's minimum: 900)."
     )
 
     # Ports and addresses
-    listen_host: str = Field("0.0.0.0", description="Address the HTTP servers bind.")  # noqa: S104
+    listen_host: str = Field("0.0.0.0", description="Address the HTTP servers bind.")
     task_port: int = Field(8080, description="Task API, health and metrics of the dispatcher.")
     user_port: int = Field(8081, description="User API.")
     query_port: int = Field(8082, description="Query service.")
     metrics_port: int = Field(9090, description="Health and metrics of the controller and of workers.")
-    dispatcher_url: str = Field(
-        "http://trace-dispatcher:8080", description="Where workers find the task API."
-    )
+    dispatcher_url: str = Field("http://trace-dispatcher:8080", description="Where workers find the task API.")
 
     # Tasks (defaults of the operations page)
     lease_seconds: float = Field(120, gt=0, description="How long a claim holds without a heartbeat.")
@@ -92,9 +76,7 @@ class Settings(BaseSettings):
     retry_max_seconds: float = Field(600, gt=0, description="Longest retry delay.")
     poll_seconds: float = Field(5, gt=0, description="Net under lost wake-ups, for every loop and long poll.")
     claim_wait_seconds: float = Field(20, ge=0, le=60, description="Long poll of a warm worker.")
-    outbox_max_attempts: int = Field(
-        20, ge=1, description="Deliveries of one outbox row before it is Failed."
-    )
+    outbox_max_attempts: int = Field(20, ge=1, description="Deliveries of one outbox row before it is Failed.")
     outbox_base_seconds: float = Field(1, gt=0, description="First outbox retry delay.")
     outbox_max_seconds: float = Field(300, gt=0, description="Longest outbox retry delay.")
     longest_query_seconds: float = Field(
@@ -102,16 +84,12 @@ class Settings(BaseSettings):
         gt=0,
         description="Hot rows that moved to cold files stay this long, so that no running query misses them.",
     )
-    capability_slack_seconds: float = Field(
-        300, ge=0, description="Capability token outlives the timeout by this."
-    )
+    capability_slack_seconds: float = Field(300, ge=0, description="Capability token outlives the timeout by this.")
     capability_max_seconds: float = Field(86400, gt=0, description="Longest life of a capability token.")
 
     # Keys and tokens
     capability_key_file: Path | None = Field(None, description="PEM (EC P-256) that signs capability tokens.")
-    capability_previous_key_file: Path | None = Field(
-        None, description="PEM that still verifies, during rotation."
-    )
+    capability_previous_key_file: Path | None = Field(None, description="PEM that still verifies, during rotation.")
     capability_issuer: str = Field("trace", description="`iss` of capability tokens.")
     worker_token_file: Path | None = Field(None, description="Worker token; one a line, two during rotation.")
 
@@ -119,9 +97,7 @@ class Settings(BaseSettings):
     oidc_issuer: str | None = Field(None, description="Issuer of user tokens; None means the cluster's own.")
     oidc_audience: str = Field("trace", description="Audience that user tokens must carry.")
     oidc_jwks_url: str | None = Field(None, description="JWKS address where it differs from discovery's.")
-    oidc_ca_file: Path | None = Field(
-        None, description="CA that the issuer's certificate is checked against."
-    )
+    oidc_ca_file: Path | None = Field(None, description="CA that the issuer's certificate is checked against.")
     oidc_bearer_file: Path | None = Field(None, description="Token sent to the issuer, where it wants one.")
     jwks_min_refresh_seconds: float = Field(60, gt=0, description="At most one JWKS fetch in this time.")
 
@@ -136,17 +112,11 @@ class Settings(BaseSettings):
     query_cache_mb: int = Field(2048, ge=1, description="Bound of that cache.")
 
     # Controller
-    reconcile_seconds: float = Field(
-        15, gt=0, description="Full resync of every object: a watch can go silent."
-    )
-    lease_name: str = Field(
-        "trace-controller", description="coordination.k8s.io Lease that elects the controller."
-    )
+    reconcile_seconds: float = Field(15, gt=0, description="Full resync of every object: a watch can go silent.")
+    lease_name: str = Field("trace-controller", description="coordination.k8s.io Lease that elects the controller.")
     leader_lease_seconds: float = Field(15, gt=0, description="Controller lease duration.")
     leader_renew_seconds: float = Field(5, gt=0, description="Controller lease renewal.")
-    watch_stale_seconds: float = Field(
-        120, gt=0, description="No event or bookmark for this long: liveness fails."
-    )
+    watch_stale_seconds: float = Field(120, gt=0, description="No event or bookmark for this long: liveness fails.")
     drain_seconds: float = Field(300, ge=0, description="Longest drain of a deleted DAG.")
     worker_image: str | None = Field(None, description="Image of worker pods.")
     worker_pull_policy: str = Field("IfNotPresent", description="imagePullPolicy of worker pods.")
@@ -159,12 +129,8 @@ class Settings(BaseSettings):
     # Worker
     job_id: UUID | None = Field(None, description="Job generation that this worker serves.")
     worker_id: str = Field("local", description="Name of this worker in leases; unique per process start.")
-    idle_timeout_seconds: float | None = Field(
-        300, ge=0, description="Leave when idle this long; None stays."
-    )
-    rpc_dir: Path = Field(
-        Path("/etc/trace/rpc"), description="Folder with `<pool>/urls`, one provider URL a line."
-    )
+    idle_timeout_seconds: float | None = Field(300, ge=0, description="Leave when idle this long; None stays.")
+    rpc_dir: Path = Field(Path("/etc/trace/rpc"), description="Folder with `<pool>/urls`, one provider URL a line.")
     scratch_dir: Path = Field(Path("/tmp/trace"), description="Scratch space of a worker.")  # noqa: S108
 
     def secret(self, name: str) -> str:
@@ -174,9 +140,7 @@ class Settings(BaseSettings):
             try:
                 return path.read_text().strip()
             except OSError as error:
-                raise InvalidSettings(
-                    f"TRACE_{name.upper()}_FILE: cannot read {path}: {error.strerror}"
-                ) from error
+                raise InvalidSettings(f"TRACE_{name.upper()}_FILE: cannot read {path}: {error.strerror}") from error
         plain: str | None = getattr(self, name, None)
         if not plain:
             raise InvalidSettings(f"set TRACE_{name.upper()}_FILE (or TRACE_{name.upper()})")

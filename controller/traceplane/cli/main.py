@@ -29,10 +29,10 @@ app.add_typer(processes, name="run")
 _VERBS = ("lint", "query", "get", "logs", "admin")
 _PROCESSES = ("controller", "dispatcher", "query_service", "worker", "migrate")
 
-for _name in _VERBS:
-    importlib.import_module(f"traceplane.cli.{_name}").register(app)
-for _name in _PROCESSES:
-    importlib.import_module(f"traceplane.cli.{_name}").register(processes)
+for _names, _parent in ((_VERBS, app), (_PROCESSES, processes)):
+    for _name in _names:
+        if importlib.util.find_spec(f"traceplane.cli.{_name}"):
+            importlib.import_module(f"traceplane.cli.{_name}").register(_parent)
 
 
 def main() -> None:
