@@ -14,7 +14,7 @@ _EVENT_NAMESPACE = uuid.UUID("0f6f9a52-6a30-5d0e-9b1e-9d5f0c3b7a11")
 
 
 def uuid7(milliseconds: int | None = None, random: bytes | None = None) -> uuid.UUID:
-    """A UUIDv7 for `milliseconds` since 1970 (now, where None) and ten `random` bytes (the system's, where None)."""
+    """A UUIDv7 of `milliseconds` since 1970 and ten `random` bytes; now and the system's own where None."""
     millis = time.time_ns() // 1_000_000 if milliseconds is None else milliseconds
     noise = int.from_bytes(os.urandom(10) if random is None else random, "big")
     rand_a = noise >> 68 & 0xFFF
