@@ -1,0 +1,18 @@
+"""The one output of a range aggregator: a row per range that became final."""
+
+from __future__ import annotations
+
+from traceplane_sdk.operator import Column, ColumnType, OutputSchema, Storage
+
+RANGES = OutputSchema(
+    storage=Storage.POSTGRES,
+    columns=(
+        Column("dedupe_key", ColumnType.TEXT),
+        Column("range_start", ColumnType.INT64),
+        Column("range_end", ColumnType.INT64),
+    ),
+    unique_key=("dedupe_key",),
+    scope_column="range_start",
+    sort_by=("range_start",),
+)
+"""`range_start` and `range_end` are inclusive; `dedupe_key` is `start-end`, the key of the partition it fires."""
