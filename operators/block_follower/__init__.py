@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from traceplane_sdk.operator import InputSchema, Operator, OperatorRefusal, OutputSchema
-
 from operators.block_follower.config import NEUTRAL, BlockFollowerConfig
 from operators.block_follower.schemas import OUTPUTS, schema_of
+from traceplane_sdk.operator import InputSchema, Operator, OperatorRefusal, OutputSchema
 
 
 def _declare_outputs(

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from traceplane_sdk.operator import InputSchema, Operator, OperatorRefusal, OutputSchema, Storage
-
 from operators.parquet_compact.config import NEUTRAL, ParquetCompactConfig
 from operators.parquet_compact.schemas import cold_schema
+from traceplane_sdk.operator import InputSchema, Operator, OperatorRefusal, OutputSchema, Storage
 
 
 def _declare_outputs(
@@ -24,15 +23,19 @@ def _declare_outputs(
         if one.trigger:
             continue
         if one.schema.storage is not Storage.POSTGRES:
-            raise OperatorRefusal(f"inputs[{position}]", f"{one.name!r} is not a hot table, so there is nothing to move")
+            raise OperatorRefusal(
+                f"inputs[{position}]", f"{one.name!r} is not a hot table, so there is nothing to move"
+            )
         if one.name in pinned:
-            raise OperatorRefusal(f"inputs[{position}]", f"two inputs are named {one.name!r}; compact them in two jobs")
+            raise OperatorRefusal(
+                f"inputs[{position}]", f"two inputs are named {one.name!r}; compact them in two jobs"
+            )
         pinned[one.name] = one.schema
+    known = ", ".join(pinned) or "there is none"
     for position, name in enumerate(outputs):
         if name not in pinned:
             raise OperatorRefusal(
-                f"outputs[{position}]",
-                f"{name!r} must be the name of an input with `trigger: false` ({', '.join(pinned) or 'there is none'})",
+                f"outputs[{position}]", f"{name!r} must be the name of an input with `trigger: false` ({known})"
             )
     return {name: cold_schema(pinned[name]) for name in outputs}
 

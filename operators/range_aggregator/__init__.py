@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from traceplane_sdk.operator import InputSchema, Operator, OperatorRefusal, OutputSchema
-
 from operators.range_aggregator.config import RangeAggregatorConfig
 from operators.range_aggregator.schemas import RANGES
+from traceplane_sdk.operator import InputSchema, Operator, OperatorRefusal, OutputSchema
 
 
 def _declare_outputs(

@@ -1,0 +1,99 @@
+"""The commit protocol of Parquet outputs: files, then `_manifest.json`, then `_SUCCESS`.
+
+An attempt writes below a prefix of its own, so two attempts never meet. Readers see nothing of it until the
+dispatcher has checked manifest and marker and points at the prefix in the transaction that accepts the
+completion; an attempt that dies on the way leaves objects nobody reads. Files are written once, never renamed.
+
+    {version prefix}/{start}-{end}/{task}-{attempt}/{output}_{start}_{end}.parquet
+                                                   /_manifest.json     what was written, with checksums
+                                                   /_SUCCESS           sha256 of the manifest's bytes, in hex
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from traceplane_sdk import wire
+from traceplane_sdk.objects import ObjectStore
+
+MANIFEST = "_manifest.json"
+SUCCESS = "_SUCCESS"
+_CHUNK = 1 << 20
+
+
+@dataclass
+class PartitionCommit:
+    """Collects the files of one output and one partition, and seals them."""
+
+    store: ObjectStore
+    task: wire.TaskPayload
+    output: wire.TaskOutput
+    partition: wire.Partition
+    files: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def prefix(self) -> str:
+        """Where this attempt writes, `s3://.../`."""
+        return f"{self.output.location}{self.partition.key}/{self.task.task_id}-{self.task.attempt}/"
+
+    def file_name(self, part: int | None) -> str:
+        """Name of the only file (`part` None), or of one of several."""
+        suffix = "" if part is None else f"_{part}"
+        return f"{self.output.name}_{self.partition.start}_{self.partition.end}{suffix}.parquet"
+
+    def add(self, path: Path, name: str, rows: int) -> None:
+        """Upload one finished file."""
+        sha256 = file_sha256(path)
+        self.store.put_file(self.prefix + name, path, sha256)
+        self.files.append({"path": name, "rows": rows, "bytes": path.stat().st_size, "sha256": sha256})
+
+    def seal(self) -> wire.CommittedOutput:
+        """Write manifest and marker; the answer goes into the task's result."""
+        manifest = manifest_bytes(self.task, self.output, self.partition, self.files)
+        sha256 = hashlib.sha256(manifest).hexdigest()
+        self.store.put_bytes(self.prefix + MANIFEST, manifest)
+        self.store.put_bytes(self.prefix + SUCCESS, sha256.encode())
+        return wire.CommittedOutput(
+            name=self.output.name,
+            partition=self.partition,
+            location=self.prefix,
+            rows=sum(file["rows"] for file in self.files),
+            bytes=sum(file["bytes"] for file in self.files),
+            manifest_sha256=sha256,
+        )
+
+
+def manifest_bytes(
+    task: wire.TaskPayload, output: wire.TaskOutput, partition: wire.Partition, files: list[dict[str, Any]]
+) -> bytes:
+    """The manifest: the same files give the same bytes."""
+    return msgspec.json.encode(
+        {
+            "format": 1,
+            "dataset": output.dataset,
+            "version": output.version,
+            "partition": {"key": partition.key, "start": partition.start, "end": partition.end},
+            "task_id": task.task_id,
+            "attempt": task.attempt,
+            "files": files,
+            "rows": sum(file["rows"] for file in files),
+            "bytes": sum(file["bytes"] for file in files),
+            "columns": [
+                {"name": column.name, "type": column.type, "nullable": column.nullable} for column in output.columns
+            ],
+        }
+    )
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex, in constant memory."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,129 @@
+"""What an operator's `run(ctx)` holds: its task, its config, and the ways to read and write.
+
+The platform hands in a `TaskIO`, the only door to the world outside; an operator never looks at an environment
+variable or a mounted file. The same code therefore runs in a worker pod, in the dispatcher and in a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from traceplane_sdk import hot, wire
+from traceplane_sdk.control import Control
+from traceplane_sdk.errors import OperatorError
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from traceplane_sdk.objects import ObjectStore
+
+Log = Callable[[str, Mapping[str, Any]], None]
+Emit = Callable[[Sequence[wire.Event], Sequence[wire.Invalidation]], int]
+
+
+def _no_pools(pool: str) -> Sequence[str]:
+    raise OperatorError("NoProvider", f"no provider URLs are mounted for rpcPool {pool!r}", retryable=False)
+
+
+def _silent(_event: str, _fields: Mapping[str, Any]) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskIO:
+    """What the process around a run lends it. Callables are asked anew each time, so that secrets may rotate."""
+
+    data_dsn: Callable[[], str]
+    credentials: Callable[[], wire.CredentialsResponse] | None = None
+    """Object-store credentials for this task's prefixes; None where the process may not touch the store."""
+    rpc_urls: Callable[[str], Sequence[str]] = _no_pools
+    control: Control = field(default_factory=Control)
+    log: Log = _silent
+    emit: Emit | None = None
+    """Reports events while the task runs, for outputs that have no transaction of their own to put them in."""
+    scratch: Path | None = None
+    """A directory of this attempt's own, or None where there is none."""
+    crash_point: Callable[[str], None] = lambda _name: None
+    """Passed at named places, for failure drills."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run hands back; it takes effect when the dispatcher accepts the completion."""
+
+    outputs: Sequence[wire.CommittedOutput] = ()
+    events: Sequence[wire.Event] = ()
+    relocations: Sequence[wire.Relocation] = ()
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Context:
+    """One attempt of one task. Not thread-safe, except `control`."""
+
+    def __init__(self, task: wire.TaskPayload, config: BaseModel, io: TaskIO) -> None:
+        self.task = task
+        self.config: Any = config
+        self.io = io
+        self.control = io.control
+        self._connection: psycopg.Connection[Any] | None = None
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """What earlier runs of this job kept."""
+        return self.task.state
+
+    def log(self, event: str, **fields: Any) -> None:
+        """One structured line; `event` in lower case words."""
+        self.io.log(event, fields)
+
+    def trigger(self) -> wire.TaskInput:
+        """The input that fired this task. OperatorError where there is not exactly one."""
+        found = [one for one in self.task.inputs if one.trigger]
+        if len(found) != 1:
+            raise OperatorError("BadTask", f"expected one trigger input, got {len(found)}", retryable=False)
+        return found[0]
+
+    def connection(self) -> psycopg.Connection[Any]:
+        """The run's connection to the data database, in autocommit; opened on first use and anew when it broke."""
+        import psycopg
+
+        if self._connection is None or self._connection.closed or self._connection.broken:
+            self._connection = psycopg.connect(
+                self.io.data_dsn(),
+                autocommit=True,
+                application_name=f"trace {self.task.job.dag}/{self.task.job.name}"[:63],
+                connect_timeout=10,
+                options="-c lock_timeout=60s -c idle_in_transaction_session_timeout=300s",
+            )
+        return self._connection
+
+    @contextmanager
+    def hot(self) -> Iterator[hot.HotTransaction]:
+        """A fenced transaction on the hot outputs; see `traceplane_sdk.hot`. Raises StaleLease."""
+        with hot.fenced(self.connection(), self.task) as transaction:
+            yield transaction
+
+    def cold(self) -> ObjectStore:
+        """The object store, with credentials for this task's prefixes only."""
+        from traceplane_sdk.objects import ObjectStore
+
+        if self.io.credentials is None:
+            raise OperatorError("NoObjectStore", "this process lends no object-store credentials", retryable=False)
+        return ObjectStore(self.io.credentials)
+
+    def emit(self, events: Sequence[wire.Event], invalidations: Sequence[wire.Invalidation] = ()) -> int:
+        """Report while running; returns how many were new."""
+        if self.io.emit is None:
+            raise OperatorError("NoEvents", "this process takes no events while a task runs", retryable=False)
+        return self.io.emit(events, invalidations)
+
+    def close(self) -> None:
+        """Give back what the run opened."""
+        if self._connection is not None:
+            self._connection.close()

@@ -1,0 +1,123 @@
+"""The object store as a task may use it: write once, compare, never overwrite.
+
+Credentials come from the task API, are limited to this task's prefixes and are renewed before they expire. Every
+write carries `If-None-Match: *` (RFC 9110, 13.1.2), so that of two writers of one key the first wins. When a
+reply was lost, our own repeat gets 412: the stored content then decides, and the same hash is success.
+Files are streamed from disk; a single PUT takes at most 5 GiB, and the commit protocol keeps files far below.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from traceplane_sdk import wire
+from traceplane_sdk.errors import OperatorError
+from traceplane_sdk.patience import delays
+
+_CHUNK = 1 << 20
+_GIVE_UP_CODES = frozenset({"AccessDenied", "InvalidAccessKeyId", "NoSuchBucket", "SignatureDoesNotMatch"})
+
+
+class ObjectStore:
+    """S3 by boto3. `patience`: how long an absent store is waited for, in seconds."""
+
+    def __init__(self, credentials: Callable[[], wire.CredentialsResponse], *, patience: float = 120.0) -> None:
+        self._client = _client(credentials)
+        self._patience = patience
+
+    def put_bytes(self, uri: str, content: bytes) -> None:
+        """Create the object `s3://bucket/key`; see `put_file`."""
+        self._put(uri, lambda: io.BytesIO(content), hashlib.sha256(content).hexdigest())
+
+    def put_file(self, uri: str, path: Path, sha256: str) -> None:
+        """Create `s3://bucket/key` from a file. OperatorError `ObjectConflict` where other content is there."""
+        self._put(uri, lambda: path.open("rb"), sha256)
+
+    def get_bytes(self, uri: str, limit: int = 64 * _CHUNK) -> bytes:
+        """An object's content, at most `limit` bytes."""
+        bucket, key = split_uri(uri)
+        body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
+        content: bytes = body.read(limit + 1)
+        if len(content) > limit:
+            raise OperatorError("ObjectTooLarge", f"{uri} is larger than {limit} bytes", retryable=False)
+        return content
+
+    def _put(self, uri: str, opened: Callable[[], IO[bytes]], sha256: str) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        bucket, key = split_uri(uri)
+        failure: Exception = OperatorError("ObjectStoreUnavailable", f"{uri} was not tried")
+        for delay in delays(self._patience):
+            try:
+                with opened() as body:
+                    self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+                return None
+            except ClientError as error:
+                status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+                code = error.response.get("Error", {}).get("Code", "")
+                if status == 412:
+                    return self._must_equal(uri, bucket, key, sha256)
+                if code in _GIVE_UP_CODES:
+                    raise OperatorError("ObjectStoreRefused", f"{uri}: {code}") from error
+                failure = error
+            except BotoCoreError as error:
+                failure = error
+            time.sleep(delay)
+        raise OperatorError("ObjectStoreUnavailable", f"{uri}: {type(failure).__name__}: {failure}") from failure
+
+    def _must_equal(self, uri: str, bucket: str, key: str, sha256: str) -> None:
+        digest = hashlib.sha256()
+        for chunk in self._client.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(_CHUNK):
+            digest.update(chunk)
+        if digest.hexdigest() != sha256:
+            raise OperatorError("ObjectConflict", f"{uri} holds other content than this attempt made")
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """`s3://bucket/key` -> (bucket, key). ValueError for anything else."""
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not bucket or not key or ".." in key.split("/"):
+        raise ValueError(f"not a canonical s3://bucket/key: {uri!r}")
+    return bucket, key
+
+
+def _client(credentials: Callable[[], wire.CredentialsResponse]) -> Any:
+    """A boto3 client that asks for new credentials before the old ones expire."""
+    import boto3
+    import botocore.session
+    from botocore.config import Config
+    from botocore.credentials import RefreshableCredentials
+
+    first = credentials()
+    session = botocore.session.get_session()
+    session._credentials = RefreshableCredentials.create_from_metadata(
+        metadata=_metadata(first),
+        refresh_using=lambda: _metadata(credentials()),
+        method="trace-task-credentials",
+    )
+    return boto3.Session(botocore_session=session).client(
+        "s3",
+        endpoint_url=first.endpoint_url,
+        region_name=first.region,
+        config=Config(
+            connect_timeout=5,
+            read_timeout=60,
+            retries={"mode": "standard", "max_attempts": 2},
+            s3={"addressing_style": "path" if first.endpoint_url else "auto"},
+        ),
+    )
+
+
+def _metadata(answer: wire.CredentialsResponse) -> dict[str, str]:
+    return {
+        "access_key": answer.access_key_id,
+        "secret_key": answer.secret_access_key,
+        "token": answer.session_token,
+        "expiry_time": answer.expires_at,
+    }
