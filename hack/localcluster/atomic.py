@@ -23,16 +23,34 @@ UNUSED_SECONDS = 30 * 24 * 3600.0
 
 
 @contextmanager
-def locked(path: Path, purpose: str) -> Iterator[None]:
-    """Hold an exclusive lock; says so when it has to wait for another process."""
+def locked(path: Path, purpose: str, *, remove: bool = False) -> Iterator[None]:
+    """Hold an exclusive lock; says so when it has to wait for another process.
+
+    With ``remove`` the lock's file is gone afterwards too; who waited for it notices and locks its successor.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f".. {purpose}: waiting for another process that is at it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    while True:
+        with path.open("a") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f".. {purpose}: waiting for another process that is at it")
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if not _is_current(handle.fileno(), path):
+                continue
+            yield
+            if remove:
+                path.unlink()
+            return
+
+
+def _is_current(descriptor: int, path: Path) -> bool:
+    """Whether the locked file is still the one under that name."""
+    try:
+        named = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(descriptor), named)
 
 
 @contextmanager

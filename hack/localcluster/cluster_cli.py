@@ -3,27 +3,119 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from . import apiserver
-from .layout import ClusterError
+from . import apiserver, cgroups, lifecycle, runtime, teardown
+from .atomic import locked
+from .layout import ClusterError, Layout, cluster_dir
 from .progress import say
+
+DESCRIPTION = """\
+A one-node Kubernetes cluster in a network and mount namespace of its own, for development and tests.
+
+  up                     raise it, or what is missing of it (needs root; the first run builds the tools)
+  down                   end it and remove every trace of it
+  status                 tell how it is
+  load ARCHIVE...        import image archives (hack/images/build makes them); only what is new
+  exec -- COMMAND...     run a command with KUBECONFIG set and kubectl and helm on PATH
+  kubeconfig             print the path of the administrator's kubeconfig
+  stop|start COMPONENT   end or start one component, for failure drills
+  node -- COMMAND...     run a command inside the node's namespaces (crictl-like debugging: ctr, nft, ip)
+  api-up DIR             only etcd and kube-apiserver, on loopback, without root; prints the kubeconfig's path
+  api-down DIR           end those and remove their files
+
+The cluster lives in TRACE_CLUSTER_DIR (else ~/.cache/trace/cluster); clusters of different folders do not meet.
+"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run ``hack/cluster``; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="hack/cluster", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb in ("api-up", "api-down"):
-        verbs.add_parser(verb).add_argument("folder", type=Path, metavar="DIR")
-    arguments = parser.parse_args(argv)
+    arguments = _parser().parse_args(argv)
     try:
-        if arguments.verb == "api-up":
-            print(apiserver.up(arguments.folder.absolute()))
-        elif arguments.verb == "api-down":
-            apiserver.down(arguments.folder.absolute())
+        code: int | None = arguments.run(Layout(cluster_dir()), arguments)
     except ClusterError as error:
         say(f"hack/cluster: {error}")
         return 1
-    return 0
+    except KeyboardInterrupt:
+        say("hack/cluster: interrupted; the command may be repeated")
+        return 130
+    return code or 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hack/cluster", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, run: Callable[[Layout, argparse.Namespace], int | None]) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name)
+        added.set_defaults(run=run)
+        return added
+
+    verb("up", lambda layout, _: lifecycle.up(layout))
+    verb("down", lambda layout, _: teardown.down(layout))
+    verb("status", lambda layout, _: print(lifecycle.status(layout)))
+    verb("kubeconfig", lambda layout, _: print(layout.kubeconfig))
+    verb("load", _load).add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE")
+    for name, command in (("exec", _exec), ("node", _node)):
+        verb(name, command).add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND...")
+    for name, change in (("stop", _stop), ("start", _start)):
+        verb(name, change).add_argument("component", metavar="COMPONENT")
+    for name, change in (("api-up", _api_up), ("api-down", _api_down)):
+        verb(name, change).add_argument("folder", type=Path, metavar="DIR")
+    return parser
+
+
+def _load(layout: Layout, arguments: argparse.Namespace) -> None:
+    components = lifecycle.open_cluster(layout)
+    with locked(layout.lock, f"cluster in {layout.root}"):
+        for name in runtime.load(components.namespaces, arguments.archives):
+            print(name)
+
+
+def _exec(layout: Layout, arguments: argparse.Namespace) -> None:
+    command = _command(arguments)
+    environment = lifecycle.environment(layout)
+    _become(command, environment)
+
+
+def _node(layout: Layout, arguments: argparse.Namespace) -> None:
+    _become(lifecycle.open_cluster(layout).namespaces.enter(_command(arguments)), lifecycle.environment(layout))
+
+
+def _command(arguments: argparse.Namespace) -> list[str]:
+    command: list[str] = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    if not command:
+        raise ClusterError(f"{arguments.verb} needs a command, for example: hack/cluster exec -- kubectl get pods -A")
+    return command
+
+
+def _become(command: list[str], environment: dict[str, str]) -> None:
+    sys.stdout.flush()
+    try:
+        os.execvpe(command[0], command, environment)
+    except OSError as refused:
+        raise ClusterError(f"{command[0]}: {refused.strerror}") from refused
+
+
+def _stop(layout: Layout, arguments: argparse.Namespace) -> None:
+    with locked(layout.lock, f"cluster in {layout.root}"):
+        stopped = lifecycle.open_cluster(layout).process(arguments.component).stop()
+    say(f"{arguments.component} {'stopped' if stopped else 'did not run'}")
+
+
+def _start(layout: Layout, arguments: argparse.Namespace) -> None:
+    with locked(layout.lock, f"cluster in {layout.root}"):
+        lifecycle.open_cluster(layout).start(arguments.component, cgroups.create(layout))
+
+
+def _api_up(_: Layout, arguments: argparse.Namespace) -> None:
+    print(apiserver.up(arguments.folder.absolute()))
+
+
+def _api_down(_: Layout, arguments: argparse.Namespace) -> None:
+    apiserver.down(arguments.folder.absolute())

@@ -41,6 +41,7 @@ NODE = (
     Program("sysctl", "procps"),
     Program("openssl", "openssl"),
     Program("nsenter", "util-linux"),
+    Program("unshare", "util-linux"),
     Program("mount", "mount"),
 )
 

@@ -1,0 +1,165 @@
+"""Building container images without a container engine, and only those whose content changed.
+
+An image's tag is the hash of everything that goes into it: its folder below ``hack/images``, its base image's tag
+and its prepared inputs (compiled tools, unpacked wheels, a Debian root). So a tag never means two contents, an
+archive in the cache under its tag is never stale, and the chart can be installed with ``IfNotPresent``.
+
+buildah runs in a mount namespace of its own with its own storage in the cache: it neither sees nor leaves anything
+on the machine. Nothing is fetched during a build: inputs are prepared outside and copied in, so each Dockerfile
+also works with ``docker build`` on the prepared context (``hack/images/build --context NAME DIR``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from . import packages
+from .atomic import drop_unused, fresh_directory, locked, mark_used
+from .commands import run
+from .layout import IMAGES_SOURCE, ClusterError, cache_dir
+from .progress import step
+
+REGISTRY = "trace.local"
+_TAG_DIGITS = 12
+
+
+class Input(Protocol):
+    """Something a build needs in its context: a key that changes when its content does, and how to put it there."""
+
+    def key(self) -> str:
+        """A string that differs whenever the content differs."""
+        ...
+
+    def fill(self, context: Path) -> None:
+        """Put the content into a build context."""
+        ...
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: the folder of its Dockerfile, the image it is based on, and its prepared inputs."""
+
+    name: str
+    inputs: tuple[Input, ...] = ()
+    base: str | None = None
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image's reference and its archive in the cache."""
+
+    reference: str
+    archive: Path
+
+
+class Builder:
+    """Builds images of a table in the order of their bases."""
+
+    def __init__(self, images: dict[str, Image]) -> None:
+        self._images = images
+        self._tags: dict[str, str] = {}
+
+    def reference(self, name: str) -> str:
+        """``trace.local/NAME:TAG`` of an image as its content is now; builds nothing."""
+        return f"{REGISTRY}/{name}:{self._tag(name)}"
+
+    def build(self, name: str) -> Built:
+        """Build an image, and first its base, unless the cache has its archive."""
+        image = self._image(name)
+        archive = self._archive(name)
+        if not archive.exists():
+            with locked(cache_dir() / "locks" / "images.lock", f"image {name}"):
+                if not archive.exists():
+                    self._build(image, archive)
+        mark_used(archive.parent)
+        return Built(self.reference(name), archive)
+
+    def context(self, name: str, folder: Path) -> None:
+        """Prepare a build context, for another builder: the Dockerfile and all it copies."""
+        image = self._image(name)
+        source = IMAGES_SOURCE / name
+        shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        for each in image.inputs:
+            each.fill(folder)
+
+    def _build(self, image: Image, archive: Path) -> None:
+        base = self._stored_base(image)
+        with step(f"building image {image.name}"), fresh_directory(archive.parent) as making:
+            with tempfile.TemporaryDirectory(prefix=".context-", dir=archive.parent.parent) as context:
+                self.context(image.name, Path(context))
+                reference = self.reference(image.name)
+                script = 'buildah bud -q --layers=false --pull-never -t "$1" $3 "$2" && buildah push -q -D "$1" "$4"'
+                argument = f"--build-arg=BASE_IMAGE={base}" if base else ""
+                destination = f"oci-archive:{making / 'image.tar'}:{reference}"
+                _buildah(script, reference, context, argument, destination)
+        drop_unused(archive.parent.parent, keep=archive.parent)
+
+    def _stored_base(self, image: Image) -> str | None:
+        """Make the base image known to buildah; its storage may have been deleted since the archive was made."""
+        if image.base is None:
+            return None
+        base, archive = self.reference(image.base), self._archive(image.base)
+        if not archive.exists():
+            self._build(self._image(image.base), archive)
+        script = 'buildah inspect --type image "$1" >/dev/null 2>&1 || buildah pull -q "$2"'
+        _buildah(script, base, f"oci-archive:{archive}")
+        return base
+
+    def _image(self, name: str) -> Image:
+        if name not in self._images:
+            raise ClusterError(f"no image {name!r}; there are: {', '.join(self._images)}")
+        return self._images[name]
+
+    def _archive(self, name: str) -> Path:
+        return cache_dir() / "images" / name / self._tag(name) / "image.tar"
+
+    def _tag(self, name: str) -> str:
+        if name not in self._tags:
+            image = self._image(name)
+            digest = hashlib.sha256(hash_files(IMAGES_SOURCE / name).encode())
+            digest.update((self._tag(image.base) if image.base else "").encode())
+            for each in image.inputs:
+                digest.update(each.key().encode())
+            self._tags[name] = digest.hexdigest()[:_TAG_DIGITS]
+        return self._tags[name]
+
+
+def hash_files(folder: Path, wanted: Callable[[Path], bool] = lambda _: True) -> str:
+    """Hash of names, modes and content of the files below a folder, in a fixed order."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts and wanted(path):
+            executable = os.access(path, os.X_OK)
+            digest.update(f"{path.relative_to(folder)} {executable} ".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _buildah(script: str, *arguments: str) -> None:
+    """Run a script of buildah commands in a mount namespace of its own, on storage in the cache."""
+    storage = cache_dir() / "buildah"
+    storage.mkdir(parents=True, exist_ok=True)
+    env = {
+        **os.environ,
+        "BUILDAH_ISOLATION": "chroot",
+        "STORAGE_DRIVER": "overlay",
+        "CONTAINERS_STORAGE_CONF": str(_storage_conf(storage)),
+        "TMPDIR": str(storage),
+    }
+    unshare = packages.require("unshare")
+    run([unshare, "--mount", "--", "/bin/sh", "-ec", script, "buildah", *arguments], env=env)
+
+
+def _storage_conf(storage: Path) -> Path:
+    path = storage / "storage.conf"
+    text = f'[storage]\ndriver = "overlay"\ngraphroot = "{storage}/graph"\nrunroot = "{storage}/run"\n'
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+    return path
