@@ -1,7 +1,7 @@
 """From manifests to a graph: parse, validate, resolve and hash. Pure: no I/O, no clock, no randomness.
 
-    dag = graph.parse("DAG", document)                  # DAG | list[Problem]
-    graph.assemble(dag, jobs, assets, operators)        # Graph | list[Problem]
+`parse` makes a resource of a document, `assemble` makes a Graph of a DAG, its Jobs and its Assets; both return
+a list of Problem instead, every one that there is, where something is wrong.
 """
 
 from traceplane.graph.model import (

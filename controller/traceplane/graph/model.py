@@ -57,7 +57,8 @@ class GraphOutput:
     def columns(self) -> list[dict[str, Any]]:
         """The columns as JSON: `[{"name", "type", "nullable", "pii"}]`."""
         return [
-            {"name": c.name, "type": c.type.value, "nullable": c.nullable, "pii": c.pii} for c in self.schema.columns
+            {"name": c.name, "type": c.type.value, "nullable": c.nullable, "pii": c.pii}
+            for c in self.schema.columns
         ]
 
 

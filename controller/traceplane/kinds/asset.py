@@ -1,0 +1,182 @@
+"""Asset: the public name and the policy of a dataset, owned by whoever owns the policy, not by the DAG's author."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from traceplane.kinds.asset_rules import ASSET_RULES, CHECK_RULES, EXTERNAL_RULES, FEDERATION_RULES, RETENTION_RULES
+from traceplane.kinds.fields import ASSET_NAME, AssetName, ColumnName, Count, Duration, Text
+from traceplane.kinds.meta import AGE, Column, Conditions, Resource, condition_column
+from traceplane.kinds.rules import ListMap, ListSet, Model, Rule
+
+ColumnList = Annotated[list[ColumnName], Field(min_length=1, max_length=16), ListSet()]
+RoleName = Annotated[str, Field(pattern="^[A-Za-z0-9][-A-Za-z0-9_.:]{0,62}$", max_length=63)]
+
+
+class Federation(Model):
+    """One relation over cold partitions and hot rows."""
+
+    rules: ClassVar[tuple[Rule, ...]] = FEDERATION_RULES
+
+    hot: AssetName = Field(description="Asset with storage Postgres.")
+    cold: AssetName = Field(description="Asset with storage S3 that was compacted from it.")
+    column: ColumnName = Field(description="Column that ranges speak of, such as block_number.")
+
+
+class External(Model):
+    """A file set or table that no job makes. Not supported yet."""
+
+    rules: ClassVar[tuple[Rule, ...]] = EXTERNAL_RULES
+
+    uri: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(None, description="Address of files.")
+    table: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(None, description="Name of a table.")
+
+
+class AssetColumn(Model):
+    """A column of a buffered table."""
+
+    name: ColumnName
+    type: Literal["Int32", "Int64", "Float64", "UInt256", "Hex", "Text", "Bool", "Timestamp", "Json"]
+    nullable: bool = False
+    pii: bool = Field(False, description="True marks personal data.")
+
+
+class AssetSchema(Model):
+    """The table that the platform makes for a buffered asset. Not supported yet."""
+
+    columns: Annotated[list[AssetColumn], Field(min_length=1, max_length=256), ListMap("name")]
+    unique: ColumnList | None = None
+    indexes: Annotated[list[ColumnList], Field(max_length=16)] | None = None
+
+
+class Freshness(Model):
+    """How old the newest row may be. Not supported yet."""
+
+    max_lag: Duration
+
+
+class Continuity(Model):
+    """No gap in a range."""
+
+    column: ColumnName
+
+
+class RangeCheck(Model):
+    """Values stay inside bounds."""
+
+    column: ColumnName
+    min: float | None = None
+    max: float | None = None
+
+
+class RowCount(Model):
+    """Rows of a partition stay inside bounds."""
+
+    min: Count | None = None
+    max: Count | None = None
+
+
+class Roots(Model):
+    """Transactions and receipts roots recomputed from the rows equal the header's."""
+
+
+class Check(Model):
+    """One check of an asset. Not supported yet."""
+
+    rules: ClassVar[tuple[Rule, ...]] = CHECK_RULES
+
+    name: Annotated[str, Field(pattern="^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)]
+    severity: Literal["Warn", "Block"] = "Warn"
+    not_null: ColumnList | None = None
+    unique: ColumnList | None = None
+    range: RangeCheck | None = None
+    row_count: RowCount | None = None
+    continuity: Continuity | None = None
+    roots: Roots | None = None
+    sql: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+
+
+class Retention(Model):
+    """Which old dataset versions are kept. Not supported yet."""
+
+    rules: ClassVar[tuple[Rule, ...]] = RETENTION_RULES
+
+    versions: Annotated[int, Field(ge=1, le=1000)] | None = None
+    time: Duration | None = None
+
+
+class AssetSpec(Model):
+    """Schema and policy of a published dataset."""
+
+    rules: ClassVar[tuple[Rule, ...]] = ASSET_RULES
+
+    description: Annotated[str, Field(max_length=4096)] | None = Field(None, description="For people.")
+    storage: Literal["Postgres", "S3", "Federated"] | None = Field(
+        None, description="Where the rows live; the published output's own where left out."
+    )
+    federation: Federation | None = Field(None, description="Required for, and only for, storage Federated.")
+    read_roles: Annotated[list[RoleName], Field(max_length=32), ListSet()] = Field(
+        default_factory=list, description="Roles that may read; none means any reader."
+    )
+    write_mode: Literal["Direct", "Buffered"] | None = Field(
+        None, description="Only for storage Postgres. Buffered is not supported yet."
+    )
+    schema_: AssetSchema | None = Field(None, alias="schema", description="Only for Buffered. Not supported yet.")
+    freshness: Freshness | None = Field(None, description="Not supported yet.")
+    checks: Annotated[list[Check], Field(max_length=32), ListMap("name")] | None = Field(
+        None, description="Not supported yet."
+    )
+    external: External | None = Field(None, description="Not supported yet.")
+    retention: Retention | None = Field(None, description="Not supported yet.")
+    deletion_policy: Literal["Retain", "Purge"] = Field(
+        "Retain", description="What happens to the data. Purge is not supported yet."
+    )
+
+
+class AssetStatus(Model):
+    """What the controller last saw of the dataset behind the name."""
+
+    observed_generation: Count = 0
+    conditions: Conditions = Field(default_factory=list)
+    dataset_id: Text | None = None
+    current_version: Text | None = Field(None, description="Id of the dataset version that readers get.")
+    producer: Text | None = Field(None, description="dag/job/output.")
+    storage: Text | None = None
+    table: Text | None = Field(None, description="Name in SQL: schema.table.")
+    cursor: int | None = Field(None, description="Newest value.")
+    partitions: Annotated[int, Field(ge=0)] | None = None
+    rows: Annotated[int, Field(ge=0)] | None = None
+    bytes: Annotated[int, Field(ge=0)] | None = None
+    last_materialization: Annotated[str, Field(max_length=64)] | None = None
+
+
+class Asset(Resource):
+    """A published dataset."""
+
+    plural: ClassVar[str] = "assets"
+    singular: ClassVar[str] = "asset"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("Storage", "string", ".status.storage", "Where the rows live."),
+        condition_column("Ready", "Ready"),
+        Column("Producer", "string", ".status.producer", "dag/job/output."),
+        Column("Cursor", "integer", ".status.cursor", "Newest value."),
+        Column("Rows", "integer", ".status.rows", "Rows, where they are known."),
+        AGE,
+        Column("Version", "string", ".status.currentVersion", "Current dataset version.", wide=True),
+        condition_column("Message", "Ready", "message", wide=True),
+    )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"self.metadata.name.matches('{ASSET_NAME}')",
+            lambda asset: bool(re.fullmatch(ASSET_NAME, asset.metadata.name)),
+            "metadata.name becomes a table name (`-` as `_`): it must begin with a letter, have only a-z, 0-9 "
+            "and -, and at most 128 characters",
+            "metadata.name",
+        ),
+    )
+
+    spec: AssetSpec = Field(default_factory=AssetSpec)
+    status: AssetStatus | None = None

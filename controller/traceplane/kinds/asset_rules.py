@@ -1,0 +1,103 @@
+"""Rules between the fields of an asset. The model itself is in `asset`; these read it by attribute."""
+
+from __future__ import annotations
+
+from traceplane.kinds.rules import FORBIDDEN, NOT_SUPPORTED, REQUIRED, Rule
+
+CHECK_KINDS = {
+    "notNull": "not_null",
+    "unique": "unique",
+    "range": "range",
+    "rowCount": "row_count",
+    "continuity": "continuity",
+    "roots": "roots",
+    "sql": "sql",
+}
+
+
+def _not_supported(field: str, attribute: str) -> Rule:
+    """`field` may not be set yet."""
+    return Rule(
+        f"!has(self.{field})",
+        lambda spec: getattr(spec, attribute) is None,
+        f"{field} is not supported yet; remove it",
+        field,
+        NOT_SUPPORTED,
+    )
+
+
+ASSET_RULES = (
+    Rule(
+        "!has(self.storage) || self.storage != 'Federated' || has(self.federation)",
+        lambda spec: spec.storage != "Federated" or spec.federation is not None,
+        "storage Federated needs federation: {hot, cold, column}",
+        "federation",
+        REQUIRED,
+    ),
+    Rule(
+        "!has(self.federation) || (has(self.storage) && self.storage == 'Federated')",
+        lambda spec: spec.federation is None or spec.storage == "Federated",
+        "federation belongs to storage Federated; set it, or remove federation",
+        "federation",
+        FORBIDDEN,
+    ),
+    Rule(
+        "!has(self.writeMode) || (has(self.storage) && self.storage == 'Postgres')",
+        lambda spec: spec.write_mode is None or spec.storage == "Postgres",
+        "writeMode belongs to storage Postgres; remove it",
+        "writeMode",
+        FORBIDDEN,
+    ),
+    Rule(
+        "!has(self.writeMode) || self.writeMode != 'Buffered'",
+        lambda spec: spec.write_mode != "Buffered",
+        "writeMode Buffered is not supported yet; use Direct",
+        "writeMode",
+        NOT_SUPPORTED,
+    ),
+    Rule(
+        "!has(self.deletionPolicy) || self.deletionPolicy != 'Purge'",
+        lambda spec: spec.deletion_policy != "Purge",
+        "deletionPolicy Purge is not supported yet; use Retain",
+        "deletionPolicy",
+        NOT_SUPPORTED,
+    ),
+    _not_supported("schema", "schema_"),
+    _not_supported("freshness", "freshness"),
+    _not_supported("checks", "checks"),
+    _not_supported("external", "external"),
+    _not_supported("retention", "retention"),
+)
+
+FEDERATION_RULES = (
+    Rule(
+        "self.hot != self.cold",
+        lambda federation: federation.hot != federation.cold,
+        "hot and cold are two assets: the Postgres one and the S3 one",
+        "cold",
+    ),
+)
+
+EXTERNAL_RULES = (
+    Rule(
+        "has(self.uri) != has(self.table)",
+        lambda external: (external.uri is None) != (external.table is None),
+        "give either uri or table",
+    ),
+)
+
+RETENTION_RULES = (
+    Rule(
+        "has(self.versions) != has(self.time)",
+        lambda retention: (retention.versions is None) != (retention.time is None),
+        "give either versions or time",
+    ),
+)
+
+CHECK_RULES = (
+    Rule(
+        "[" + ", ".join(f"has(self.{name})" for name in CHECK_KINDS) + "].filter(given, given).size() == 1",
+        lambda check: sum(getattr(check, attribute) is not None for attribute in CHECK_KINDS.values()) == 1,
+        "a check has exactly one of " + ", ".join(CHECK_KINDS),
+    ),
+)

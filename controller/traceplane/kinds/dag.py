@@ -1,0 +1,126 @@
+"""DAG: a named graph of jobs, versioned by the hash of its content."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from traceplane.kinds.fields import (
+    LABEL,
+    MAX_JOBS,
+    AssetName,
+    Count,
+    Duration,
+    Label,
+    OutputName,
+    Priority,
+    Seconds,
+)
+from traceplane.kinds.fields import Text as Line
+from traceplane.kinds.job import InlineJob
+from traceplane.kinds.meta import AGE, Column, Conditions, Failures, Resource, TaskCounts, condition_column
+from traceplane.kinds.rules import NOT_SUPPORTED, ListMap, Model, Rule
+
+
+class Defaults(Model):
+    """What a job of this DAG takes where it says nothing itself."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(3, description="Attempts before a task is dead.")
+    heartbeat_timeout_seconds: Seconds = Field(
+        120, description="An attempt that does not heartbeat for this long has failed."
+    )
+    priority: Priority = Field("Normal", description="Bulk is claimed last and shed first.")
+    max_queue_depth: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        1000, description="Backpressure: longest queue of a job."
+    )
+    max_queue_age: Duration = Field("5m", description="Backpressure: oldest queued task of a job.")
+
+
+class Rollout(Model):
+    """How a new version takes over."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.cutover) || self.cutover != 'Manual'",
+            lambda rollout: rollout.cutover != "Manual",
+            "cutover Manual is not supported yet; use Auto",
+            "cutover",
+            NOT_SUPPORTED,
+        ),
+    )
+
+    cutover: Literal["Auto", "Manual"] = Field("Auto", description="Manual is not supported yet.")
+
+
+class PublishFrom(Model):
+    """The dataset that is published."""
+
+    job: Label = Field(description="Job of this DAG.")
+    output: OutputName = Field(description="Name of one of its outputs.")
+
+
+class Publish(Model):
+    """An output under a public name."""
+
+    asset: AssetName = Field(description="Name of the Asset; its table name has `_` for `-`.")
+    from_: PublishFrom = Field(alias="from", description="The output to publish.")
+
+
+class DAGSpec(Model):
+    """The jobs and what they share."""
+
+    defaults: Defaults = Field(default_factory=Defaults, description="Taken by jobs that say nothing themselves.")
+    rollout: Rollout = Field(default_factory=Rollout, description="How a new version takes over.")
+    jobs: Annotated[list[InlineJob], Field(max_length=MAX_JOBS), ListMap("name")] = Field(
+        default_factory=list, description="The nodes; Job objects with spec.dag join them."
+    )
+    publish: Annotated[list[Publish], Field(max_length=MAX_JOBS), ListMap("asset")] = Field(
+        default_factory=list, description="Outputs under public names."
+    )
+
+
+class DAGStatus(Model):
+    """Counts and the last few failures: small whatever the size of the DAG."""
+
+    observed_generation: Count = 0
+    conditions: Conditions = Field(default_factory=list)
+    active_version: Line | None = Field(None, description="Id of the DAG version that serves.")
+    staged_version: Line | None = Field(None, description="Id of the DAG version that is being built.")
+    spec_hash: Line | None = Field(None, description="Hash of the active version.")
+    jobs: Count | None = Field(None, description="Jobs of the active version.")
+    jobs_ready: Count | None = Field(None, description="Jobs that are ready.")
+    tasks: TaskCounts | None = None
+    failures: Failures = Field(default_factory=list)
+
+
+class DAG(Resource):
+    """A named graph of jobs."""
+
+    plural: ClassVar[str] = "dags"
+    singular: ClassVar[str] = "dag"
+    columns: ClassVar[tuple[Column, ...]] = (
+        condition_column("Valid", "Valid"),
+        condition_column("Ready", "Ready"),
+        condition_column("Reason", "Ready", "reason"),
+        Column("Jobs", "integer", ".status.jobs", "Jobs of the active version."),
+        Column("Queued", "integer", ".status.tasks.queued", "Tasks that wait."),
+        Column("Running", "integer", ".status.tasks.running", "Tasks that run."),
+        Column("Dead", "integer", ".status.tasks.dead", "Tasks that failed for good."),
+        AGE,
+        Column("Version", "string", ".status.specHash", "Hash of the active version.", wide=True),
+        condition_column("Message", "Ready", "message", wide=True),
+        condition_column("Problems", "Valid", "message", wide=True),
+    )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"self.metadata.name.matches('{LABEL}')",
+            lambda dag: bool(re.fullmatch(LABEL, dag.metadata.name)),
+            "metadata.name must be a DNS-1123 label of at most 63 characters: it becomes the label trace.dev/dag",
+            "metadata.name",
+        ),
+    )
+
+    spec: DAGSpec
+    status: DAGStatus | None = None

@@ -1,0 +1,75 @@
+"""Types of manifest fields that several kinds share, with the bounds that the API server enforces.
+
+Every string, list and map has a bound: the API server estimates the cost of a CEL rule from them and refuses a
+CRD whose rules could be expensive (Kubernetes, "Resource use by validation functions"), and nothing in Trace
+should have to think about a megabyte of name.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, WithJsonSchema
+
+MAX_JOBS = 5000
+MAX_INPUTS = 64
+MAX_OUTPUTS = 32
+MAX_COLUMNS = 16
+MAX_INT32: Final = 2_147_483_647
+
+LABEL: Final = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+"""A DNS-1123 label (RFC 1123), the form of names that become label values and parts of object names."""
+ASSET_NAME: Final = "^[a-z][-a-z0-9]{0,126}[a-z0-9]$|^[a-z]$"
+"""An object name that is `^[a-z][a-z0-9_]{0,127}$` as a table, with `-` as `_`."""
+SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION: Final = "([1-9][0-9]{0,5}[smhd]){1,4}"
+
+Label = Annotated[str, Field(pattern=LABEL, max_length=63)]
+OutputName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,62}$", max_length=63)]
+"""Outputs are parts of file names, so they have no `-`, which separates the ends of a range there."""
+ColumnName = Annotated[str, Field(pattern="^[a-z_][a-z0-9_]{0,62}$", max_length=63)]
+OperatorName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,62}$", max_length=63)]
+AssetName = Annotated[str, Field(pattern=ASSET_NAME, max_length=128)]
+Duration = Annotated[str, Field(pattern=f"^{_DURATION}$", max_length=32)]
+"""Such as `90s`, `5m`, `1h30m`, `2d`; never zero."""
+IdleTimeout = Annotated[str, Field(pattern=f"^(0|0s|never|{_DURATION})$", max_length=32)]
+Seconds = Annotated[int, Field(ge=1, le=31 * 86400)]
+Count = Annotated[int, Field(ge=0, le=MAX_INT32)]
+Priority = Literal["Normal", "Bulk"]
+Text = Annotated[str, Field(max_length=1024)]
+
+QUANTITY: Final = r"^[0-9]{1,12}(\.[0-9]{1,9})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+Quantity = Annotated[
+    Annotated[str, Field(pattern=QUANTITY, max_length=32)] | Annotated[int, Field(ge=0)],
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "x-kubernetes-int-or-string": True,
+            "pattern": QUANTITY,
+            "maxLength": 32,
+        }
+    ),
+]
+"""A Kubernetes resource quantity: `500m`, `2`, `1.5Gi`."""
+
+FreeForm = Annotated[
+    dict[str, Any],
+    Field(max_length=128),
+    WithJsonSchema({"type": "object", "maxProperties": 128, "x-kubernetes-preserve-unknown-fields": True}),
+]
+"""An object whose fields somebody else knows: an operator's config."""
+
+
+def seconds(duration: str) -> int:
+    """Seconds of a `Duration`, such as 5400 for `1h30m`. ValueError where it is none."""
+    if not re.fullmatch(_DURATION, duration):
+        raise ValueError(f"{duration!r} is no duration such as 90s, 5m or 1h30m")
+    return sum(int(count) * SECONDS[unit] for count, unit in re.findall("([0-9]+)([smhd])", duration))
+
+
+def idle_seconds(text: str) -> int | None:
+    """Seconds of an `IdleTimeout`: 0 for `"0"`, None for `never`."""
+    if text == "never":
+        return None
+    return 0 if text in ("0", "0s") else seconds(text)

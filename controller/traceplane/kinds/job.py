@@ -1,0 +1,272 @@
+"""Job: one node of a DAG, inline in the DAG or an object of its own with `spec.dag`.
+
+Fields without a default here take the DAG's `spec.defaults` or the platform's when the graph is assembled; a
+default in the schema would hide the DAG's. Fields that Trace does not act upon yet are in the schema, because
+they are part of the resource, and are refused by rules, because a field must never be accepted and ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, WithJsonSchema
+
+from traceplane.kinds.fields import (
+    LABEL,
+    MAX_COLUMNS,
+    MAX_INPUTS,
+    MAX_OUTPUTS,
+    AssetName,
+    ColumnName,
+    Count,
+    Duration,
+    FreeForm,
+    IdleTimeout,
+    Label,
+    OperatorName,
+    OutputName,
+    Priority,
+    Quantity,
+    Seconds,
+    Text,
+)
+from traceplane.kinds.job_rules import INPUT_FROM, INPUT_RULES, JOB_RULES, SCALING_RULES, SOURCE_RULES
+from traceplane.kinds.meta import AGE, Column, Conditions, Failures, Resource, condition_column
+from traceplane.kinds.rules import INVALID, ListSet, Model, Rule
+
+ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
+Quantities = Annotated[dict[str, Quantity], Field(max_length=16)]
+
+
+class InputFrom(Model):
+    """Where an input comes from: an output of a job of the same DAG, or an asset."""
+
+    rules: ClassVar[tuple[Rule, ...]] = INPUT_FROM
+
+    job: Label | None = Field(None, description="Job of the same DAG.")
+    output: OutputName | None = Field(None, description="Name of one of that job's outputs.")
+    asset: AssetName | None = Field(None, description="Published asset. Not supported yet.")
+    namespace: Label | None = Field(None, description="Namespace of the asset; the DAG's own where left out.")
+
+
+class Input(Model):
+    """An edge into the job."""
+
+    rules: ClassVar[tuple[Rule, ...]] = INPUT_RULES
+
+    from_: InputFrom = Field(alias="from", description="The dataset to read.")
+    trigger: bool = Field(True, description="False: read and pinned, but new data does not start the job.")
+    where: Annotated[
+        dict[str, Any] | None,
+        Field(max_length=16),
+        WithJsonSchema({"type": "object", "maxProperties": 16, "x-kubernetes-preserve-unknown-fields": True}),
+    ] = Field(None, description="Field to scalar or list of scalars. Not supported yet.")
+
+
+class Source(Model):
+    """How a source job is started."""
+
+    rules: ClassVar[tuple[Rule, ...]] = SOURCE_RULES
+
+    kind: Literal["AlwaysOn", "Cron", "Webhook", "Manual"] = Field(description="Only AlwaysOn is supported yet.")
+    schedule: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
+        None, description="Cron: five fields: minute, hour, day of month, month, day of week."
+    )
+    time_zone: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        None, description="Cron: IANA time zone; UTC where left out."
+    )
+    path: Annotated[str, Field(pattern="^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)] | None = Field(
+        None, description="Webhook: last part of the address."
+    )
+    secret_ref: ObjectName | None = Field(None, description="Webhook: name of the Secret with the HMAC key.")
+
+
+class Bootstrap(Model):
+    """What happens before the first run on a new dataset version."""
+
+    reset_outputs: bool = Field(False, description="Empty the outputs first. True is not supported yet.")
+
+
+class Udf(Model):
+    """Untrusted user code. Not supported yet."""
+
+    bundle: Label = Field(description="Name of a Bundle.")
+    entrypoint: Annotated[str, Field(min_length=1, max_length=256)] = Field(description="Function to call.")
+
+
+class Scaling(Model):
+    """Bounds of the job's parallel work."""
+
+    rules: ClassVar[tuple[Rule, ...]] = SCALING_RULES
+
+    min_workers: Annotated[int, Field(ge=0, le=1000)] | None = Field(
+        None, description="Worker pods kept when there is no work; 0 where left out."
+    )
+    max_workers: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        None, description="Most worker pods at once; 1 where left out."
+    )
+    max_concurrency: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None, description="Most tasks at once, over all workers; unlimited where left out."
+    )
+
+
+class Resources(Model):
+    """Requests and limits of the worker container."""
+
+    requests: Quantities | None = Field(None, description="cpu 100m and memory 256Mi where left out.")
+    limits: Quantities | None = Field(None, description="cpu 1 and memory 2Gi where left out.")
+
+
+class Toleration(Model):
+    """A Kubernetes toleration."""
+
+    key: Annotated[str, Field(max_length=317)] | None = None
+    operator: Literal["Exists", "Equal"] | None = None
+    value: Annotated[str, Field(max_length=63)] | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+
+
+class JobTemplate(Model):
+    """What a job is, wherever it is written."""
+
+    rules: ClassVar[tuple[Rule, ...]] = JOB_RULES
+
+    activation: Literal["Source", "Reactive"] = Field(
+        description="Emits events by itself, or runs because of events."
+    )
+    runtime: Literal["Pod", "Lambda", "Dispatcher"] = Field(
+        description="Where it runs. Lambda is not supported yet."
+    )
+    operator: OperatorName = Field(description="Name of the operator that does the work.")
+    image: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
+        None, description="Image that speaks the operator contract. Not supported yet."
+    )
+    outputs: Annotated[list[OutputName], Field(min_length=1, max_length=MAX_OUTPUTS), ListSet()] = Field(
+        description="Names of the outputs; the position is the output index."
+    )
+    inputs: Annotated[list[Input], Field(min_length=1, max_length=MAX_INPUTS)] | None = Field(
+        None, description="Reactive only: what the job reads; at least one input triggers."
+    )
+    execution_strategy: Literal["PerUpdate", "PerPartition"] | None = Field(
+        None, description="Reactive only: one run over everything past the cursor, or one task a partition."
+    )
+    update_strategy: Literal["Append", "Replace"] = Field(
+        description="Append adds rows by uniqueKey; Replace rewrites the scope of a run."
+    )
+    unique_key: Annotated[list[ColumnName], Field(min_length=1, max_length=MAX_COLUMNS), ListSet()] | None = Field(
+        None, description="Columns that identify a row; required for Append."
+    )
+    scope_column: ColumnName | None = Field(
+        None, description="Output column that ranges speak of; the operator's own where left out."
+    )
+    rebuild_token: Annotated[str, Field(max_length=256)] | None = Field(
+        None, description="Any text; changing it rebuilds the job."
+    )
+    source: Source | None = Field(None, description="Source only: how it is started.")
+    bootstrap: Bootstrap | None = Field(None, description="What happens before the first run.")
+    udf: Udf | None = Field(None, description="Untrusted user code. Not supported yet.")
+    secrets: Annotated[list[ObjectName], Field(max_length=16), ListSet()] | None = Field(
+        None, description="Secrets for trusted pods. Not supported yet."
+    )
+    scaling: Scaling | None = Field(None, description="Reactive only: bounds of parallel work.")
+    priority: Priority | None = Field(None, description="Bulk is claimed last and shed first.")
+    max_queue_depth: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
+        None, description="Backpressure: longest queue."
+    )
+    max_queue_age: Duration | None = Field(None, description="Backpressure: oldest queued task, such as 5m.")
+    timeout_seconds: Seconds | None = Field(
+        None, description="Reactive only: longest attempt; 1800 in pods and 300 in the dispatcher where left out."
+    )
+    heartbeat_timeout_seconds: Seconds | None = Field(
+        None, description="An attempt that does not heartbeat for this long has failed."
+    )
+    max_attempts: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        None, description="Reactive only: attempts before a task is dead."
+    )
+    idle_timeout: IdleTimeout | None = Field(
+        None, description='How long an idle worker pod stays: 5m where left out, "0" leaves at once, never stays.'
+    )
+    resources: Resources | None = Field(None, description="Requests and limits of worker pods.")
+    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] | None = Field(
+        None, description="Labels of the nodes that worker pods may run on."
+    )
+    tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = Field(
+        None, description="Taints that worker pods tolerate."
+    )
+    service_account_name: ObjectName | None = Field(
+        None, description="Service account of worker pods. Not supported yet."
+    )
+    paused: bool = Field(False, description="True stops dispatch of this job.")
+    config: FreeForm = Field(default_factory=dict, description="Checked against the operator's own config model.")
+
+
+class InlineJob(JobTemplate):
+    """A job inside a DAG."""
+
+    name: Label = Field(description="Unique in the DAG.")
+
+
+class JobSpec(JobTemplate):
+    """A job as an object of its own."""
+
+    dag: Label = Field(description="The DAG whose graph the job joins.")
+    name: Label | None = Field(None, description="Name of the job in the DAG; metadata.name where left out.")
+
+
+class JobStatus(Model):
+    """What the controller last saw of the job."""
+
+    observed_generation: Count = 0
+    conditions: Conditions = Field(default_factory=list)
+    job_id: Text | None = Field(None, description="Id of the job generation.")
+    config_hash: Text | None = None
+    workers: Count | None = Field(None, description="Pods that exist.")
+    desired_workers: Count | None = Field(None, description="Pods wanted.")
+    queued: Count | None = None
+    running: Count | None = None
+    retrying: Count | None = Field(None, description="Failed tasks that wait for a retry.")
+    failed: Count | None = Field(None, description="Tasks that failed for good.")
+    lag_seconds: Count | None = Field(None, description="Age of the oldest queued task.")
+    cursor: int | None = Field(None, description="Newest value that the job has processed.")
+    failures: Failures = Field(default_factory=list)
+
+
+class Job(Resource):
+    """One node of a DAG."""
+
+    plural: ClassVar[str] = "jobs"
+    singular: ClassVar[str] = "job"
+    short_names: ClassVar[tuple[str, ...]] = ("tjob",)
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("DAG", "string", ".spec.dag", "DAG that the job belongs to."),
+        Column("Operator", "string", ".spec.operator", "What does the work."),
+        Column("Runtime", "string", ".spec.runtime", "Where it runs."),
+        condition_column("Ready", "Ready"),
+        Column("Workers", "integer", ".status.workers", "Pods that exist."),
+        Column("Queued", "integer", ".status.queued", "Tasks that wait."),
+        Column("Running", "integer", ".status.running", "Tasks that run."),
+        Column("Failed", "integer", ".status.failed", "Tasks that failed for good."),
+        Column("Lag", "integer", ".status.lagSeconds", "Seconds that the oldest queued task has waited."),
+        AGE,
+        condition_column("Message", "Ready", "message", wide=True),
+    )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"has(self.spec.name) || self.metadata.name.matches('{LABEL}')",
+            lambda job: job.spec.name is not None or bool(re.fullmatch(LABEL, job.metadata.name)),
+            "metadata.name is the job's name in its DAG and must be a DNS-1123 label of at most 63 characters; "
+            "choose another or set spec.name",
+            "metadata.name",
+            INVALID,
+        ),
+    )
+
+    spec: JobSpec
+    status: JobStatus | None = None
+
+    @property
+    def job_name(self) -> str:
+        """The name of the node in its DAG."""
+        return self.spec.name or self.metadata.name
