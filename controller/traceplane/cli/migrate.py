@@ -1,0 +1,33 @@
+"""`tracectl run migrate`: bring both databases to this release's schema and seed the first rows.
+
+The chart runs it as a hook before anything serves. It is safe to run at any time, any number of times at once.
+"""
+
+from __future__ import annotations
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("migrate")(migrate)
+
+
+def migrate() -> None:
+    """Migrate the state and data databases, then seed the organisation, roles and first admin."""
+    from traceplane.settings import load
+    from traceplane.store.migrate import migrate as run
+
+    settings = load()
+    done = run(
+        settings.secret("state_dsn"),
+        settings.secret("data_dsn"),
+        org_id=settings.org_id,
+        first_admin=settings.first_admin,
+        lock_seconds=settings.migrate_lock_seconds,
+    )
+    for name, (before, after) in (("state", done.state), ("data", done.data)):
+        change = f"is at {after}" if before == after else f"moved from {before or 'nothing'} to {after}"
+        typer.echo(f"{name} database {change}")
+    if done.admin_made:
+        typer.echo("first admin made")

@@ -1,0 +1,119 @@
+"""Connections to one database: an engine for most statements, a bare pool for the hot ones.
+
+Most code speaks SQLAlchemy Core through `transaction()`. The dispatcher's hot statements skip its result rows
+and run on a psycopg pool: autocommit, so that one statement is one transaction and one round trip; prepared at
+first use; binary results. Four connections were enough for a process when measured, so both pools are small, and
+they open on first use.
+
+Every session has bounds: a connect, statement or idle transaction that exceeds its limit is ended by the server,
+so that a stuck process cannot hold locks for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+from psycopg import conninfo, pq
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from traceplane.errors import InvalidSettings
+from traceplane.store.failures import mapped
+
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 60
+IDLE_TRANSACTION_SECONDS = 60
+POOL_WAIT_SECONDS = 10.0
+
+HotConnection = psycopg.AsyncConnection[TupleRow]
+
+
+class BinaryCursor(psycopg.AsyncCursor[TupleRow]):
+    """A cursor whose results come in the binary format, which costs neither side any text."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.format = pq.Format.BINARY
+
+
+def session(dsn: str, application: str) -> dict[str, Any]:
+    """libpq parameters of `dsn` with our bounds added. Raises InvalidSettings for a DSN libpq cannot read."""
+    try:
+        parameters = conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError as error:
+        raise InvalidSettings("a database DSN is not a libpq URI such as postgresql://user@host/name") from error
+    bounds = (
+        f"-c statement_timeout={STATEMENT_SECONDS}s "
+        f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_SECONDS}s"
+    )
+    parameters["options"] = f"{bounds} {parameters.get('options') or ''}".strip()
+    parameters.setdefault("connect_timeout", CONNECT_SECONDS)
+    parameters.setdefault("application_name", application)
+    return parameters
+
+
+class Database:
+    """One database as a process uses it. Make it inside the event loop and `close()` it at the end."""
+
+    def __init__(self, dsn: str, *, application: str, pool_size: int = 4) -> None:
+        self.dsn = dsn
+        self._session = session(dsn, application)
+        self.engine: AsyncEngine = create_async_engine(
+            "postgresql+psycopg://",
+            async_creator=self._connect,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=POOL_WAIT_SECONDS,
+            pool_pre_ping=True,
+        )
+        self._pool: AsyncConnectionPool[HotConnection] = AsyncConnectionPool(
+            kwargs={
+                **self._session,
+                "autocommit": True,
+                "prepare_threshold": 0,
+                "cursor_factory": BinaryCursor,
+            },
+            min_size=1,
+            max_size=pool_size,
+            timeout=POOL_WAIT_SECONDS,
+            max_waiting=1024,
+            reconnect_timeout=30,
+            check=AsyncConnectionPool.check_connection,
+            open=False,
+            name=application,
+        )
+        self._opened = False
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A SQLAlchemy connection in one READ COMMITTED transaction: commits at the end, rolls back on error."""
+        with mapped():
+            async with self.engine.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def hot(self) -> AsyncIterator[HotConnection]:
+        """A pooled psycopg connection in autocommit: each statement is a transaction of its own."""
+        with mapped():
+            if not self._opened:
+                self._opened = True
+                await self._pool.open()
+            async with self._pool.connection() as connection:
+                yield connection
+
+    async def ping(self) -> None:
+        """Return when the database answers. Raises Unavailable."""
+        async with self.hot() as connection:
+            await connection.execute("SELECT 1")
+
+    async def close(self) -> None:
+        """End every connection."""
+        await self._pool.close()
+        await self.engine.dispose()
+
+    async def _connect(self) -> HotConnection:
+        return await psycopg.AsyncConnection.connect(**self._session)

@@ -1,0 +1,92 @@
+"""Where database errors become Trace's own: nothing above the store catches a driver's exception.
+
+The class of the result says what happens next. A server that is away, starting, shutting down or out of
+connections is `Unavailable`: try again later. A value the database cannot hold, or a row that a unique key
+already has, is `Refused`. A role without a right is `GiveUp`: only an administrator can mend it. Anything else
+(a failed check constraint, a missing table) is a mistake of ours and passes through unchanged, so that it is
+seen. Messages never carry SQL or parameters.
+
+Two transactions that collide (`40001`, `40P01`) are nobody's fault; `retrying` runs such a unit again, a bounded
+number of times. A lost connection is never retried here: its transaction may have committed, and only the
+caller knows whether repeating it is safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import psycopg
+from psycopg import errors as pg
+from sqlalchemy import exc as sa
+
+from traceplane.errors import GiveUp, Refused, TraceError, Unavailable
+
+Result = TypeVar("Result")
+
+ATTEMPTS = 5
+"""Tries of a unit that keeps colliding, before it is reported as unavailable."""
+
+_COLLISIONS = (pg.SerializationFailure, pg.DeadlockDetected)
+_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, pg.ReadOnlySqlTransaction)
+
+
+class Collision(Unavailable):
+    """This transaction lost against another one and was rolled back; running it again is safe."""
+
+    code = "TransactionConflict"
+
+
+class Conflict(Refused):
+    """A row with this unique key exists already. `constraint` names the key."""
+
+    code = "Conflict"
+
+    def __init__(self, message: str, constraint: str | None) -> None:
+        super().__init__(message)
+        self.constraint = constraint
+
+
+def translated(error: BaseException) -> TraceError | None:
+    """The error of ours that stands for a driver's or SQLAlchemy's `error`; None where it is not one of these."""
+    if isinstance(error, sa.DBAPIError) and error.orig is not None:
+        error = error.orig
+    if isinstance(error, _COLLISIONS):
+        return Collision("the transaction collided with another one")
+    if isinstance(error, pg.UniqueViolation):
+        name = error.diag.constraint_name
+        return Conflict(f"a row with this key exists already ({name})", name)
+    if isinstance(error, pg.InsufficientPrivilege):
+        return GiveUp(f"the database role lacks a right: {error.diag.message_primary}")
+    if isinstance(error, psycopg.DataError):
+        return Refused(f"the database cannot hold this value: {error.diag.message_primary or type(error).__name__}")
+    if isinstance(error, (*_AWAY, sa.TimeoutError)):
+        return Unavailable(f"the database does not answer ({type(error).__name__})")
+    return None
+
+
+@contextmanager
+def mapped() -> Iterator[None]:
+    """Raise errors of ours in place of the driver's."""
+    try:
+        yield
+    except (psycopg.Error, sa.SQLAlchemyError) as error:
+        ours = translated(error)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+async def retrying(unit: Callable[[], Awaitable[Result]], attempts: int = ATTEMPTS) -> Result:
+    """The result of `unit`, run again after a `Collision`, at most `attempts` times in all."""
+    for attempt in range(1, attempts + 1):
+        try:
+            return await unit()
+        except Collision:
+            if attempt == attempts:
+                raise
+            await asyncio.sleep(0.01 * 2**attempt * random.random())  # noqa: S311
+    raise AssertionError("unreachable: attempts >= 1")

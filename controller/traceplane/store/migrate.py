@@ -1,0 +1,212 @@
+"""Bring both databases to the schema this release knows, once, before anything serves.
+
+Any number of processes may start a migration at once: an advisory lock on state lets one run and makes the rest
+wait, for a bounded time; when their turn comes there is nothing left to do. Postgres runs DDL in transactions,
+and each revision runs in one with its version row, so a migration killed half way leaves the old schema, whole.
+
+Then the first rows are seeded: the organisation, the built-in roles, and the first admin where none exists. A
+repeated run changes nothing.
+
+Serving processes call `check` instead: they refuse a schema they do not know, older or newer, and never change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+
+from traceplane.errors import InvalidSettings, Unavailable, UnknownSchema
+from traceplane.store import revisions
+from traceplane.store.engine import session
+from traceplane.store.failures import mapped
+from traceplane.store.tables.tenancy import BUILT_IN_ROLES
+
+LOCK_KEY = 0x7472_6163_65
+"""Advisory lock of a migration: the letters `trace`."""
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One database's line of migrations: its folder, its version table and the newest revision."""
+
+    name: str
+    version_table: str
+    head: str
+
+
+STATE = Branch("state", revisions.STATE_VERSION_TABLE, revisions.STATE)
+DATA = Branch("data", revisions.DATA_VERSION_TABLE, revisions.DATA)
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """What a migration did: revision found (None: empty database) and reached, of each database."""
+
+    state: tuple[str | None, str]
+    data: tuple[str | None, str]
+    admin_made: bool
+
+
+def migrate(
+    state_dsn: str, data_dsn: str, *, org_id: UUID, first_admin: str | None, lock_seconds: float
+) -> Migrated:
+    """Upgrade and seed both databases. Raises Unavailable (lock or server), UnknownSchema (newer schema)."""
+    admin = _principal(first_admin) if first_admin else None
+    with mapped(), _lock(state_dsn, lock_seconds):
+        before_state = _upgrade(STATE, state_dsn)
+        before_data = _upgrade(DATA, data_dsn)
+        made = _seed(state_dsn, org_id, admin)
+    return Migrated((before_state, STATE.head), (before_data, DATA.head), made)
+
+
+def check(state_dsn: str | None = None, data_dsn: str | None = None) -> None:
+    """Return when each given database has the schema this release knows; raises UnknownSchema or Unavailable."""
+    for branch, dsn in ((STATE, state_dsn), (DATA, data_dsn)):
+        if dsn is None:
+            continue
+        with mapped(), psycopg.connect(**session(dsn, "trace-check")) as connection:
+            found = revision(connection, branch)
+        if found != branch.head:
+            raise UnknownSchema(_difference(branch, found))
+
+
+def revision(connection: psycopg.Connection[Any], branch: Branch) -> str | None:
+    """The revision a database is at, or None where it has none."""
+    try:
+        with connection.transaction():
+            query = sql.SQL("SELECT version_num FROM {}").format(sql.Identifier(branch.version_table))
+            row = connection.execute(query).fetchone()
+    except pg.UndefinedTable:
+        return None
+    return None if row is None else str(row[0])
+
+
+def scripts(branch: Branch) -> Any:
+    """The alembic script directory of `branch`."""
+    from alembic.script import ScriptDirectory
+
+    folder = _MIGRATIONS / branch.name
+    return ScriptDirectory(str(folder), version_locations=[str(folder / "versions")])
+
+
+def move(branch: Branch, connection: Any, target: str) -> None:
+    """Run the migrations of `branch` from where the SQLAlchemy `connection` is to revision `target`, up or down.
+
+    `target` is a revision or `base`. The caller owns the transaction: all of it happens, or none.
+    """
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
+    directory = scripts(branch)
+    known = {script.revision for script in directory.walk_revisions()}
+
+    def steps(current: tuple[str, ...], _context: MigrationContext) -> Any:
+        here = current[0] if current else None
+        if here is not None and here not in known:
+            raise UnknownSchema(_difference(branch, here))
+        down = target == "base" or (here is not None and target in _ancestors(directory, here))
+        return directory._downgrade_revs(target, here) if down else directory._upgrade_revs(target, here)
+
+    context = MigrationContext.configure(
+        connection, opts={"fn": steps, "version_table": branch.version_table, "script": directory}
+    )
+    with Operations.context(context):
+        context.run_migrations()
+
+
+def _ancestors(directory: Any, here: str) -> set[str]:
+    return {script.revision for script in directory.iterate_revisions(here, "base")} - {here}
+
+
+def _upgrade(branch: Branch, dsn: str) -> str | None:
+    """Bring one database to the head of its branch; returns the revision found."""
+    from sqlalchemy import create_engine
+
+    parameters = session(dsn, "trace-migrate")
+    parameters["options"] += " -c statement_timeout=0"  # an index over a large table takes what it takes
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(**parameters))
+    try:
+        with engine.begin() as connection:
+            found = revision(connection.connection.driver_connection, branch)  # type: ignore[arg-type]
+            if found != branch.head:
+                move(branch, connection, branch.head)
+    finally:
+        engine.dispose()
+    return found
+
+
+@contextmanager
+def _lock(dsn: str, seconds: float) -> Iterator[None]:
+    """Hold the migration lock; Unavailable after `seconds` of waiting for another process."""
+    parameters = session(dsn, "trace-migrate-lock")
+    parameters["options"] += f" -c statement_timeout=0 -c lock_timeout={int(seconds * 1000)}"
+    with psycopg.connect(**parameters, autocommit=True) as connection:
+        try:
+            connection.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
+        except pg.LockNotAvailable as error:
+            raise Unavailable(f"another migration has held the lock for {seconds:g} s") from error
+        yield
+
+
+def _seed(dsn: str, org_id: UUID, admin: tuple[str, str] | None) -> bool:
+    """Insert the organisation, the built-in roles and the first admin; returns whether an admin was made."""
+    with psycopg.connect(**session(dsn, "trace-migrate")) as connection:
+        connection.execute(
+            "INSERT INTO orgs (id, name) VALUES (%s, 'default') ON CONFLICT (id) DO NOTHING", (org_id,)
+        )
+        connection.execute(
+            "INSERT INTO org_roles (org_id, name) SELECT %s, unnest(%s::text[])"
+            " ON CONFLICT (org_id, name) DO NOTHING",
+            (org_id, list(BUILT_IN_ROLES)),
+        )
+        return admin is not None and _seed_admin(connection, org_id, *admin)
+
+
+def _seed_admin(connection: psycopg.Connection[Any], org_id: UUID, issuer: str, subject: str) -> bool:
+    """Make the first admin, unless the organisation has one: who removed it on purpose keeps it removed."""
+    has_admin = connection.execute(
+        "SELECT 1 FROM org_role_memberships m JOIN org_roles r ON r.id = m.role_id"
+        " WHERE r.org_id = %s AND r.name = 'admin' LIMIT 1",
+        (org_id,),
+    ).fetchone()
+    if has_admin:
+        return False
+    connection.execute(
+        "INSERT INTO users (org_id, issuer, external_id, name) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (issuer, external_id) DO NOTHING",
+        (org_id, issuer, subject, subject),
+    )
+    connection.execute(
+        "INSERT INTO org_role_memberships (org_id, role_id, user_id)"
+        " SELECT r.org_id, r.id, u.id FROM org_roles r, users u"
+        " WHERE r.org_id = %(org)s AND r.name = ANY(%(roles)s) AND u.org_id = r.org_id"
+        " AND u.issuer = %(issuer)s AND u.external_id = %(subject)s",
+        {"org": org_id, "roles": list(BUILT_IN_ROLES), "issuer": issuer, "subject": subject},
+    )
+    return True
+
+
+def _principal(first_admin: str) -> tuple[str, str]:
+    issuer, bar, subject = first_admin.partition("|")
+    if not (issuer and bar and subject):
+        raise InvalidSettings("TRACE_FIRST_ADMIN: write `issuer|subject`")
+    return issuer, subject
+
+
+def _difference(branch: Branch, found: str | None) -> str:
+    if found is None:
+        return f"the {branch.name} database has no schema; run `tracectl run migrate`"
+    return (
+        f"the {branch.name} database is at schema revision {found} and this release knows {branch.head}: "
+        "run `tracectl run migrate` of the newest release, or start the release that made this schema"
+    )

@@ -1,0 +1,1 @@
+"""Statements by area, each named and described: what it does, and why it has that shape."""

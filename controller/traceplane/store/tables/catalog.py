@@ -1,0 +1,90 @@
+"""What a reader may know of state: four read-only views in schema `catalog`, and the id function.
+
+The query service reads the catalogue under a role that can see nothing else. So a view here is a contract: it
+says which relations a name means now, which files and ranges they have, and which roles a principal holds,
+without showing tasks, leases or specs.
+
+`relations` lists published assets of active DAG versions under their own names, and Federated assets with their
+hot and cold halves resolved. A half that is not published leaves its columns null; the reader says so.
+"""
+
+from __future__ import annotations
+
+from traceplane.store.tables.columns import around, state
+from traceplane.store.tables.hot import ROLES
+
+UUID7 = """
+CREATE FUNCTION trace_uuid7() RETURNS uuid LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+    SELECT encode(
+        set_bit(set_bit(overlay(
+            uuid_send(gen_random_uuid())
+            PLACING substring(int8send(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)
+            FROM 1 FOR 6
+        ), 52, 1), 53, 1), 'hex')::uuid
+$$
+"""
+"""RFC 9562 UUIDv7: a random UUIDv4 whose first 48 bits become milliseconds and whose version bits become 7."""
+
+VIEWS = (
+    "CREATE SCHEMA catalog",
+    """
+CREATE VIEW catalog.relations AS
+WITH published AS (
+    SELECT p.org_id, p.namespace, p.asset AS name, p.dag, p.dataset_id, v.id AS dataset_version_id, v.storage,
+           v.location, v.columns, v.scope_column, v.provisioned_at IS NOT NULL AS provisioned
+    FROM asset_publications p
+    JOIN dag_current_versions c
+      ON c.org_id = p.org_id AND c.namespace = p.namespace AND c.dag = p.dag AND c.deleted_at IS NULL
+    JOIN dag_version_datasets d ON d.dag_version_id = c.active_version_id AND d.dataset_id = p.dataset_id
+    JOIN dataset_versions v ON v.id = d.dataset_version_id
+)
+SELECT p.org_id, p.namespace, p.name, p.storage, coalesce(a.read_roles, '{}') AS read_roles,
+       NULL::jsonb AS federation, p.dataset_id, p.dataset_version_id, p.location, p.columns, p.scope_column,
+       p.provisioned,
+       NULL::text AS hot_name, NULL::uuid AS hot_version_id, NULL::text AS hot_location,
+       NULL::text AS cold_name, NULL::uuid AS cold_version_id, NULL::text AS cold_location
+FROM published p
+LEFT JOIN assets a
+  ON a.org_id = p.org_id AND a.namespace = p.namespace AND a.name = p.name AND a.deleted_at IS NULL
+UNION ALL
+SELECT a.org_id, a.namespace, a.name, a.storage, a.read_roles,
+       a.federation, h.dataset_id, h.dataset_version_id, h.location, h.columns, a.federation ->> 'column',
+       coalesce(h.provisioned AND c.provisioned, false),
+       a.federation ->> 'hot', h.dataset_version_id, h.location,
+       a.federation ->> 'cold', c.dataset_version_id, c.location
+FROM assets a
+LEFT JOIN published h
+  ON h.org_id = a.org_id AND h.namespace = a.namespace AND h.name = a.federation ->> 'hot'
+LEFT JOIN published c
+  ON c.org_id = a.org_id AND c.namespace = a.namespace AND c.name = a.federation ->> 'cold'
+WHERE a.storage = 'Federated' AND a.deleted_at IS NULL
+""",
+    """
+CREATE VIEW catalog.partitions AS
+SELECT org_id, dataset_id, dataset_version_id, partition_key, range_start, range_end, location, files, rows,
+       bytes, manifest_sha256, committed_at
+FROM partition_versions
+WHERE superseded_at IS NULL
+""",
+    """
+CREATE VIEW catalog.relocations AS
+SELECT org_id, hot_version_id, cold_version_id, ranges FROM relocations
+""",
+    """
+CREATE VIEW catalog.principals AS
+SELECT u.issuer, u.external_id, u.id AS user_id, u.org_id,
+       coalesce(array_agg(r.name ORDER BY r.name) FILTER (WHERE r.name IS NOT NULL), '{}') AS roles
+FROM users u
+LEFT JOIN org_role_memberships m ON m.user_id = u.id
+LEFT JOIN org_roles r ON r.id = m.role_id AND r.org_id = u.org_id
+GROUP BY u.id
+""",
+)
+
+GRANTS = (
+    "GRANT USAGE ON SCHEMA catalog TO trace_query",
+    "GRANT SELECT ON ALL TABLES IN SCHEMA catalog TO trace_query",
+)
+
+around(state, "before_create", ROLES, UUID7)
+around(state, "after_create", *VIEWS, *GRANTS)

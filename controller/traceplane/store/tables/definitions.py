@@ -1,0 +1,118 @@
+"""What runs: DAG versions, the pointers that make one of them current, and job generations.
+
+A DAG version is one immutable definition, known by the hash of its whole canonical spec. A row of `jobs` is a
+job **generation**, known by the hash of what decides its output, and shared by every DAG version that holds it:
+tasks, cursors and operator state hang on the generation, so an edit that does not change outputs loses none of
+them. What such an edit does change (scaling, timeouts, priority) is in `dag_version_jobs`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    UniqueConstraint,
+    Uuid,
+    false,
+)
+from sqlalchemy import (
+    text as sql,
+)
+
+from traceplane.store.tables.columns import big, document, identity, moment, one_of, org, stamped, state, text
+
+dag_versions = Table(
+    "dag_versions",
+    state,
+    identity(),
+    org(),
+    text("namespace"),
+    text("dag"),
+    text("spec_hash"),
+    document("spec"),
+    stamped("created_at"),
+    UniqueConstraint("org_id", "namespace", "dag", "spec_hash"),
+)
+
+dag_current_versions = Table(
+    "dag_current_versions",
+    state,
+    Column("org_id", Uuid, ForeignKey("orgs.id"), primary_key=True),
+    text("namespace", primary_key=True),
+    text("dag", primary_key=True),
+    Column("active_version_id", Uuid, ForeignKey("dag_versions.id")),
+    Column("staged_version_id", Uuid, ForeignKey("dag_versions.id")),
+    text("held_spec_hash", null=True),
+    text("resource_uid"),
+    big("resource_generation"),
+    moment("deleted_at"),
+    stamped("updated_at"),
+)
+
+jobs = Table(
+    "jobs",
+    state,
+    identity(),
+    org(),
+    text("namespace"),
+    text("dag"),
+    text("name"),
+    text("config_hash"),
+    text("operator"),
+    text("activation"),
+    text("execution_strategy", null=True),
+    text("update_strategy"),
+    document("definition"),
+    moment("provisioned_at"),
+    Column("paused", Boolean, nullable=False, server_default=false()),
+    stamped("created_at"),
+    UniqueConstraint("org_id", "namespace", "dag", "name", "config_hash"),
+    one_of("activation", "Source", "Reactive"),
+    one_of("execution_strategy", "PerUpdate", "PerPartition"),
+    one_of("update_strategy", "Append", "Replace"),
+    CheckConstraint("(activation = 'Reactive') = (execution_strategy IS NOT NULL)", name="strategy_of_reactive"),
+)
+
+dag_version_jobs = Table(
+    "dag_version_jobs",
+    state,
+    Column("dag_version_id", Uuid, ForeignKey("dag_versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("job_id", Uuid, ForeignKey("jobs.id"), primary_key=True),
+    org(),
+    text("runtime"),
+    Column("priority", SmallInteger, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("timeout_seconds", Integer),
+    Column("heartbeat_timeout_seconds", Integer, nullable=False),
+    Column("max_concurrency", Integer),
+    Column("max_queue_depth", Integer, nullable=False),
+    Column("max_queue_age_seconds", Integer, nullable=False),
+    Column("min_workers", Integer, nullable=False),
+    Column("max_workers", Integer, nullable=False),
+    Column("idle_timeout_seconds", Integer),
+    document("placement"),
+    one_of("runtime", "Pod", "Dispatcher", "Lambda"),
+    CheckConstraint("priority IN (0, 1)", name="priority"),
+    CheckConstraint("max_attempts >= 1", name="max_attempts"),
+    CheckConstraint("0 <= min_workers AND min_workers <= max_workers", name="workers"),
+    Index(None, "job_id"),
+)
+
+job_inputs = Table(
+    "job_inputs",
+    state,
+    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", SmallInteger, primary_key=True, autoincrement=False),
+    org(),
+    Column("dataset_id", Uuid, ForeignKey("datasets.id"), nullable=False),
+    Column("dataset_version_id", Uuid, ForeignKey("dataset_versions.id"), nullable=False),
+    Column("is_trigger", Boolean, nullable=False),
+    document("row_filter", null=True),
+    Index("job_inputs_trigger_idx", "dataset_version_id", "job_id", postgresql_where=sql("is_trigger")),
+)

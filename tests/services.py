@@ -1,0 +1,288 @@
+"""Real parts as processes, for tests and benches: Postgres, an S3 store with STS, a chain, an API server.
+
+Nothing here knows pytest; `tests/conftest.py` turns these into fixtures and a bench may use them the same way.
+Every part lives in a temporary folder, listens on loopback on a port the system chose, is awaited until it
+really answers (for a bounded time, with the end of its log in the error), and is ended by its own process id.
+All of them also work for a caller that is root: Postgres, which refuses root, runs as an unprivileged user.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+
+ROOT = Path(__file__).resolve().parents[1]
+ORG_ID = UUID("00000000-0000-7000-8000-000000000001")
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+_UNPRIVILEGED = ("postgres", "nobody")
+
+
+class ServiceError(RuntimeError):
+    """A part did not start, stop or answer in time; the message holds the end of its log."""
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Part:
+    """One running process, its folder and its log."""
+
+    name: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+    stop_signal: signal.Signals = signal.SIGTERM
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def kill(self) -> None:
+        """End it as a power cut would, and wait for its end."""
+        self.process.kill()
+        self.process.wait(STOP_SECONDS)
+
+    def stop(self) -> None:
+        """End it in good order; kill it when it does not heed that in time."""
+        if self.process.poll() is not None:
+            return
+        self.process.send_signal(self.stop_signal)
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def wait_ready(self, ready: Callable[[], bool], seconds: float = START_SECONDS) -> None:
+        """Return when `ready()` holds; ServiceError when the process ended or the time is over."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                how = (
+                    f"ended with {self.process.returncode}" if self.process.returncode is not None else "is silent"
+                )
+                raise ServiceError(f"{self.name} {how} after {seconds:g} s or less:\n{self.log_tail()}")
+            time.sleep(0.02)
+
+    def log_tail(self) -> str:
+        """The last lines it wrote."""
+        return "\n".join((self.folder / "log").read_text(errors="replace").splitlines()[-20:])
+
+
+def start(
+    name: str, folder: Path, argv: Sequence[str], *, env: dict[str, str] | None = None, **options: Any
+) -> Part:
+    """Start a process whose output goes to `folder/log`."""
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, **options)
+    return Part(name, folder, process)
+
+
+@contextmanager
+def temporary_folder(name: str) -> Iterator[Path]:
+    """A folder that is gone afterwards; open to other users, since a part may run as one."""
+    folder = Path(tempfile.mkdtemp(prefix=f"trace-{name}-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# Postgres
+
+
+@dataclass
+class Databases:
+    """A fresh, migrated and seeded pair. Owner DSNs migrate and provision; the others log in as a worker's
+    and the query service's database users do."""
+
+    state_dsn: str
+    data_dsn: str
+    writer_dsn: str
+    query_dsn: str
+    query_state_dsn: str
+
+
+@dataclass
+class Postgres:
+    """A Postgres server and the pairs of databases made on it."""
+
+    part: Part
+    port: int
+    user: str
+    settings: tuple[str, ...]
+    _names: Iterator[int] = field(default_factory=lambda: count(1))
+    _template: tuple[str, str] | None = None
+
+    def dsn(self, database: str, user: str | None = None) -> str:
+        return f"postgresql://{user or 'trace'}@127.0.0.1:{self.port}/{database}"
+
+    def empty_databases(self) -> tuple[str, str]:
+        """DSNs (state, data) of two empty databases."""
+        number = next(self._names)
+        names = f"state_{number}", f"data_{number}"
+        with self.admin() as connection:
+            for name in names:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.dsn(names[0]), self.dsn(names[1])
+
+    def databases(self) -> Databases:
+        """A pair copied from a migrated template, which takes a tenth of a second instead of a migration."""
+        if self._template is None:
+            self._template = self._make_template()
+        number = next(self._names)
+        state, data = f"state_{number}", f"data_{number}"
+        with self.admin() as connection:
+            for name, template in zip((state, data), self._template, strict=True):
+                connection.execute(
+                    sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+                )
+        return Databases(
+            self.dsn(state),
+            self.dsn(data),
+            self.dsn(data, "worker"),
+            self.dsn(data, "query"),
+            self.dsn(state, "query"),
+        )
+
+    def drop(self, databases: Databases) -> None:
+        """Drop a pair, ending whoever is still connected."""
+        with self.admin() as connection:
+            for dsn in (databases.state_dsn, databases.data_dsn):
+                name = sql.Identifier(dsn.rpartition("/")[2])
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+
+    def admin(self) -> psycopg.Connection[Any]:
+        """A connection of the superuser, in autocommit."""
+        return psycopg.connect(self.dsn("postgres"), autocommit=True)
+
+    def crash(self) -> None:
+        """Kill the whole server without a checkpoint, as `pg_ctl -m immediate` does."""
+        self.part.process.send_signal(signal.SIGQUIT)
+        self.part.process.wait(STOP_SECONDS)
+
+    def restart(self) -> None:
+        """Start it again after `crash` or `stop`, on the same port and files."""
+        self.part = _run_postgres(self.part.folder, self.user, self.port, self.settings)
+
+    def stop(self) -> None:
+        """Fast shutdown: open sessions are ended."""
+        self.part.stop()
+
+    def _make_template(self) -> tuple[str, str]:
+        from traceplane.store.migrate import migrate
+
+        state, data = self.empty_databases()
+        migrate(state, data, org_id=ORG_ID, first_admin=None, lock_seconds=30)
+        with self.admin() as connection:
+            for login, role in (("worker", "trace_writer"), ("query", "trace_query")):
+                connection.execute(f"CREATE ROLE {login} LOGIN IN ROLE {role}")
+        return state.rpartition("/")[2], data.rpartition("/")[2]
+
+
+def postgres_binaries() -> Path:
+    """Folder of Postgres's server programs (`TRACE_TEST_POSTGRES_BIN`, else Debian's newest, else PATH's)."""
+    given = os.environ.get("TRACE_TEST_POSTGRES_BIN")
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    found = Path(given) / "initdb" if given else (debian[-1] if debian else Path(shutil.which("initdb") or ""))
+    if not found.is_file():
+        raise ServiceError(
+            "Postgres server programs not found: apt-get install postgresql, or set TRACE_TEST_POSTGRES_BIN"
+        )
+    return found.parent
+
+
+@contextmanager
+def postgres(settings: Sequence[str] = ()) -> Iterator[Postgres]:
+    """A Postgres server with `trace` as superuser; `settings` are further `name=value` of its configuration."""
+    user = _unprivileged_user()
+    with temporary_folder("postgres") as folder:
+        files = folder / "data"
+        _own(folder, user)
+        initdb = [postgres_binaries() / "initdb", "-D", files, "-U", "trace", "-A", "trust", "-E", "UTF8"]
+        done = subprocess.run(
+            [*map(str, initdb), "--locale=C.UTF-8", "--no-sync"], capture_output=True, text=True, **_as(user)
+        )
+        if done.returncode:
+            raise ServiceError(f"initdb failed:\n{done.stdout}{done.stderr}")
+        port = free_port()
+        server = Postgres(_run_postgres(folder, user, port, tuple(settings)), port, user, tuple(settings))
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def _run_postgres(folder: Path, user: str, port: int, settings: tuple[str, ...]) -> Part:
+    chosen = (
+        f"port={port}",
+        "listen_addresses=127.0.0.1",
+        f"unix_socket_directories={folder}",
+        "fsync=off",
+        "synchronous_commit=off",
+        "full_page_writes=off",
+        "max_connections=200",
+        "shared_buffers=128MB",
+        "max_wal_size=2GB",
+        *settings,
+    )
+    flags = [word for setting in chosen for word in ("-c", setting)]
+    argv = [str(postgres_binaries() / "postgres"), "-D", str(folder / "data"), *flags]
+    part = start("postgres", folder, argv, **_as(user))
+    part.stop_signal = signal.SIGINT  # fast shutdown; SIGTERM would wait for every session to leave
+
+    def answers() -> bool:
+        try:
+            psycopg.connect(f"postgresql://trace@127.0.0.1:{port}/postgres", connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    part.wait_ready(answers)
+    return part
+
+
+def _unprivileged_user() -> str:
+    """Who runs Postgres: this user, or for root an unprivileged one."""
+    if os.geteuid():
+        return pwd.getpwuid(os.geteuid()).pw_name
+    for name in _UNPRIVILEGED:
+        try:
+            return pwd.getpwnam(name).pw_name
+        except KeyError:
+            continue
+    raise ServiceError(f"none of the users {_UNPRIVILEGED} exists, and Postgres does not run as root")
+
+
+def _own(folder: Path, user: str) -> None:
+    if not os.geteuid():
+        shutil.chown(folder, user)
+
+
+def _as(user: str) -> dict[str, Any]:
+    """`subprocess` options that run a command as `user`, where the caller is root."""
+    if os.geteuid():
+        return {"cwd": "/"}
+    entry = pwd.getpwnam(user)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": [], "cwd": "/"}
