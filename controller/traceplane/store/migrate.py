@@ -12,6 +12,7 @@ Serving processes call `check` instead: they refuse a schema they do not know, o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,9 +61,15 @@ class Migrated:
 def migrate(
     state_dsn: str, data_dsn: str, *, org_id: UUID, first_admin: str | None, lock_seconds: float
 ) -> Migrated:
-    """Upgrade and seed both databases. Raises Unavailable (lock or server), UnknownSchema (newer schema)."""
+    """Upgrade and seed both databases; `lock_seconds` bounds the wait for the servers and for another migration.
+
+    Raises Unavailable when that time is over, and UnknownSchema for a schema newer than this release.
+    """
     admin = _principal(first_admin) if first_admin else None
-    with mapped(), _lock(state_dsn, lock_seconds):
+    deadline = time.monotonic() + lock_seconds
+    for dsn in (state_dsn, data_dsn):
+        _await_server(dsn, deadline)
+    with mapped(), _lock(state_dsn, max(1.0, deadline - time.monotonic())):
         before_state = _upgrade(STATE, state_dsn)
         before_data = _upgrade(DATA, data_dsn)
         made = _seed(state_dsn, org_id, admin)
@@ -143,6 +150,20 @@ def _upgrade(branch: Branch, dsn: str) -> str | None:
     finally:
         engine.dispose()
     return found
+
+
+def _await_server(dsn: str, deadline: float) -> None:
+    """Return when the server accepts a session: beside a fresh install it may still be starting."""
+    parameters = session(dsn, "trace-migrate")
+    while True:
+        try:
+            with mapped():
+                psycopg.connect(**parameters).close()
+                return
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.25)
 
 
 @contextmanager

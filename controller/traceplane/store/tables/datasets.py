@@ -69,6 +69,7 @@ dataset_versions = Table(
     Column("unique_key", ARRAY(Text), nullable=False),
     text("scope_column"),
     Column("sort_by", ARRAY(Text), nullable=False),
+    document("indexes", server_default="[]"),
     big("finality_depth", null=True),
     big("first_value", null=True),
     moment("provisioned_at"),

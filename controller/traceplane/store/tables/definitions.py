@@ -87,7 +87,7 @@ dag_version_jobs = Table(
     org(),
     text("runtime"),
     Column("priority", SmallInteger, nullable=False),
-    Column("max_attempts", Integer, nullable=False),
+    Column("max_attempts", Integer),
     Column("timeout_seconds", Integer),
     Column("heartbeat_timeout_seconds", Integer, nullable=False),
     Column("max_concurrency", Integer),

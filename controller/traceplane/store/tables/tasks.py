@@ -120,6 +120,7 @@ task_attempts = Table(
     org(),
     words("worker_id"),
     big("lease_epoch"),
+    Column("lease_token", Uuid, nullable=False),
     moment("started_at", null=False),
     moment("finished_at", null=False),
     words("result"),
@@ -166,7 +167,7 @@ events = Table(
         "CASE kind WHEN 'Cursor' THEN cursor_value IS NOT NULL ELSE partition_key IS NOT NULL END", name="scope"
     ),
     CheckConstraint("range_start <= range_end", name="range"),
-    Index(None, "dataset_version_id", "created_at"),
+    Index(None, "dataset_version_id", "cursor_value"),
 )
 
 operator_state = Table(

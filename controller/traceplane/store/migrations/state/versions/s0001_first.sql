@@ -160,6 +160,7 @@ CREATE TABLE dataset_versions (
     unique_key TEXT[] NOT NULL,
     scope_column TEXT NOT NULL,
     sort_by TEXT[] NOT NULL,
+    indexes JSONB DEFAULT '[]' NOT NULL,
     finality_depth BIGINT,
     first_value BIGINT,
     provisioned_at TIMESTAMP WITH TIME ZONE,
@@ -221,7 +222,7 @@ CREATE TABLE dag_version_jobs (
     org_id UUID NOT NULL,
     runtime TEXT NOT NULL,
     priority SMALLINT NOT NULL,
-    max_attempts INTEGER NOT NULL,
+    max_attempts INTEGER,
     timeout_seconds INTEGER,
     heartbeat_timeout_seconds INTEGER NOT NULL,
     max_concurrency INTEGER,
@@ -291,17 +292,17 @@ CREATE TABLE tasks (
 )
  WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 
-CREATE INDEX tasks_deadline_idx ON tasks (deadline_at) WHERE status = 'Running' AND deadline_at IS NOT NULL;
-
-CREATE INDEX tasks_failed_idx ON tasks (job_id, finished_at) WHERE status = 'Failed';
-
 CREATE INDEX tasks_lease_idx ON tasks (lease_expires_at) WHERE status = 'Running';
-
-CREATE INDEX tasks_running_idx ON tasks (job_id) WHERE status = 'Running';
 
 CREATE INDEX tasks_retry_idx ON tasks (next_retry_at) WHERE status = 'Failed' AND next_retry_at IS NOT NULL;
 
 CREATE INDEX tasks_queued_idx ON tasks (job_id, priority, queued_at, id) WHERE status = 'Queued';
+
+CREATE INDEX tasks_deadline_idx ON tasks (deadline_at) WHERE status = 'Running' AND deadline_at IS NOT NULL;
+
+CREATE INDEX tasks_failed_idx ON tasks (job_id, finished_at) WHERE status = 'Failed';
+
+CREATE INDEX tasks_running_idx ON tasks (job_id) WHERE status = 'Running';
 
 CREATE TABLE operator_state (
     job_id UUID NOT NULL,
@@ -444,6 +445,7 @@ CREATE TABLE task_attempts (
     org_id UUID NOT NULL,
     worker_id TEXT NOT NULL,
     lease_epoch BIGINT NOT NULL,
+    lease_token UUID NOT NULL,
     started_at TIMESTAMP WITH TIME ZONE NOT NULL,
     finished_at TIMESTAMP WITH TIME ZONE NOT NULL,
     result TEXT NOT NULL,
@@ -475,7 +477,7 @@ CREATE TABLE events (
     CONSTRAINT events_dataset_version_id_fkey FOREIGN KEY(dataset_version_id) REFERENCES dataset_versions (id)
 );
 
-CREATE INDEX events_dataset_version_id_created_at_idx ON events (dataset_version_id, created_at);
+CREATE INDEX events_dataset_version_id_cursor_value_idx ON events (dataset_version_id, cursor_value);
 
 CREATE SCHEMA catalog;
 
