@@ -1,0 +1,151 @@
+{{/* Names, labels and the security settings that every pod of the chart shares. */}}
+
+{{- define "trace.fullname" -}}
+{{- .Values.fullnameOverride | default "trace" | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Labels that select: never changed for a running release. Call with (dict "root" $ "component" "controller"). */}}
+{{- define "trace.selector" -}}
+app.kubernetes.io/name: trace
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- define "trace.labels" -}}
+{{ include "trace.selector" . }}
+app.kubernetes.io/part-of: trace
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end -}}
+
+{{- define "trace.pullSecrets" -}}
+{{- with .Values.images.pullSecrets }}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Pod Security "restricted", for pod and container. */}}
+{{- define "trace.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "trace.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* Names of Secrets: the user's own, or the ones this chart makes. */}}
+{{- define "trace.secret.state" -}}{{ .Values.state.existingSecret | default (printf "%s-state" (include "trace.fullname" .)) }}{{- end -}}
+{{- define "trace.secret.data" -}}{{ .Values.data.existingSecret | default (printf "%s-data" (include "trace.fullname" .)) }}{{- end -}}
+{{- define "trace.secret.worker" -}}{{ .Values.worker.existingSecret | default (printf "%s-worker" (include "trace.fullname" .)) }}{{- end -}}
+{{- define "trace.secret.capability" -}}{{ .Values.capability.existingSecret | default (printf "%s-capability" (include "trace.fullname" .)) }}{{- end -}}
+{{- define "trace.secret.s3" -}}{{ .Values.s3.existingSecret | default (printf "%s-s3" (include "trace.fullname" .)) }}{{- end -}}
+
+{{- define "trace.s3.endpoint" -}}
+{{- if .Values.s3.endpoint -}}
+{{ .Values.s3.endpoint }}
+{{- else if .Values.minio.enabled -}}
+http://{{ include "trace.fullname" . }}-minio.{{ .Release.Namespace }}.svc:9000
+{{- end -}}
+{{- end -}}
+
+{{- define "trace.firstAdmin" -}}
+{{- if .Values.firstAdmin.identity -}}
+{{ .Values.firstAdmin.identity }}
+{{- else if .Values.firstAdmin.create -}}
+{{ .Values.oidc.issuer }}|system:serviceaccount:{{ .Release.Namespace }}:{{ include "trace.fullname" . }}-admin
+{{- end -}}
+{{- end -}}
+
+{{/* Environment that every process of the platform gets: settings from the ConfigMap, and where its namespace is. */}}
+{{- define "trace.env" -}}
+- name: TRACE_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+{{- end -}}
+
+{{- define "trace.envFrom" -}}
+- configMapRef: {name: {{ include "trace.fullname" . }}-config}
+{{- end -}}
+
+{{/* Pods restart when settings change; a Secret is read again from its file. */}}
+{{- define "trace.configChecksum" -}}
+checksum/config: {{ include (print $.Template.BasePath "/configmap.yaml") . | sha256sum }}
+{{- end -}}
+
+{{/*
+The migration, as an init container of whatever reads the databases: it takes a lock, so that any number of pods may
+start at once, does nothing on a current schema, and nothing serves before it has ended.
+*/}}
+{{- define "trace.migrate" -}}
+- name: migrate
+  image: {{ .Values.images.trace }}
+  imagePullPolicy: {{ .Values.images.pullPolicy }}
+  command: [tracectl, run, migrate]
+  envFrom:
+    {{- include "trace.envFrom" . | nindent 4 }}
+  env:
+    {{- include "trace.env" . | nindent 4 }}
+    - {name: TRACE_STATE_DSN_FILE, value: /etc/trace/state/dsn}
+    - {name: TRACE_DATA_DSN_FILE, value: /etc/trace/data/dsn}
+    {{- with include "trace.firstAdmin" . }}
+    - {name: TRACE_FIRST_ADMIN, value: {{ . | quote }}}
+    {{- end }}
+  securityContext:
+    {{- include "trace.containerSecurity" . | nindent 4 }}
+  resources:
+    requests: {cpu: 50m, memory: 128Mi}
+    limits: {cpu: "1", memory: 384Mi}
+  volumeMounts:
+    - {name: state-owner, mountPath: /etc/trace/state, readOnly: true}
+    - {name: data-owner, mountPath: /etc/trace/data, readOnly: true}
+    - {name: tmp, mountPath: /tmp}
+{{- end -}}
+
+{{- define "trace.ownerVolumes" -}}
+- name: state-owner
+  secret:
+    secretName: {{ include "trace.secret.state" . }}
+    items: [{key: dsn, path: dsn}]
+- name: data-owner
+  secret:
+    secretName: {{ include "trace.secret.data" . }}
+    items: [{key: dsn, path: dsn}]
+{{- end -}}
+
+{{/* A value of a Secret that exists already, or a fresh one. (dict "secret" $found "key" "token" "fresh" "...") */}}
+{{- define "trace.kept" -}}
+{{- $found := get (default dict .secret.data) .key -}}
+{{- if $found -}}{{ $found | b64dec }}{{- else -}}{{ .fresh }}{{- end -}}
+{{- end -}}
+
+{{/* The volume `data` of a StatefulSet: a claim where it persists, else one that goes with the pod. */}}
+{{- define "trace.volume" -}}
+{{- if not .values.enabled -}}
+- name: data
+  emptyDir: {sizeLimit: {{ .values.size }}}
+{{- end -}}
+{{- end -}}
+
+{{- define "trace.claim" -}}
+{{- if .values.enabled -}}
+volumeClaimTemplates:
+  - metadata:
+      name: data
+    spec:
+      accessModes: [ReadWriteOnce]
+      {{- with .values.storageClass }}
+      storageClassName: {{ . }}
+      {{- end }}
+      resources: {requests: {storage: {{ .values.size }}}}
+{{- end -}}
+{{- end -}}
