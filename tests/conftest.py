@@ -3,7 +3,8 @@ databases, bucket or chain on it, so that tests run in any order and never see e
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -40,3 +41,37 @@ async def data(databases: services.Databases) -> AsyncIterator[Database]:
     database = Database(databases.data_dsn, application="test")
     yield database
     await database.close()
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[services.ObjectStore]:
+    """The run's S3 store."""
+    with services.object_store() as store:
+        yield store
+
+
+@pytest.fixture
+def bucket(object_store: services.ObjectStore) -> str:
+    """A fresh, empty bucket."""
+    return object_store.bucket()
+
+
+@pytest.fixture
+def chain() -> Iterator[services.Chain]:
+    """A fresh node that mines only when told."""
+    with services.chain() as node:
+        yield node
+
+
+@pytest.fixture
+def start_chain() -> Iterator[Callable[..., services.Chain]]:
+    """Starts further nodes, with `services.chain`'s arguments, for as long as the test runs."""
+    with ExitStack() as running:
+        yield lambda **options: running.enter_context(services.chain(**options))
+
+
+@pytest.fixture(scope="session")
+def api_server() -> Iterator[services.ApiServer]:
+    """The run's Kubernetes API server."""
+    with services.api_server() as server:
+        yield server

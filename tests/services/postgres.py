@@ -1,22 +1,16 @@
-"""Real parts as processes, for tests and benches: Postgres, an S3 store with STS, a chain, an API server.
+"""A real Postgres server and fresh pairs of migrated databases on it.
 
-Nothing here knows pytest; `tests/conftest.py` turns these into fixtures and a bench may use them the same way.
-Every part lives in a temporary folder, listens on loopback on a port the system chose, is awaited until it
-really answers (for a bounded time, with the end of its log in the error), and is ended by its own process id.
-All of them also work for a caller that is root: Postgres, which refuses root, runs as an unprivileged user.
+Durability is off (`fsync`), because a test never survives the machine; crash recovery is not: `crash()` ends the
+server without a checkpoint. A pair is copied from a migrated template, which takes a tenth of a second.
 """
 
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
-import socket
 import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -27,89 +21,19 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.services.process import (
+    STOP_SECONDS,
+    Part,
+    ServiceError,
+    on_free_port,
+    own,
+    run_as,
+    start,
+    temporary_folder,
+    unprivileged_user,
+)
+
 ORG_ID = UUID("00000000-0000-7000-8000-000000000001")
-START_SECONDS = 30.0
-STOP_SECONDS = 10.0
-_UNPRIVILEGED = ("postgres", "nobody")
-
-
-class ServiceError(RuntimeError):
-    """A part did not start, stop or answer in time; the message holds the end of its log."""
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@dataclass
-class Part:
-    """One running process, its folder and its log."""
-
-    name: str
-    folder: Path
-    process: subprocess.Popen[bytes]
-    stop_signal: signal.Signals = signal.SIGTERM
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def kill(self) -> None:
-        """End it as a power cut would, and wait for its end."""
-        self.process.kill()
-        self.process.wait(STOP_SECONDS)
-
-    def stop(self) -> None:
-        """End it in good order; kill it when it does not heed that in time."""
-        if self.process.poll() is not None:
-            return
-        self.process.send_signal(self.stop_signal)
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-    def wait_ready(self, ready: Callable[[], bool], seconds: float = START_SECONDS) -> None:
-        """Return when `ready()` holds; ServiceError when the process ended or the time is over."""
-        deadline = time.monotonic() + seconds
-        while not ready():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                how = (
-                    f"ended with {self.process.returncode}" if self.process.returncode is not None else "is silent"
-                )
-                raise ServiceError(f"{self.name} {how} after {seconds:g} s or less:\n{self.log_tail()}")
-            time.sleep(0.02)
-
-    def log_tail(self) -> str:
-        """The last lines it wrote."""
-        return "\n".join((self.folder / "log").read_text(errors="replace").splitlines()[-20:])
-
-
-def start(
-    name: str, folder: Path, argv: Sequence[str], *, env: dict[str, str] | None = None, **options: Any
-) -> Part:
-    """Start a process whose output goes to `folder/log`."""
-    with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, **options)
-    return Part(name, folder, process)
-
-
-@contextmanager
-def temporary_folder(name: str) -> Iterator[Path]:
-    """A folder that is gone afterwards; open to other users, since a part may run as one."""
-    folder = Path(tempfile.mkdtemp(prefix=f"trace-{name}-"))
-    folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-# Postgres
 
 
 @dataclass
@@ -216,18 +140,18 @@ def postgres_binaries() -> Path:
 @contextmanager
 def postgres(settings: Sequence[str] = ()) -> Iterator[Postgres]:
     """A Postgres server with `trace` as superuser; `settings` are further `name=value` of its configuration."""
-    user = _unprivileged_user()
+    user = unprivileged_user()
     with temporary_folder("postgres") as folder:
         files = folder / "data"
-        _own(folder, user)
+        own(folder, user)
         initdb = [postgres_binaries() / "initdb", "-D", files, "-U", "trace", "-A", "trust", "-E", "UTF8"]
         done = subprocess.run(
-            [*map(str, initdb), "--locale=C.UTF-8", "--no-sync"], capture_output=True, text=True, **_as(user)
+            [*map(str, initdb), "--locale=C.UTF-8", "--no-sync"], capture_output=True, text=True, **run_as(user)
         )
         if done.returncode:
             raise ServiceError(f"initdb failed:\n{done.stdout}{done.stderr}")
-        port = free_port()
-        server = Postgres(_run_postgres(folder, user, port, tuple(settings)), port, user, tuple(settings))
+        part, port = on_free_port(lambda port: _run_postgres(folder, user, port, tuple(settings)))
+        server = Postgres(part, port, user, tuple(settings))
         try:
             yield server
         finally:
@@ -249,7 +173,7 @@ def _run_postgres(folder: Path, user: str, port: int, settings: tuple[str, ...])
     )
     flags = [word for setting in chosen for word in ("-c", setting)]
     argv = [str(postgres_binaries() / "postgres"), "-D", str(folder / "data"), *flags]
-    part = start("postgres", folder, argv, **_as(user))
+    part = start("postgres", folder, argv, **run_as(user))
     part.stop_signal = signal.SIGINT  # fast shutdown; SIGTERM would wait for every session to leave
 
     def answers() -> bool:
@@ -261,28 +185,3 @@ def _run_postgres(folder: Path, user: str, port: int, settings: tuple[str, ...])
 
     part.wait_ready(answers)
     return part
-
-
-def _unprivileged_user() -> str:
-    """Who runs Postgres: this user, or for root an unprivileged one."""
-    if os.geteuid():
-        return pwd.getpwuid(os.geteuid()).pw_name
-    for name in _UNPRIVILEGED:
-        try:
-            return pwd.getpwnam(name).pw_name
-        except KeyError:
-            continue
-    raise ServiceError(f"none of the users {_UNPRIVILEGED} exists, and Postgres does not run as root")
-
-
-def _own(folder: Path, user: str) -> None:
-    if not os.geteuid():
-        shutil.chown(folder, user)
-
-
-def _as(user: str) -> dict[str, Any]:
-    """`subprocess` options that run a command as `user`, where the caller is root."""
-    if os.geteuid():
-        return {"cwd": "/"}
-    entry = pwd.getpwnam(user)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": [], "cwd": "/"}
