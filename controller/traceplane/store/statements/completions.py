@@ -1,0 +1,223 @@
+"""Completing attempts: the statement in which work becomes fact.
+
+The fence (`status`, `attempt`, `lease_token`, `claim_id`) is in the join of the update, and everything else hangs
+on the rows that this update returns: what is stale changes nothing. History, cursors, operator state, committed
+partitions, relocations, events with the tasks they cause, and outbox rows are CTEs of the one statement, so a
+crash leaves all of it or none.
+
+Most completions have few of these parts, and each CTE costs time at start; so the statement is put together from
+the parts a batch needs. There are few combinations, and each is prepared once per connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from uuid import UUID
+
+import orjson
+
+from traceplane.store.engine import HotConnection
+from traceplane.store.statements.attempts import DELAY, FAILURES
+from traceplane.store.statements.partitions import COMMITTED, RELOCATED
+from traceplane.store.statements.routing import ACCEPTED, ROUTED
+from traceplane.tasks.retries import RetryPolicy
+
+_CORE = f"""
+WITH item AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(items)s::jsonb)
+        AS x(task_id uuid, attempt int4, lease_token uuid, claim_id uuid, status text, error jsonb, outputs jsonb,
+             state jsonb)
+),
+done AS (
+    UPDATE tasks t SET
+        status = CASE WHEN t.cancel_requested AND x.status = 'Failed' THEN 'Canceled' ELSE x.status END,
+        error = CASE x.status WHEN 'Failed'
+            THEN x.error || jsonb_build_object('failures', {FAILURES}) END,
+        outputs = x.outputs,
+        next_retry_at = CASE
+            WHEN x.status = 'Failed' AND NOT t.cancel_requested AND (x.error ->> 'retryable')::bool
+                 AND (t.max_attempts IS NULL OR t.attempt < t.max_attempts)
+            THEN statement_timestamp() + {DELAY} END,
+        finished_at = CASE
+            WHEN x.status = 'Failed' AND NOT t.cancel_requested AND (x.error ->> 'retryable')::bool
+                 AND (t.max_attempts IS NULL OR t.attempt < t.max_attempts)
+            THEN NULL ELSE statement_timestamp() END
+    FROM item x
+    WHERE t.id = x.task_id AND t.status = 'Running' AND t.attempt = x.attempt
+      AND t.lease_token = x.lease_token AND t.claim_id = x.claim_id AND t.org_id = %(org)s
+    RETURNING t.id, t.org_id, t.job_id, t.attempt, t.status, t.worker_id, t.lease_epoch, t.lease_token,
+              t.started_at, t.error, t.scope, t.range_start, t.range_end, x.state
+),
+history AS (
+    INSERT INTO task_attempts
+        (task_id, attempt, org_id, worker_id, lease_epoch, lease_token, started_at, finished_at, result, error)
+    SELECT id, attempt, org_id, worker_id, lease_epoch, lease_token, started_at, statement_timestamp(), status, error
+    FROM done
+)"""
+
+_ADVANCED = """
+advanced AS (
+    INSERT INTO dataset_cursors (dataset_version_id, job_id, org_id, dataset_id, cursor_column, cursor_value)
+    SELECT v.id, d.job_id, d.org_id, v.dataset_id, v.scope_column, u.value::int8
+    FROM done d
+    CROSS JOIN LATERAL jsonb_each_text(d.scope -> 'upto') u
+    JOIN dataset_versions v ON v.id = u.key::uuid
+    WHERE d.status = 'Completed'
+    ON CONFLICT (dataset_version_id, job_id) DO UPDATE
+        SET cursor_value = greatest(dataset_cursors.cursor_value, excluded.cursor_value),
+            updated_at = statement_timestamp()
+)"""
+"""The consumer has read up to what its claim pinned."""
+
+_KEPT = """
+kept AS (
+    INSERT INTO operator_state (job_id, key, org_id, value, task_id)
+    SELECT DISTINCT ON (d.job_id, s.key) d.job_id, s.key, d.org_id, s.value, d.id
+    FROM done d CROSS JOIN LATERAL jsonb_each(d.state) s
+    WHERE d.status = 'Completed'
+    ORDER BY d.job_id, s.key, d.lease_epoch DESC
+    ON CONFLICT (job_id, key) DO UPDATE
+        SET value = excluded.value, task_id = excluded.task_id, updated_at = statement_timestamp()
+)"""
+
+_SAID = """
+said AS (
+    SELECT x.id, v.org_id, v.dataset_id, v.id AS dataset_version_id, x.cursor AS cursor_value,
+           x.key AS partition_key, x.start AS range_start, x."end" AS range_end, d.id AS task_id
+    FROM jsonb_to_recordset(%(events)s::jsonb)
+        AS x(id uuid, task_id uuid, output text, cursor int8, key text, start int8, "end" int8)
+    JOIN done d ON d.id = x.task_id AND d.status = 'Completed'
+    JOIN dataset_versions v ON v.job_id = d.job_id
+    JOIN datasets o ON o.id = v.dataset_id AND o.output = x.output
+)"""
+
+SETTLED = """
+SELECT x.task_id, a.result
+FROM jsonb_to_recordset(%(items)s::jsonb) AS x(task_id uuid, attempt int4, lease_token uuid, status text)
+JOIN task_attempts a ON a.task_id = x.task_id AND a.attempt = x.attempt AND a.lease_token = x.lease_token
+WHERE a.org_id = %(org)s AND (a.result = x.status OR (a.result = 'Canceled' AND x.status IN ('Failed', 'Released')))
+"""
+"""Which of these completions were accepted before: the answer to a repeat. In a snapshot of its own, since the
+first delivery may have committed while this one waited for the row."""
+
+STATE_SIZE = """
+SELECT coalesce(sum(length(key) + length(value::text)), 0)::int8
+FROM operator_state WHERE job_id = %(job)s AND key <> ALL(%(keys)s::text[])
+"""
+"""Bytes of a job's operator state besides the named keys."""
+
+SCOPES = """
+SELECT t.id, t.range_start, t.range_end
+FROM jsonb_to_recordset(%(items)s::jsonb) AS x(task_id uuid, attempt int4, lease_token uuid, claim_id uuid)
+JOIN tasks t ON t.id = x.task_id AND t.attempt = x.attempt AND t.lease_token = x.lease_token
+     AND t.claim_id = x.claim_id
+WHERE t.status = 'Running' AND t.org_id = %(org)s
+"""
+"""The ranges of leased tasks, which never change: looked at before files are verified. The fence decides later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Which optional parts a batch of completions needs."""
+
+    cursors: bool = False
+    state: bool = False
+    commits: bool = False
+    relocations: bool = False
+    events: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Unpacked completions, each list ready for JSON. Every task at most once in `items`."""
+
+    items: Sequence[dict[str, object]]
+    events: Sequence[dict[str, object]] = ()
+    commits: Sequence[dict[str, object]] = ()
+    relocations: Sequence[dict[str, object]] = ()
+    cursors: bool = True
+    """False where no task of the batch belongs to a PerUpdate job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One accepted completion, and how long the attempt ran."""
+
+    task_id: UUID
+    job_id: UUID
+    status: str
+    seconds: float
+
+
+@cache
+def statement(parts: Parts) -> str:
+    """The completing statement with the given parts."""
+    ctes = [_CORE]
+    if parts.cursors:
+        ctes.append(_ADVANCED)
+    if parts.state:
+        ctes.append(_KEPT)
+    if parts.commits:
+        ctes.append(COMMITTED)
+    if parts.relocations:
+        ctes.append(RELOCATED)
+    routed = "'{}'::uuid[]"
+    if parts.events:
+        ctes += [_SAID, ACCEPTED, ROUTED]
+        routed = "(SELECT coalesce(array_agg(DISTINCT job_id), '{}') FROM routed)"
+    return (
+        ",".join(ctes)
+        + "\nSELECT id, job_id, status, extract(epoch FROM statement_timestamp() - started_at)::float8, "
+        + f"{routed} FROM done"
+    )
+
+
+async def complete(
+    conn: HotConnection, *, org_id: UUID, batch: Batch, retry: RetryPolicy, keep_hot_seconds: float
+) -> tuple[tuple[Done, ...], frozenset[UUID]]:
+    """Accept what the fence admits; the accepted completions, and the job generations that got new tasks."""
+    parts = Parts(
+        cursors=batch.cursors,
+        state=any(item.get("state") for item in batch.items),
+        commits=bool(batch.commits),
+        relocations=bool(batch.relocations),
+        events=bool(batch.events),
+    )
+    parameters = {
+        "org": org_id,
+        "items": _document(sorted(batch.items, key=lambda item: str(item["task_id"]))),
+        "events": _document(batch.events),
+        "commits": _document(batch.commits),
+        "relocations": _document(batch.relocations),
+        "keep_hot": keep_hot_seconds,
+        "retry_base": retry.base_seconds,
+        "retry_max": retry.max_seconds,
+    }
+    rows = await (await conn.execute(statement(parts), parameters)).fetchall()
+    return tuple(Done(*row[:4]) for row in rows), frozenset(rows[0][4]) if rows else frozenset()
+
+
+async def settled(conn: HotConnection, *, org_id: UUID, items: Sequence[dict[str, object]]) -> dict[UUID, str]:
+    """Result of each of `items` (task_id, attempt, lease_token, status) that was accepted before."""
+    rows = await (await conn.execute(SETTLED, {"org": org_id, "items": _document(items)})).fetchall()
+    return {row[0]: row[1] for row in rows}
+
+
+async def scopes(
+    conn: HotConnection, *, org_id: UUID, items: Sequence[dict[str, object]]
+) -> dict[UUID, tuple[int | None, int | None]]:
+    """Inclusive range of each of `items` that is leased as it says; None where a task has no range."""
+    rows = await (await conn.execute(SCOPES, {"org": org_id, "items": _document(items)})).fetchall()
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+async def state_size(conn: HotConnection, *, job_id: UUID, besides: Sequence[str]) -> int:
+    """Bytes of a job's operator state in other keys than `besides`."""
+    row = await (await conn.execute(STATE_SIZE, {"job": job_id, "keys": list(besides)})).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _document(rows: Sequence[dict[str, object]]) -> str:
+    return orjson.dumps(list(rows)).decode()

@@ -1,0 +1,152 @@
+"""Accepting what is reported while work goes on: events and invalidations, from a running task or from data.
+
+Both ways end in one shape: insert by an id that the producer chose, do nothing the second time, and route what is
+new in the same statement (`routing`). A running task is fenced here like any other call; a row relayed from
+**data** was fenced there, by the write fence of the transaction that left it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import orjson
+
+from traceplane.store.engine import HotConnection
+from traceplane.store.statements.routing import ACCEPTED, ROUTED
+
+_INVALIDATED = """
+invalidated AS (
+    INSERT INTO data_invalidations (id, org_id, dataset_id, dataset_version_id, kind, range_start, range_end,
+                                    time_start, time_end, reason, detail)
+    SELECT id, org_id, dataset_id, dataset_version_id, 'Rows', start, "end", time_start, time_end, reason, detail
+    FROM spoiled
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+)"""
+
+_COUNTS = """
+SELECT {known}, (SELECT count(*) FROM accepted), (SELECT count(*) FROM invalidated),
+       (SELECT coalesce(array_agg(DISTINCT job_id), '{{}}') FROM routed)
+"""
+
+REPORT = f"""
+WITH held AS MATERIALIZED (
+    SELECT t.id, t.job_id FROM tasks t
+    WHERE t.id = %(task)s AND t.status = 'Running' AND t.attempt = %(attempt)s AND t.lease_token = %(token)s
+      AND t.claim_id = %(claim)s AND t.org_id = %(org)s
+    FOR SHARE
+),
+said AS (
+    SELECT x.id, v.org_id, v.dataset_id, v.id AS dataset_version_id, x.cursor AS cursor_value,
+           x.key AS partition_key, x.start AS range_start, x."end" AS range_end, h.id AS task_id
+    FROM jsonb_to_recordset(%(events)s::jsonb)
+        AS x(id uuid, output text, cursor int8, key text, start int8, "end" int8)
+    CROSS JOIN held h
+    JOIN dataset_versions v ON v.job_id = h.job_id
+    JOIN datasets o ON o.id = v.dataset_id AND o.output = x.output
+),
+{ACCEPTED},
+{ROUTED},
+spoiled AS (
+    SELECT x.*, v.org_id, v.dataset_id, v.id AS dataset_version_id
+    FROM jsonb_to_recordset(%(invalidations)s::jsonb)
+        AS x(id uuid, output text, start int8, "end" int8, time_start timestamptz, time_end timestamptz,
+             reason text, detail jsonb)
+    CROSS JOIN held h
+    JOIN dataset_versions v ON v.job_id = h.job_id
+    JOIN datasets o ON o.id = v.dataset_id AND o.output = x.output
+),
+{_INVALIDATED}
+{_COUNTS.format(known="(SELECT count(*) FROM held)")}
+"""
+"""Accept events and invalidations of one running task. The share lock keeps the lease as it is until commit."""
+
+RELAY = f"""
+WITH said AS (
+    SELECT x.id, v.org_id, v.dataset_id, v.id AS dataset_version_id, x.cursor AS cursor_value,
+           x.key AS partition_key, x.start AS range_start, x."end" AS range_end, x.task_id
+    FROM jsonb_to_recordset(%(events)s::jsonb)
+        AS x(id uuid, version uuid, task_id uuid, cursor int8, key text, start int8, "end" int8)
+    JOIN dataset_versions v ON v.id = x.version
+),
+{ACCEPTED},
+{ROUTED},
+spoiled AS (
+    SELECT x.*, v.org_id, v.dataset_id, v.id AS dataset_version_id
+    FROM jsonb_to_recordset(%(invalidations)s::jsonb)
+        AS x(id uuid, version uuid, start int8, "end" int8, time_start timestamptz, time_end timestamptz,
+             reason text, detail jsonb)
+    JOIN dataset_versions v ON v.id = x.version
+),
+{_INVALIDATED}
+{_COUNTS.format(known="(SELECT count(*) FROM said) + (SELECT count(*) FROM spoiled)")}
+"""
+"""Accept rows of the source outbox, in any order and any number of times."""
+
+FORGET = """
+DELETE FROM events WHERE id IN (
+    SELECT e.id FROM events e
+    WHERE e.created_at < statement_timestamp() - make_interval(secs => %(older)s)
+      AND NOT EXISTS (SELECT FROM tasks t WHERE t.event_id = e.id AND t.status IN ('Queued', 'Running', 'Failed')
+                        AND t.finished_at IS NULL)
+      AND EXISTS (SELECT FROM events n WHERE n.dataset_version_id = e.dataset_version_id
+                    AND n.cursor_value > coalesce(e.cursor_value, -1))
+    ORDER BY e.created_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED)
+"""
+"""Old events, but never the furthest one of a dataset version, which says how far a PerUpdate job has to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What an accepting statement found and did.
+
+    `known`: of a report, 1 if the lease holds; of a relay, rows whose dataset version exists.
+    """
+
+    known: int
+    events: int
+    invalidations: int
+    routed: frozenset[UUID]
+
+
+async def report(
+    conn: HotConnection,
+    *,
+    org_id: UUID,
+    fence: dict[str, object],
+    events: Sequence[dict[str, object]],
+    invalidations: Sequence[dict[str, object]],
+) -> Accepted:
+    """Accept what a running task says. `fence` has task, attempt, token, claim."""
+    return await _accept(conn, REPORT, {"org": org_id, **fence}, events, invalidations)
+
+
+async def relay(
+    conn: HotConnection, *, events: Sequence[dict[str, object]], invalidations: Sequence[dict[str, object]]
+) -> Accepted:
+    """Accept rows relayed from data."""
+    return await _accept(conn, RELAY, {}, events, invalidations)
+
+
+async def forget(conn: HotConnection, *, older_seconds: float, limit: int) -> int:
+    """Delete up to `limit` events that are older and not the furthest of their dataset version."""
+    return (await conn.execute(FORGET, {"older": older_seconds, "limit": limit})).rowcount
+
+
+async def _accept(
+    conn: HotConnection,
+    statement: str,
+    parameters: dict[str, object],
+    events: Sequence[dict[str, object]],
+    invalidations: Sequence[dict[str, object]],
+) -> Accepted:
+    documents = {
+        "events": orjson.dumps(list(events)).decode(),
+        "invalidations": orjson.dumps(list(invalidations)).decode(),
+    }
+    row = await (await conn.execute(statement, {**parameters, **documents})).fetchone()
+    assert row is not None
+    return Accepted(row[0], row[1], row[2], frozenset(row[3]))

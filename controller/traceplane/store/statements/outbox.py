@@ -1,0 +1,113 @@
+"""The outbox: effects outside the database, decided in a transaction and performed after it.
+
+A due row is leased by moving `available_at` ahead, so no transaction stays open while the effect happens, and a
+worker that dies gives the row back by doing nothing. `attempts` is the fence: it rises with every lease, and a
+row is finished only by the lease that still holds it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from traceplane.store.engine import HotConnection
+
+TAKE = """
+WITH due AS (
+    SELECT o.id FROM outbox o
+    WHERE o.status = 'Pending' AND o.available_at <= statement_timestamp()
+    ORDER BY o.available_at, o.id LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE outbox o
+SET attempts = o.attempts + 1, available_at = statement_timestamp() + make_interval(secs => %(hold)s)
+FROM due d WHERE o.id = d.id
+RETURNING o.id, o.org_id, o.kind, o.payload, o.attempts
+"""
+"""Lease up to `limit` due rows for `hold` seconds."""
+
+FINISH = """
+UPDATE outbox SET status = 'Done', finished_at = statement_timestamp(), last_error = NULL
+WHERE id = %(id)s AND status = 'Pending' AND attempts = %(attempts)s
+"""
+"""The effect happened."""
+
+CONTINUE = """
+UPDATE outbox SET available_at = statement_timestamp(), attempts = 0, last_error = NULL
+WHERE id = %(id)s AND status = 'Pending' AND attempts = %(attempts)s
+"""
+"""A bounded step of the effect happened and there is more: due again at once, its failures forgotten."""
+
+FAIL = """
+UPDATE outbox SET
+    last_error = %(error)s,
+    status = CASE WHEN %(final)s THEN 'Failed' ELSE 'Pending' END,
+    finished_at = CASE WHEN %(final)s THEN statement_timestamp() END,
+    available_at = statement_timestamp() + make_interval(secs => %(delay)s)
+WHERE id = %(id)s AND status = 'Pending' AND attempts = %(attempts)s
+"""
+"""The effect failed: try again after `delay`, or give up."""
+
+NEXT_DUE = """
+SELECT extract(epoch FROM min(available_at) - statement_timestamp())::float8 FROM outbox WHERE status = 'Pending'
+"""
+"""Seconds until the next row is due; negative if one is late."""
+
+FORGET = """
+DELETE FROM outbox WHERE id IN (
+    SELECT id FROM outbox
+    WHERE status = 'Done' AND finished_at < statement_timestamp() - make_interval(secs => %(older)s)
+    LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+"""
+"""Rows done long ago. Failed rows stay until somebody looked at them."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A leased row. `attempts` counts this lease and is its fence."""
+
+    id: int
+    org_id: UUID
+    kind: str
+    payload: dict[str, Any]
+    attempts: int
+
+
+async def take(conn: HotConnection, *, limit: int, hold_seconds: float) -> list[OutboxRow]:
+    """Lease due rows."""
+    rows = await (await conn.execute(TAKE, {"limit": limit, "hold": hold_seconds})).fetchall()
+    return [OutboxRow(*row) for row in rows]
+
+
+async def finish(conn: HotConnection, row: OutboxRow) -> bool:
+    """Mark `row` done; False if this lease of it was lost."""
+    return (await conn.execute(FINISH, {"id": row.id, "attempts": row.attempts})).rowcount == 1
+
+
+async def proceed(conn: HotConnection, row: OutboxRow) -> bool:
+    """Give `row` back for its next step; False if this lease of it was lost."""
+    return (await conn.execute(CONTINUE, {"id": row.id, "attempts": row.attempts})).rowcount == 1
+
+
+async def fail(conn: HotConnection, row: OutboxRow, *, error: str, delay_seconds: float, final: bool) -> bool:
+    """Record why the effect failed; False if this lease of `row` was lost."""
+    parameters = {
+        "id": row.id,
+        "attempts": row.attempts,
+        "error": error[:4096],
+        "delay": delay_seconds,
+        "final": final,
+    }
+    return (await conn.execute(FAIL, parameters)).rowcount == 1
+
+
+async def next_due(conn: HotConnection) -> float | None:
+    """Seconds until the next pending row is due, at most 0 if one is; None where none is pending."""
+    row = await (await conn.execute(NEXT_DUE)).fetchone()
+    return None if row is None or row[0] is None else float(row[0])
+
+
+async def forget(conn: HotConnection, *, older_seconds: float, limit: int) -> int:
+    """Delete up to `limit` rows that were done longer ago than `older_seconds`."""
+    return (await conn.execute(FORGET, {"older": older_seconds, "limit": limit})).rowcount
