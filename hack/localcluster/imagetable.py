@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import packages, toolchain
-from .imagebuild import Image
+from .debianroot import DebianRoot
+from .imagebuild import Image, hash_files
+from .layout import CHECKOUT
+from .pythonlayers import LockedWheels, ProjectWheel
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,22 @@ class Tool:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """A folder of the checkout, put at the same path below ``source`` in the context; bytecode is left out."""
+
+    folder: str
+
+    def key(self) -> str:
+        """Hash of the files."""
+        return hash_files(CHECKOUT / self.folder)
+
+    def fill(self, context: Path) -> None:
+        """Copy the folder."""
+        ignored = shutil.ignore_patterns("__pycache__", "tests")
+        shutil.copytree(CHECKOUT / self.folder, context / "source" / self.folder, ignore=ignored)
+
+
+@dataclass(frozen=True)
 class MachineProgram:
     """A statically linked program of the machine."""
 
@@ -46,11 +65,33 @@ class MachineProgram:
         shutil.copy(packages.require(self.program), context / self.program)
 
 
+_BASE = DebianRoot("base", include=("ca-certificates", "tini", "python3"))
+
+# Short statements gain nothing from just-in-time compilation, and its compiler is larger than all of Postgres.
+_POSTGRES = DebianRoot(
+    "postgres",
+    include=("tini", "postgresql-15"),
+    before=(
+        "mkdir -p $1/etc/postgresql-common && echo create_main_cluster=false > $1/etc/postgresql-common/createcluster.conf",
+    ),
+    after=(
+        "rm -rf $1/usr/lib/*/libLLVM* $1/usr/lib/postgresql/15/lib/bitcode $1/usr/lib/postgresql/15/lib/llvmjit*",
+    ),
+)
+
 IMAGES = {
     image.name: image
     for image in (
         Image("pause", (MachineProgram("catatonit"),)),
         Image("coredns", (Tool("coredns"),)),
         Image("minio", (Tool("minio"),)),
+        Image("base", (_BASE,)),
+        Image("postgres", (_POSTGRES,)),
+        Image("chain", (Tool("anvil"), Sources("hack/chain")), base="base"),
+        Image("trace-deps", (LockedWheels(),), base="base"),
+        Image("trace", (ProjectWheel(),), base="trace-deps"),
     )
 }
+
+# What a cluster with Trace on it needs; the others are bases or belong to the node itself.
+DEPLOYED = ("trace", "postgres", "minio", "chain")
