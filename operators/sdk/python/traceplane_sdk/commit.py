@@ -12,13 +12,14 @@ completion; an attempt that dies on the way leaves objects nobody reads. Files a
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from traceplane_sdk import wire
+from traceplane_sdk import crashpoints, wire
 from traceplane_sdk.objects import ObjectStore
 
 MANIFEST = "_manifest.json"
@@ -34,6 +35,7 @@ class PartitionCommit:
     task: wire.TaskPayload
     output: wire.TaskOutput
     partition: wire.Partition
+    crash_point: Callable[[str], None] = crashpoints.no_crash
     files: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -51,13 +53,16 @@ class PartitionCommit:
         sha256 = file_sha256(path)
         self.store.put_file(self.prefix + name, path, sha256)
         self.files.append({"path": name, "rows": rows, "bytes": path.stat().st_size, "sha256": sha256})
+        self.crash_point(crashpoints.COLD_FILE)
 
     def seal(self) -> wire.CommittedOutput:
         """Write manifest and marker; the answer goes into the task's result."""
         manifest = manifest_bytes(self.task, self.output, self.partition, self.files)
         sha256 = hashlib.sha256(manifest).hexdigest()
         self.store.put_bytes(self.prefix + MANIFEST, manifest)
+        self.crash_point(crashpoints.COLD_MANIFEST)
         self.store.put_bytes(self.prefix + SUCCESS, sha256.encode())
+        self.crash_point(crashpoints.COLD_SEALED)
         return wire.CommittedOutput(
             name=self.output.name,
             partition=self.partition,

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from traceplane_sdk import hot, wire
 from traceplane_sdk.control import Control
+from traceplane_sdk.crashpoints import no_crash
 from traceplane_sdk.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -49,8 +50,10 @@ class TaskIO:
     """Reports events while the task runs, for outputs that have no transaction of their own to put them in."""
     scratch: Path | None = None
     """A directory of this attempt's own, or None where there is none."""
-    crash_point: Callable[[str], None] = lambda _name: None
-    """Passed at named places, for failure drills."""
+    crash_point: Callable[[str], None] = no_crash
+    """Passed at the places `traceplane_sdk.crashpoints` names, for failure drills."""
+    measure: Callable[[str, float], None] = lambda _name, _value: None
+    """Takes what an operator measures of itself: a snake_case name with its unit, and the newest value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,10 @@ class Context:
         """One structured line; `event` in lower case words."""
         self.io.log(event, fields)
 
+    def measure(self, name: str, value: float) -> None:
+        """The newest value of something the operator measures, such as `source_head_block`."""
+        self.io.measure(name, value)
+
     def trigger(self) -> wire.TaskInput:
         """The input that fired this task. OperatorError where there is not exactly one."""
         found = [one for one in self.task.inputs if one.trigger]
@@ -106,7 +113,7 @@ class Context:
     @contextmanager
     def hot(self) -> Iterator[hot.HotTransaction]:
         """A fenced transaction on the hot outputs; see `traceplane_sdk.hot`. Raises StaleLease."""
-        with hot.fenced(self.connection(), self.task) as transaction:
+        with hot.fenced(self.connection(), self.task, self.io.crash_point) as transaction:
             yield transaction
 
     def cold(self) -> ObjectStore:

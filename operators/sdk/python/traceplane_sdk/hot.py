@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from traceplane_sdk import wire
+from traceplane_sdk import crashpoints, wire
 from traceplane_sdk.errors import OperatorError, StaleLease
 
 if TYPE_CHECKING:
@@ -52,11 +52,14 @@ values (%s, %s, %s, %s, %s::jsonb, %s, %s, %s)
 class HotTransaction:
     """One open, fenced transaction. Made by `fenced`; every method is a statement or two."""
 
-    def __init__(self, connection: psycopg.Connection[Any], task: wire.TaskPayload) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[Any], task: wire.TaskPayload, crash_point: Callable[[str], None]
+    ) -> None:
         self.connection = connection
+        self._crash_point = crash_point
         self._task = task
         self._outputs = {output.name: output for output in task.outputs}
-        self._notify = False
+        self.announced = False
 
     def replace(self, output: str, start: int, end: int, rows: Sequence[Row]) -> None:
         """Make `rows` all that `output` holds for scope values `start` to `end`, inclusive."""
@@ -100,6 +103,7 @@ class HotTransaction:
         self._record("Invalidation", invalidation.output, invalidation)
 
     def _record(self, kind: str, output: str, body: msgspec.Struct) -> None:
+        self._crash_point(crashpoints.HOT_WRITTEN)
         task = self._task
         payload = msgspec.json.encode(body).decode()
         self.connection.execute(
@@ -115,7 +119,7 @@ class HotTransaction:
                 task.lease_epoch,
             ),
         )
-        self._notify = True
+        self.announced = True
 
     def _output(self, name: str) -> wire.TaskOutput:
         try:
@@ -125,7 +129,11 @@ class HotTransaction:
 
 
 @contextmanager
-def fenced(connection: psycopg.Connection[Any], task: wire.TaskPayload) -> Iterator[HotTransaction]:
+def fenced(
+    connection: psycopg.Connection[Any],
+    task: wire.TaskPayload,
+    crash_point: Callable[[str], None] = crashpoints.no_crash,
+) -> Iterator[HotTransaction]:
     """A transaction that commits only for the newest lease. Raises StaleLease for an older one."""
     versions = sorted(output.version for output in task.outputs if output.storage == "Postgres")
     with connection.transaction():
@@ -134,10 +142,13 @@ def fenced(connection: psycopg.Connection[Any], task: wire.TaskPayload) -> Itera
         ).fetchall()
         if len(held) != len(versions):
             raise StaleLease(f"a newer lease than {task.lease_epoch} writes the outputs of task {task.task_id}")
-        transaction = HotTransaction(connection, task)
+        crash_point(crashpoints.HOT_FENCED)
+        transaction = HotTransaction(connection, task, crash_point)
         yield transaction
-        if transaction._notify:
+        if transaction.announced:
             connection.execute("select pg_notify('trace_source', '')")
+        crash_point(crashpoints.HOT_BEFORE_COMMIT)
+    crash_point(crashpoints.HOT_COMMITTED)
 
 
 def copy_rows(

@@ -94,6 +94,8 @@ class TaskOutput(msgspec.Struct, frozen=True, kw_only=True):
     unique_key: list[str]
     scope_column: str
     sort_by: list[str]
+    relocated: list[Relocated] = []
+    """Ranges of this hot version that moved to cold files, as of the claim: their rows are not missing."""
 
 
 class JobRef(msgspec.Struct, frozen=True):
@@ -143,6 +145,8 @@ class ClaimedTask(msgspec.Struct, frozen=True, kw_only=True):
     lease_token: Id
     lease_expires_at: str
     capability_token: str
+    lease_seconds: float | None = None
+    """How long the lease holds without a heartbeat; clocks of two machines differ, durations do not."""
 
 
 class ClaimResponse(msgspec.Struct, frozen=True):

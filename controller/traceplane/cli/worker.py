@@ -1,0 +1,43 @@
+"""`tracectl run worker`: serve the tasks of one job generation."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("worker", help="Claim and run tasks of one job generation (TRACE_JOB_ID).")(run)
+
+
+def run() -> None:
+    """Exit codes: 0 idle, drained or lease lost; 1 claims refused, or wrong settings."""
+    from traceplane import settings as settings_module
+    from traceplane.kit import crash
+    from traceplane.worker import health as health_module
+    from traceplane.worker import journal, surroundings
+    from traceplane.worker.process import Left, Worker
+    from traceplane_sdk.client import TaskApi
+
+    settings = settings_module.load()
+    journal.configure(settings.log_level)
+    job = str(settings.require("job_id"))
+    surroundings.worker_token(settings)
+    if settings.crash_at is not None:
+        crash.arm(settings.crash_at)
+    health = health_module.Health()
+    server = health_module.serve(health, settings.listen_host, settings.metrics_port)
+    api = TaskApi(settings.dispatcher_url, lambda: surroundings.worker_token(settings))
+    worker = Worker(settings, job, api, health)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: worker.drain())
+    left = worker.run()
+    if left in (Left.STUCK, Left.LEASE_LOST):
+        # A thread may still be running operator code; only the end of the process ends it for sure.
+        os._exit(0)
+    server.shutdown()
+    api.close()
+    raise typer.Exit(1 if left is Left.REFUSED else 0)

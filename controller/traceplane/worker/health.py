@@ -1,0 +1,77 @@
+"""Liveness and metrics of a worker: `/healthz`, `/readyz` and `/metrics` on one small port.
+
+Alive means that the supervising loop still turns; it turns several times a minute whatever the operator does,
+since runs and heartbeats have threads of their own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+STALE_SECONDS = 120.0
+MAX_MEASURES = 64
+"""Distinct names that operators may measure under; more are dropped."""
+
+
+class Health:
+    """What the probes and the scraper read. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.tasks = Counter(
+            "trace_worker_tasks", "Attempts this worker ended, by result", ["result"], registry=self.registry
+        )
+        self.running = Gauge("trace_worker_running", "Tasks running now", registry=self.registry)
+        self._measures: dict[str, Gauge] = {}
+        self._turned = time.monotonic()
+
+    def turn(self) -> None:
+        """The supervising loop went round."""
+        self._turned = time.monotonic()
+
+    def alive(self) -> bool:
+        """Whether the supervising loop turned lately."""
+        return time.monotonic() - self._turned < STALE_SECONDS
+
+    def measure(self, name: str, value: float) -> None:
+        """Take what an operator measures as gauge `trace_{name}`."""
+        gauge = self._measures.get(name)
+        if gauge is None and len(self._measures) < MAX_MEASURES:
+            gauge = Gauge(f"trace_{name}", "Measured by the operator", registry=self.registry)
+            self._measures[name] = gauge
+        if gauge is not None:
+            gauge.set(value)
+
+
+def serve(health: Health, host: str, port: int) -> ThreadingHTTPServer:
+    """Serve in a daemon thread; port 0 takes any free one. The caller shuts the server down."""
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 5
+
+        def do_GET(self) -> None:
+            if self.path == "/metrics":
+                self._answer(200, generate_latest(health.registry), "text/plain; version=0.0.4")
+            elif self.path in ("/healthz", "/readyz"):
+                alive = health.alive()
+                self._answer(200 if alive else 503, b"ok\n" if alive else b"the worker is stuck\n", "text/plain")
+            else:
+                self._answer(404, b"not found\n", "text/plain")
+
+        def _answer(self, status: int, body: bytes, kind: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Probes are not worth a line each."""
+
+    server = ThreadingHTTPServer((host, port), Handler)
+    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+    return server

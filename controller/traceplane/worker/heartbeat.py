@@ -1,0 +1,82 @@
+"""Renews a lease from a thread of its own, so that a busy operator never loses it.
+
+The thread also brings back what the dispatcher has to say: pause, cancel, a renewed token, or that the lease is
+gone. A lease that could not be renewed before it ran out by our own clock counts as gone as well: the dispatcher
+may have given the task away, and the fences would refuse us anyway.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from traceplane_sdk import wire
+from traceplane_sdk.client import TaskApi, TaskApiError, TaskApiUnavailable
+from traceplane_sdk.control import Control
+from traceplane_sdk.errors import StaleLease, StopReason
+
+
+class Lease:
+    """One held lease. `token` is the capability token, the newest that the dispatcher sent."""
+
+    def __init__(self, claimed: wire.ClaimedTask) -> None:
+        self.fence = wire.Fence(claimed.task.task_id, claimed.attempt, claimed.lease_token)
+        self.token = claimed.capability_token
+
+
+class Heartbeat:
+    """Use as a context manager around the run. `interval` and `lease_seconds` in seconds."""
+
+    def __init__(
+        self,
+        api: TaskApi,
+        lease: Lease,
+        control: Control,
+        *,
+        interval: float,
+        lease_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = api
+        self._lease = lease
+        self._control = control
+        self._interval = interval
+        self._lease_seconds = lease_seconds
+        self._clock = clock
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=1)
+
+    def _beat(self) -> None:
+        renewed = self._clock()
+        while not self._stop.wait(self._interval):
+            try:
+                self.renew()
+                renewed = self._clock()
+            except TaskApiUnavailable:
+                if self._clock() - renewed > self._lease_seconds:
+                    self._control.stop(StopReason.LEASE_LOST)
+                    return
+            except (StaleLease, TaskApiError):
+                self._control.stop(StopReason.LEASE_LOST)
+                return
+
+    def renew(self) -> None:
+        """One heartbeat, and what its answer asks for."""
+        answer = self._api.heartbeat([self._lease.fence], self._lease.token, patience=self._interval)
+        state = answer.leases[0]
+        if state.lease_expires_at is None:
+            raise StaleLease(f"the lease of task {state.task_id} is lost")
+        if state.capability_token is not None:
+            self._lease.token = state.capability_token
+        self._control.pause(state.paused)
+        if state.canceled:
+            self._control.stop(StopReason.CANCELED)
