@@ -8,9 +8,11 @@ should have to think about a megabyte of name.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 MAX_JOBS = 5000
 MAX_INPUTS = 64
@@ -25,23 +27,50 @@ ASSET_NAME: Final = "^[a-z][-a-z0-9]{0,126}[a-z0-9]$|^[a-z]$"
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = "([1-9][0-9]{0,5}[smhd]){1,4}"
 
+SNAKE: Final = "^[a-z][a-z0-9_]{0,62}$"
+COLUMN: Final = "^[a-z_][a-z0-9_]{0,62}$"
+DURATION: Final = f"^{_DURATION}$"
+IDLE: Final = f"^(0|0s|never|{_DURATION})$"
+QUANTITY: Final = r"^[0-9]{1,12}(\.[0-9]{1,9})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+
+FORMS: Final[Mapping[str, str]] = {
+    LABEL: "a DNS-1123 label: a-z, 0-9 and -, at most 63, no - at either end",
+    ASSET_NAME: "an asset name: a-z, 0-9 and -, beginning with a letter, at most 128",
+    SNAKE: "a-z, 0-9 and _, beginning with a letter, at most 63",
+    COLUMN: "a column name: a-z, 0-9 and _, at most 63",
+    DURATION: "a duration such as 90s, 5m, 1h30m or 2d, without zeros in front",
+    IDLE: 'a duration such as 5m, or "0" to leave at once, or never',
+    QUANTITY: "a quantity such as 500m, 2 or 1.5Gi",
+}
+"""What a pattern means, for people."""
+
 Label = Annotated[str, Field(pattern=LABEL, max_length=63)]
-OutputName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,62}$", max_length=63)]
+OutputName = Annotated[str, Field(pattern=SNAKE, max_length=63)]
 """Outputs are parts of file names, so they have no `-`, which separates the ends of a range there."""
-ColumnName = Annotated[str, Field(pattern="^[a-z_][a-z0-9_]{0,62}$", max_length=63)]
-OperatorName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,62}$", max_length=63)]
+ColumnName = Annotated[str, Field(pattern=COLUMN, max_length=63)]
+OperatorName = Annotated[str, Field(pattern=SNAKE, max_length=63)]
 AssetName = Annotated[str, Field(pattern=ASSET_NAME, max_length=128)]
-Duration = Annotated[str, Field(pattern=f"^{_DURATION}$", max_length=32)]
+Duration = Annotated[str, Field(pattern=DURATION, max_length=32)]
 """Such as `90s`, `5m`, `1h30m`, `2d`; never zero."""
-IdleTimeout = Annotated[str, Field(pattern=f"^(0|0s|never|{_DURATION})$", max_length=32)]
+IdleTimeout = Annotated[str, Field(pattern=IDLE, max_length=32)]
 Seconds = Annotated[int, Field(ge=1, le=31 * 86400)]
 Count = Annotated[int, Field(ge=0, le=MAX_INT32)]
 Priority = Literal["Normal", "Bulk"]
 Text = Annotated[str, Field(max_length=1024)]
 
-QUANTITY: Final = r"^[0-9]{1,12}(\.[0-9]{1,9})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+
+def _quantity(value: object) -> str | int:
+    """Text or a whole number, as the API server takes either (its int-or-string)."""
+    if (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INT32) or (
+        isinstance(value, str) and len(value) <= 32 and re.fullmatch(QUANTITY, value)
+    ):
+        return value
+    raise PydanticCustomError("quantity", "must be " + FORMS[QUANTITY])
+
+
 Quantity = Annotated[
-    Annotated[str, Field(pattern=QUANTITY, max_length=32)] | Annotated[int, Field(ge=0)],
+    str | int,
+    PlainValidator(_quantity),
     WithJsonSchema(
         {
             "anyOf": [{"type": "integer"}, {"type": "string"}],

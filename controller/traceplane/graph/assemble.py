@@ -1,0 +1,142 @@
+"""From resources to a graph, or to the list of everything that is wrong with them.
+
+The steps go from what a resource says alone to what only the whole graph can say. A later step looks only at
+what earlier ones found sound, so one mistake is told once and does not hide the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+from pydantic import BaseModel
+
+from traceplane.graph.declare import Declared, configure, declare
+from traceplane.graph.model import Graph, Problem
+from traceplane.graph.nodes import Node, gather
+from traceplane.graph.resolve import graph_of
+from traceplane.graph.wiring import cycle_problems, cycles, references, resolve, topological, upstream
+from traceplane.kinds import DAG, Asset, Job
+from traceplane.kinds.rules import INVALID, REQUIRED
+from traceplane_sdk.operator import Operator
+
+MAX_PROBLEMS = 200
+"""More are not listed: who has two hundred mistakes does not need the next one yet."""
+TOO_MANY = "TooMany"
+
+
+def assemble(
+    dag: DAG, jobs: Sequence[Job], assets: Sequence[Asset], operators: Mapping[str, Operator]
+) -> Graph | list[Problem]:
+    """The graph of `dag`, the hand-written ones of `jobs` that name it, and the Assets it publishes.
+
+    Jobs of other DAGs or namespaces and projected ones are ignored. Problems are in the order of the manifest.
+    """
+    nodes, problems = gather(dag, jobs)
+    return assemble_nodes(dag, nodes, problems, assets, operators)
+
+
+def assemble_nodes(
+    dag: DAG,
+    nodes: Sequence[Node],
+    problems: Sequence[Problem],
+    assets: Sequence[Asset],
+    operators: Mapping[str, Operator],
+    broken: Collection[str] = (),
+) -> Graph | list[Problem]:
+    """As `assemble`, given the nodes and what is known to be wrong; nothing is said of the jobs in `broken`."""
+    by_name = {node.name: node for node in nodes}
+    edges = {name: upstream(node, by_name) for name, node in by_name.items()}
+    order = topological(edges)
+    declared, refusals = _declare(by_name, order, operators, broken)
+    found = [
+        *problems,
+        *_bounded(
+            _no_jobs(dag, nodes, broken),
+            references(by_name, broken),
+            cycle_problems(by_name, cycles(edges, order)),
+            refusals,
+            _publications(dag, by_name, declared, assets, broken),
+        ),
+    ]
+    if found:
+        return _listed(found)
+    return graph_of(dag, by_name, declared)
+
+
+def _no_jobs(dag: DAG, nodes: Sequence[Node], broken: Collection[str]) -> Iterator[Problem]:
+    if not nodes and not broken:
+        yield Problem(dag.source, "spec.jobs", REQUIRED, "a DAG needs a job, here or as a Job with this spec.dag")
+
+
+def _declare(
+    nodes: Mapping[str, Node], order: Sequence[str], operators: Mapping[str, Operator], broken: Collection[str]
+) -> tuple[dict[str, Declared], list[Problem]]:
+    """Ask every operator, upstream first; what stands behind a refused job is only asked about its config."""
+    declared: dict[str, Declared] = {}
+    problems: list[Problem] = []
+    for name in [*order, *sorted(set(nodes) - set(order))]:
+        node = nodes[name]
+        if name in broken:
+            continue
+        configured = configure(node, operators)
+        if isinstance(configured, list):
+            problems += configured
+            continue
+        outcome = _with_upstream(node, configured, declared)
+        if isinstance(outcome, Declared):
+            declared[name] = outcome
+        else:
+            problems += outcome
+    return declared, problems
+
+
+def _with_upstream(
+    node: Node, configured: tuple[Operator, BaseModel], declared: Mapping[str, Declared]
+) -> Declared | list[Problem]:
+    """`declare`, unless something the node reads is missing or refused (said elsewhere): then nothing new."""
+    read: dict[str, Declared] = {}
+    for edge in node.template.inputs or ():
+        job = edge.from_.job or ""
+        if job not in declared or edge.from_.output not in {output.name for output in declared[job].outputs}:
+            return []
+        read[job] = declared[job]
+    return declare(node, *configured, read)
+
+
+def _publications(
+    dag: DAG,
+    nodes: Mapping[str, Node],
+    declared: Mapping[str, Declared],
+    assets: Sequence[Asset],
+    broken: Collection[str],
+) -> Iterator[Problem]:
+    policies = {asset.name: asset for asset in assets if asset.metadata.namespace == dag.metadata.namespace}
+    for index, publish in enumerate(dag.spec.publish):
+        path = f"spec.publish[{index}]"
+        job, output = publish.from_.job, publish.from_.output
+        if missing := resolve(nodes, job, output, broken):
+            part, code, message = missing
+            yield Problem(dag.source, f"{path}.from.{part}", code, message)
+        elif job in declared and publish.asset in policies:
+            storage = next(o.schema.storage.value for o in declared[job].outputs if o.name == output)
+            wanted = policies[publish.asset].spec.storage
+            if wanted is not None and wanted != storage:
+                message = (
+                    f"Asset {publish.asset} has storage {wanted}, but {job}/{output} is in {storage}; "
+                    "publish under another name, or change the Asset"
+                )
+                yield Problem(dag.source, f"{path}.asset", INVALID, message)
+
+
+def _bounded(*sources: Iterable[Problem]) -> Iterator[Problem]:
+    """At most one more than may be listed of each source, so that wording them has a bound too."""
+    for source in sources:
+        yield from islice(source, MAX_PROBLEMS + 1)
+
+
+def _listed(problems: list[Problem]) -> list[Problem]:
+    if len(problems) <= MAX_PROBLEMS:
+        return problems
+    last = Problem(problems[0].source, "", TOO_MANY, f"more problems than {MAX_PROBLEMS}; the rest is not listed")
+    return [*problems[:MAX_PROBLEMS], last]

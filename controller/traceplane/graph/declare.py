@@ -1,0 +1,134 @@
+"""What operators say about jobs: is the config right, may it run this way, which columns will come out.
+
+All three are asked of the operator's own declaration; the platform knows no operator by name. A job is asked
+only when everything it reads has been declared, since its columns may follow from theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from pydantic import BaseModel, ValidationError
+
+from traceplane.graph.explain import explain
+from traceplane.graph.hashing import canonical, config_hash, schema_hash
+from traceplane.graph.model import GraphInput, GraphOutput, Problem
+from traceplane.graph.nodes import Node
+from traceplane.graph.wording import listing, suggestion
+from traceplane.kinds.rules import INVALID, NOT_SUPPORTED
+from traceplane_sdk.operator import ColumnType, InputSchema, Operator, OperatorRefusal, OutputSchema
+
+UNKNOWN_OPERATOR = "UnknownOperator"
+INVALID_CONFIG = "InvalidConfig"
+UNKNOWN_COLUMN = "UnknownColumn"
+_INTEGERS = frozenset({ColumnType.INT32, ColumnType.INT64})
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A node that its operator accepted."""
+
+    operator: Operator
+    config: BaseModel
+    inputs: tuple[GraphInput, ...]
+    outputs: tuple[GraphOutput, ...]
+    config_hash: str
+
+
+def configure(node: Node, operators: Mapping[str, Operator]) -> tuple[Operator, BaseModel] | list[Problem]:
+    """The node's operator and validated config, or why it may not run this way."""
+    operator = operators.get(node.template.operator)
+    if operator is None:
+        name = node.template.operator
+        message = f"no operator {name!r} is installed; {suggestion(name, operators)}"
+        return [node.problem("operator", UNKNOWN_OPERATOR, message)]
+    problems = list(_capabilities(node, operator))
+    try:
+        config = operator.config_model.model_validate_json(canonical(node.template.config))
+    except ValidationError as error:
+        problems += [
+            node.problem(path, INVALID_CONFIG, message)
+            for path, _, message in explain(error, operator.config_model, "config")
+        ]
+        return problems
+    except ValueError:  # NaN or infinity, which JSON does not have
+        return [*problems, node.problem("config", INVALID_CONFIG, "a number in it is not finite")]
+    return problems or (operator, config)
+
+
+def _capabilities(node: Node, operator: Operator) -> Iterator[Problem]:
+    job = node.template
+    for field, value, allowed in (
+        ("activation", job.activation, operator.activations),
+        ("runtime", None if job.runtime == "Lambda" else job.runtime, operator.runtimes),
+        ("executionStrategy", job.execution_strategy, operator.execution_strategies),
+        ("updateStrategy", job.update_strategy, operator.update_strategies),
+    ):
+        fits_activation = field != "executionStrategy" or job.activation in operator.activations
+        if value is not None and value not in allowed and fits_activation:
+            message = f"operator {operator.name} cannot do {value}; it can do {listing(allowed)}"
+            yield node.problem(field, INVALID, message)
+
+
+def declare(
+    node: Node, operator: Operator, config: BaseModel, upstream: Mapping[str, Declared]
+) -> Declared | list[Problem]:
+    """The node's outputs and hash; `upstream` has every job it reads."""
+    inputs = tuple(
+        GraphInput(position, edge.from_.job, edge.from_.output, edge.trigger)
+        for position, edge in enumerate(node.template.inputs or ())
+        if edge.from_.job is not None and edge.from_.output is not None
+    )
+    schemas = [InputSchema(i.output, _output(upstream[i.job], i.output), i.trigger) for i in inputs]
+    names = tuple(node.template.outputs)
+    try:
+        declared = operator.declare_outputs(config, schemas, names)
+    except OperatorRefusal as refusal:
+        return [node.problem(refusal.field, INVALID_CONFIG, refusal.message)]
+    if set(declared) != set(names):
+        message = f"operator {operator.name} has the outputs {listing(declared)}"
+        return [node.problem("outputs", INVALID, message)]
+    problems = [p for name in names for p in _columns(node, name, declared[name])]
+    if problems:
+        return problems
+    outputs = tuple(_keyed(node, name, declared[name]) for name in names)
+    hashes = {name: job.config_hash for name, job in upstream.items()}
+    own = config_hash(node.template, operator, config, inputs, outputs, hashes)
+    return Declared(operator, config, inputs, outputs, own)
+
+
+def _output(job: Declared, name: str) -> OutputSchema:
+    return next(output.schema for output in job.outputs if output.name == name)
+
+
+def _columns(node: Node, output: str, schema: OutputSchema) -> Iterator[Problem]:
+    """Columns that the job names and the output lacks, or has in a type that will not do."""
+    columns = {column.name: column for column in schema.columns}
+    for index, name in enumerate(node.template.unique_key or ()):
+        if name not in columns:
+            message = f"output {output!r} has no column {name!r}; {suggestion(name, columns)}"
+            yield node.problem(f"uniqueKey[{index}]", UNKNOWN_COLUMN, message)
+        elif columns[name].nullable:
+            message = f"column {name!r} of output {output!r} may be null, so it cannot identify a row"
+            yield node.problem(f"uniqueKey[{index}]", INVALID, message)
+    scope = node.template.scope_column
+    if scope is None:
+        return
+    if scope not in columns:
+        message = f"output {output!r} has no column {scope!r}; {suggestion(scope, columns)}"
+        yield node.problem("scopeColumn", UNKNOWN_COLUMN, message)
+    elif columns[scope].type not in _INTEGERS:
+        message = f"column {scope!r} is {columns[scope].type.value}; ranges need Int32 or Int64"
+        code = NOT_SUPPORTED if columns[scope].type is ColumnType.TIMESTAMP else INVALID
+        yield node.problem("scopeColumn", code, message)
+
+
+def _keyed(node: Node, name: str, schema: OutputSchema) -> GraphOutput:
+    """The output with the job's own key and scope column in place of the operator's."""
+    own = replace(
+        schema,
+        unique_key=tuple(node.template.unique_key or schema.unique_key),
+        scope_column=node.template.scope_column or schema.scope_column,
+    )
+    return GraphOutput(name, own, schema_hash(own))

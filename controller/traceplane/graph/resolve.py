@@ -1,0 +1,136 @@
+"""Effective values: what a job says, else what its DAG's defaults say, else what the platform says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from traceplane.graph.declare import Declared
+from traceplane.graph.hashing import digest
+from traceplane.graph.model import PRIORITIES, Graph, GraphJob, Placement, Publication
+from traceplane.graph.nodes import Node
+from traceplane.kinds import DAG
+from traceplane.kinds.dag import Defaults
+from traceplane.kinds.fields import idle_seconds, seconds
+from traceplane.kinds.job import JobTemplate, Resources
+
+TIMEOUT_SECONDS = {"Pod": 1800, "Dispatcher": 300}
+"""Longest attempt by runtime: a dispatcher's own work shares its process, so it must be shorter."""
+IDLE_TIMEOUT = "5m"
+REQUESTS = {"cpu": "100m", "memory": "256Mi"}
+LIMITS = {"cpu": "1", "memory": "2Gi"}
+
+
+def graph_of(dag: DAG, nodes: Mapping[str, Node], declared: Mapping[str, Declared]) -> Graph:
+    """The graph of nodes that are all declared; `declared` is in topological order."""
+    jobs = tuple(_job(dag, nodes[name], of) for name, of in declared.items())
+    publications = tuple(
+        Publication(p.asset, p.from_.job, p.from_.output) for p in sorted(dag.spec.publish, key=lambda p: p.asset)
+    )
+    spec = {
+        "rollout": {"cutover": dag.spec.rollout.cutover},
+        "jobs": [_canonical(job) for job in sorted(jobs, key=lambda job: job.name)],
+        "publish": [{"asset": p.asset, "job": p.job, "output": p.output} for p in publications],
+    }
+    return Graph(
+        namespace=dag.metadata.namespace,
+        dag=dag.name,
+        spec_hash=digest(spec),
+        spec=spec,
+        jobs=jobs,
+        publications=publications,
+        cutover=dag.spec.rollout.cutover,
+    )
+
+
+def _job(dag: DAG, node: Node, declared: Declared) -> GraphJob:
+    job, defaults = node.template, dag.spec.defaults
+    is_source = job.activation == "Source"
+    scaling = job.scaling
+    min_workers = (scaling.min_workers if scaling else None) or 0
+    max_workers = (scaling.max_workers if scaling else None) or 1
+    return GraphJob(
+        name=node.name,
+        config_hash=declared.config_hash,
+        operator=declared.operator.name,
+        activation=job.activation,
+        execution_strategy=job.execution_strategy,
+        update_strategy=job.update_strategy,
+        config=declared.config.model_dump(mode="json", by_alias=True),
+        unique_key=tuple(job.unique_key or ()),
+        scope_column=job.scope_column,
+        rebuild_token=job.rebuild_token,
+        inputs=declared.inputs,
+        outputs=declared.outputs,
+        source_kind=job.source.kind if job.source else None,
+        runtime=job.runtime,
+        max_attempts=None if is_source else job.max_attempts or defaults.max_attempts,
+        timeout_seconds=None if is_source else job.timeout_seconds or TIMEOUT_SECONDS[job.runtime],
+        max_concurrency=scaling.max_concurrency if scaling else None,
+        min_workers=min_workers if job.runtime == "Pod" and not is_source else 0,
+        max_workers=max_workers if job.runtime == "Pod" and not is_source else 0,
+        idle_timeout_seconds=idle_seconds(job.idle_timeout or IDLE_TIMEOUT),
+        placement=_placement(job),
+        paused=job.paused,
+        rpc_pools=tuple(declared.operator.rpc_pools(declared.config)),
+        declared_by=node.declared_by,
+        manifest=node.manifest(dag.name),
+        **_queue(job, defaults),
+    )
+
+
+def _queue(job: JobTemplate, defaults: Defaults) -> dict[str, Any]:
+    """The values that a DAG's defaults may set."""
+    return {
+        "priority": PRIORITIES[job.priority or defaults.priority],
+        "heartbeat_timeout_seconds": job.heartbeat_timeout_seconds or defaults.heartbeat_timeout_seconds,
+        "max_queue_depth": job.max_queue_depth or defaults.max_queue_depth,
+        "max_queue_age_seconds": seconds(job.max_queue_age or defaults.max_queue_age),
+    }
+
+
+def _placement(job: JobTemplate) -> Placement:
+    if job.runtime != "Pod":
+        return Placement({"requests": {}, "limits": {}}, {}, ())
+    wanted = job.resources or Resources(requests=None, limits=None)
+    resources = {
+        "requests": REQUESTS | {k: str(v) for k, v in (wanted.requests or {}).items()},
+        "limits": LIMITS | {k: str(v) for k, v in (wanted.limits or {}).items()},
+    }
+    tolerations = tuple(t.model_dump(mode="json", by_alias=True, exclude_none=True) for t in job.tolerations or ())
+    return Placement(resources, dict(job.node_selector or {}), tolerations)
+
+
+def _canonical(job: GraphJob) -> dict[str, Any]:
+    """The job in the DAG version's spec: everything effective, nothing of who wrote it or in which order."""
+    canonical = {
+        "name": job.name,
+        "configHash": job.config_hash,
+        "operator": job.operator,
+        "activation": job.activation,
+        "runtime": job.runtime,
+        "source": job.source_kind,
+        "executionStrategy": job.execution_strategy,
+        "updateStrategy": job.update_strategy,
+        "config": job.config,
+        "uniqueKey": list(job.unique_key),
+        "scopeColumn": job.scope_column,
+        "rebuildToken": job.rebuild_token,
+        "inputs": [{"job": i.job, "output": i.output, "trigger": i.trigger} for i in job.inputs],
+        "outputs": [output.name for output in job.outputs],
+        "priority": job.priority,
+        "maxAttempts": job.max_attempts,
+        "timeoutSeconds": job.timeout_seconds,
+        "heartbeatTimeoutSeconds": job.heartbeat_timeout_seconds,
+        "maxConcurrency": job.max_concurrency,
+        "maxQueueDepth": job.max_queue_depth,
+        "maxQueueAgeSeconds": job.max_queue_age_seconds,
+        "minWorkers": job.min_workers,
+        "maxWorkers": job.max_workers,
+        "idleTimeoutSeconds": job.idle_timeout_seconds,
+        "placement": job.placement.json(),
+        "paused": job.paused,
+    }
+    # "never" is the one None that means something; any other is left out, so that a field the platform
+    # gains does not change the hash of those who do not use it.
+    return {key: value for key, value in canonical.items() if value is not None or key == "idleTimeoutSeconds"}

@@ -1,0 +1,139 @@
+"""Everything that is wrong with a set of manifests, without a cluster.
+
+The set is taken for the whole world: a Job's DAG, a federation's two assets must be in it. Where that cannot be
+known (a Job whose DAG is in another repository), only what the Job says alone is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from traceplane.graph.assemble import assemble_nodes
+from traceplane.graph.declare import configure
+from traceplane.graph.model import Graph, Problem
+from traceplane.graph.nodes import Node, gather, joins
+from traceplane.graph.parse import Salvaged, job_names, parse, salvage, unknown_kind
+from traceplane.graph.policy import check_asset, check_bundle, check_federation
+from traceplane.kinds import DAG, Asset, Bundle, Job
+from traceplane.kinds.rules import DUPLICATE, violations
+from traceplane_sdk.operator import Operator, OutputSchema
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """`problems` by the index of the document they are in; `graphs` of the DAGs that are right."""
+
+    problems: Mapping[int, Sequence[Problem]]
+    graphs: tuple[Graph, ...]
+
+
+@dataclass
+class _Set:
+    dags: dict[int, tuple[DAG, Salvaged | None]] = field(default_factory=dict)
+    jobs: dict[int, Job] = field(default_factory=dict)
+    assets: dict[int, Asset] = field(default_factory=dict)
+    bundles: dict[int, Bundle] = field(default_factory=dict)
+    found: dict[int, list[Problem]] = field(default_factory=dict)
+    unread: set[str] = field(default_factory=set)
+    """Names of Job objects whose shape is wrong: an edge to one is no mistake of its own."""
+
+    def add(self, index: int, problems: Iterable[Problem]) -> None:
+        """Note `problems` of document `index`."""
+        self.found.setdefault(index, []).extend(problems)
+
+
+def review(documents: Sequence[Mapping[str, Any]], operators: Mapping[str, Operator]) -> Review:
+    """Every problem of `documents`, taken together."""
+    manifests = _read(documents)
+    graphs = tuple(_dags(manifests, operators))
+    published = _published(graphs)
+    for index, job in manifests.jobs.items():
+        if not any(joins(job, dag) for dag, _ in manifests.dags.values()):
+            manifests.add(index, _alone(job, operators))
+    for index, asset in manifests.assets.items():
+        manifests.add(index, check_asset(asset))
+        if not manifests.found[index] and len(graphs) == len(manifests.dags):
+            manifests.add(index, check_federation(asset, published.get(asset.metadata.namespace, {})))
+    for index, bundle in manifests.bundles.items():
+        manifests.add(index, check_bundle(bundle))
+    return Review({index: problems for index, problems in sorted(manifests.found.items()) if problems}, graphs)
+
+
+def _read(documents: Sequence[Mapping[str, Any]]) -> _Set:
+    manifests = _Set()
+    named: dict[tuple[str, str, str], int] = {}
+    for index, document in enumerate(documents):
+        if (problem := unknown_kind(document)) is not None:
+            manifests.add(index, [problem])
+            continue
+        resource = parse(str(document["kind"]), document)
+        if isinstance(resource, list):
+            manifests.add(index, resource)
+            if document["kind"] == "Job":
+                manifests.unread |= job_names(document)
+            rest = salvage(document, resource) if document["kind"] == "DAG" else None
+            if rest is not None:
+                manifests.dags[index] = (rest.dag, rest)
+            continue
+        key = (str(document["kind"]), resource.metadata.namespace, resource.name)
+        if named.setdefault(key, index) != index:
+            message = f"{resource.source} is already document {named[key] + 1} of this set; one of them is lost"
+            manifests.add(index, [Problem(resource.source, "metadata.name", DUPLICATE, message)])
+        elif isinstance(resource, DAG):
+            manifests.dags[index] = (resource, None)
+        elif isinstance(resource, Job):
+            manifests.jobs[index] = resource
+        elif isinstance(resource, Asset):
+            manifests.assets[index] = resource
+        elif isinstance(resource, Bundle):
+            manifests.bundles[index] = resource
+    return manifests
+
+
+def _dags(manifests: _Set, operators: Mapping[str, Operator]) -> Iterator[Graph]:
+    assets, jobs = list(manifests.assets.values()), list(manifests.jobs.values())
+    producers: dict[tuple[str, str], str] = {}
+    for index, (dag, rest) in manifests.dags.items():
+        nodes, problems = gather(dag, jobs)
+        broken = manifests.unread | (rest.broken if rest else set())
+        outcome = assemble_nodes(dag, nodes, problems, assets, operators, broken)
+        if isinstance(outcome, Graph) and rest is None:
+            yield outcome
+        for problem in outcome if isinstance(outcome, list) else ():
+            if rest and any(problem.path.startswith(f"{path}.") or problem.path == path for path in rest.paths):
+                continue  # of a stand-in
+            manifests.add(_document_of(problem, index, manifests), [problem])
+        manifests.add(index, _second_producers(dag, producers))
+
+
+def _second_producers(dag: DAG, producers: dict[tuple[str, str], str]) -> Iterator[Problem]:
+    for position, publish in enumerate(dag.spec.publish):
+        other = producers.setdefault((dag.metadata.namespace, publish.asset), dag.source)
+        if other != dag.source:
+            path, message = f"spec.publish[{position}].asset", f"{publish.asset!r} is published by {other} already"
+            yield Problem(dag.source, path, DUPLICATE, message)
+
+
+def _document_of(problem: Problem, dag: int, manifests: _Set) -> int:
+    return next((index for index, job in manifests.jobs.items() if job.source == problem.source), dag)
+
+
+def _alone(job: Job, operators: Mapping[str, Operator]) -> Iterator[Problem]:
+    for violation in violations(job):
+        yield Problem(job.source, violation.path, violation.code, violation.message)
+    configured = configure(Node(job.job_name, job.spec, job.source, "spec", job.name), operators)
+    if isinstance(configured, list):
+        yield from configured
+
+
+def _published(graphs: Iterable[Graph]) -> dict[str, dict[str, OutputSchema]]:
+    """Schema of every published asset by namespace and name."""
+    found: dict[str, dict[str, OutputSchema]] = {}
+    for graph in graphs:
+        jobs = {job.name: job for job in graph.jobs}
+        for publication in graph.publications:
+            schema = next(o.schema for o in jobs[publication.job].outputs if o.name == publication.output)
+            found.setdefault(graph.namespace, {})[publication.asset] = schema
+    return found
