@@ -1,0 +1,1 @@
+"""Who calls: task capabilities, worker tokens, users."""

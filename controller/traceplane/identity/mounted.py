@@ -1,0 +1,65 @@
+"""Values from mounted files that change while the process runs.
+
+Kubernetes swaps the files of a mounted Secret under a running pod, and a rotation must not need a restart. The
+file is looked at again when its identity (inode, size, time) differs, at most once a second. A file that cannot
+be read or parsed leaves the last good value in force, and the error is handed to `on_error`: a rotation half done
+must not lock everybody out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from traceplane.errors import InvalidSettings, TraceError
+
+Value = TypeVar("Value")
+
+LOOK_SECONDS = 1.0
+
+
+class Mounted(Generic[Value]):
+    """The parsed content of a file, kept fresh. The first read happens here and raises InvalidSettings."""
+
+    def __init__(
+        self,
+        path: Path,
+        parse: Callable[[bytes], Value],
+        *,
+        on_error: Callable[[TraceError], None] = lambda _error: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path = path
+        self._parse = parse
+        self._on_error = on_error
+        self._clock = clock
+        self._identity, self._value = self._read()
+        self._looked = clock()
+
+    @property
+    def value(self) -> Value:
+        """The newest good value."""
+        if self._clock() - self._looked >= LOOK_SECONDS:
+            self._looked = self._clock()
+            try:
+                if self._look() != self._identity:
+                    self._identity, self._value = self._read()
+            except InvalidSettings as error:
+                self._on_error(error)
+        return self._value
+
+    def _look(self) -> tuple[int, int, int]:
+        try:
+            found = self._path.stat()
+        except OSError as error:
+            raise InvalidSettings(f"cannot read {self._path}: {error.strerror}") from error
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def _read(self) -> tuple[tuple[int, int, int], Value]:
+        identity = self._look()
+        try:
+            return identity, self._parse(self._path.read_bytes())
+        except OSError as error:
+            raise InvalidSettings(f"cannot read {self._path}: {error.strerror}") from error
