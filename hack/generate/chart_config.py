@@ -1,8 +1,9 @@
 """Writes the settings that `config:` of the chart accepts into charts/trace/values.schema.json.
 
-The chart passes `config: {lease_seconds: 20}` on as environment of every process. A misspelt key would be ignored by
-the processes without a word, so the schema lists each allowed setting with its type and bounds, taken from the settings
-model. What the chart decides itself (addresses, files, ports, identities) is not among them.
+The chart passes `config: {lease_seconds: 20}` on as environment of every process. A misspelt key would be
+ignored by the processes without a word, so the schema lists each allowed setting with its type and bounds,
+taken from the settings model. What the chart decides itself (addresses, files, ports, identities) is not among
+them.
 
 Usage: python -m hack.generate.chart_config [--check]
 """

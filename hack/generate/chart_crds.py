@@ -1,8 +1,8 @@
 """Copies the CRDs of crds/ into the chart as templates.
 
-Helm installs what lies in a chart's own `crds/` folder once and never upgrades it, so that people run a new release on
-old definitions without a word. As templates they are upgraded with the release; the annotation keeps them, and with them
-every DAG, when the release is removed.
+Helm installs what lies in a chart's own `crds/` folder once and never upgrades it, so that people run a new
+release on old definitions without a word. As templates they are upgraded with the release; the annotation keeps
+them, and with them every DAG, when the release is removed.
 
 Usage: python -m hack.generate.chart_crds [--check]
 """

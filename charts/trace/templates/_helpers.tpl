@@ -90,7 +90,7 @@ start at once, does nothing on a current schema, and nothing serves before it ha
 - name: migrate
   image: {{ .Values.images.trace }}
   imagePullPolicy: {{ .Values.images.pullPolicy }}
-  command: [tracectl, run, migrate]
+  command: [tini, --, tracectl, run, migrate]
   envFrom:
     {{- include "trace.envFrom" . | nindent 4 }}
   env:

@@ -6,7 +6,7 @@ by a role that reads published relations only.
 - name: query
   image: {{ .Values.images.trace }}
   imagePullPolicy: {{ .Values.images.pullPolicy }}
-  command: [tracectl, run, query]
+  command: [tini, --, tracectl, run, query]
   envFrom:
     {{- include "trace.envFrom" . | nindent 4 }}
   env:

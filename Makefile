@@ -1,0 +1,42 @@
+# Trace: the commands of a developer. `make` alone lists them.
+# A machine needs python3.11, git, make, node with npm, and Go; hack/setup brings or builds everything else.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup check test bench demo demo-down generate format
+
+RUN := .venv/bin
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+# The Python environment follows the lock file; the stamp says which one it has.
+.venv/.stamp: pyproject.toml uv.lock
+	@echo "-- Python environment"
+	@"$$(hack/setup path uv)" sync --frozen --quiet
+	@touch $@
+
+setup: .venv/.stamp ## install and build what is missing (first time about 12 minutes, then a second)
+	@hack/setup
+
+check: .venv/.stamp ## style, types, layers, unit tests: seconds, no services
+	@hack/verify.sh check
+
+test: ## set up, then prove everything: the whole run that CI does
+	@hack/verify.sh all
+
+bench: .venv/.stamp ## figures as ratios, each taken in one run
+	@$(RUN)/python -m tests.bench
+
+demo: setup ## raise a cluster, install Trace, run a pipeline, query it, prove the answer
+	@$(RUN)/python -m hack.demo up
+
+demo-down: ## take the demo down: no process, mount, namespace or file is left
+	@python3 -m hack.demo down
+
+generate: .venv/.stamp ## write again whatever is generated from the code
+	@set -e; for module in hack/generate/*.py; do \
+	  name=$$(basename $$module .py); [ "$$name" = __init__ ] || $(RUN)/python -m hack.generate.$$name; done
+
+format: .venv/.stamp ## format the code and sort imports
+	@$(RUN)/ruff check --fix --quiet . ; $(RUN)/ruff format --quiet .

@@ -1,0 +1,103 @@
+"""From nothing to a cluster with Trace on it: node, images, namespace, chart. A step does only what is missing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hack.demo.kube import Kube, wait_for
+from hack.localcluster.layout import CHECKOUT, ClusterError
+from hack.localcluster.progress import step
+
+RELEASE = "trace"
+NAMESPACE = "trace"
+CHART = CHECKOUT / "charts" / "trace"
+INSTALL_SECONDS = 300.0
+
+# Every pod of the namespace must meet the restricted standard, Trace's own and its workers'.
+_NAMESPACE_LABELS = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+def cluster_up() -> None:
+    """Raise the cluster, or what is missing of it. It says itself what takes time."""
+    _own("hack/cluster", "up")
+
+
+def images() -> dict[str, str]:
+    """Build and load the images whose content changed; returns name to reference."""
+    archives = _own("hack/images/build").split()
+    with step("loading images into the cluster"):
+        _own("hack/cluster", "load", *archives)
+    listed = _own("hack/images/build", "--print").splitlines()
+    return dict(line.split("=", 1) for line in listed)
+
+
+def chart(kube: Kube, references: Mapping[str, str], values: Mapping[str, Any], release: str = RELEASE) -> None:
+    """Install the chart, or upgrade to this checkout's, and wait until every pod is ready."""
+    _namespace(kube)
+    merged = {"images": dict(references), **values}
+    with step("installing Trace with Helm") as progress:
+        kube.helm(
+            *("upgrade", "--install", release, str(CHART), "--values", "-"),
+            stdin=json.dumps(merged),
+        )
+        wait_for("every part of Trace is ready", INSTALL_SECONDS, lambda: _ready(kube), progress)
+
+
+def _namespace(kube: Kube) -> None:
+    document = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": kube.namespace, "labels": _NAMESPACE_LABELS},
+    }
+    kube.kubectl("apply", "--server-side", "--filename", "-", stdin=json.dumps(document))
+
+
+def _ready(kube: Kube) -> tuple[bool, str]:
+    waiting = []
+    for workload in kube.items("deployments,statefulsets"):
+        status, spec = workload.get("status", {}), workload["spec"]
+        current = status.get("observedGeneration") == workload["metadata"]["generation"]
+        updated = status.get("updatedReplicas", 0) >= spec["replicas"]
+        available = status.get("readyReplicas", 0) >= spec["replicas"]
+        if not (current and updated and available and status.get("replicas", 0) == spec["replicas"]):
+            waiting.append(workload["metadata"]["name"])
+    if not waiting:
+        return True, "all ready"
+    return False, f"waiting for {', '.join(waiting)}{_trouble(kube)}"
+
+
+def _trouble(kube: Kube) -> str:
+    """What keeps a container from running, where the kubelet says so."""
+    for pod in kube.items("pods"):
+        status = pod.get("status", {})
+        for container in status.get("initContainerStatuses", []) + status.get("containerStatuses", []):
+            reason = container.get("state", {}).get("waiting", {}).get("reason", "")
+            if reason not in ("", "PodInitializing", "ContainerCreating"):
+                return f" ({pod['metadata']['name']}/{container['name']}: {reason})"
+    return ""
+
+
+def _own(*argv: str) -> str:
+    """Standard output of one of the project's own commands; its progress goes straight to the terminal."""
+    done = subprocess.run([sys.executable, str(CHECKOUT / argv[0]), *argv[1:]], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise ClusterError(f"{' '.join(argv[:2])} failed (exit code {done.returncode}); its message is above")
+    return done.stdout
+
+
+def example_values() -> dict[str, Any]:
+    """Values of the demo: the embedded profile with the example chain, and timers for people who wait."""
+    return {
+        "exampleChain": {"enabled": True, "blockSeconds": 1},
+        "config": {"longest_query_seconds": 30, "reconcile_seconds": 5},
+    }
+
+
+def manifests() -> list[Path]:
+    """The example pipeline."""
+    return sorted((CHECKOUT / "dags").glob("chain*.yaml"))

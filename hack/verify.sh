@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Proves the checkout, stage by stage: `hack/verify.sh check` is what needs no service (seconds), `hack/verify.sh all`
+# is everything, from an empty machine on. Each stage is announced, timed and bounded; the first that fails ends the run
+# with its exit code. What a stage left running is removed at the end, whatever happened.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+started=$SECONDS
+fast=(-m "not services and not apiserver and not cluster")
+
+stage() { # stage TITLE SECONDS COMMAND...
+  local title=$1 bound=$2 began=$SECONDS code=0
+  shift 2
+  printf -- '== %s\n' "$title"
+  timeout --kill-after=30 "$bound" "$@" || code=$?
+  if [ "$code" -eq 124 ]; then
+    printf -- '!! %s: not done within %s s\n' "$title" "$bound"
+  elif [ "$code" -ne 0 ]; then
+    printf -- '!! %s: failed (exit code %s)\n' "$title" "$code"
+  else
+    printf -- 'ok %s (%s s)\n' "$title" "$((SECONDS - began))"
+  fi
+  return "$code"
+}
+
+check() {
+  stage "style" 120 .venv/bin/ruff check --quiet .
+  stage "format" 60 .venv/bin/ruff format --check --quiet .
+  stage "types" 300 .venv/bin/mypy
+  stage "layers" 120 .venv/bin/lint-imports
+  stage "unit and generated" 300 .venv/bin/pytest -q "${fast[@]}" tests/unit tests/generated operators
+}
+
+all() {
+  stage "set up" 1500 make --no-print-directory setup
+  check
+  stage "chart" 300 .venv/bin/pytest -q tests/chart
+  stage "docs" 300 .venv/bin/pytest -q -m "not cluster" tests/docs
+  stage "with real databases, object store, chain and API server" 900 \
+    .venv/bin/pytest -q -m "services or apiserver" tests operators
+  stage "on a whole cluster" 1200 .venv/bin/pytest -q -m cluster tests
+}
+
+case "${1:-}" in
+  check) check ;;
+  all) all ;;
+  *) sed -n '2,4s/^# //p' "$0"; exit 2 ;;
+esac
+printf -- '== all good after %s s\n' "$((SECONDS - started))"
