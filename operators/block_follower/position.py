@@ -1,0 +1,82 @@
+"""What the tables hold: the only memory a follower has.
+
+A follower keeps no progress of its own. Rows and progress then cannot disagree after a crash, whatever the point:
+the stored headers are the position, and their hashes tell whether they are still the chain's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from operators.block_follower.reorg import missing_ranges
+from traceplane_sdk import wire
+
+if TYPE_CHECKING:
+    import psycopg
+    from psycopg import sql
+
+MAX_ISLANDS = 10_000
+"""Islands of contiguous rows looked at in one pass; more gaps than that are found in the next pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """The highest stored block."""
+
+    number: int
+    block_hash: str
+
+
+class Blocks:
+    """Reads of the stored `blocks` table."""
+
+    def __init__(self, output: wire.TaskOutput) -> None:
+        self._output = output
+
+    def tip(self, connection: psycopg.Connection[Any]) -> Tip | None:
+        """The highest block, or None while the table is empty."""
+        row = connection.execute(
+            self._sql("select block_number, block_hash from {} order by block_number desc limit 1")
+        ).fetchone()
+        return None if row is None else Tip(*row)
+
+    def hashes(self, connection: psycopg.Connection[Any], start: int, end: int) -> dict[int, str]:
+        """Height to hash for the stored blocks of an inclusive range."""
+        rows = connection.execute(
+            self._sql("select block_number, block_hash from {} where block_number between %s and %s"), (start, end)
+        ).fetchall()
+        return dict(rows)
+
+    def times(self, connection: psycopg.Connection[Any], start: int, end: int) -> tuple[Any, Any]:
+        """Earliest and latest block time of an inclusive range; (None, None) where it holds nothing."""
+        row = connection.execute(
+            self._sql(
+                "select min(block_timestamp), max(block_timestamp) from {} where block_number between %s and %s"
+            ),
+            (start, end),
+        ).fetchone()
+        return row if row is not None else (None, None)
+
+    def gaps(self, connection: psycopg.Connection[Any], first: int) -> list[tuple[int, int]]:
+        """Inclusive ranges between `first` and the tip that are neither here nor moved to cold files."""
+        tip = self.tip(connection)
+        if tip is None:
+            return []
+        # Gaps and islands: rows of one contiguous run share `block_number - row_number`.
+        held = connection.execute(
+            self._sql(
+                "select min(block_number), max(block_number) from (select block_number,"
+                " block_number - row_number() over (order by block_number) as island from {}) as numbered"
+                " group by island order by 1 limit %s"
+            ),
+            (MAX_ISLANDS,),
+        ).fetchall()
+        end = tip.number if len(held) < MAX_ISLANDS else held[-1][1]
+        moved = [(low, high) for relocated in self._output.relocated for low, high in relocated.ranges]
+        return missing_ranges(first, end, [(low, high) for low, high in held], moved)
+
+    def _sql(self, text: str) -> sql.Composed:
+        from psycopg import sql
+
+        return sql.SQL(text).format(sql.Identifier(*self._output.location.split(".")))

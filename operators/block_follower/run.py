@@ -1,0 +1,73 @@
+"""Entry point of the follower: keeps it going through what passes, and stops it for what does not.
+
+A provider or the database that is away passes: the follower backs off, reads its position anew and goes on, so a
+restart of Postgres costs seconds and no attempt. It gives the attempt up only after a long row of failures. A
+lost fence, a chain that is not ours and a reorg below finality do not pass.
+"""
+
+from __future__ import annotations
+
+import random
+
+from operators.block_follower.chain import Chain
+from operators.block_follower.checks import BrokenChain
+from operators.block_follower.config import BlockFollowerConfig
+from operators.block_follower.fetch import Fetcher
+from operators.block_follower.follow import Follower
+from operators.block_follower.rpc import ProviderFault, Providers, WrongChain
+from traceplane_sdk.context import Context, Result
+from traceplane_sdk.errors import OperatorError
+
+MAX_FAILURES = 40
+"""Failures in a row, about 15 minutes, before the attempt ends and the dispatcher decides."""
+BACKOFF_BASE, BACKOFF_LIMIT = 0.25, 30.0
+
+
+def run(ctx: Context) -> Result:
+    """Follow until told to stop; never returns otherwise."""
+    config: BlockFollowerConfig = ctx.config
+    providers = Providers(
+        ctx.io.rpc_urls(config.rpc_pool),
+        config.chain_id,
+        timeout=config.request_timeout_seconds,
+        max_bytes=config.max_response_mb * 1024 * 1024,
+        connections=config.concurrency + 1,
+    )
+    outputs = [output.name for output in ctx.task.outputs]
+    fetcher = Fetcher(providers, outputs, batch_calls=config.batch_calls, threads=config.concurrency)
+    try:
+        return _keep_following(ctx, Follower(ctx, fetcher, Chain(fetcher, providers)))
+    finally:
+        fetcher.close()
+        providers.close()
+
+
+def _keep_following(ctx: Context, follower: Follower) -> Result:
+    import psycopg
+
+    failures = 0
+    positioned = whole = False
+    while True:
+        try:
+            ctx.control.check()
+            if not positioned:
+                follower.start()
+                positioned = True
+            more = follower.step()
+            if not whole:
+                follower.fill_gaps()
+                whole = True
+            failures = 0
+            if not more:
+                ctx.control.wait(ctx.config.poll_seconds)
+        except WrongChain as error:
+            raise OperatorError("WrongChain", str(error), retryable=False) from error
+        except (ProviderFault, BrokenChain, psycopg.OperationalError) as error:
+            failures += 1
+            positioned = False
+            if failures >= MAX_FAILURES:
+                code = "DataUnavailable" if isinstance(error, psycopg.OperationalError) else "ProviderUnavailable"
+                raise OperatorError(code, f"{failures} failures in a row, the last: {error}") from error
+            delay = min(BACKOFF_LIMIT, BACKOFF_BASE * 2 ** min(failures, 10)) * (0.5 + random.random())  # noqa: S311
+            ctx.log("following failed", level="warning", error=str(error), failures=failures, wait=round(delay, 2))
+            ctx.control.wait(delay)
