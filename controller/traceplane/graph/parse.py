@@ -21,7 +21,8 @@ from traceplane.kinds.fields import LABEL
 from traceplane.kinds.rules import INVALID
 
 _FREE_FORM = ("config", "where")
-_PARTS = ("defaults", "rollout", "publish")
+_PARTS = ("defaults", "rollout")
+_BROKEN = "broken"
 
 
 @overload
@@ -79,15 +80,18 @@ def salvage(document: Mapping[str, Any], problems: list[Problem]) -> Salvaged | 
     broken: dict[str, str] = {}
     for index, job in enumerate(spec["jobs"]):
         path = f"spec.jobs[{index}]"
-        if any(p == path or p.startswith((f"{path}.", f"{path}[")) for p in wrong):
+        if any(_is_in(p, path) for p in wrong):
             stand_in = _stand_in(job, index)
             broken[stand_in["name"]] = path
             jobs.append(stand_in)
         else:
             jobs.append(job)
     kept = {key: spec[key] for key in _PARTS if key in spec and not any(_is_in(p, f"spec.{key}") for p in wrong)}
+    kept["publish"] = [_readable(p, i, wrong) for i, p in enumerate(_list(spec.get("publish")))]
     rest = parse("DAG", {"metadata": {**metadata, "name": _name(document)}, "spec": {**kept, "jobs": jobs}})
-    return Salvaged(rest, frozenset(broken), frozenset(broken.values())) if isinstance(rest, DAG) else None
+    if not isinstance(rest, DAG):
+        return None
+    return Salvaged(rest, frozenset({*broken, _BROKEN}), frozenset(broken.values()))
 
 
 def source_of(document: Mapping[str, Any]) -> str:
@@ -132,6 +136,17 @@ def _stand_in(job: Any, index: int) -> dict[str, Any]:
         "outputs": ["broken"],
         "updateStrategy": "Replace",
     }
+
+
+def _readable(publish: Any, index: int, wrong: list[str]) -> Any:
+    """The publication, or one that nothing is said of in its place."""
+    if not any(_is_in(path, f"spec.publish[{index}]") for path in wrong):
+        return publish
+    return {"asset": f"{_BROKEN}-{index}", "from": {"job": _BROKEN, "output": _BROKEN}}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _is_in(path: str, above: str) -> bool:

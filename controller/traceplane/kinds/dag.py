@@ -71,8 +71,16 @@ class Publish(Model):
 class DAGSpec(Model):
     """The jobs and what they share."""
 
-    defaults: Defaults = Field(default_factory=Defaults, description="Taken by jobs that say nothing themselves.")
-    rollout: Rollout = Field(default_factory=Rollout, description="How a new version takes over.")
+    defaults: Defaults = Field(
+        default_factory=Defaults,
+        description="Taken by jobs that say nothing themselves.",
+        json_schema_extra={"default": {}},
+    )
+    rollout: Rollout = Field(
+        default_factory=Rollout,
+        description="How a new version takes over.",
+        json_schema_extra={"default": {}},
+    )
     jobs: Annotated[list[InlineJob], Field(max_length=MAX_JOBS), ListMap("name")] = Field(
         default_factory=list, description="The nodes; Job objects with spec.dag join them."
     )

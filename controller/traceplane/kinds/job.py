@@ -239,6 +239,7 @@ class Job(Resource):
     plural: ClassVar[str] = "jobs"
     singular: ClassVar[str] = "job"
     short_names: ClassVar[tuple[str, ...]] = ("tjob",)
+    selectable: ClassVar[tuple[str, ...]] = (".spec.dag",)
     columns: ClassVar[tuple[Column, ...]] = (
         Column("DAG", "string", ".spec.dag", "DAG that the job belongs to."),
         Column("Operator", "string", ".spec.operator", "What does the work."),

@@ -200,7 +200,7 @@ INPUT_FROM = (
         "output",
     ),
     Rule(
-        "!has(self.namespace) || has(self.asset)",
+        "!has(self.__namespace__) || has(self.asset)",
         lambda origin: origin.namespace is None or origin.asset is not None,
         "namespace belongs to asset; jobs are of the same DAG",
         "namespace",

@@ -114,6 +114,8 @@ class Resource(Model):
     singular: ClassVar[str]
     short_names: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[Column, ...]] = ()
+    selectable: ClassVar[tuple[str, ...]] = ()
+    """Fields that `kubectl get --field-selector` knows."""
 
     metadata: ObjectMeta
 

@@ -23,6 +23,8 @@ FORBIDDEN = "Forbidden"
 NOT_SUPPORTED = "NotSupported"
 DUPLICATE = "Duplicate"
 
+_REASONS = {REQUIRED: "FieldValueRequired", FORBIDDEN: "FieldValueForbidden", NOT_SUPPORTED: "FieldValueForbidden"}
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:
@@ -42,6 +44,13 @@ class Rule:
     message: str
     field: str = ""
     code: str = INVALID
+
+    def validation(self) -> dict[str, str]:
+        """The rule in a CRD (`x-kubernetes-validations`). `metadata` has no schema there to point into."""
+        said = {"rule": self.cel, "message": self.message, "reason": _REASONS.get(self.code, "FieldValueInvalid")}
+        if self.field and not self.field.startswith("metadata"):
+            said["fieldPath"] = f".{self.field}"
+        return said
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,13 @@ class Model(BaseModel):
         alias_generator=to_camel, populate_by_name=True, extra="forbid", strict=True, frozen=True
     )
     rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler.resolve_ref_schema(handler(core))
+        if cls.rules:
+            schema["x-kubernetes-validations"] = [rule.validation() for rule in cls.rules]
+        return schema
 
 
 def violations(model: Model, path: str = "") -> Iterator[Violation]:
