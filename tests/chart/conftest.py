@@ -1,0 +1,85 @@
+"""Rendering the chart with the real helm, once per set of values."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.services import tool
+
+CHART = Path(__file__).resolve().parents[2] / "charts" / "trace"
+NAMESPACE = "ns1"
+
+
+class Refused(Exception):
+    """helm would not render these values; the message is helm's."""
+
+
+@functools.cache
+def _helm() -> str:
+    return tool("helm")
+
+
+@functools.cache
+def _render(values: str) -> str:
+    argv = [
+        *(_helm(), "template", "release1", str(CHART), "--namespace", NAMESPACE, "--values", "-"),
+        # The helm we build does not know which Kubernetes it was made for.
+        *("--kube-version", "1.34.0"),
+    ]
+    done = subprocess.run(argv, input=values, capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        raise Refused(done.stderr)
+    return done.stdout
+
+
+class Rendered(list[dict[str, Any]]):
+    """The documents of a rendering."""
+
+    def kind(self, kind: str) -> list[dict[str, Any]]:
+        return [document for document in self if document["kind"] == kind]
+
+    def one(self, kind: str, name: str) -> dict[str, Any]:
+        (found,) = [document for document in self.kind(kind) if document["metadata"]["name"] == name]
+        return found
+
+    def pods(self) -> list[tuple[str, dict[str, Any]]]:
+        """(name, pod spec) of everything that becomes a pod."""
+        found = [(document["metadata"]["name"], document["spec"]) for document in self.kind("Pod")]
+        for kind in ("Deployment", "StatefulSet", "Job"):
+            found += [(item["metadata"]["name"], item["spec"]["template"]["spec"]) for item in self.kind(kind)]
+        return found
+
+    def containers(self) -> list[tuple[str, dict[str, Any]]]:
+        return [
+            (f"{name}/{container['name']}", container)
+            for name, spec in self.pods()
+            for container in [*spec.get("initContainers", []), *spec["containers"]]
+        ]
+
+
+@pytest.fixture(scope="session")
+def render():
+    """Renders values; `Refused` with helm's words where it will not."""
+
+    def run(**values: Any) -> Rendered:
+        return Rendered(document for document in yaml.safe_load_all(_render(json.dumps(values))) if document)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def helm():
+    """Runs helm; returns exit code and output."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        done = subprocess.run([_helm(), *arguments], capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
+    return run

@@ -1,0 +1,319 @@
+"""What the chart renders, and what it refuses to."""
+
+import json
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.chart.conftest import CHART, NAMESPACE, Refused
+
+EXTERNAL = {
+    "postgres": {"enabled": False},
+    "minio": {"enabled": False},
+    "state": {"existingSecret": "my-state"},
+    "data": {"existingSecret": "my-data"},
+    "worker": {"existingSecret": "my-worker"},
+    "capability": {"existingSecret": "my-capability"},
+    "s3": {"existingSecret": "my-s3", "endpoint": "https://s3.example.org"},
+}
+PROFILES = {
+    "embedded": {},
+    "with chain": {"exampleChain": {"enabled": True}},
+    "external": EXTERNAL,
+    "replicas": {"dispatcher": {"replicas": 3}},
+}
+
+
+@pytest.fixture(params=PROFILES.values(), ids=PROFILES)
+def profile(request, render):
+    return render(**request.param)
+
+
+def test_lint_is_clean(helm):
+    code, said = helm("lint", "--strict", str(CHART), "--kube-version", "1.34.0")
+    assert code == 0, said
+
+
+def test_every_pod_meets_the_restricted_standard(profile):
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted"""
+    for name, spec in profile.pods():
+        assert spec["securityContext"]["runAsNonRoot"] is True, name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert not spec.keys() & {"hostNetwork", "hostPID", "hostIPC"}, name
+        for volume in spec.get("volumes", []):
+            kinds = volume.keys() - {"name"}
+            assert kinds <= {"configMap", "emptyDir", "projected", "secret", "persistentVolumeClaim"}, name
+    for name, container in profile.containers():
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False, name
+        assert context["capabilities"] == {"drop": ["ALL"]}, name
+        assert context["readOnlyRootFilesystem"] is True, name
+
+
+def test_every_container_has_requests_and_limits(profile):
+    for name, container in profile.containers():
+        for bound in ("requests", "limits"):
+            assert container["resources"][bound].keys() >= {"cpu", "memory"}, (name, bound)
+
+
+def test_only_the_controller_gets_a_service_account_token(profile):
+    mounted = {name for name, spec in profile.pods() if spec.get("automountServiceAccountToken") is not False}
+    assert mounted == {"trace-controller"}
+
+
+def test_service_links_would_shadow_settings_and_are_off(profile):
+    """A Service `trace-query` puts TRACE_QUERY_PORT=tcp://... into every pod that has them on."""
+    assert all(spec["enableServiceLinks"] is False for _, spec in profile.pods())
+
+
+def test_secrets_reach_processes_as_files_only(profile):
+    for name, container in profile.containers():
+        for variable in container.get("env", []):
+            assert "secretKeyRef" not in variable.get("valueFrom", {}), (name, variable["name"])
+        assert all("secretRef" not in source for source in container.get("envFrom", [])), name
+
+
+def test_no_config_map_holds_a_secret(render):
+    rendered = render()
+    secrets = {value for item in rendered.kind("Secret") for value in item["stringData"].values()}
+    text = json.dumps(rendered.kind("ConfigMap"))
+    assert len(secrets) >= 8
+    assert not [secret for secret in secrets if secret in text]
+
+
+def test_every_image_is_a_value(profile):
+    wanted = {f"trace.local/{name}:dev" for name in ("trace", "postgres", "minio", "chain")}
+    assert {container["image"] for _, container in profile.containers()} <= wanted
+
+
+def test_everything_carries_the_standard_labels(profile):
+    for document in profile:
+        if document["kind"] == "CustomResourceDefinition":
+            continue
+        labels = document["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == "trace", document["metadata"]["name"]
+        assert labels["app.kubernetes.io/instance"] == "release1"
+        assert labels["app.kubernetes.io/part-of"] == "trace"
+
+
+def test_services_find_the_pods_they_are_for(profile):
+    labels = [item["spec"]["template"]["metadata"]["labels"] for kind in ("Deployment", "StatefulSet")
+              for item in profile.kind(kind)]  # fmt: skip
+    for service in profile.kind("Service"):
+        selector = service["spec"]["selector"].items()
+        assert sum(selector <= found.items() for found in labels) == 1, service["metadata"]["name"]
+
+
+def test_the_controller_may_touch_what_it_owns_and_nothing_else(render):
+    rules = render().one("Role", "trace-controller")["rules"]
+    allowed = {(group, resource) for rule in rules for group in rule["apiGroups"] for resource in rule["resources"]}
+    kinds = ("dags", "jobs", "assets", "bundles")
+    own = {("trace.dev", f"{kind}{part}") for kind in kinds for part in ("", "/status", "/finalizers")}
+    assert allowed == own | {
+        ("", "pods"),
+        ("apps", "deployments"),
+        ("", "events"),
+        ("events.k8s.io", "events"),
+        ("coordination.k8s.io", "leases"),
+    }
+    assert "*" not in {verb for rule in rules for verb in rule["verbs"]}
+
+
+def test_the_dispatcher_may_read_token_keys_and_nothing_else(render):
+    rendered = render()
+    assert not [item for item in rendered.kind("RoleBinding") if "dispatcher" in json.dumps(item["subjects"])]
+    (binding,) = rendered.kind("ClusterRoleBinding")
+    assert binding["roleRef"]["name"] == "system:service-account-issuer-discovery"
+    assert [subject["name"] for subject in binding["subjects"]] == ["trace-dispatcher"]
+
+
+def test_another_issuer_needs_no_right_in_the_cluster(render):
+    rendered = render(oidc={"issuer": "https://login.example.org", "cluster": False})
+    assert not rendered.kind("ClusterRoleBinding")
+    settings = rendered.one("ConfigMap", "trace-config")["data"]
+    assert settings["TRACE_OIDC_ISSUER"] == "https://login.example.org"
+    assert not settings.keys() & {"TRACE_OIDC_JWKS_URL", "TRACE_OIDC_CA_FILE", "TRACE_OIDC_BEARER_FILE"}
+
+
+def test_one_controller_replaced_and_never_doubled(render):
+    spec = render().one("Deployment", "trace-controller")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_migration_comes_before_whatever_reads_the_databases(render):
+    for name in ("trace-controller", "trace-dispatcher"):
+        spec = render().one("Deployment", name)["spec"]["template"]["spec"]
+        assert [container["command"][-1] for container in spec["initContainers"]] == ["migrate"], name
+
+
+def test_query_reads_through_roles_of_its_own(render):
+    spec = render().one("Deployment", "trace-dispatcher")["spec"]["template"]["spec"]
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    (query,) = [container for container in spec["containers"] if container["name"] == "query"]
+    keys = {
+        item["key"]
+        for mount in query["volumeMounts"]
+        for item in volumes[mount["name"]].get("secret", {}).get("items", [])
+    }
+    assert keys == {"query-dsn"}
+
+
+def test_passwords_of_a_role_are_one(render):
+    rendered = render()
+    secrets = {item["metadata"]["name"]: item["stringData"] for item in rendered.kind("Secret")}
+    roles = secrets["trace-postgres"]
+    assert len(set(roles.values())) == len(roles)
+    for secret, key, role in (
+        ("trace-state", "dsn", "state"),
+        ("trace-data", "dsn", "data"),
+        ("trace-worker", "dsn", "worker"),
+        ("trace-state", "query-dsn", "reader"),
+        ("trace-data", "query-dsn", "reader"),
+    ):
+        assert f":{roles[role]}@trace-postgres.{NAMESPACE}.svc:5432/" in secrets[secret][key]
+
+
+def test_secrets_volumes_and_definitions_outlive_the_release(render):
+    kept = [*render().kind("Secret"), *render().kind("CustomResourceDefinition")]
+    assert len(kept) == 6 + 4
+    assert all(item["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for item in kept)
+
+
+def test_capability_key_signs_es256(render):
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    pem = render().one("Secret", "trace-capability")["stringData"]["key.pem"]
+    key = load_pem_private_key(pem.encode(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    assert isinstance(key.curve, ec.SECP256R1)
+
+
+def test_crds_can_be_left_to_somebody_else(render):
+    assert len(render().kind("CustomResourceDefinition")) == 4
+    assert not render(crds={"install": False}).kind("CustomResourceDefinition")
+
+
+def test_external_parts_bring_nothing_of_their_own(render):
+    rendered = render(**EXTERNAL)
+    assert not rendered.kind("Secret")
+    assert not rendered.kind("StatefulSet")
+    named = {volume["secret"]["secretName"] for _, spec in rendered.pods() for volume in spec.get("volumes", [])
+             if "secret" in volume}  # fmt: skip
+    assert named == {"my-state", "my-data", "my-worker", "my-capability", "my-s3"}
+    assert rendered.one("ConfigMap", "trace-config")["data"]["TRACE_S3_ENDPOINT_URL"] == "https://s3.example.org"
+
+
+def test_aws_is_an_empty_endpoint(render):
+    rendered = render(**EXTERNAL | {"s3": {"existingSecret": "my-s3"}})
+    assert "TRACE_S3_ENDPOINT_URL" not in rendered.one("ConfigMap", "trace-config")["data"]
+
+
+def test_settings_become_environment_and_restart_the_pods(render):
+    plain, changed = render(), render(config={"lease_seconds": 7.5, "query_max_bytes": 10485760})
+    data = changed.one("ConfigMap", "trace-config")["data"]
+    assert (data["TRACE_LEASE_SECONDS"], data["TRACE_QUERY_MAX_BYTES"]) == ("7.5", "10485760")
+    checksums = [
+        rendered.one("Deployment", "trace-controller")["spec"]["template"]["metadata"]["annotations"]
+        for rendered in (plain, changed)
+    ]
+    assert checksums[0] != checksums[1]
+
+
+def test_first_admin_is_a_service_account_or_nobody(render):
+    def admin(rendered):
+        return {
+            variable["value"]
+            for _, container in rendered.containers()
+            for variable in container.get("env", [])
+            if variable["name"] == "TRACE_FIRST_ADMIN"
+        }
+
+    issuer = yaml.safe_load((CHART / "values.yaml").read_text())["oidc"]["issuer"]
+    assert admin(render()) == {f"{issuer}|system:serviceaccount:{NAMESPACE}:trace-admin"}
+    assert admin(render(firstAdmin={"identity": "https://x|me"})) == {"https://x|me"}
+    assert admin(render(firstAdmin={"create": False})) == set()
+
+
+def test_several_dispatchers_leave_one_at_a_time(render):
+    assert not render().kind("PodDisruptionBudget")
+    (budget,) = render(dispatcher={"replicas": 3}).kind("PodDisruptionBudget")
+    assert budget["spec"]["maxUnavailable"] == 1
+
+
+def test_example_chain_names_itself_as_the_pool_local(render):
+    rendered = render(exampleChain={"enabled": True})
+    assert rendered.one("Secret", "rpcpool-local")["stringData"] == {
+        "urls": f"http://trace-chain.{NAMESPACE}.svc:8545"
+    }
+    assert not [item for item in render().kind("Secret") if item["metadata"]["name"] == "rpcpool-local"]
+
+
+WRONG = [
+    ({"typo": 1}, "typo"),
+    ({"images": {"trace": "no-tag"}}, "/images/trace"),
+    ({"images": {"trace": "repo:tag with space"}}, "/images/trace"),
+    ({"images": {"pullPolicy": "Sometimes"}}, "/images/pullPolicy"),
+    ({"config": {"lease_secods": 3}}, "lease_secods"),
+    ({"config": {"lease_seconds": 0}}, "/config/lease_seconds"),
+    ({"config": {"lease_seconds": "soon"}}, "/config/lease_seconds"),
+    ({"config": {"state_dsn": "postgresql://u:p@h/d"}}, "state_dsn"),
+    ({"config": {"s3_secret_access_key": "x"}}, "s3_secret_access_key"),
+    ({"fullnameOverride": "Upper"}, "/fullnameOverride"),
+    ({"dispatcher": {"replicas": 0}}, "/dispatcher/replicas"),
+    ({"dispatcher": {"replicas": 1.5}}, "/dispatcher/replicas"),
+    ({"controller": {"replicas": 2}}, "replicas"),
+    ({"query": {"mode": "Deployment"}}, "/query/mode"),
+    ({"postgres": {"persistence": {"enabled": True, "size": "much"}}}, "/postgres/persistence/size"),
+    ({"postgres": {"password": "x"}}, "password"),
+    ({"s3": {"bucket": "Not_A_Bucket"}}, "/s3/bucket"),
+    ({"s3": {"endpoint": "minio:9000"}}, "/s3/endpoint"),
+    ({"s3": {"roleArn": "me"}}, "/s3/roleArn"),
+    ({"oidc": {"issuer": "http://plain"}}, "/oidc/issuer"),
+    ({"firstAdmin": {"identity": "no-issuer"}}, "/firstAdmin/identity"),
+    ({"exampleChain": {"blockSeconds": 0}}, "/exampleChain/blockSeconds"),
+    ({"crds": {"install": "yes"}}, "/crds/install"),
+    ({"state": {"dsn": "x"}}, "dsn"),
+]
+
+
+@pytest.mark.parametrize(("values", "named"), WRONG, ids=[named for _, named in WRONG])
+def test_a_wrong_value_is_refused_by_name(render, values, named):
+    with pytest.raises(Refused, match=named):
+        render(**values)
+
+
+def test_missing_secrets_are_named_all_at_once(render):
+    with pytest.raises(Refused) as refusal:
+        render(postgres={"enabled": False}, minio={"enabled": False})
+    for name in ("state", "data", "worker", "s3"):
+        assert f"{name}.existingSecret" in str(refusal.value)
+
+
+def test_schema_is_strict_everywhere():
+    """A level without `additionalProperties: false` takes a misspelt name without a word."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    jsonschema.Draft7Validator.check_schema(schema)
+    open_ended = []
+
+    def visit(node, path):
+        if isinstance(node, dict):
+            if (
+                node.get("type") == "object"
+                and "properties" in node
+                and node.get("additionalProperties") is not False
+            ):
+                open_ended.append(path)
+            for key, value in node.items():
+                visit(value, f"{path}/{key}")
+
+    visit(schema, "")
+    assert not open_ended
+
+
+def test_every_default_is_described_by_the_schema():
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert values.keys() == schema["properties"].keys() - {"global"}
+    jsonschema.validate(values, schema)

@@ -1,0 +1,39 @@
+"""Generated parts of chart and docs agree with what they are generated from."""
+
+import json
+
+import pytest
+
+from hack.generate import chart_config, chart_crds, settings_reference
+from traceplane.settings import Settings
+
+
+def test_chart_schema_lists_exactly_the_settings_that_config_takes():
+    assert chart_config.SCHEMA.read_text() == chart_config.rendered()
+    listed = json.loads(chart_config.SCHEMA.read_text())["properties"]["config"]["properties"]
+    assert set(listed) == set(chart_config.allowed())
+
+
+def test_names_kept_out_of_config_are_settings():
+    assert not chart_config.NOT_IN_CONFIG - set(Settings.model_fields)
+
+
+def test_chart_has_the_crds_of_the_models():
+    assert {path.name: path.read_text() for path in chart_crds.TARGET.glob("*.yaml")} == chart_crds.wanted()
+    assert len(chart_crds.wanted()) == 4
+
+
+def test_a_crd_template_is_kept_on_removal_and_escapes_braces():
+    made = chart_crds.template("kind: CustomResourceDefinition\nmetadata: {name: x}\nspec: {rule: 'a{{b'}\n")
+    assert "helm.sh/resource-policy: keep" in made
+    assert 'a{{ "{{" }}b' in made
+
+
+def test_settings_page_is_current():
+    assert settings_reference.PAGE.read_text() == settings_reference.rendered()
+
+
+@pytest.mark.parametrize("generator", [chart_config, chart_crds, settings_reference])
+def test_check_writes_nothing(generator, monkeypatch):
+    monkeypatch.setattr("pathlib.Path.write_text", lambda *_: pytest.fail("--check wrote a file"))
+    assert generator.main(["--check"]) == 0
