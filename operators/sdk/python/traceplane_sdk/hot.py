@@ -6,7 +6,7 @@ raises the fence of each output to this lease's epoch, and matches no row when a
 row stays locked until the transaction ends, so an older writer either finished before or is refused.
 
 Events and invalidations of the rows go to `trace.source_outbox` in the same transaction: a crash loses both or
-neither. The dispatcher relays them by id, idempotently.
+neither. A trigger notifies the dispatcher at commit, which relays them by id, idempotently.
 
 Rows travel by COPY (https://www.postgresql.org/docs/current/sql-copy.html, text format): many times faster than
 INSERT. Values are encoded here per column type, since hex and numbers need no escaping.
@@ -59,7 +59,6 @@ class HotTransaction:
         self._crash_point = crash_point
         self._task = task
         self._outputs = {output.name: output for output in task.outputs}
-        self.announced = False
 
     def replace(self, output: str, start: int, end: int, rows: Sequence[Row]) -> None:
         """Make `rows` all that `output` holds for scope values `start` to `end`, inclusive."""
@@ -119,7 +118,6 @@ class HotTransaction:
                 task.lease_epoch,
             ),
         )
-        self.announced = True
 
     def _output(self, name: str) -> wire.TaskOutput:
         try:
@@ -145,8 +143,6 @@ def fenced(
         crash_point(crashpoints.HOT_FENCED)
         transaction = HotTransaction(connection, task, crash_point)
         yield transaction
-        if transaction.announced:
-            connection.execute("select pg_notify('trace_source', '')")
         crash_point(crashpoints.HOT_BEFORE_COMMIT)
     crash_point(crashpoints.HOT_COMMITTED)
 

@@ -30,6 +30,14 @@ from traceplane_sdk.operator import Operator
 
 ENTRY_POINTS = "traceplane.operators"
 _MESSAGE_LIMIT = 4096
+_UNAVAILABLE = frozenset(
+    {
+        "psycopg.OperationalError",
+        "adbc_driver_manager.OperationalError",
+        "httpx.TransportError",
+        "builtins.ConnectionError",
+    }
+)
 
 
 def run_task(claimed: wire.ClaimedTask, io: TaskIO) -> wire.Completion:
@@ -73,7 +81,7 @@ def load_operator(name: str) -> Operator:
 def is_unavailable(error: BaseException) -> bool:
     """Whether a part we depend on did not answer, by the class names of the drivers that may be in use."""
     names = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
-    return bool(names & {"psycopg.OperationalError", "httpx.TransportError", "builtins.ConnectionError"})
+    return bool(names & _UNAVAILABLE)
 
 
 def _run(task: wire.TaskPayload, io: TaskIO) -> Result:

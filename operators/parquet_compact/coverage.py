@@ -1,0 +1,53 @@
+"""What must hold before hot rows may be replaced by a file of them. Pure, given the counts.
+
+After a compaction the file is the only copy, so a hole in it would be a loss. A dataset that states its finality
+and is keyed by its scope column alone (such as blocks by height) has exactly one row per value; that makes it the
+witness for its range, and for the datasets written together with it in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from traceplane_sdk import wire
+from traceplane_sdk.errors import OperatorError
+
+
+def is_witness(source: wire.TaskInput) -> bool:
+    """Whether the dataset has exactly one row for every value of its scope column."""
+    return source.finality_depth is not None and source.sort_by == [source.scope_column]
+
+
+def check_whole(name: str, partition: wire.Partition, rows: int, distinct: int) -> None:
+    """Raise unless there is one row for each value of the partition."""
+    expected = partition.end - partition.start + 1
+    if rows != expected or distinct != expected:
+        raise OperatorError(
+            "RangeNotWhole",
+            f"{name} holds {rows} rows with {distinct} values in {partition.key}, where {expected} are due",
+        )
+
+
+def check_final(source: wire.TaskInput, partition: wire.Partition, highest: int | None) -> None:
+    """Raise where the end of the partition may still be replaced by a reorg."""
+    if source.finality_depth is None:
+        return
+    if highest is None or partition.end > highest - source.finality_depth:
+        raise OperatorError(
+            "RangeNotFinal",
+            f"{source.name} reaches to {highest}; with finality depth {source.finality_depth} the range "
+            f"{partition.key} may still change",
+        )
+
+
+def check_not_moved(sources: Sequence[wire.TaskInput], partition: wire.Partition) -> None:
+    """Raise where a part of the partition lives in cold files already: its hot rows may be gone."""
+    for source in sources:
+        for relocated in source.relocated:
+            for low, high in relocated.ranges:
+                if low <= partition.end and high >= partition.start:
+                    raise OperatorError(
+                        "AlreadyCompacted",
+                        f"{low}-{high} of {source.name} was compacted before into version {relocated.cold_version}",
+                        retryable=False,
+                    )

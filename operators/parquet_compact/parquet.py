@@ -1,0 +1,98 @@
+"""Arrow schemas of datasets, and Parquet files worth reading.
+
+Worth reading means: sorted, so that min/max statistics and the page index (Parquet's ColumnIndex and OffsetIndex)
+let a reader skip; row groups of the size one DuckDB thread scans; zstd. Memory is bounded by one row group, and a
+row group by rows and by bytes, since a row may carry a contract's code.
+256-bit integers are decimal text, marked `trace.type=UInt256` in the field's metadata: Arrow and Parquet have no
+integer of that width (Decimal256 stops at 76 digits, 2^256 needs 78).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from traceplane_sdk import wire
+
+MAX_GROUP_BYTES = 96 * 1024 * 1024
+"""Arrow bytes gathered before a row group is written though it has not all its rows yet."""
+_TYPES: dict[str, pa.DataType] = {
+    "Int32": pa.int32(),
+    "Int64": pa.int64(),
+    "Float64": pa.float64(),
+    "UInt256": pa.string(),
+    "Hex": pa.string(),
+    "Text": pa.string(),
+    "Bool": pa.bool_(),
+    "Timestamp": pa.timestamp("us", tz="UTC"),
+    "Json": pa.string(),
+}
+
+
+def arrow_schema(columns: Sequence[wire.ColumnDef]) -> pa.Schema:
+    """The Arrow schema of a dataset's columns."""
+    return pa.schema(
+        [
+            pa.field(
+                column.name, _TYPES[column.type], nullable=column.nullable, metadata={"trace.type": column.type}
+            )
+            for column in columns
+        ]
+    )
+
+
+def row_groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+    """Regroup `batches` into tables of `rows` rows, fewer where the bytes bound strikes or the input ends."""
+    pending: list[pa.RecordBatch] = []
+    count = size = 0
+    for batch in batches:
+        remaining = pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+        while remaining.num_rows:
+            taken = remaining.slice(0, rows - count)
+            remaining = remaining.slice(taken.num_rows)
+            pending.append(taken)
+            count += taken.num_rows
+            size += taken.nbytes
+            if count >= rows or size >= MAX_GROUP_BYTES:
+                yield pa.Table.from_batches(pending, schema)
+                pending, count, size = [], 0, 0
+    if pending:
+        yield pa.Table.from_batches(pending, schema)
+
+
+class ParquetFile:
+    """One file being written."""
+
+    def __init__(self, path: Path, schema: pa.Schema, sort_by: Sequence[str]) -> None:
+        self.path = path
+        self.rows = 0
+        self._sink = pa.OSFile(str(path), "wb")
+        order = pq.SortingColumn.from_ordering(schema, [(name, "ascending") for name in sort_by])
+        self._writer: Any = pq.ParquetWriter(
+            self._sink,
+            schema,
+            compression="zstd",
+            compression_level=3,
+            write_statistics=True,
+            write_page_index=True,
+            sorting_columns=order,
+        )
+
+    @property
+    def bytes(self) -> int:
+        """Bytes written so far."""
+        return int(self._sink.tell())
+
+    def write(self, table: pa.Table) -> None:
+        """Add `table` as one row group."""
+        self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+        self.rows += table.num_rows
+
+    def close(self) -> None:
+        """Write the footer."""
+        self._writer.close()
+        self._sink.close()

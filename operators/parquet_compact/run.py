@@ -1,0 +1,88 @@
+"""Entry point of the compaction: reads final hot rows, writes Parquet, commits by manifest.
+
+Rows go through memory a row group at a time and through the disk a file at a time, whatever the range's length.
+Nothing hot is deleted here: the relocation that the completion asks for commits with the cold partition, and the
+platform deletes the hot rows later, once no running query can need them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from operators.parquet_compact.config import ParquetCompactConfig
+from operators.parquet_compact.coverage import check_final, check_not_moved, check_whole, is_witness
+from operators.parquet_compact.parquet import ParquetFile, arrow_schema, row_groups
+from operators.parquet_compact.source import Snapshot, snapshot
+from traceplane_sdk import wire
+from traceplane_sdk.commit import PartitionCommit
+from traceplane_sdk.context import Context, Result
+from traceplane_sdk.errors import OperatorError
+
+MAX_FILE_BYTES = 1024**3
+"""A file is closed beyond this size: it bounds the scratch disk and stays far below a single PUT's 5 GiB."""
+
+
+def run(ctx: Context) -> Result:
+    """Compact the task's partition of every output."""
+    partition = ctx.trigger().partition
+    if partition is None or ctx.io.scratch is None:
+        raise OperatorError("BadTask", "the task names no partition, or there is no scratch disk", retryable=False)
+    pinned = {one.name: one for one in ctx.task.inputs if not one.trigger}
+    moving = [pinned[output.name] for output in ctx.task.outputs]
+    check_not_moved(moving, partition)
+    store = ctx.cold()
+    committed = []
+    with snapshot(ctx.io.data_dsn()) as hot:
+        _check(hot, list(pinned.values()), partition)
+        for output in ctx.task.outputs:
+            commit = PartitionCommit(store, ctx.task, output, partition, ctx.io.crash_point)
+            _write(ctx, hot, pinned[output.name], commit)
+            committed.append(commit.seal())
+            ctx.log("partition written", output=output.name, partition=partition.key, rows=committed[-1].rows)
+    return Result(
+        outputs=committed,
+        events=[wire.Event(output=one.name, partition=partition) for one in committed],
+        relocations=[
+            wire.Relocation(input=one.position, output=one.name, delete_hot=ctx.config.delete_after_compact)
+            for one in moving
+        ],
+    )
+
+
+def _check(hot: Snapshot, inputs: list[wire.TaskInput], partition: wire.Partition) -> None:
+    for one in inputs:
+        if is_witness(one):
+            check_final(one, partition, hot.highest(one.location, one.scope_column))
+            counted = hot.count(one.location, one.scope_column, partition.start, partition.end)
+            check_whole(one.name, partition, *counted)
+
+
+def _write(ctx: Context, hot: Snapshot, source: wire.TaskInput, commit: PartitionCommit) -> None:
+    """Stream one input into files, each uploaded and removed before the next one begins."""
+    config: ParquetCompactConfig = ctx.config
+    scratch: Path = ctx.io.scratch or Path()
+    partition = commit.partition
+    schema = arrow_schema(commit.output.columns)
+    batches = hot.batches(source, commit.output.sort_by, partition.start, partition.end)
+    file: ParquetFile | None = None
+    part = 0
+    for table in row_groups(batches, schema, min(config.row_group_rows, config.max_rows_per_file)):
+        ctx.control.check()
+        full = file is not None and (
+            file.rows + table.num_rows > config.max_rows_per_file or file.bytes >= MAX_FILE_BYTES
+        )
+        if file is not None and full:
+            _store(file, commit, part)
+            file, part = None, part + 1
+        if file is None:
+            file = ParquetFile(scratch / f"{source.name}_{part}.parquet", schema, commit.output.sort_by)
+        file.write(table)
+    if file is None:  # a range without rows still gets a file, so that readers find its schema
+        file = ParquetFile(scratch / f"{source.name}_0.parquet", schema, commit.output.sort_by)
+    _store(file, commit, part if part else None)
+
+
+def _store(file: ParquetFile, commit: PartitionCommit, part: int | None) -> None:
+    file.close()
+    commit.add(file.path, commit.file_name(part), file.rows)
+    file.path.unlink()

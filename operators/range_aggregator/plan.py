@@ -1,0 +1,36 @@
+"""Which ranges a moved cursor completes. Pure.
+
+Ranges end at multiples of their size, so that their keys are the same whoever cuts them; the first one begins where
+the dataset does and may be shorter. A range is emitted once its last value is final. The only state is where the
+next range starts, so the order in which cursors arrive, repeats and gaps between them make no difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """An inclusive range."""
+
+    start: int
+    end: int
+
+    @property
+    def key(self) -> str:
+        """Its partition key."""
+        return f"{self.start}-{self.end}"
+
+
+def complete_ranges(next_start: int, upto: int, size: int, finality_depth: int, limit: int) -> list[Range]:
+    """The first `limit` ranges from `next_start` whose end is at most `upto - finality_depth`, in order."""
+    ranges: list[Range] = []
+    last_final = upto - finality_depth
+    while len(ranges) < limit:
+        end = (next_start // size + 1) * size - 1
+        if end > last_final:
+            break
+        ranges.append(Range(next_start, end))
+        next_start = end + 1
+    return ranges

@@ -1,0 +1,40 @@
+"""Entry point of the aggregator: writes the ranges that became final and fires one partition each.
+
+Exactly once needs no more than this order. The rows are written under the fence, where a repeat conflicts and adds
+nothing. The events and the place where the next range starts travel in the completion, which the dispatcher
+accepts whole or not at all. A crash in between makes the next attempt plan the same ranges again.
+"""
+
+from __future__ import annotations
+
+from operators.range_aggregator.config import RangeAggregatorConfig
+from operators.range_aggregator.plan import complete_ranges
+from traceplane_sdk import wire
+from traceplane_sdk.context import Context, Result
+from traceplane_sdk.errors import OperatorError
+
+NEXT_START = "next_start"
+"""Key of the job's state: first value of the next range."""
+MAX_RANGES = wire.MAX_ITEMS
+"""In one run, the bound of a completion; what is left comes with the next cursor."""
+
+
+def run(ctx: Context) -> Result:
+    """Emit what the task's cursor completes."""
+    config: RangeAggregatorConfig = ctx.config
+    source = ctx.trigger()
+    if source.cursor is None or source.finality_depth is None or source.first_value is None:
+        raise OperatorError("BadTask", "the input has no cursor, finality depth or first value", retryable=False)
+    next_start = int(ctx.state.get(NEXT_START, source.first_value))
+    ranges = complete_ranges(next_start, source.cursor.upto, config.range_size, source.finality_depth, MAX_RANGES)
+    if not ranges:
+        return Result()
+    output = ctx.task.outputs[0]
+    rows = [(r.key, r.start, r.end) for r in ranges]  # in the order of schemas.RANGES
+    with ctx.hot() as transaction:
+        new = transaction.append(output.name, rows)
+    ctx.log("ranges complete", ranges=len(ranges), new=new, first=ranges[0].key, last=ranges[-1].key)
+    return Result(
+        events=[wire.Event(output=output.name, partition=wire.Partition(r.key, r.start, r.end)) for r in ranges],
+        state={NEXT_START: ranges[-1].end + 1},
+    )
