@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import apiserver, cgroups, lifecycle, runtime, teardown
+from . import apiserver, cgroups, lifecycle, ociarchive, packages, runtime, teardown
 from .atomic import locked
+from .imagebuild import Builder
+from .imagetable import DEPLOYED, IMAGES
 from .layout import ClusterError, Layout, cluster_dir
 from .progress import say
 
@@ -19,7 +21,8 @@ A one-node Kubernetes cluster in a network and mount namespace of its own, for d
   up                     raise it, or what is missing of it (needs root; the first run builds the tools)
   down                   end it and remove every trace of it
   status                 tell how it is
-  load ARCHIVE...        import image archives (hack/images/build makes them); only what is new
+  load [ARCHIVE...]      import image archives, only what is new, and print NAME=REFERENCE of each; without archives,
+                         first build (hack/images/build) what a cluster with Trace needs
   exec -- COMMAND...     run a command with KUBECONFIG set and kubectl and helm on PATH
   kubeconfig             print the path of the administrator's kubeconfig
   stop|start COMPONENT   end or start one component, for failure drills
@@ -60,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     verb("down", lambda layout, _: teardown.down(layout))
     verb("status", lambda layout, _: print(lifecycle.status(layout)))
     verb("kubeconfig", lambda layout, _: print(layout.kubeconfig))
-    verb("load", _load).add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE")
+    verb("load", _load).add_argument("archives", nargs="*", type=Path, metavar="ARCHIVE")
     for name, command in (("exec", _exec), ("node", _node)):
         verb(name, command).add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND...")
     for name, change in (("stop", _stop), ("start", _start)):
@@ -71,10 +74,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _load(layout: Layout, arguments: argparse.Namespace) -> None:
+    """Load archives, or build and load what Trace needs; prints each image so that the chart can be told of it."""
+    archives: list[Path] = arguments.archives
+    if not archives:
+        packages.install(packages.IMAGES)
+        builder = Builder(IMAGES)
+        built = {name: builder.build(name) for name in DEPLOYED}
+        archives = [image.archive for image in built.values()]
     components = lifecycle.open_cluster(layout)
     with locked(layout.lock, f"cluster in {layout.root}"):
-        for name in runtime.load(components.namespaces, arguments.archives):
-            print(name)
+        runtime.load(components.namespaces, archives)
+    for archive in archives:
+        reference = ociarchive.read(archive).name
+        print(f"{reference.rpartition('/')[2].partition(':')[0]}={reference}")
 
 
 def _exec(layout: Layout, arguments: argparse.Namespace) -> None:

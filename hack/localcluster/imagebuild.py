@@ -4,8 +4,7 @@ An image's tag is the hash of everything that goes into it: its folder below ``h
 and its prepared inputs (compiled tools, unpacked wheels, a Debian root). So a tag never means two contents, an
 archive in the cache under its tag is never stale, and the chart can be installed with ``IfNotPresent``.
 
-buildah runs in a mount namespace of its own with its own storage in the cache: it neither sees nor leaves anything
-on the machine. Nothing is fetched during a build: inputs are prepared outside and copied in, so each Dockerfile
+Nothing is fetched during a build: inputs are prepared outside and copied in, so each Dockerfile
 also works with ``docker build`` on the prepared context (``hack/images/build --context NAME DIR``).
 """
 
@@ -20,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from . import packages
+from . import buildstore, ociarchive
 from .atomic import drop_unused, fresh_directory, locked, mark_used
-from .commands import run
 from .layout import IMAGES_SOURCE, ClusterError, cache_dir
 from .progress import step
 
 REGISTRY = "trace.local"
 _TAG_DIGITS = 12
+_ATTEMPTS = 3
 
 
 class Input(Protocol):
@@ -59,6 +58,13 @@ class Built:
     archive: Path
 
 
+@dataclass(frozen=True)
+class _Base:
+    reference: str
+    archive: Path
+    layers: int
+
+
 class Builder:
     """Builds images of a table in the order of their bases."""
 
@@ -72,14 +78,19 @@ class Builder:
 
     def build(self, name: str) -> Built:
         """Build an image, and first its base, unless the cache has its archive."""
-        image = self._image(name)
-        archive = self._archive(name)
-        if not archive.exists():
-            with locked(cache_dir() / "locks" / "images.lock", f"image {name}"):
-                if not archive.exists():
-                    self._build(image, archive)
-        mark_used(archive.parent)
-        return Built(self.reference(name), archive)
+        for _ in range(_ATTEMPTS):
+            archive = self._archive(name)
+            if not archive.exists():
+                with locked(cache_dir() / "locks" / "images.lock", f"image {name}"):
+                    if not archive.exists():
+                        self._build(self._image(name), archive)
+                if self._changed(name):
+                    # Somebody edits while we build: what was copied is not what the tag says.
+                    shutil.rmtree(archive.parent)
+                    continue
+            mark_used(archive.parent)
+            return Built(self.reference(name), archive)
+        raise ClusterError(f"the sources of image {name} keep changing while it is built; run it again when they rest")
 
     def context(self, name: str, folder: Path) -> None:
         """Prepare a build context, for another builder: the Dockerfile and all it copies."""
@@ -94,23 +105,24 @@ class Builder:
         with step(f"building image {image.name}"), fresh_directory(archive.parent) as making:
             with tempfile.TemporaryDirectory(prefix=".context-", dir=archive.parent.parent) as context:
                 self.context(image.name, Path(context))
-                reference = self.reference(image.name)
-                script = 'buildah bud -q --layers=false --pull-never -t "$1" $3 "$2" && buildah push -q -D "$1" "$4"'
-                argument = f"--build-arg=BASE_IMAGE={base}" if base else ""
-                destination = f"oci-archive:{making / 'image.tar'}:{reference}"
-                _buildah(script, reference, context, argument, destination)
+                self._run_build(image, base, Path(context))
+            config, layers = buildstore.top_layers(self.reference(image.name), 0 if base is None else base.layers)
+            ociarchive.write(making / "image.tar", self.reference(image.name), config, layers, base and base.archive)
         drop_unused(archive.parent.parent, keep=archive.parent)
 
-    def _stored_base(self, image: Image) -> str | None:
-        """Make the base image known to buildah; its storage may have been deleted since the archive was made."""
+    def _run_build(self, image: Image, base: _Base | None, context: Path) -> None:
+        argument = [f"--build-arg=BASE_IMAGE={base.reference}"] if base else []
+        options = ["-q", "--layers=false", "--pull-never", "-t", self.reference(image.name)]
+        buildstore.buildah("bud", *options, *argument, str(context))
+
+    def _stored_base(self, image: Image) -> _Base | None:
+        """The base image, made known to buildah: its storage may have been deleted since the archive was made."""
         if image.base is None:
             return None
-        base, archive = self.reference(image.base), self._archive(image.base)
-        if not archive.exists():
+        reference, archive = self.reference(image.base), self._archive(image.base)
+        if not archive.exists() or not buildstore.knows(reference):
             self._build(self._image(image.base), archive)
-        script = 'buildah inspect --type image "$1" >/dev/null 2>&1 || buildah pull -q "$2"'
-        _buildah(script, base, f"oci-archive:{archive}")
-        return base
+        return _Base(reference, archive, len(ociarchive.read(archive).manifest["layers"]))
 
     def _image(self, name: str) -> Image:
         if name not in self._images:
@@ -119,6 +131,12 @@ class Builder:
 
     def _archive(self, name: str) -> Path:
         return cache_dir() / "images" / name / self._tag(name) / "image.tar"
+
+    def _changed(self, name: str) -> bool:
+        """Whether the sources are others than the tag was made from; forgets what is known when they are."""
+        was = self._tag(name)
+        self._tags.clear()
+        return self._tag(name) != was
 
     def _tag(self, name: str) -> str:
         if name not in self._tags:
@@ -140,26 +158,3 @@ def hash_files(folder: Path, wanted: Callable[[Path], bool] = lambda _: True) ->
             digest.update(f"{path.relative_to(folder)} {executable} ".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def _buildah(script: str, *arguments: str) -> None:
-    """Run a script of buildah commands in a mount namespace of its own, on storage in the cache."""
-    storage = cache_dir() / "buildah"
-    storage.mkdir(parents=True, exist_ok=True)
-    env = {
-        **os.environ,
-        "BUILDAH_ISOLATION": "chroot",
-        "STORAGE_DRIVER": "overlay",
-        "CONTAINERS_STORAGE_CONF": str(_storage_conf(storage)),
-        "TMPDIR": str(storage),
-    }
-    unshare = packages.require("unshare")
-    run([unshare, "--mount", "--", "/bin/sh", "-ec", script, "buildah", *arguments], env=env)
-
-
-def _storage_conf(storage: Path) -> Path:
-    path = storage / "storage.conf"
-    text = f'[storage]\ndriver = "overlay"\ngraphroot = "{storage}/graph"\nrunroot = "{storage}/run"\n'
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)
-    return path

@@ -15,8 +15,7 @@ DESCRIPTION = f"""\
 Build container images into the cache and print the paths of their archives (OCI, one image each).
 
 Images: {", ".join(IMAGES)}; without names, those a cluster with Trace needs: {", ".join(DEPLOYED)}.
-A tag is the hash of the image's content, so only what changed is built. Load them with:
-  hack/cluster load $(hack/images/build)
+A tag is the hash of the image's content, so only what changed is built. `hack/cluster load` builds and loads them.
 """
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from . import packages, toolchain
 from .debianroot import DebianRoot
 from .imagebuild import Image, hash_files
-from .layout import CHECKOUT
+from .layout import CHECKOUT, ClusterError
 from .pythonlayers import LockedWheels, ProjectWheel
 
 
@@ -46,6 +46,8 @@ class Sources:
 
     def fill(self, context: Path) -> None:
         """Copy the folder."""
+        if not (CHECKOUT / self.folder).is_dir():
+            raise ClusterError(f"the folder {self.folder}, which goes into this image, is not in the checkout")
         ignored = shutil.ignore_patterns("__pycache__", "tests")
         shutil.copytree(CHECKOUT / self.folder, context / "source" / self.folder, ignore=ignored)
 

@@ -1,57 +1,48 @@
 """Images of the node: importing archives into its containerd, and only those that are new.
 
-An archive is an ``oci-archive`` (a tar with ``index.json``) whose index names its image. The digest in that index is
-compared with the one containerd has under the name, so loading the same archive again costs one small read. Layers
-that are there already are skipped by containerd itself.
+The digest in an archive's index is compared with the one containerd has under the name, so loading the same archive
+again costs one small read.
 """
 
 from __future__ import annotations
 
-import json
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import packages
+from . import ociarchive, packages
 from .commands import run
 from .layout import ClusterError
 from .namespaces import Namespaces
 from .nodeconfig import CONTAINERD_SOCKET
 from .progress import step
 
-_NAME = "org.opencontainers.image.ref.name"
-_FULL_NAME = "io.containerd.image.name"
-
 
 def load(namespaces: Namespaces, archives: Sequence[Path]) -> list[str]:
-    """Import the archives that are new to the node; returns the names of the images imported."""
+    """Import the archives that are new to the node, bases first; returns the names of the images imported."""
     present = _present(namespaces)
     imported: list[str] = []
     for archive in archives:
-        name, digest = identify(archive)
-        if present.get(name) == digest:
-            continue
-        with step(f"loading {name}"):
-            _ctr(namespaces, "images", "import", str(archive.absolute()))
-        imported.append(name)
+        for each in _with_bases(archive):
+            contents = ociarchive.read(each)
+            if present.get(contents.name) == contents.digest:
+                continue
+            with step(f"loading {contents.name}"):
+                _ctr(namespaces, "images", "import", str(each.absolute()))
+            present[contents.name] = contents.digest
+            imported.append(contents.name)
     return imported
 
 
-def identify(archive: Path) -> tuple[str, str]:
-    """Name and digest of the one image in an archive."""
-    try:
-        with tarfile.open(archive) as tar:
-            member = tar.extractfile("index.json")
-            assert member is not None
-            index = json.load(member)
-    except (OSError, KeyError, tarfile.TarError) as broken:
-        raise ClusterError(f"{archive} is no OCI archive ({broken}); make one with hack/images/build") from broken
-    manifests = index["manifests"]
-    annotations = manifests[0].get("annotations", {})
-    name = annotations.get(_FULL_NAME) or annotations.get(_NAME)
-    if len(manifests) != 1 or not name:
-        raise ClusterError(f"{archive} must hold exactly one image and its name; make one with hack/images/build")
-    return name, manifests[0]["digest"]
+def _with_bases(archive: Path) -> list[Path]:
+    """An archive after those of its bases, which lie beside it in the cache as ``NAME/TAG/image.tar``."""
+    base = ociarchive.read(archive).base
+    if base is None:
+        return [archive]
+    name, _, tag = base.rpartition("/")[2].partition(":")
+    below = archive.absolute().parents[2] / name / tag / "image.tar"
+    if not below.exists():
+        raise ClusterError(f"{archive} is built on {base}, whose archive {below} is missing; run: hack/images/build")
+    return [*_with_bases(below), archive]
 
 
 def _present(namespaces: Namespaces) -> dict[str, str]:
