@@ -23,7 +23,7 @@ from traceplane_sdk.operator import Operator, OutputSchema
 
 def canonical(value: Any) -> str:
     """JSON with sorted keys and no spaces. ValueError for NaN and infinities, which JSON does not have."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: Any) -> str:

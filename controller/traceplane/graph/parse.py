@@ -49,8 +49,7 @@ def parse(kind: str, document: Mapping[str, Any]) -> Resource | list[Problem]:
         return [Problem(source, "apiVersion", INVALID, f"must be {API_VERSION}, not {str(version)[:64]!r}")]
     body = {key: value for key, value in document.items() if key not in ("apiVersion", "kind", "status")}
     problems = [
-        Problem(source, path, WRONG_TYPE, "must not be null; leave the field out")
-        for path in _nulls(body.get("spec"), "spec")
+        Problem(source, path, WRONG_TYPE, message) for path, message in _unstorable(body.get("spec"), "spec")
     ]
     try:
         resource = model.model_validate(body)
@@ -153,14 +152,20 @@ def _is_in(path: str, above: str) -> bool:
     return path == above or path.startswith((f"{above}.", f"{above}["))
 
 
-def _nulls(value: Any, path: str) -> Iterator[str]:
-    """Paths of explicit nulls outside free-form fields: the API server refuses or drops them."""
-    if value is None and path != "spec":
-        yield path
+def _unstorable(value: Any, path: str, free: bool = False) -> Iterator[tuple[str, str]]:
+    """Paths and messages of what has the right shape and yet cannot be: nulls, which the API server refuses or
+    drops (free-form fields may have them), and the character NUL, which no Postgres text can hold."""
+    if value is None and path != "spec" and not free:
+        yield path, "must not be null; leave the field out"
+    elif isinstance(value, str) and "\0" in value:
+        yield path, "must not have the character NUL"
     elif isinstance(value, dict):
         for key, item in value.items():
-            if key not in _FREE_FORM:
-                yield from _nulls(item, f"{path}.{key}")
+            below = f"{path}.{key}"
+            if "\0" in str(key):
+                yield path, "must not have the character NUL in a name"
+            else:
+                yield from _unstorable(item, below, free or key in _FREE_FORM)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _nulls(item, f"{path}[{index}]")
+            yield from _unstorable(item, f"{path}[{index}]", free)

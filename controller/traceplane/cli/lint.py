@@ -1,0 +1,156 @@
+"""`tracectl lint`: what the API server and the controller would say about manifests, without either.
+
+The same models, rules and graph validation run here as in the controller. All files given are taken as one set,
+so a Job finds its DAG and a federation its two assets in another file.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from traceplane.cli.manifests import Document
+
+MAX_OBJECT_BYTES = 1536 * 1024
+"""etcd's default limit of a request, which the API server passes on (etcd, "System limits")."""
+
+
+class Output(StrEnum):
+    """How problems are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """A problem and where it is written."""
+
+    file: str
+    line: int
+    object: str
+    path: str
+    message: str
+    code: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}: {self.object}"
+        return (
+            f"{where}: {self.path}: {self.message} [{self.code}]"
+            if self.path
+            else f"{where}: {self.message} [{self.code}]"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found in a set of files; `skipped` documents are of other API groups."""
+
+    findings: tuple[Finding, ...]
+    resources: int
+    skipped: int
+
+
+def check(paths: list[Path]) -> Checked:
+    """Check everything in `paths` as one set."""
+    from traceplane import catalog, graph
+    from traceplane.cli.manifests import Unreadable, documents, files_in, read
+
+    findings: list[Finding] = []
+    taken: list[tuple[str, Document]] = []
+    skipped = 0
+    for path in files_in(paths):
+        try:
+            for document in documents(read(path)):
+                if refused := _refused(document):
+                    findings.append(Finding(str(path), document.line, *refused))
+                elif _is_foreign(document.value):
+                    skipped += 1
+                else:
+                    taken.append((str(path), document))
+        except Unreadable as error:
+            findings.append(Finding(str(path), error.line, "file", error.field, error.message, error.code))
+    reviewed = graph.review([document.value for _, document in taken], catalog.load())
+    for index, problems in reviewed.problems.items():
+        file, document = taken[index]
+        findings += [Finding(file, document.line_of(p.path), p.source, p.path, p.message, p.code) for p in problems]
+    return Checked(tuple(sorted(findings)), len(taken), skipped)
+
+
+def _refused(document: Document) -> tuple[str, str, str, str] | None:
+    """Object, path, message and code of a document that is no manifest at all, or one too large to apply."""
+    if not isinstance(document.value, dict):
+        return "document", "", "is no object with apiVersion, kind, metadata and spec", "WrongType"
+    size = len(json.dumps(document.value))
+    if size > MAX_OBJECT_BYTES:
+        message = f"has {size} bytes; the API server takes at most {MAX_OBJECT_BYTES}, move jobs into Job objects"
+        return "document", "", message, "TooLarge"
+    return None
+
+
+def _is_foreign(document: dict[str, Any]) -> bool:
+    """Whether the document belongs to another API group, such as a Secret beside the DAG."""
+    version = document.get("apiVersion")
+    if not isinstance(version, str) or not isinstance(document.get("kind"), str):
+        return False
+    group = version.partition("/")[0]
+    return (
+        group != "trace.dev"
+        and document["kind"] != "DAG"
+        and SequenceMatcher(None, group, "trace.dev").ratio() < 0.8
+    )
+
+
+def lint(
+    files: Annotated[
+        list[Path] | None, typer.Option("--filename", "-f", help="File or folder; `-` is standard input.")
+    ] = None,
+    more: Annotated[list[Path] | None, typer.Argument(help="More files and folders.", show_default=False)] = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="text: one line a problem.")] = Output.TEXT,
+) -> None:
+    """Check manifests without a cluster. Exit code 1 where something is wrong with them."""
+    paths = [*(files or ()), *(more or ())]
+    if not paths:
+        raise typer.BadParameter("give files or folders with -f", param_hint="-f")
+    for path in paths:
+        if str(path) != "-" and not path.exists():
+            raise typer.BadParameter(f"{path} does not exist", param_hint="-f")
+    checked = check(paths)
+    if output is Output.JSON:
+        typer.echo(json.dumps(_json(checked), indent=2))
+    else:
+        for finding in checked.findings:
+            typer.echo(str(finding))
+        typer.echo(_summary(checked), err=True)
+    if checked.findings:
+        raise typer.Exit(1)
+
+
+def _json(checked: Checked) -> dict[str, Any]:
+    return {
+        "problems": [
+            {name: getattr(finding, name) for name in ("file", "line", "object", "path", "code", "message")}
+            for finding in checked.findings
+        ],
+        "resources": checked.resources,
+        "skipped": checked.skipped,
+    }
+
+
+def _summary(checked: Checked) -> str:
+    skipped = f", {checked.skipped} of other API groups skipped" if checked.skipped else ""
+    count = len(checked.findings)
+    said = f"{count} problem{'s' * (count != 1)}" if count else "no problem"
+    return f"{said} in {checked.resources} resource{'s' * (checked.resources != 1)}{skipped}"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("lint")(lint)
