@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from traceplane.cli.manifests import Document
+    from traceplane.cli.manifests import Document, Unreadable
 
 MAX_OBJECT_BYTES = 1536 * 1024
 """etcd's default limit of a request, which the API server passes on (etcd, "System limits")."""
@@ -41,12 +41,8 @@ class Finding:
     code: str
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}: {self.object}"
-        return (
-            f"{where}: {self.path}: {self.message} [{self.code}]"
-            if self.path
-            else f"{where}: {self.message} [{self.code}]"
-        )
+        field = f"{self.path}: " if self.path else ""
+        return f"{self.file}:{self.line}: {self.object}: {field}{self.message} [{self.code}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +65,25 @@ def check(paths: list[Path]) -> Checked:
     for path in files_in(paths):
         try:
             for document in documents(read(path)):
-                if refused := _refused(document):
+                if document.wrong:
+                    findings += [_unreadable(path, wrong) for wrong in document.wrong]
+                elif refused := _refused(document):
                     findings.append(Finding(str(path), document.line, *refused))
                 elif _is_foreign(document.value):
                     skipped += 1
                 else:
                     taken.append((str(path), document))
         except Unreadable as error:
-            findings.append(Finding(str(path), error.line, "file", error.field, error.message, error.code))
+            findings.append(_unreadable(path, error))
     reviewed = graph.review([document.value for _, document in taken], catalog.load())
     for index, problems in reviewed.problems.items():
         file, document = taken[index]
         findings += [Finding(file, document.line_of(p.path), p.source, p.path, p.message, p.code) for p in problems]
     return Checked(tuple(sorted(findings)), len(taken), skipped)
+
+
+def _unreadable(path: Path, error: Unreadable) -> Finding:
+    return Finding(str(path), error.line, "document", error.field, error.message, error.code)
 
 
 def _refused(document: Document) -> tuple[str, str, str, str] | None:
@@ -101,11 +103,8 @@ def _is_foreign(document: dict[str, Any]) -> bool:
     if not isinstance(version, str) or not isinstance(document.get("kind"), str):
         return False
     group = version.partition("/")[0]
-    return (
-        group != "trace.dev"
-        and document["kind"] != "DAG"
-        and SequenceMatcher(None, group, "trace.dev").ratio() < 0.8
-    )
+    misspelt = len(group) <= 32 and SequenceMatcher(None, group, "trace.dev").ratio() >= 0.8
+    return not misspelt and document["kind"] != "DAG"
 
 
 def lint(

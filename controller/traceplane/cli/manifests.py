@@ -141,7 +141,7 @@ class _Builder:
         if path:
             self._document.lines.setdefault(path, line)
         if depth > MAX_DEPTH:
-            raise Unreadable(line, "TooLarge", f"is nested deeper than {MAX_DEPTH} levels", path)
+            raise Unreadable(line, "TooLarge", f"is nested deeper than {MAX_DEPTH} levels", path[:80])
         before = self._count
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event.anchor, line, path)
@@ -156,7 +156,7 @@ class _Builder:
             self._anchors[event.anchor] = (value, self._count - before)
         return value
 
-    def _alias(self, anchor: str, line: int, path: str) -> Any:
+    def _alias(self, anchor: Any, line: int, path: str) -> Any:
         """The anchored value, counted as if it were written out. An anchor is known once its value is whole."""
         if anchor not in self._anchors:
             raise Unreadable(line, "Syntax", f"no anchor &{anchor[:40]} before this alias", path)
