@@ -22,7 +22,7 @@ VOLUME_FOLDER = "/var/lib/volumes"  # inside the node's mount namespace
 _DNS_SECONDS = 60.0
 
 _COREFILE = """\
-.:5353 {
+cluster.local:5353 in-addr.arpa:5353 ip6.arpa:5353 {
     errors
     health :8080
     ready :8181
@@ -30,11 +30,13 @@ _COREFILE = """\
         pods insecure
         ttl 5
     }
+    cache 5
+    reload
+}
+.:5353 {
     template ANY ANY . {
         rcode NXDOMAIN
     }
-    cache 5
-    reload
 }
 """
 

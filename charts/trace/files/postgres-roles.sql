@@ -1,3 +1,4 @@
+SET client_min_messages = warning;
 -- Roles and databases of the embedded server, made where missing. Each password is read from its Secret's file.
 \set postgres `cat /etc/trace/postgres/postgres`
 \set state `cat /etc/trace/postgres/state`
