@@ -33,7 +33,7 @@ cluster.local:5353 in-addr.arpa:5353 ip6.arpa:5353 {
     cache 5
     reload
 }
-.:5353 {
+.:53 {
     template ANY ANY . {
         rcode NXDOMAIN
     }
@@ -101,7 +101,7 @@ def _dns(image: str) -> list[tuple[str, dict[str, Any]]]:
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
     ]
     rbac, role = "rbac.authorization.k8s.io/v1", "system:coredns"
-    ports = [{"name": name, "port": 53, "targetPort": 5353, "protocol": name.upper()} for name in ("udp", "tcp")]
+    ports = [{"name": name, "port": 53, "targetPort": 53, "protocol": name.upper()} for name in ("udp", "tcp")]
 
     def named(api_version: str, kind: str, name: str, **rest: Any) -> dict[str, Any]:
         return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, **rest}
@@ -137,7 +137,7 @@ def _dns_deployment(image: str, labels: dict[str, str]) -> dict[str, Any]:
         "image": image,
         "imagePullPolicy": "Never",
         "args": ["-conf", "/etc/coredns/Corefile"],
-        "ports": [{"name": "dns", "containerPort": 5353, "protocol": "UDP"}],
+        "ports": [{"name": "dns", "containerPort": 53, "protocol": "UDP"}],
         "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 1},
         "livenessProbe": {"httpGet": {"path": "/health", "port": 8080}, "periodSeconds": 10, "failureThreshold": 6},
         "volumeMounts": [{"name": "config", "mountPath": "/etc/coredns", "readOnly": True}],
@@ -157,6 +157,8 @@ def _dns_deployment(image: str, labels: dict[str, str]) -> dict[str, Any]:
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": 65532,
+                # Port 53, so that policies read as on any cluster; not a privileged port inside this pod.
+                "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [container],

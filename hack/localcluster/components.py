@@ -6,7 +6,6 @@ All components can be stopped and started on the same data: pods keep running me
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from .atomic import write_file
 from .certificates import Authority, Subject
 from .commands import run
 from .controlplane import CLUSTER_ISSUER, SERVICE_CIDR, apiserver_argv, etcd_argv, make_credentials
-from .layout import CHECKOUT, ClusterError, Layout
+from .layout import ClusterError, Layout
 from .namespaces import Namespaces
 from .processes import Process, wait_until
 
@@ -40,6 +39,7 @@ NAMES = (
     "containerd",
     "kubelet",
     "kube-proxy",
+    "agent",
 )
 
 
@@ -146,8 +146,8 @@ class Components:
         if name == "containerd":
             return [str(packages.require(name)), f"--config={config / 'containerd.toml'}"]
         if name == "agent":
-            agent = [shutil.which("python3") or sys.executable, str(CHECKOUT / "hack" / "localcluster" / "agent_main.py")]
-            return [*agent, str(layout.kubeconfig)]
+            path = f"PYTHONPATH={Path(__file__).resolve().parents[1]}"
+            return ["/usr/bin/env", path, sys.executable, "-m", "localcluster.agent", str(layout.kubeconfig)]
         own = f"--kubeconfig={config / f'{name}.kubeconfig'}"
         flags = {
             "kube-controller-manager": (
