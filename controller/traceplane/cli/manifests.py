@@ -150,6 +150,8 @@ class _Builder:
             value = self._scalar(event, line, path)
         else:
             self._spend(1, line, path)
+            if event.tag not in (None, "!", f"{_TAG}map", f"{_TAG}seq"):
+                self._complain(line, "WrongType", f"tag {event.tag[:80]!r} has no meaning here; remove it", path)
             sequence = isinstance(event, yaml.SequenceStartEvent)
             value = self._sequence(path, depth) if sequence else self._mapping(path, depth)
         if event.anchor:

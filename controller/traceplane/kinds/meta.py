@@ -19,7 +19,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 class _Foreign(BaseModel):
     """A part that Kubernetes owns: we read a few of its fields and do not judge the rest."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True)
 
 
 class OwnerReference(_Foreign):

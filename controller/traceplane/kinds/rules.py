@@ -80,9 +80,7 @@ class ListSet:
 class Model(BaseModel):
     """Base of every part of a kind: camelCase in manifests, exact types as on the API server."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", strict=True, frozen=True
-    )
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True, frozen=True)
     rules: ClassVar[tuple[Rule, ...]] = ()
 
     @classmethod

@@ -1,0 +1,1 @@
+"""The table of wrong manifests, and the right ones that its rows change."""
