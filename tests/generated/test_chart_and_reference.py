@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hack.generate import chart_config, chart_crds, settings_reference
+from hack.generate import chart_config, chart_crds, kinds_reference, settings_reference, tracectl_reference
 from traceplane.settings import Settings
 
 
@@ -29,11 +29,15 @@ def test_a_crd_template_is_kept_on_removal_and_escapes_braces():
     assert 'a{{ "{{" }}b' in made
 
 
-def test_settings_page_is_current():
-    assert settings_reference.PAGE.read_text() == settings_reference.rendered()
+PAGES = [kinds_reference, settings_reference, tracectl_reference]
 
 
-@pytest.mark.parametrize("generator", [chart_config, chart_crds, settings_reference])
+@pytest.mark.parametrize("generator", PAGES)
+def test_reference_page_is_current(generator):
+    assert generator.PAGE.read_text() == generator.rendered()
+
+
+@pytest.mark.parametrize("generator", [chart_config, chart_crds, *PAGES])
 def test_check_writes_nothing(generator, monkeypatch):
     monkeypatch.setattr("pathlib.Path.write_text", lambda *_: pytest.fail("--check wrote a file"))
     assert generator.main(["--check"]) == 0
