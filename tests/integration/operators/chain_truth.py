@@ -1,0 +1,135 @@
+"""What a chain says, field by field, asked one call at a time and decoded by other code than the follower's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.services import Chain
+
+
+def number(value: str | None) -> int | None:
+    return None if value is None else int(value, 16)
+
+
+def word(value: str | None) -> str | None:
+    return None if value is None else "0x" + value[2:].rjust(64, "0")
+
+
+def moment(value: str) -> datetime:
+    return datetime.fromtimestamp(int(value, 16), UTC)
+
+
+def blocks(chain: Chain, start: int, end: int) -> list[dict[str, Any]]:
+    """Rows of `blocks` for an inclusive range."""
+    rows = []
+    for height in range(start, end + 1):
+        block = chain.block(height)
+        rows.append(
+            {
+                "block_number": number(block["number"]),
+                "block_hash": block["hash"],
+                "block_timestamp": moment(block["timestamp"]),
+                "parent_hash": block["parentHash"],
+                "sha3_uncles": block["sha3Uncles"],
+                "miner": block["miner"],
+                "state_root": block["stateRoot"],
+                "transactions_root": block["transactionsRoot"],
+                "receipts_root": block["receiptsRoot"],
+                "logs_bloom": block["logsBloom"],
+                "difficulty": number(block["difficulty"]),
+                "gas_limit": number(block["gasLimit"]),
+                "gas_used": number(block["gasUsed"]),
+                "extra_data": block["extraData"],
+                "mix_hash": block["mixHash"],
+                "nonce": block["nonce"],
+                "base_fee_per_gas": number(block.get("baseFeePerGas")),
+                "withdrawals_root": block.get("withdrawalsRoot"),
+                "blob_gas_used": number(block.get("blobGasUsed")),
+                "excess_blob_gas": number(block.get("excessBlobGas")),
+                "parent_beacon_block_root": block.get("parentBeaconBlockRoot"),
+                "requests_hash": block.get("requestsHash"),
+                "size": number(block.get("size")),
+                "transaction_count": len(block["transactions"]),
+                "uncles": block["uncles"],
+                "withdrawals": block.get("withdrawals"),
+            }
+        )
+    return rows
+
+
+def transactions(chain: Chain, start: int, end: int) -> list[dict[str, Any]]:
+    """Rows of `transactions` for an inclusive range."""
+    rows = []
+    for height in range(start, end + 1):
+        block = chain.block(height)
+        for tx in block["transactions"]:
+            receipt = chain.rpc("eth_getTransactionReceipt", tx["hash"])
+            rows.append(
+                {
+                    "block_number": height,
+                    "block_hash": block["hash"],
+                    "block_timestamp": moment(block["timestamp"]),
+                    "transaction_index": number(tx["transactionIndex"]),
+                    "transaction_hash": tx["hash"],
+                    "type": number(tx["type"]),
+                    "chain_id": number(tx.get("chainId")),
+                    "nonce": number(tx["nonce"]),
+                    "from_address": tx["from"],
+                    "to_address": tx["to"],
+                    "value": number(tx["value"]),
+                    "input": tx["input"],
+                    "gas_limit": number(tx["gas"]),
+                    "gas_price": number(tx.get("gasPrice")),
+                    "max_fee_per_gas": number(tx.get("maxFeePerGas")),
+                    "max_priority_fee_per_gas": number(tx.get("maxPriorityFeePerGas")),
+                    "max_fee_per_blob_gas": number(tx.get("maxFeePerBlobGas")),
+                    "access_list": tx.get("accessList"),
+                    "blob_versioned_hashes": tx.get("blobVersionedHashes"),
+                    "authorization_list": tx.get("authorizationList"),
+                    "v": number(tx.get("v")),
+                    "y_parity": number(tx.get("yParity")),
+                    "r": word(tx.get("r")),
+                    "s": word(tx.get("s")),
+                    "status": number(receipt.get("status")),
+                    "root": receipt.get("root"),
+                    "gas_used": number(receipt["gasUsed"]),
+                    "cumulative_gas_used": number(receipt["cumulativeGasUsed"]),
+                    "effective_gas_price": number(receipt.get("effectiveGasPrice")),
+                    "contract_address": receipt.get("contractAddress"),
+                    "logs_bloom": receipt["logsBloom"],
+                    "log_count": len(receipt["logs"]),
+                    "blob_gas_used": number(receipt.get("blobGasUsed")),
+                    "blob_gas_price": number(receipt.get("blobGasPrice")),
+                }
+            )
+    return rows
+
+
+def logs(chain: Chain, start: int, end: int) -> list[dict[str, Any]]:
+    """Rows of `logs` for an inclusive range, by eth_getLogs: another call than the follower uses."""
+    rows = []
+    times = {height: moment(chain.block(height)["timestamp"]) for height in range(start, end + 1)}
+    for log in chain.rpc("eth_getLogs", {"fromBlock": hex(start), "toBlock": hex(end)}):
+        topics = [*log["topics"], None, None, None, None]
+        height = int(log["blockNumber"], 16)
+        rows.append(
+            {
+                "block_number": height,
+                "block_hash": log["blockHash"],
+                "block_timestamp": times[height],
+                "transaction_index": number(log["transactionIndex"]),
+                "transaction_hash": log["transactionHash"],
+                "log_index": number(log["logIndex"]),
+                "address": log["address"],
+                "topic0": topics[0],
+                "topic1": topics[1],
+                "topic2": topics[2],
+                "topic3": topics[3],
+                "data": log["data"],
+            }
+        )
+    return rows
+
+
+TABLES = {"blocks": blocks, "transactions": transactions, "logs": logs}
