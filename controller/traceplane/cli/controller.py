@@ -1,0 +1,26 @@
+"""`tracectl run controller`: the one active controller of a namespace, or one that waits to become it."""
+
+from __future__ import annotations
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("controller")(controller)
+
+
+def controller() -> None:
+    """Reconcile DAGs, Jobs, Assets and Bundles of TRACE_NAMESPACE. Needs the state DSN and TRACE_WORKER_IMAGE."""
+    import asyncio
+    import os
+    import socket
+
+    from traceplane.observe import logs
+    from traceplane.reconcile import process
+    from traceplane.settings import load
+
+    settings = load()
+    logs.configure(settings.log_level, quiet=("kopf", "aiohttp", "asyncio"))
+    # KUBECONFIG and KUBERNETES_SERVICE_* are Kubernetes' own names, so they are no settings of ours.
+    raise SystemExit(asyncio.run(process.run(settings, os.environ, f"{socket.gethostname()}.{os.getpid()}")))

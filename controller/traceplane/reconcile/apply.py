@@ -1,0 +1,238 @@
+"""Carries a plan out, one write after the other, in an order that is safe to stop at any point.
+
+Every write is idempotent: deletions name a uid, pods have deterministic names, other objects are applied
+server-side, leases are released by the exact worker that held them. So a controller that dies between any two
+writes leaves a state from which the next one decides the rest; the crash points below are where drills kill it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from traceplane.drivers.kube import (
+    ASSETS,
+    DEPLOYMENTS,
+    FIELD_MANAGER,
+    PODS,
+    Conflict,
+    Kube,
+    Missing,
+    Object,
+    Rejected,
+    Resource,
+)
+from traceplane.kit import crash
+from traceplane.observe import reconcile_metrics as metrics
+from traceplane.reconcile import events, names, projection
+from traceplane.reconcile.mirror import Mirror
+from traceplane.reconcile.plan import Apply, Create, Delete, Disown, Note, Plan, Release, Status
+from traceplane.store.engine import Database
+from traceplane.store.statements import attempts
+from traceplane.tasks.retries import RetryPolicy
+
+RELEASED = crash.declare("reconcile.released")
+DELETED = crash.declare("reconcile.deleted")
+APPLIED = crash.declare("reconcile.applied")
+CREATED = crash.declare("reconcile.created")
+STATUS = crash.declare("reconcile.status")
+TOLD = crash.declare("reconcile.told")
+
+_COUNTS_SECONDS = 5.0
+"""A status of which only counts changed is written at most this often."""
+
+log = structlog.get_logger()
+
+
+class Applier:
+    """Writes to the API server and to state for every kind."""
+
+    def __init__(
+        self, kube: Kube, mirror: Mirror, database: Database, org_id: UUID, instance: str, retry: RetryPolicy
+    ) -> None:
+        self._kube = kube
+        self._mirror = mirror
+        self._database = database
+        self._org_id = org_id
+        self._instance = instance
+        self._retry = retry
+        self._told_counts: dict[tuple[str, str], datetime] = {}
+        self._put_right: dict[str, int] = {}
+        """By uid: the generation an object had after we overwrote it, so as not to do it again for nothing."""
+
+    async def carry_out(self, plan: Plan, *, settled: bool) -> dict[str, str]:
+        """All writes of a plan but statuses. Returns by job why its pods were not admitted.
+
+        `settled`: the spec was brought about before, so whatever differs now was changed by somebody else.
+        """
+        refused: dict[str, str] = {}
+        for release in plan.releases:
+            await self._release(release)
+        for delete in plan.deletes:
+            await self.delete(delete)
+        for disown in plan.disowned:
+            await self._disown(disown)
+        for apply in plan.applies:
+            await self._apply(apply, refused, settled=settled)
+        for create in plan.creates:
+            if create.job not in refused:
+                await self._create(create, refused)
+        if refused:
+            plan.again_in(30.0)
+        return refused
+
+    async def delete(self, delete: Delete) -> None:
+        """Remove exactly the object that was seen."""
+        metadata = delete.live["metadata"]
+        if metadata.get("deletionTimestamp"):
+            return
+        try:
+            await self._kube.delete(delete.resource, metadata["name"], uid=metadata["uid"])
+            log.info("deleted", kind=delete.resource.kind, name=metadata["name"], why=delete.why)
+        except (Missing, Conflict):
+            self._mirror.drop(delete.resource.kind, metadata["name"], metadata["uid"])
+        crash.point(DELETED)
+
+    async def status(self, status: Status, *, force: bool = False) -> bool:
+        """Write a status where it differs; returns whether it was written."""
+        live: Mapping[str, Any] = status.live.get("status") or {}
+        difference = _difference(live, status.status)
+        key = (status.resource.kind, status.live["metadata"]["name"])
+        now = datetime.now(UTC)
+        if not difference:
+            return False
+        last = self._told_counts.get(key)
+        if difference == "counts" and last and (now - last).total_seconds() < _COUNTS_SECONDS and not force:
+            return False
+        metadata = {"name": status.live["metadata"]["name"], "uid": status.live["metadata"]["uid"]}
+        body = {"apiVersion": "trace.dev/v1alpha1", "kind": status.resource.kind, "metadata": metadata}
+        try:
+            answer = await self._kube.apply(status.resource, {**body, "status": status.status}, "status")
+        except Missing:
+            return False  # deleted since: the deletion is a run of its own
+        self._told_counts[key] = now
+        self._mirror.observe(status.resource.kind, answer)
+        crash.point(STATUS)
+        return True
+
+    async def tell(self, notes: Sequence[Note]) -> None:
+        """Post Kubernetes Events."""
+        await events.post(self._kube, notes, self._instance, datetime.now(UTC))
+        if notes:
+            crash.point(TOLD)
+
+    async def finalize(
+        self, resource: Resource, name: str, uid: str, change: Callable[[list[str]], list[str]]
+    ) -> None:
+        """Change finalizers from what they are at this moment. Conflict where somebody else was quicker."""
+        try:
+            live = await self._kube.get(resource, name)
+        except Missing:
+            return
+        old = live["metadata"].get("finalizers") or []
+        new = change(list(old))
+        if live["metadata"]["uid"] != uid or new == old:
+            return
+        version = {"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]}
+        await self._kube.json_patch(resource, name, [version, _member("finalizers", old, new)])
+
+    async def _release(self, release: Release) -> None:
+        async with self._database.hot() as conn:
+            ended = await attempts.release_worker(
+                conn,
+                org_id=self._org_id,
+                worker_id=release.worker_id,
+                reason=release.reason,
+                message=release.message,
+                retry=self._retry,
+            )
+        log.info("released", worker_id=release.worker_id, reason=release.reason, tasks=len(ended))
+        crash.point(RELEASED)
+
+    async def _disown(self, disown: Disown) -> None:
+        """Take our mark off an Asset that a user has made his own, so that it outlives the DAG."""
+        metadata = disown.live["metadata"]
+        labels = {k: v for k, v in (metadata.get("labels") or {}).items() if k not in names.labels("x", "x", "x")}
+        references = [r for r in metadata.get("ownerReferences") or [] if not r.get("controller")]
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+            {"op": "replace", "path": "/metadata/labels", "value": labels},
+            {"op": "replace", "path": "/metadata/ownerReferences", "value": references},
+        ]
+        answer = await self._kube.json_patch(ASSETS, metadata["name"], patch)
+        self._mirror.observe("Asset", answer)
+        crash.point(APPLIED)
+
+    async def _apply(self, apply: Apply, refused: dict[str, str], *, settled: bool) -> None:
+        live = apply.live
+        if live is not None and not projection.deviates(apply.wanted, live) and self._seen_foreign(live):
+            return
+        try:
+            answer = await self._kube.apply(apply.resource, apply.wanted)
+            if projection.deviates(apply.wanted, answer) or projection.foreign_fields(answer, FIELD_MANAGER):
+                answer = await self._overwrite(apply, answer)
+        except Rejected as error:
+            job = apply.wanted["metadata"]["labels"].get(names.JOB)
+            if apply.resource is not DEPLOYMENTS or job is None:
+                raise
+            refused[job] = error.message
+            return
+        self._mirror.observe(apply.resource.kind, answer)
+        if live is not None and settled:
+            metrics.drift.labels(apply.resource.kind).inc()
+            log.info("put right", kind=apply.resource.kind, name=apply.wanted["metadata"]["name"])
+        crash.point(APPLIED)
+
+    async def _overwrite(self, apply: Apply, live: Object) -> Object:
+        """Replace a spec whole: an apply leaves what others added beside our fields."""
+        metadata = {**live["metadata"], **apply.wanted["metadata"]}
+        metadata["resourceVersion"] = live["metadata"]["resourceVersion"]
+        for key in ("labels", "annotations"):
+            metadata[key] = {**(live["metadata"].get(key) or {}), **(apply.wanted["metadata"].get(key) or {})}
+        answer = await self._kube.replace(
+            apply.resource, {**live, "metadata": metadata, "spec": apply.wanted["spec"]}
+        )
+        if len(self._put_right) > 10_000:
+            self._put_right.clear()
+        self._put_right[answer["metadata"]["uid"]] = answer["metadata"].get("generation", 0)
+        return answer
+
+    def _seen_foreign(self, live: Object) -> bool:
+        """Whether this very generation was overwritten already: the others' fields have our values."""
+        return bool(self._put_right.get(live["metadata"]["uid"]) == live["metadata"].get("generation", 0))
+
+    async def _create(self, create: Create, refused: dict[str, str]) -> None:
+        try:
+            answer = await self._kube.create(PODS, create.pod)
+        except Conflict:
+            return  # it is there, or on its way out: the next look tells
+        except Rejected as error:
+            # Quota, admission, Pod Security: told on the Job, and tried again at leisure.
+            refused[create.job] = error.message
+            return
+        self._mirror.observe("Pod", answer)
+        log.info("created", kind="Pod", name=create.pod["metadata"]["name"], job=create.job)
+        crash.point(CREATED)
+
+
+def _member(field: str, old: list[str], new: list[str]) -> Object:
+    """A JSON patch operation that sets a list in metadata, which may be absent."""
+    return {"op": "replace" if old else "add", "path": f"/metadata/{field}", "value": new}
+
+
+def _difference(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """How a status differs: not at all (empty), in counts only, or in something that matters."""
+    ours = {entry["type"]: entry for entry in wanted["conditions"]}
+    theirs = {entry["type"]: entry for entry in live.get("conditions") or []}
+    if any(theirs.get(kind) != entry for kind, entry in ours.items()):
+        return "telling"
+    rest, old = dict(wanted), dict(live)
+    rest.pop("conditions"), old.pop("conditions", None)
+    if rest == old:
+        return ""
+    telling = ("observedGeneration", "activeVersion", "stagedVersion", "specHash", "jobId", "currentVersion")
+    return "telling" if any(rest.get(key) != old.get(key) for key in telling) else "counts"

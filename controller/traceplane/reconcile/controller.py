@@ -1,0 +1,245 @@
+"""The controller process: what runs beside what, and how news becomes work.
+
+Three things bring news: kopf's watches (something changed in the cluster), notifications from Postgres (something
+changed in the queue or was deployed), and a full list at intervals (whatever the first two missed). All of them
+do nothing but add keys to the queue. The queue's workers reconcile one object each at a time. Only the holder of
+the Lease gets that far, and a holder that loses it stops with all it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import structlog
+
+from traceplane.drivers.kube import Kube
+from traceplane.errors import GiveUp
+from traceplane.kit.loops import Loop
+from traceplane.observe import reconcile_metrics as metrics
+from traceplane.reconcile import gather, names
+from traceplane.reconcile.apply import Applier
+from traceplane.reconcile.asset import Assets, reconcile_bundle, reconcile_lone_job
+from traceplane.reconcile.dag import Dags, Scope
+from traceplane.reconcile.drain import Drain
+from traceplane.reconcile.handlers import LABELLED, WATCHED
+from traceplane.reconcile.health import Pulse
+from traceplane.reconcile.mirror import Mirror
+from traceplane.reconcile.queue import Key, WorkQueue
+from traceplane.settings import Settings
+from traceplane.store.engine import Database
+from traceplane.store.migrate import check
+from traceplane.store.statements import observe
+from traceplane.tasks.retries import RetryPolicy
+from traceplane_sdk.operator import Operator
+
+Object = dict[str, Any]
+
+_WAKE_SECONDS = 0.05
+"""A burst of notifications about one DAG becomes one look at it."""
+
+log = structlog.get_logger()
+
+
+class Controller:
+    """The reconcilers of one namespace, and what wakes them."""
+
+    def __init__(
+        self, settings: Settings, operators: Mapping[str, Operator], kube: Kube, database: Database, identity: str
+    ) -> None:
+        self.settings = settings
+        self.kube = kube
+        self.database = database
+        self.mirror = Mirror()
+        self.pulse = Pulse(settings.watch_stale_seconds)
+        self.lag = metrics.Lag()
+        self.queue = WorkQueue(self.reconcile, self._report, pause=0.5)
+        retry = RetryPolicy(settings.retry_base_seconds, settings.retry_max_seconds)
+        self.scope = Scope(
+            org_id=settings.org_id,
+            namespace=settings.namespace,
+            bucket=settings.s3_bucket,
+            drain_seconds=settings.drain_seconds,
+            platform=gather.platform(settings),
+            operators=operators,
+            mirror=self.mirror,
+            manifests=gather.Manifests(self.mirror, operators),
+            database=database,
+            applier=Applier(kube, self.mirror, database, settings.org_id, identity, retry),
+            wake=self.queue.add,
+            pods=metrics.PodCounts(),
+            generations={},
+        )
+        self._dags = Dags(self.scope)
+        self._drain = Drain(self.scope)
+        self._assets = Assets(self.scope)
+        self._schema_known = False
+
+    # What brings news
+
+    async def observe(self, kind: str, event: str | None, obj: Object) -> None:
+        """One event of a watch; `event` None stands for an object of the first list."""
+        gone = event == "DELETED"
+        changed = self.mirror.forget(kind, obj) if gone else self.mirror.observe(kind, obj)
+        if changed:
+            self._note_generation(kind, obj, gone=gone)
+            await self._add(self._keys(kind, obj))
+
+    async def resync(self) -> int:
+        """List everything and look at everything again. Returns 0: there is never more to do at once."""
+        for resource in WATCHED:
+            items, version = await self.kube.list_all(resource, names.OWNED if resource in LABELLED else None)
+            self.mirror.replace(resource.kind, items, version)
+            for item in items:
+                self._note_generation(resource.kind, item, gone=False)
+        self.pulse.beat("resync")
+        spread = self.settings.reconcile_seconds / 3 if self.pulse.synced else 0.0
+        self.pulse.synced = True
+        for kind in ("DAG", "Asset", "Bundle", "Job"):
+            for obj in self.mirror.all(kind):
+                if kind != "Job" or not names.projected(obj):
+                    # Spread out, so that a resync of many objects is no burst on API server and database.
+                    await self._add(self._keys(kind, obj), random.random() * spread)  # noqa: S311
+        await self._check_schema()
+        await self._add_orphans()
+        return 0
+
+    def wake(self, channel: str, payload: str) -> None:
+        """A notification of the state database. An empty payload: any may have been missed."""
+        dag = payload.rpartition("/")[2] if channel == "trace_deploy" else self.scope.generations.get(payload)
+        wanted = [dag] if dag else [o["metadata"]["name"] for o in self.mirror.all("DAG")] if not payload else []
+        task = asyncio.ensure_future(self._add((Key("DAG", name) for name in wanted), _WAKE_SECONDS))
+        self._waking.add(task)
+        task.add_done_callback(self._waking.discard)
+
+    _waking: set[asyncio.Task[None]] = set()  # noqa: RUF012  (one controller a process)
+
+    def resync_loop(self) -> Loop:
+        """The full list at intervals."""
+        return Loop("resync", self.resync, self.settings.reconcile_seconds)
+
+    # What is done about it
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one object nearer to what is wanted of it."""
+        obj = self.mirror.get(key.kind, key.name)
+        generation = int(obj["metadata"].get("generation") or 0) if obj else 0
+        after = await self._dispatch(key, obj)
+        if obj is not None:
+            self._achieved(key, generation)
+        return after
+
+    async def _dispatch(self, key: Key, obj: Object | None) -> float | None:
+        deleted = obj is not None and obj["metadata"].get("deletionTimestamp")
+        if key.kind == "DAG":
+            if obj is None:
+                await self._gone(key.name)
+                return None
+            return await (self._drain.reconcile(obj) if deleted else self._dags.reconcile(obj))
+        if obj is None or deleted:
+            if key.kind == "Asset" and obj is None:
+                await self._assets.gone(key.name)
+            return None
+        if key.kind == "Asset":
+            await self._assets.reconcile(obj)
+        elif key.kind == "Bundle":
+            await reconcile_bundle(self.scope, obj)
+        elif self.mirror.get("DAG", obj["spec"].get("dag", "")) is None:
+            await reconcile_lone_job(self.scope, obj)
+        return None
+
+    async def _gone(self, name: str) -> None:
+        """No DAG of that name: whatever state still runs of it is retired."""
+        async with self.database.transaction() as conn:
+            known = await observe.known_dags(conn, org_id=self.scope.org_id, namespace=self.scope.namespace)
+        for dag, uid in known:
+            if dag == name:
+                await self._drain.orphan(name, uid)
+        self._dags.forget(name)
+        self.lag.forget("DAG", name)
+
+    async def _add_orphans(self) -> None:
+        """DAGs and Assets that state knows and the API server, just listed, does not."""
+        async with self.database.transaction() as conn:
+            where = self.scope
+            dags = await observe.known_dags(conn, org_id=where.org_id, namespace=where.namespace)
+            assets = await observe.known_assets(conn, org_id=where.org_id, namespace=where.namespace)
+        wanted = [Key("DAG", dag) for dag, _ in dags] + [Key("Asset", asset) for asset in assets]
+        await self._add(key for key in wanted if self.mirror.get(key.kind, key.name) is None)
+
+    def _keys(self, kind: str, obj: Object) -> list[Key]:
+        """Whom a change of an object concerns."""
+        name = obj["metadata"]["name"]
+        if kind == "DAG":
+            lone = [job for job in self.mirror.all("Job") if job["spec"].get("dag") == name]
+            left = [Key("Job", job["metadata"]["name"]) for job in lone if self.mirror.get("DAG", name) is None]
+            return [Key("DAG", name), *left]
+        if kind == "Job":
+            dag = str(obj["spec"].get("dag", ""))
+            return [Key("Job", name) if self.mirror.get("DAG", dag) is None else Key("DAG", dag)]
+        if kind == "Asset":
+            return [Key("Asset", name), *self._related(name)]
+        if kind == "Bundle":
+            return [Key("Bundle", name)]
+        return [Key("DAG", (obj["metadata"].get("labels") or {}).get(names.DAG, ""))]
+
+    def _related(self, asset: str) -> Iterable[Key]:
+        """DAGs that publish an asset, and Assets that are federated over it."""
+        for dag in self.mirror.all("DAG"):
+            if any(entry.get("asset") == asset for entry in dag["spec"].get("publish") or []):
+                yield Key("DAG", dag["metadata"]["name"])
+        for other in self.mirror.all("Asset"):
+            federation = (other.get("spec") or {}).get("federation") or {}
+            if asset in (federation.get("hot"), federation.get("cold")):
+                yield Key("Asset", other["metadata"]["name"])
+
+    async def _add(self, keys: Iterable[Key], delay: float = 0.02) -> None:
+        for key in keys:
+            await self.queue.add(key, delay)
+
+    async def _check_schema(self) -> None:
+        """Refuse a schema of another release. A database that is away is asked again at the next resync."""
+        if not self._schema_known:
+            await asyncio.to_thread(check, self.database.dsn)
+            self._schema_known = True
+
+    # What is told
+
+    def _note_generation(self, kind: str, obj: Object, *, gone: bool) -> None:
+        if kind not in metrics.KINDS:
+            return
+        name = obj["metadata"]["name"]
+        if gone:
+            self.lag.forget(kind, name)
+        else:
+            self.lag.desired(kind, name, int(obj["metadata"].get("generation") or 0))
+
+    def _achieved(self, key: Key, generation: int) -> None:
+        self.lag.achieved(key.kind, key.name, generation)
+        for job in self.mirror.all("Job") if key.kind == "DAG" else ():
+            if job["spec"].get("dag") == key.name:
+                self.lag.achieved("Job", job["metadata"]["name"], int(job["metadata"].get("generation") or 0))
+
+    def _report(self, key: Key, seconds: float, error: BaseException | None) -> None:
+        metrics.reconciles.labels(key.kind, "error" if error else "ok").inc()
+        metrics.duration.labels(key.kind).observe(seconds)
+        if error is not None:
+            code = getattr(error, "code", type(error).__name__)
+            told = getattr(error, "message", None)
+            # Without a message of ours it is a bug: then the trace is what helps.
+            log.warning(
+                "reconcile failed", kind=key.kind, name=key.name, code=code, error=told, exc_info=told is None
+            )
+        if isinstance(error, GiveUp):
+            raise error
+
+
+def report_loop(name: str, *, done: int, seconds: float, error: BaseException | None) -> None:
+    """Log a loop's errors; what it did shows in the metrics of what it led to. Ends the process where one must."""
+    if isinstance(error, GiveUp):
+        raise error
+    if error is not None:
+        told = getattr(error, "message", None)
+        log.warning("loop failed", loop=name, seconds=round(seconds, 3), error=told, exc_info=told is None)

@@ -1,0 +1,231 @@
+"""The reconcile of one DAG: gather, decide, apply.
+
+Level-based: it looks at what is wanted and what is there, and does what is missing, whatever woke it and
+whatever happened before. The order of writes is what makes it safe to die anywhere: the finalizer first (from
+then on a deletion waits for us), then state (one transaction, idempotent by the spec's hash), then objects, then
+statuses, then Events.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from traceplane.dispatch import deploy as deployment
+from traceplane.dispatch import pause
+from traceplane.dispatch.rebuild import RebuildNotSupported
+from traceplane.drivers.kube import DAGS
+from traceplane.errors import Refused, Stale, Unavailable
+from traceplane.graph import Graph
+from traceplane.kit import crash
+from traceplane.observe import reconcile_metrics as metrics
+from traceplane.reconcile import decide, gather, names, status
+from traceplane.reconcile.apply import Applier
+from traceplane.reconcile.mirror import Mirror
+from traceplane.reconcile.plan import Input, Note, Status
+from traceplane.reconcile.podspec import Platform
+from traceplane.reconcile.queue import Key
+from traceplane.store.engine import Database
+from traceplane.store.statements import observe
+
+FINALIZER = crash.declare("reconcile.finalizer")
+DEPLOYED = crash.declare("reconcile.deployed")
+PAUSED = crash.declare("reconcile.paused")
+
+_REFUSAL_SECONDS = 60.0
+"""A refused spec is offered to state again this often, for it may be possible by then."""
+_ENSURE_SECONDS = 60.0
+"""A deployed spec is deployed again this often: it asks again for tables and source tasks that got lost."""
+
+Object = dict[str, Any]
+Wake = Callable[[Key], Awaitable[None]]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What every reconcile works with."""
+
+    org_id: UUID
+    namespace: str
+    bucket: str
+    drain_seconds: float
+    platform: Platform
+    operators: gather.Operators
+    mirror: Mirror
+    manifests: gather.Manifests
+    database: Database
+    applier: Applier
+    wake: Wake
+    pods: metrics.PodCounts
+    generations: dict[str, str]
+    """DAG by id of a live job generation: whom a wake-up of the dispatcher is about."""
+
+
+class Dags:
+    """Reconciles DAGs that are not being deleted."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._refusals: dict[str, tuple[str, str, float]] = {}
+        """By DAG: spec hash, message, when to ask again. Forgetting it costs one transaction."""
+        self._ensured: dict[str, tuple[str, float]] = {}
+        """By DAG: the uid that was deployed last, and when."""
+
+    async def reconcile(self, dag: Object) -> float | None:
+        """Bring one DAG about; seconds until the next look, or None."""
+        scope = self._scope
+        metadata = dag["metadata"]
+        if names.FINALIZER not in (metadata.get("finalizers") or []):
+            await scope.applier.finalize(
+                DAGS, metadata["name"], metadata["uid"], lambda old: sorted({*old, names.FINALIZER})
+            )
+            crash.point(FINALIZER)
+        written = scope.manifests.read(dag)
+        try:
+            facts, refusal, told = await self._bring_state(dag, written.graph)
+        except Unavailable as error:
+            said = status.state_unavailable(dag, written.problems, error.message, datetime.now(UTC))
+            await scope.applier.status(Status(DAGS, dag, said))
+            raise
+        except Stale:
+            raise  # our view of the object is older than state's: the next look sees more
+        except Refused as error:
+            line = f"DAG/{metadata['name']}: spec: {error.message} [{error.code}]"
+            written = replace(written, graph=None, problems=(*written.problems, line))
+            facts, refusal, told = await self._facts(metadata["name"]), None, []
+        return await self._bring_objects(self._input(dag, written, facts, refusal), told)
+
+    def forget(self, name: str) -> None:
+        """The DAG is gone."""
+        self._refusals.pop(name, None)
+        self._scope.pods.forget(name)
+        self._scope.manifests.forget(name)
+        for generation in [g for g, owner in self._scope.generations.items() if owner == name]:
+            del self._scope.generations[generation]
+        self._ensured.pop(name, None)
+
+    async def _bring_objects(self, i: Input, told: list[Note]) -> float | None:
+        applier = self._scope.applier
+        settled = (i.dag.get("status") or {}).get("observedGeneration") == i.dag["metadata"].get("generation")
+        plan = decide.decide(i)
+        refused = await applier.carry_out(plan, settled=settled and not told)
+        views = plan.workers.values()
+        counts = (sum(v.wanted for v in views), sum(v.actual for v in views), sum(v.ready for v in views))
+        self._scope.pods.set(i.name, counts)
+        notes = told + plan.notes
+        for wanted in status.statuses(replace(i, jobs=self._objects("Job")), plan, refused):
+            changed = status.transitions(wanted)
+            if await applier.status(wanted):
+                notes += changed
+        await applier.tell(notes)
+        return plan.next_in
+
+    async def _bring_state(
+        self, dag: Object, graph: Graph | None
+    ) -> tuple[observe.DagFacts | None, str | None, list[Note]]:
+        """Deploy the spec where it is not the running one; how the DAG stands then, and why it was refused."""
+        name = dag["metadata"]["name"]
+        facts = await self._facts(name)
+        uid, at = self._ensured.get(name, ("", 0.0))
+        ensured = uid == dag["metadata"]["uid"] and time.monotonic() - at < _ENSURE_SECONDS
+        if graph is None or (ensured and _deployed(dag, graph, facts)):
+            await self._pause(graph, facts)
+            return facts, None, []
+        known = self._refusals.get(name)
+        if known and known[0] == graph.spec_hash and time.monotonic() < known[2]:
+            return facts, known[1], []
+        try:
+            note = await self._deploy(dag, graph)
+        except RebuildNotSupported as error:
+            self._refusals[name] = (graph.spec_hash, error.message, time.monotonic() + _REFUSAL_SECONDS)
+            return facts, error.message, []
+        self._refusals.pop(name, None)
+        self._ensured[name] = (dag["metadata"]["uid"], time.monotonic())
+        for publication in graph.publications if note else ():
+            await self._scope.wake(Key("Asset", publication.asset))
+        facts = await self._facts(name)
+        await self._pause(graph, facts)
+        return facts, None, [note] if note else []
+
+    async def _deploy(self, dag: Object, graph: Graph) -> Note | None:
+        metadata = dag["metadata"]
+        async with self._scope.database.transaction() as conn:
+            done = await deployment.deploy(
+                conn,
+                org_id=self._scope.org_id,
+                graph=graph,
+                resource_uid=metadata["uid"],
+                generation=metadata.get("generation", 0),
+                bucket=self._scope.bucket,
+            )
+        crash.point(DEPLOYED)
+        log.info("deployed", dag=metadata["name"], result=done.result, version=str(done.version_id))
+        if done.result == "Unchanged":
+            return None
+        return Note(dag, "Normal", "Deployed", f"version {done.version_id} with {len(graph.jobs)} jobs is active")
+
+    async def _pause(self, graph: Graph | None, facts: observe.DagFacts | None) -> None:
+        """`paused` is not part of a version: it is set on the running generation."""
+        wanted = {job.name: job.paused for job in graph.jobs} if graph else {}
+        for job in facts.jobs if facts else ():
+            if wanted.get(job.name, job.paused) != job.paused:
+                async with self._scope.database.transaction() as conn:
+                    await pause.set_paused(
+                        conn,
+                        org_id=self._scope.org_id,
+                        namespace=self._scope.namespace,
+                        dag=graph.dag if graph else "",
+                        job=job.name,
+                        paused=wanted[job.name],
+                    )
+                crash.point(PAUSED)
+
+    async def _facts(self, dag: str) -> observe.DagFacts | None:
+        async with self._scope.database.transaction() as conn:
+            facts = await observe.dag_facts(
+                conn, org_id=self._scope.org_id, namespace=self._scope.namespace, dag=dag
+            )
+        self._scope.generations.update({str(job.job_id): dag for job in (facts.jobs if facts else ())})
+        return facts
+
+    def _input(
+        self, dag: Object, written: gather.Written, facts: observe.DagFacts | None, refusal: str | None
+    ) -> Input:
+        mirror, name = self._scope.mirror, dag["metadata"]["name"]
+        return Input(
+            now=datetime.now(UTC),
+            dag=dag,
+            graph=written.graph,
+            problems=written.problems,
+            refusal=refusal,
+            facts=facts,
+            jobs=self._objects("Job"),
+            assets=self._objects("Asset"),
+            pods=tuple(mirror.of_dag("Pod", name)),
+            deployments=tuple(mirror.of_dag("Deployment", name)),
+            platform=self._scope.platform,
+            rpc_pools=gather.rpc_pools(facts, self._scope.operators),
+        )
+
+    def _objects(self, kind: str) -> dict[str, Object]:
+        return {obj["metadata"]["name"]: obj for obj in self._scope.mirror.all(kind)}
+
+
+def _deployed(dag: Object, graph: Graph, facts: observe.DagFacts | None) -> bool:
+    """Whether state already says what this generation of this DAG object asks for."""
+    metadata = dag["metadata"]
+    return (
+        facts is not None
+        and facts.deleted_at is None
+        and facts.active_spec_hash == graph.spec_hash
+        and facts.resource_uid == metadata["uid"]
+        and facts.resource_generation == metadata.get("generation", 0)
+    )

@@ -1,0 +1,174 @@
+"""All that follows from one look at a DAG: objects to make, put right and remove. Pure.
+
+The chain of `STEPS` is the whole of it; each step decides about one kind of object and adds to the plan. Order
+matters only for reading. What runs follows from state (the active version), never from a spec that has not been
+deployed: an invalid or refused spec changes nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from traceplane.drivers.kube import ASSETS, DEPLOYMENTS, FIELD_MANAGER, JOBS, PODS, Resource
+from traceplane.reconcile import names, podspec, projection, workers
+from traceplane.reconcile.plan import Apply, Delete, Disown, Input, Note, Plan, WorkerView
+from traceplane.reconcile.podfacts import Life, PodFact, judge
+from traceplane.store.statements.observe import JobFacts
+
+Object = dict[str, Any]
+
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def decide(i: Input) -> Plan:
+    """The plan for one DAG that is not being deleted."""
+    plan = Plan()
+    for step in STEPS:
+        step(i, plan)
+    return plan
+
+
+def remove_former_life(i: Input, plan: Plan) -> None:
+    """What belongs to a deleted DAG of the same name goes: it is never adopted, whatever its labels say."""
+    owned: tuple[tuple[Resource, tuple[Object, ...]], ...] = (
+        (PODS, i.pods),
+        (DEPLOYMENTS, i.deployments),
+        (JOBS, tuple(i.jobs.values())),
+        (ASSETS, tuple(i.assets.values())),
+    )
+    for resource, objects in owned:
+        for obj in objects:
+            reference = names.controller_of(obj)
+            former = reference and reference.get("kind") == "DAG" and reference.get("name") == i.name
+            if former and not names.owned_by(obj, i.uid) and not obj["metadata"].get("deletionTimestamp"):
+                plan.deletes.append(Delete(resource, obj, "FormerLife"))
+
+
+def project_jobs(i: Input, plan: Plan) -> None:
+    """Each inline job of the running version is shown as a Job object, and put right where it was changed."""
+    if not i.current or i.graph is None:
+        return
+    wanted = [projection.job(i.dag, node) for node in i.graph.jobs if node.declared_by is None]
+    for obj in wanted:
+        _project(i, plan, JOBS, obj, i.jobs.get(obj["metadata"]["name"]))
+    _prune(i, plan, JOBS, i.jobs, {obj["metadata"]["name"] for obj in wanted})
+
+
+def project_assets(i: Input, plan: Plan) -> None:
+    """Each publication without an Asset of a user's gets one; an Asset that a user took over is left to him."""
+    if not i.current or i.graph is None:
+        return
+    published: set[str] = set()
+    for publication in i.graph.publications:
+        live = i.assets.get(publication.asset)
+        published.add(publication.asset)
+        if live is not None and names.owned_by(live, i.uid) and _taken_over(live):
+            plan.disowned.append(Disown(live))
+        elif live is None or names.projected(live):
+            _project(i, plan, ASSETS, projection.asset(i.dag, i.graph, publication), live)
+    _prune(i, plan, ASSETS, i.assets, published)
+
+
+def run_sources(i: Input, plan: Plan) -> None:
+    """An AlwaysOn source of the running version has a Deployment; one of a former version is stopped."""
+    wanted = set()
+    for job in _jobs(i, "Source"):
+        obj = podspec.deployment(workers.worker(i, job), i.platform, names.owner(i.dag, "DAG"))
+        name = obj["metadata"]["name"]
+        wanted.add(name)
+        live = next((d for d in i.deployments if d["metadata"]["name"] == name), None)
+        if live is None:
+            plan.notes.append(
+                Note(i.dag, "Normal", "SourceStarted", f"source {job.name} runs as Deployment {name}")
+            )
+        _project(i, plan, DEPLOYMENTS, obj, live)
+        plan.workers[job.name] = _source_view(i, job, live)
+    if i.facts is not None:
+        owned = {d["metadata"]["name"]: d for d in i.deployments}
+        _prune(i, plan, DEPLOYMENTS, owned, wanted)
+
+
+def run_workers(i: Input, plan: Plan) -> None:
+    """A reactive job with runtime Pod has as many workers as its queue asks for."""
+    for job in _jobs(i, "Reactive"):
+        workers.decide(i, job, plan, names.owner(i.dag, "DAG"))
+
+
+def drain_former_generations(i: Input, plan: Plan) -> None:
+    """Workers of generations that run no more finish what they hold, and go when they hold nothing."""
+    if i.facts is None:
+        return
+    for pod in i.pods:
+        former = names.owned_by(pod, i.uid) and not any(workers.is_of(pod, job, i.uid) for job in i.facts.jobs)
+        if not former:
+            continue
+        fact = judge(pod)
+        if fact.life is Life.ENDING:
+            workers.release_if_lost(i, pod, plan)
+        elif fact.life in (Life.FINISHED, Life.FAILED) or not workers.is_busy(i, pod):
+            if fact.life is Life.FAILED:
+                workers.release(i, pod, fact, plan)
+            plan.deletes.append(Delete(PODS, pod, "FormerGeneration"))
+
+
+STEPS: tuple[Callable[[Input, Plan], None], ...] = (
+    remove_former_life,
+    project_jobs,
+    project_assets,
+    run_sources,
+    run_workers,
+    drain_former_generations,
+)
+
+
+def _jobs(i: Input, activation: str) -> list[JobFacts]:
+    """Jobs of the running version that run in pods."""
+    if i.facts is None or i.facts.deleted_at is not None:
+        return []
+    return [job for job in i.facts.jobs if job.activation == activation and job.runtime == "Pod"]
+
+
+def _project(i: Input, plan: Plan, resource: Resource, wanted: Object, live: Object | None) -> None:
+    """Make an object of ours be as wanted; step aside where the name is somebody else's or still being freed."""
+    if live is not None and not names.owned_by(live, i.uid):
+        reference = names.controller_of(live)
+        if reference is None or reference.get("name") != i.name:
+            message = f"{resource.kind} {live['metadata']['name']} exists and is not this DAG's: it is left alone"
+            plan.notes.append(Note(i.dag, "Warning", "NameTaken", message))
+        plan.again_in(1.0 if reference else 60.0)
+        return
+    if live is not None and live["metadata"].get("deletionTimestamp"):
+        plan.again_in(1.0)
+        return
+    if live is None or projection.deviates(wanted, live) or projection.foreign_fields(live, FIELD_MANAGER):
+        plan.applies.append(Apply(resource, wanted, live))
+
+
+def _prune(i: Input, plan: Plan, resource: Resource, live: Mapping[str, Object], keep: set[str]) -> None:
+    """Remove objects of ours that nothing asks for any more."""
+    for name, obj in live.items():
+        if name not in keep and names.owned_by(obj, i.uid) and not obj["metadata"].get("deletionTimestamp"):
+            plan.deletes.append(Delete(resource, obj, "Unwanted"))
+
+
+def _taken_over(asset: Object) -> bool:
+    """Whether a user applied an Asset of this name: he owns fields of its spec, or kubectl left its mark."""
+    marked = _LAST_APPLIED in (asset["metadata"].get("annotations") or {})
+    return marked or bool(projection.foreign_fields(asset, FIELD_MANAGER))
+
+
+def _source_view(i: Input, job: JobFacts, live: Object | None) -> WorkerView:
+    """How a source stands: its Deployment says whether it is available, its pods say why not."""
+    pods = [pod for pod in i.pods if _of_source(pod, job)]
+    trouble = tuple(fact for fact in map(judge, pods) if fact.reason and fact.life is not Life.ENDING)
+    status = (live or {}).get("status") or {}
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            trouble = (PodFact(Life.PENDING, "PodsRefused", condition.get("message", "")), *trouble)
+    return WorkerView(1, len(pods), int(status.get("availableReplicas") or 0), trouble)
+
+
+def _of_source(pod: Object, job: JobFacts) -> bool:
+    labels = pod["metadata"].get("labels") or {}
+    return labels.get(names.JOB) == job.name and labels.get(names.GENERATION) == names.hash8(job.config_hash)

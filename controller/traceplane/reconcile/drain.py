@@ -1,0 +1,145 @@
+"""The end of a DAG: out of service at once, gone when its work is done or its time is over.
+
+The finalizer holds a deleted DAG until its sources are stopped, its queue is canceled and what runs has finished
+or expired; its data stays. The drain is bounded from the moment of deletion, by the API server's own timestamp:
+after `drain_seconds` the DAG goes whatever state says, and even when state says nothing. What state then still
+believes is put right by the sweep of orphans: DAGs that state knows and the API server does not.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import structlog
+
+from traceplane.dispatch import drain
+from traceplane.drivers.kube import ASSETS, DAGS, DEPLOYMENTS, JOBS, PODS
+from traceplane.errors import Unavailable
+from traceplane.kit import crash
+from traceplane.reconcile import conditions, names, workers
+from traceplane.reconcile.dag import Object, Scope
+from traceplane.reconcile.plan import Delete, Note, Status
+from traceplane.store.statements import observe
+
+BEGUN = crash.declare("drain.begun")
+STOPPED = crash.declare("drain.stopped")
+FINISHED = crash.declare("drain.finished")
+RELEASED = crash.declare("drain.released")
+
+_LOOK_SECONDS = 1.0
+_STATE_AWAY_SECONDS = 3.0
+
+log = structlog.get_logger()
+
+
+class Drain:
+    """Takes deleted DAGs out of service, step by step; every step may be repeated."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    async def reconcile(self, dag: Object) -> float | None:
+        """One look at a DAG that is being deleted."""
+        if names.FINALIZER not in (dag["metadata"].get("finalizers") or []):
+            return None  # ours is off already; somebody else's holds it
+        left = _deadline(dag, self._scope.drain_seconds)
+        try:
+            running, busy = await self._leave_state(dag)
+        except Unavailable as error:
+            if left > 0:
+                await self._show(dag, f"the state database does not answer: {error.message}")
+                await self._remove_objects(dag, frozenset(), everything=False)
+                return min(left, _STATE_AWAY_SECONDS)
+            log.warning("drained without state", dag=dag["metadata"]["name"], error=error.message)
+            running, busy = 0, frozenset()
+        if running and left > 0:
+            await self._show(dag, f"{running} tasks still run; they have {left:.0f} s")
+            await self._remove_objects(dag, busy, everything=False)
+            return min(left, _LOOK_SECONDS)
+        await self._end(dag, canceled=running)
+        return None
+
+    async def orphan(self, name: str, resource_uid: str) -> None:
+        """A DAG that state knows and the API server does not: its finalizer was taken off without us."""
+        scope = self._scope
+        async with scope.database.transaction() as conn:
+            canceled = await drain.finish(
+                conn, org_id=scope.org_id, namespace=scope.namespace, dag=name, resource_uid=resource_uid
+            )
+        log.info("orphan retired", dag=name, canceled=canceled)
+        crash.point(FINISHED)
+        for resource in (DEPLOYMENTS, PODS):
+            for obj in self._scope.mirror.of_dag(resource.kind, name):
+                if names.controller_of(obj) is None or names.projected(obj):
+                    await self._scope.applier.delete(Delete(resource, obj, "Orphan"))
+
+    async def _leave_state(self, dag: Object) -> tuple[int, frozenset[str]]:
+        """Begin, or look again: how many tasks still run, and which workers hold them."""
+        metadata = dag["metadata"]
+        org, namespace, name = self._scope.org_id, self._scope.namespace, metadata["name"]
+        async with self._scope.database.transaction() as conn:
+            if not await drain.begin(conn, org_id=org, namespace=namespace, dag=name, resource_uid=metadata["uid"]):
+                return 0, frozenset()
+            running = await drain.running(conn, org_id=org, namespace=namespace, dag=name)
+            facts = await observe.dag_facts(conn, org_id=org, namespace=namespace, dag=name)
+        crash.point(BEGUN)
+        return running, facts.busy_workers if facts else frozenset()
+
+    async def _remove_objects(self, dag: Object, busy: frozenset[str], *, everything: bool) -> None:
+        """Sources stop, and idle workers; with `everything`, all that is the DAG's. Busy workers end their task."""
+        scope, uid, name = self._scope, dag["metadata"]["uid"], dag["metadata"]["name"]
+        for obj in scope.mirror.of_dag("Deployment", name):
+            if names.owned_by(obj, uid):
+                await scope.applier.delete(Delete(DEPLOYMENTS, obj, "Drain"))
+        for pod in scope.mirror.of_dag("Pod", name):
+            if names.owned_by(pod, uid) and (everything or workers.worker_id(pod) not in busy):
+                await scope.applier.delete(Delete(PODS, pod, "Drain"))
+        for resource in (JOBS, ASSETS) if everything else ():
+            for obj in scope.mirror.of_dag(resource.kind, name):
+                if names.owned_by(obj, uid):
+                    await scope.applier.delete(Delete(resource, obj, "Drain"))
+        crash.point(STOPPED)
+
+    async def _end(self, dag: Object, *, canceled: int) -> None:
+        metadata = dag["metadata"]
+        try:
+            async with self._scope.database.transaction() as conn:
+                await drain.finish(
+                    conn,
+                    org_id=self._scope.org_id,
+                    namespace=self._scope.namespace,
+                    dag=metadata["name"],
+                    resource_uid=metadata["uid"],
+                )
+            crash.point(FINISHED)
+        except Unavailable:
+            if _deadline(dag, self._scope.drain_seconds) > 0:
+                raise
+        await self._remove_objects(dag, frozenset(), everything=True)
+        said = f"drained; {canceled} running tasks were canceled" if canceled else "drained; data is kept"
+        await self._scope.applier.tell([Note(dag, "Normal", "Drained", said)])
+        await self._scope.applier.finalize(
+            DAGS, metadata["name"], metadata["uid"], lambda old: [f for f in old if f != names.FINALIZER]
+        )
+        crash.point(RELEASED)
+        log.info("drained", dag=metadata["name"], canceled=canceled)
+
+    async def _show(self, dag: Object, message: str) -> None:
+        live: Object = dag.get("status") or {}
+        old = live.get("conditions") or []
+        kept = [
+            conditions.Condition(c["type"], c["status"], c["reason"], c.get("message", ""))
+            for c in old
+            if c["type"] in ("Valid", "Staged", "Degraded")
+        ]
+        new = [*kept, conditions.false("Ready", "Draining", message)]
+        generation = int(dag["metadata"].get("generation") or 0)
+        merged = conditions.merged(old, new, generation, datetime.now(UTC))
+        status = {**{k: v for k, v in live.items() if k != "conditions"}, "conditions": merged}
+        await self._scope.applier.status(Status(DAGS, dag, status))
+
+
+def _deadline(dag: Object, drain_seconds: float) -> float:
+    """Seconds left of the drain."""
+    begun = datetime.fromisoformat(dag["metadata"]["deletionTimestamp"])
+    return drain_seconds - (datetime.now(UTC) - begun).total_seconds()

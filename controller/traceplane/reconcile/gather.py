@@ -1,0 +1,128 @@
+"""Gathers what a decision needs: the graph of a DAG as written, and everything that is there.
+
+Reading manifests is pure but not cheap, and most runs of a reconcile are about pods and queues, not about a new
+spec. So the graph of a DAG is kept as long as no generation of anything it was made from has changed; the key
+says all of it, so a kept graph is never a stale one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from traceplane import graph as graphs
+from traceplane.graph import Graph, Problem
+from traceplane.reconcile import names
+from traceplane.reconcile.mirror import Mirror
+from traceplane.reconcile.podspec import Platform
+from traceplane.settings import Settings
+from traceplane.store.statements.observe import DagFacts
+from traceplane_sdk.operator import Operator, OutputSchema
+
+Object = dict[str, Any]
+Operators = Mapping[str, Operator]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What users wrote about one DAG, read: a graph, or every reason why it is none."""
+
+    graph: Graph | None
+    problems: tuple[str, ...] = ()
+
+
+class Manifests:
+    """Reads DAGs out of the mirror."""
+
+    def __init__(self, mirror: Mirror, operators: Operators) -> None:
+        self._mirror = mirror
+        self._operators = operators
+        self._kept: dict[str, tuple[object, Written]] = {}
+
+    def read(self, dag: Object) -> Written:
+        """The DAG with the hand-written Jobs that join it and the Assets that users wrote."""
+        name = dag["metadata"]["name"]
+        jobs, assets = list(self._joining(name)), list(self._declared(dag))
+        key = [_identity(obj) for obj in (dag, *jobs, *assets)]
+        kept = self._kept.get(name)
+        if kept is None or kept[0] != key:
+            self._kept[name] = kept = (key, self._assemble(dag, jobs, assets))
+        return kept[1]
+
+    def forget(self, name: str) -> None:
+        """The DAG is gone."""
+        self._kept.pop(name, None)
+
+    def published(self) -> dict[str, OutputSchema]:
+        """Schema of every published output of the graphs read so far, by asset name."""
+        graphs_read = [written.graph for _, written in self._kept.values() if written.graph is not None]
+        return {
+            publication.asset: output.schema
+            for graph in graphs_read
+            for publication in graph.publications
+            for output in graph.job(publication.job).outputs
+            if output.name == publication.output
+        }
+
+    def _joining(self, dag: str) -> Iterator[Object]:
+        for job in self._mirror.all("Job"):
+            leaving = job["metadata"].get("deletionTimestamp")
+            if job["spec"].get("dag") == dag and not names.projected(job) and not leaving:
+                yield job
+
+    def _declared(self, dag: Object) -> Iterator[Object]:
+        published = {entry.get("asset") for entry in dag["spec"].get("publish") or []}
+        for asset in self._mirror.all("Asset"):
+            if asset["metadata"]["name"] in published and not names.projected(asset):
+                yield asset
+
+    def _assemble(self, dag: Object, jobs: list[Object], assets: list[Object]) -> Written:
+        # An Asset that is wrong by itself says so in its own status; a DAG is not held up by it.
+        problems: list[Problem] = []
+        parsed = graphs.parse("DAG", dag)
+        nodes = []
+        for job in jobs:
+            node = graphs.parse("Job", job)
+            problems += node if isinstance(node, list) else []
+            nodes += [] if isinstance(node, list) else [node]
+        policies = [a for a in (graphs.parse("Asset", asset) for asset in assets) if not isinstance(a, list)]
+        if isinstance(parsed, list):
+            return Written(None, _lines(parsed + problems))
+        assembled = graphs.assemble(parsed, nodes, policies, self._operators)
+        if isinstance(assembled, list) or problems:
+            return Written(None, _lines(problems + (assembled if isinstance(assembled, list) else [])))
+        return Written(assembled)
+
+
+def platform(settings: Settings) -> Platform:
+    """What this installation gives to worker pods. InvalidSettings where the image is not set."""
+    return Platform(
+        image=str(settings.require("worker_image")),
+        pull_policy=settings.worker_pull_policy,
+        dispatcher_url=settings.dispatcher_url,
+        secret=settings.worker_secret,
+        rpc_secret_prefix=settings.rpc_secret_prefix,
+        grace_seconds=settings.worker_grace_seconds,
+        s3_endpoint_url=settings.s3_endpoint_url,
+        s3_region=settings.s3_region,
+        heartbeat_seconds=settings.heartbeat_seconds,
+    )
+
+
+def rpc_pools(facts: DagFacts | None, operators: Operators) -> dict[str, tuple[str, ...]]:
+    """By job of the running version: the pools its operator says it reads with that config."""
+    found: dict[str, tuple[str, ...]] = {}
+    for job in facts.jobs if facts else ():
+        operator = operators.get(job.operator)
+        if operator is not None:
+            found[job.name] = operator.rpc_pools(operator.config_model.model_validate(dict(job.config)))
+    return found
+
+
+def _identity(obj: Object) -> tuple[object, ...]:
+    return (obj["metadata"]["uid"], obj["metadata"].get("generation"))
+
+
+def _lines(problems: list[Problem]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(problem) for problem in problems))

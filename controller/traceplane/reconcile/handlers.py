@@ -1,0 +1,86 @@
+"""kopf watches; we are told. Thin handlers that turn an event into keys of the queue, and nothing else.
+
+Only `on.event` is used: kopf's other handlers are edge-triggered, keep progress in annotations and bring
+finalizers of their own. Its peering is no leader election, so it runs standalone under our Lease. It logs in with
+our session, posts nothing, and reopens every watch well inside the liveness limit.
+
+Importing kopf imports the `kubernetes` client if there is one, for its types alone: 45 MB that nothing here
+uses. It is hidden during the import; kopf is made to work without it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+_hidden = [name for name in ("kubernetes", "kubernetes.client") if name not in sys.modules]
+sys.modules.update(dict.fromkeys(_hidden))  # type: ignore[arg-type]  # None: "import fails", by the import protocol
+import kopf  # noqa: E402
+
+for _name in _hidden:
+    del sys.modules[_name]
+
+from traceplane.drivers.kube import ASSETS, BUNDLES, DAGS, DEPLOYMENTS, JOBS, PODS, Kube, Resource  # noqa: E402
+from traceplane.reconcile import names  # noqa: E402
+from traceplane.reconcile.health import Pulse, watch_trace  # noqa: E402
+
+WATCHED: tuple[Resource, ...] = (DAGS, JOBS, ASSETS, BUNDLES, PODS, DEPLOYMENTS)
+LABELLED = frozenset({PODS, DEPLOYMENTS})
+"""Kinds of which only our own objects are watched."""
+
+Observe = Callable[[str, str | None, dict[str, Any]], Awaitable[None]]
+"""(kind, event type, object)"""
+
+
+def registry(kube: Kube, pulse: Pulse, observe: Observe, started: Callable[[], None]) -> kopf.OperatorRegistry:
+    """Every handler there is."""
+    found = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=found)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        session = kube.open_session([watch_trace(pulse)])
+        return kopf.AiohttpSession(
+            server=kube.access.server, aiohttp_session=session, default_namespace=kube.namespace
+        )
+
+    @kopf.on.startup(registry=found)
+    async def ready(**_: Any) -> None:
+        started()
+
+    for resource in WATCHED:
+        _watch(found, resource, observe)
+    return found
+
+
+def _watch(found: kopf.OperatorRegistry, resource: Resource, observe: Observe) -> None:
+    group, _, version = resource.group_version.rpartition("/")
+
+    @kopf.on.event(group, version, resource.plural, registry=found, id=f"observe-{resource.plural}")
+    async def seen(event: Any, **_: Any) -> None:
+        await observe(resource.kind, event["type"], dict(event["object"]))
+
+
+def settings(stale_seconds: float) -> kopf.OperatorSettings:
+    """kopf's settings, each for a reason."""
+    found = kopf.OperatorSettings()
+    found.scanning.disabled = True  # least privilege: no listing of namespaces and CRDs
+    found.posting.enabled = False  # Events are ours to word; kopf would post its log
+    found.networking.request_timeout = 30.0
+    found.networking.connect_timeout = 10.0
+    # Each watch ends and is reopened inside the liveness limit; a silent socket is given up soon after.
+    found.watching.server_timeout = max(1, int(min(60.0, stale_seconds / 3)))
+    found.watching.client_timeout = found.watching.server_timeout + 10
+    found.watching.chunk_size = 500
+    found.queueing.worker_limit = 64
+    for resource in LABELLED:
+        group, _, version = resource.group_version.rpartition("/")
+        found.watching.label_selectors[group, version, resource.plural] = names.OWNED
+    return found
+
+
+async def run(found: kopf.OperatorRegistry, configured: kopf.OperatorSettings, namespace: str, stop: Any) -> None:
+    """Watch until `stop` is set or kopf gives up."""
+    await kopf.operator(
+        registry=found, settings=configured, standalone=True, namespaces=[namespace], stop_flag=stop
+    )

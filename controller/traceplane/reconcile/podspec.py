@@ -1,0 +1,228 @@
+"""What a pod of Trace looks like: a pure function of a job generation and the installation's settings.
+
+The walls are those of the Restricted Pod Security Standard, and two more: no service account token, since a
+worker needs no Kubernetes API, and a read-only root with scratch space of its own. A worker gets its identity by
+the downward API (pod name and uid), so that no two starts ever share one, and its secrets as files, which the
+kubelet refreshes. It gets no object-store credentials: the dispatcher mints them per task.
+
+Outside source: kubernetes.io "Pod Security Standards" (restricted), and the defaults of the operations page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from traceplane.reconcile import names
+
+Object = dict[str, Any]
+
+TOKEN_FILE = "/etc/trace/worker/token"  # noqa: S105  (a path)
+DSN_FILE = "/etc/trace/data/dsn"
+RPC_DIR = "/etc/trace/rpc"
+SCRATCH_DIR = "/scratch"
+METRICS_PORT = 9090
+_SCRATCH_LIMIT = "4Gi"
+_USER = 10001
+"""The images' own user; numeric, so that the kubelet can prove that it is not root."""
+DEFAULT_RESOURCES: Mapping[str, Mapping[str, str]] = {
+    "requests": {"cpu": "100m", "memory": "256Mi"},
+    "limits": {"cpu": "1", "memory": "2Gi"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What this installation gives to every worker pod."""
+
+    image: str
+    pull_policy: str
+    dispatcher_url: str
+    secret: str
+    """Secret with keys `token` and `dsn`."""
+    rpc_secret_prefix: str
+    grace_seconds: int
+    s3_endpoint_url: str | None
+    s3_region: str
+    heartbeat_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """The job generation that a pod serves."""
+
+    dag: str
+    job: str
+    job_id: str
+    config_hash: str
+    rpc_pools: tuple[str, ...]
+    placement: Mapping[str, Any]
+    """`resources`, `nodeSelector`, `tolerations`; empty values leave the defaults."""
+    idle_timeout_seconds: float | None
+    """None: the worker stays."""
+
+
+def pod(worker: Worker, platform: Platform, slot: int, owner: Object) -> Object:
+    """A warm worker in `slot`. It is never restarted in place: its end is a fact to look at."""
+    template = _template(worker, platform)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": names.worker_pod(worker.dag, worker.job, worker.config_hash, slot),
+            "labels": template["metadata"]["labels"],
+            "ownerReferences": [owner],
+            "annotations": {
+                names.SPEC_HASH: digest(template["spec"]),
+                # Argo CD: a finished worker is not a degraded application.
+                "argocd.argoproj.io/ignore-healthcheck": "true",
+            },
+        },
+        "spec": template["spec"] | {"restartPolicy": "Never"},
+    }
+
+
+def deployment(worker: Worker, platform: Platform, owner: Object) -> Object:
+    """An AlwaysOn source: one replica, and the old one gone before the new one starts."""
+    template = _template(worker, platform)
+    selector = names.labels(worker.dag, worker.job, names.hash8(worker.config_hash))
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": names.workload(worker.dag, worker.job, worker.config_hash),
+            "labels": template["metadata"]["labels"],
+            "ownerReferences": [owner],
+            "annotations": {names.SPEC_HASH: digest(template["spec"])},
+        },
+        "spec": {
+            "replicas": 1,
+            "strategy": {"type": "Recreate"},
+            "revisionHistoryLimit": 1,
+            "progressDeadlineSeconds": 600,
+            "selector": {"matchLabels": selector},
+            "template": template,
+        },
+    }
+
+
+def digest(spec: Mapping[str, Any]) -> str:
+    """Hash of a pod spec as we asked for it, whatever the server adds to it later."""
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _template(worker: Worker, platform: Platform) -> Object:
+    spec: Object = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": platform.grace_seconds,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(worker, platform)],
+        "volumes": _volumes(worker, platform),
+    }
+    for key in ("nodeSelector", "tolerations"):
+        if value := worker.placement.get(key):
+            spec[key] = value
+    labels = names.labels(worker.dag, worker.job, names.hash8(worker.config_hash))
+    return {"metadata": {"labels": labels | {"app.kubernetes.io/component": "worker"}}, "spec": spec}
+
+
+def _container(worker: Worker, platform: Platform) -> Object:
+    return {
+        "name": "worker",
+        "image": platform.image,
+        "imagePullPolicy": platform.pull_policy,
+        "command": ["tracectl", "run", "worker"],
+        "env": _environment(worker, platform),
+        "resources": _resources(worker.placement.get("resources") or {}),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "worker", "mountPath": "/etc/trace/worker", "readOnly": True},
+            {"name": "data", "mountPath": "/etc/trace/data", "readOnly": True},
+            *(
+                {"name": f"rpc-{n}", "mountPath": f"{RPC_DIR}/{pool}", "readOnly": True}
+                for n, pool in _pools(worker)
+            ),
+            {"name": "scratch", "mountPath": SCRATCH_DIR},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  (the pod's own)
+        ],
+        "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
+        # Forgiving: a worker whose event loop hangs for two minutes is lost, one that is merely busy is not.
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": "metrics", "scheme": "HTTP"},
+            "initialDelaySeconds": 15,
+            "periodSeconds": 20,
+            "timeoutSeconds": 10,
+            "failureThreshold": 6,
+        },
+        # What a dying worker last said is what a person wants to see in `kubectl describe`.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _resources(asked: Mapping[str, Mapping[str, str]]) -> Object:
+    return {part: dict(DEFAULT_RESOURCES[part]) | dict(asked.get(part) or {}) for part in ("requests", "limits")}
+
+
+def _environment(worker: Worker, platform: Platform) -> list[Object]:
+    plain = {
+        "TRACE_JOB_ID": worker.job_id,
+        "TRACE_DISPATCHER_URL": platform.dispatcher_url,
+        "TRACE_HEARTBEAT_SECONDS": f"{platform.heartbeat_seconds:g}",
+        "TRACE_WORKER_TOKEN_FILE": TOKEN_FILE,
+        "TRACE_DATA_DSN_FILE": DSN_FILE,
+        "TRACE_RPC_DIR": RPC_DIR,
+        "TRACE_SCRATCH_DIR": SCRATCH_DIR,
+        "TRACE_S3_REGION": platform.s3_region,
+        "TRACE_METRICS_PORT": str(METRICS_PORT),
+        "TRACE_WORKER_GRACE_SECONDS": str(platform.grace_seconds),
+        "TRACE_IDLE_TIMEOUT_SECONDS": "never"
+        if worker.idle_timeout_seconds is None
+        else f"{worker.idle_timeout_seconds:g}",
+        "HOME": SCRATCH_DIR,
+    }
+    if platform.s3_endpoint_url:
+        plain["TRACE_S3_ENDPOINT_URL"] = platform.s3_endpoint_url
+    downward = [
+        {"name": "TRACE_POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
+        {"name": "TRACE_POD_UID", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}},
+        # References are resolved in order, so this one stands after the two it names.
+        {"name": "TRACE_WORKER_ID", "value": "$(TRACE_POD_NAME).$(TRACE_POD_UID)"},
+    ]
+    return downward + [{"name": name, "value": value} for name, value in sorted(plain.items())]
+
+
+def worker_id(pod_name: str, pod_uid: str) -> str:
+    """The worker id that a pod's leases carry: what `TRACE_WORKER_ID` resolves to in it."""
+    return f"{pod_name}.{pod_uid}"
+
+
+def _volumes(worker: Worker, platform: Platform) -> list[Object]:
+    volumes = [_secret("worker", platform.secret, ["token"]), _secret("data", platform.secret, ["dsn"])]
+    for number, pool in _pools(worker):
+        volumes.append(_secret(f"rpc-{number}", f"{platform.rpc_secret_prefix}{pool}", ["urls"]))
+    volumes.append({"name": "scratch", "emptyDir": {"sizeLimit": _SCRATCH_LIMIT}})
+    volumes.append({"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}})
+    return volumes
+
+
+def _secret(volume: str, name: str, keys: Sequence[str]) -> Object:
+    items = [{"key": key, "path": key} for key in keys]
+    return {"name": volume, "secret": {"secretName": name, "items": items, "defaultMode": 0o440}}
+
+
+def _pools(worker: Worker) -> list[tuple[int, str]]:
+    return list(enumerate(worker.rpc_pools))

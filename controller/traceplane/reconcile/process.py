@@ -1,0 +1,160 @@
+"""The life of a controller process: wait for the kinds and the Lease, work, stop in order.
+
+It ends with exit code 0 when asked to stop, and with 1 when it lost its Lease or a part of it ended that should
+not: whoever supervises it starts it again, and nothing that it was doing is lost by that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Mapping
+
+import structlog
+
+from traceplane import catalog
+from traceplane.drivers import kubeaccess
+from traceplane.drivers.kube import Kube, KubeError
+from traceplane.errors import TraceError, Unavailable
+from traceplane.kit import crash, loops
+from traceplane.observe import reconcile_metrics as metrics
+from traceplane.reconcile import handlers, health
+from traceplane.reconcile.controller import Controller, report_loop
+from traceplane.reconcile.leader import Leadership
+from traceplane.settings import Settings
+from traceplane.store.engine import Database
+from traceplane.store.listener import Listener
+
+_KINDS = frozenset({"DAG", "Job", "Asset", "Bundle"})
+_GROUP_VERSION = "trace.dev/v1alpha1"
+
+log = structlog.get_logger()
+
+
+async def run(settings: Settings, environment: Mapping[str, str], identity: str) -> int:
+    """Run until a signal; returns the exit code."""
+    if settings.crash_at:
+        crash.arm(settings.crash_at)
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    database = Database(settings.secret("state_dsn"), application="trace-controller", pool_size=settings.pool_size)
+    try:
+        async with Kube(kubeaccess.discover(environment), settings.namespace, _count) as kube:
+            controller = Controller(settings, catalog.load(), kube, database, identity)
+            server = await health.serve(
+                settings.listen_host,
+                settings.metrics_port,
+                controller.pulse,
+                controller.lag,
+                controller.queue.__len__,
+            )
+            try:
+                return await _lead(controller, identity, stop)
+            finally:
+                await server.cleanup()
+    finally:
+        await database.close()
+
+
+async def _lead(controller: Controller, identity: str, stop: asyncio.Event) -> int:
+    settings = controller.settings
+    leadership = Leadership(
+        controller.kube,
+        settings.lease_name,
+        identity,
+        duration=settings.leader_lease_seconds,
+        renew=settings.leader_renew_seconds,
+    )
+    if not await _kinds_served(controller.kube, stop) or not await leadership.acquire(stop):
+        return 0
+    code = await _work(controller, leadership, stop)
+    if code == 0:
+        await leadership.release()
+    return code
+
+
+async def _work(controller: Controller, leadership: Leadership, stop: asyncio.Event) -> int:
+    """Everything the leader does, until `stop` or until a part ends by itself. A crash of one part ends all."""
+    unwatch = asyncio.Event()
+    listener = Listener(controller.database.dsn, ("trace_wake", "trace_deploy"), controller.wake)
+    holding = asyncio.create_task(leadership.hold(stop))
+    if not await _first_sync(controller, stop, holding):
+        return 0 if stop.is_set() else 1
+    controller.pulse.expect(("resync", *(f"watch {resource.plural}" for resource in handlers.WATCHED)))
+    registry = handlers.registry(
+        controller.kube, controller.pulse, controller.observe, lambda: _stop_on_signals(stop)
+    )
+    configured = handlers.settings(controller.settings.watch_stale_seconds)
+    parts = [
+        holding,
+        asyncio.create_task(controller.queue.run(stop)),
+        asyncio.create_task(loops.run(controller.resync_loop(), stop, report_loop)),
+        asyncio.create_task(listener.run(stop)),
+        asyncio.create_task(handlers.run(registry, configured, controller.settings.namespace, unwatch)),
+    ]
+    ended, _ = await asyncio.wait(
+        [*parts, waiting := asyncio.create_task(stop.wait())], return_when="FIRST_COMPLETED"
+    )
+    waiting.cancel()
+    asked = stop.is_set()
+    for part in ended - {waiting}:
+        if part.exception():
+            log.error("part failed", error=str(part.exception()), exc_info=part.exception())
+    stop.set()
+    # kopf cancels, when it ends, every task that began after it: so it ends last.
+    await asyncio.wait(parts[:-1], timeout=5)
+    unwatch.set()
+    await asyncio.wait(parts, timeout=10)
+    return 0 if asked else 1
+
+
+async def _first_sync(controller: Controller, stop: asyncio.Event, holding: asyncio.Task[bool]) -> bool:
+    """Decisions need the whole picture: list everything once before the first. The database may be away."""
+    failures = 0
+    while not stop.is_set() and not holding.done():
+        try:
+            await controller.resync()
+        except (Unavailable, KubeError) as error:
+            log.warning("first list failed", error=error.message)
+            if controller.pulse.synced:
+                return True  # the cluster was listed; state is away, which must not keep a drain from ending
+            failures += 1
+            delay = loops.backoff(failures, base=0.5, limit=10, jitter=0.5)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), delay)
+            continue
+        return True
+    return False
+
+
+async def _kinds_served(kube: Kube, stop: asyncio.Event) -> bool:
+    """Wait until the API server knows our kinds. kopf would not notice CRDs that are installed later."""
+    told = False
+    while not stop.is_set():
+        missing = _KINDS
+        try:
+            missing = _KINDS - await kube.served_kinds(_GROUP_VERSION)
+        except TraceError as error:
+            log.warning("API server not reached", error=error.message)
+        if not missing:
+            return True
+        if not told:
+            log.warning("waiting for CRDs", group=_GROUP_VERSION, missing=sorted(missing))
+            told = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 1.0)
+    return False
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    """SIGTERM and SIGINT stop us in order. kopf takes the signals when it starts, so this is done again then."""
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+
+
+def _count(verb: str, resource: str, status: int) -> None:
+    """Count calls that did not succeed. A 404 and a 409 are answers we ask for."""
+    if (status >= 400 and status not in (404, 409)) or status == 0:
+        metrics.api_errors.labels(verb, resource, str(status)).inc()

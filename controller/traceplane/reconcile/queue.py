@@ -1,0 +1,139 @@
+"""Which objects to reconcile next, and when: a queue of keys in which each key stands at most once.
+
+One key is never worked on twice at a time; a key that is added meanwhile runs again afterwards, so that no news
+is lost. After an error a key waits longer each time, with jitter; a server that names a time to wait is obeyed.
+Between two runs of one key there is always a small pause: a storm of events becomes a few runs, and no mistake
+of ours becomes a hot loop. Losing the queue loses nothing, since everything is added again at the next resync.
+
+The shape is that of client-go's workqueue: add, run, forget or retry with backoff.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import random
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from traceplane.kit.loops import backoff
+
+
+class Key(NamedTuple):
+    """One object by kind and name."""
+
+    kind: str
+    name: str
+
+
+Reconcile = Callable[[Key], Awaitable[float | None]]
+"""Brings one object nearer to what is wanted; seconds until it should run again, or None."""
+Report = Callable[[Key, float, BaseException | None], None]
+"""Told about every run: key, seconds it took, what it raised."""
+
+
+class WorkQueue:
+    """Keys that wait, with `workers` that take them in order of due time."""
+
+    def __init__(self, reconcile: Reconcile, report: Report, *, workers: int = 4, pause: float = 0.2) -> None:
+        self._reconcile = reconcile
+        self._report = report
+        self._workers = workers
+        self._pause = pause
+        self._due: dict[Key, float] = {}
+        self._heap: list[tuple[float, Key]] = []
+        self._active: set[Key] = set()
+        self._again: dict[Key, float] = {}
+        self._failures: dict[Key, int] = {}
+        self._rested: dict[Key, float] = {}
+        self._changed = asyncio.Condition()
+
+    def __len__(self) -> int:
+        return len(self._due) + len(self._active)
+
+    async def add(self, key: Key, delay: float = 0.02) -> None:
+        """Run `key` in `delay` seconds, or earlier where it was to run earlier anyway."""
+        due = max(_now() + delay, self._rested.get(key, 0.0))
+        if key in self._active:
+            self._again[key] = min(due, self._again.get(key, due))
+            return
+        if due < self._due.get(key, float("inf")):
+            self._due[key] = due
+            heapq.heappush(self._heap, (due, key))
+            async with self._changed:
+                self._changed.notify()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; runs in progress end first. Raises what the report raised."""
+        workers = [asyncio.create_task(self._work(stop)) for _ in range(self._workers)]
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([stopped, *workers], return_when=asyncio.FIRST_COMPLETED)
+            async with self._changed:
+                self._changed.notify_all()
+            await asyncio.gather(*(worker for worker in workers if stop.is_set() or worker.done()))
+        finally:
+            for task in (stopped, *workers):
+                task.cancel()
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            key = await self._next(stop)
+            if key is not None:
+                await self._run_one(key)
+
+    async def _next(self, stop: asyncio.Event) -> Key | None:
+        """The next due key, marked active; None where there was nothing to take yet."""
+        async with self._changed:
+            while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
+                heapq.heappop(self._heap)  # was moved to an earlier time
+            wait = self._heap[0][0] - _now() if self._heap else 3600.0
+            if wait > 0 and not stop.is_set():
+                try:
+                    async with asyncio.timeout(wait):
+                        await self._changed.wait()
+                except TimeoutError:
+                    pass
+                return None
+            if stop.is_set():
+                return None
+            _, key = heapq.heappop(self._heap)
+            del self._due[key]
+            self._active.add(key)
+            return key
+
+    async def _run_one(self, key: Key) -> None:
+        started, after, error = _now(), None, None
+        try:
+            after = await self._reconcile(key)
+            self._failures.pop(key, None)
+        except Exception as raised:  # reported, counted and tried again: one object must not stop the others
+            error = raised
+            self._failures[key] = self._failures.get(key, 0) + 1
+            asked = getattr(raised, "retry_after", None) or 0.0
+            jitter = random.random()  # noqa: S311
+            after = max(asked, backoff(self._failures[key], base=0.5, limit=60.0, jitter=jitter))
+        finally:
+            self._active.discard(key)
+        self._report(key, _now() - started, error)
+        await self._rest(key, after, failed=error is not None)
+
+    async def _rest(self, key: Key, after: float | None, *, failed: bool) -> None:
+        """Plan the next run: what arrived meanwhile runs soon, unless the key just failed."""
+        self._rested[key] = _now() + self._pause
+        again = self._again.pop(key, None)
+        if failed and after is not None:
+            # News may be what the failed run was missing: look again soon, but not at the pace of the news.
+            await self.add(key, min(after, 2.0) if again is not None else after)
+            return
+        if again is not None:
+            await self.add(key, max(0.0, again - _now()))
+        if after is not None:
+            await self.add(key, after)
+        if again is None and after is None and len(self._rested) > 4096:
+            horizon = _now()
+            self._rested = {k: until for k, until in self._rested.items() if until > horizon}
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
