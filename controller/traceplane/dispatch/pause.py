@@ -1,0 +1,20 @@
+"""Pausing a job: its queue keeps growing, nothing of it is claimed, and what runs is left to finish."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from traceplane.store.statements import policy as statements
+
+
+async def set_paused(
+    conn: AsyncConnection, *, org_id: UUID, namespace: str, dag: str, job: str, paused: bool
+) -> bool:
+    """Pause or resume every generation of a job; whether anything changed. Resuming wakes its workers."""
+    parameters = {"org": org_id, "namespace": namespace, "dag": dag, "job": job, "paused": paused}
+    changed = (await conn.execute(statements.SET_PAUSED, parameters)).scalars().all()
+    for generation in changed if not paused else ():
+        await conn.execute(statements.WAKE, {"job": str(generation)})
+    return bool(changed)

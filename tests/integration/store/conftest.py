@@ -1,0 +1,70 @@
+"""What tests of deploys share: a deploy in a transaction of its own, and a picture of everything in state."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests import services
+from traceplane.dispatch import deploy as deploying
+from traceplane.graph import Graph
+from traceplane.store import tables
+from traceplane.store.engine import Database
+from traceplane.store.failures import retrying
+
+Deploy = Callable[..., Awaitable[deploying.Deployment]]
+BUCKET = "bucket"
+
+
+@pytest.fixture
+def deploy(state: Database) -> Deploy:
+    """Deploys a graph as the controller does."""
+
+    async def run(graph: Graph, *, uid: str = "uid-1", generation: int = 1) -> deploying.Deployment:
+        async def unit() -> deploying.Deployment:
+            async with state.transaction() as connection:
+                return await deploying.deploy(
+                    connection,
+                    org_id=services.ORG_ID,
+                    graph=graph,
+                    resource_uid=uid,
+                    generation=generation,
+                    bucket=BUCKET,
+                )
+
+        return await retrying(unit)
+
+    return run
+
+
+@pytest.fixture
+def picture(databases: services.Databases) -> Callable[[], dict[str, list[Any]]]:
+    """Every row of every table of state, in an order of its own."""
+
+    def take() -> dict[str, list[Any]]:
+        with psycopg.connect(databases.state_dsn) as connection:
+            return {
+                table: sorted(
+                    str(row)
+                    for row in connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(table)))
+                )
+                for table in sorted(tables.state.tables)
+            }
+
+    return take
+
+
+@pytest.fixture
+def rows(databases: services.Databases) -> Callable[..., list[tuple[Any, ...]]]:
+    """Rows of a query on state, as committed now."""
+
+    def ask(query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(databases.state_dsn) as connection:
+            cursor = connection.execute(query, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    return ask

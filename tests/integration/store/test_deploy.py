@@ -1,0 +1,340 @@
+"""A deploy makes state agree with a graph: once, whole, and whoever else deploys at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import event
+
+from tests import graphs, services
+from tests.integration.store.conftest import BUCKET, Deploy
+from traceplane.dispatch.deploy import PublishedElsewhere
+from traceplane.dispatch.rebuild import RebuildNotSupported
+from traceplane.errors import Stale, TraceError
+from traceplane.store.engine import Database
+
+pytestmark = pytest.mark.services
+Rows = Callable[..., list[tuple[Any, ...]]]
+
+
+async def test_a_first_deploy_makes_everything_current(deploy: Deploy, rows: Rows):
+    graph = graphs.assembled(graphs.chain())
+    done = await deploy(graph)
+
+    assert (done.result, done.spec_hash) == ("Created", graph.spec_hash)
+    assert rows(
+        "SELECT active_version_id, resource_uid, resource_generation, deleted_at FROM dag_current_versions"
+    ) == [(done.version_id, "uid-1", 1, None)]
+    assert {(name, hash_) for name, hash_ in rows("SELECT name, config_hash FROM jobs")} == {
+        (job.name, job.config_hash) for job in graph.jobs
+    }
+    assert rows("SELECT asset FROM asset_publications ORDER BY asset") == [("cold-blocks",), ("hot-blocks",)]
+    assert rows("SELECT spec FROM dag_versions") == [(dict(graph.spec),)]
+
+
+async def test_each_dataset_version_has_a_place_of_its_own_and_only_tables_wait(deploy: Deploy, rows: Rows):
+    await deploy(graphs.assembled(graphs.chain()))
+    places = rows(
+        "SELECT d.job, d.output, v.id, v.location, v.provisioned_at IS NULL FROM dataset_versions v"
+        " JOIN datasets d ON d.id = v.dataset_id ORDER BY d.job, d.output"
+    )
+    for job, output, version, location, waits in places:
+        if job == "compact":
+            assert location == f"s3://{BUCKET}/{services.ORG_ID}/demo/chain/compact/{output}/{version}/"
+        else:
+            assert location == f"hot.d_{version.hex}"
+        assert waits == (job != "compact")
+    assert len(places) == 5
+    wanted = rows("SELECT payload ->> 'dataset_version_id' FROM outbox WHERE kind = 'provision_hot_table'")
+    assert sorted(wanted) == sorted((str(version),) for job, _, version, _, _ in places if job != "compact")
+    assert rows("SELECT name FROM jobs WHERE provisioned_at IS NOT NULL") == [("compact",)]
+
+
+async def test_inputs_are_tied_to_the_versions_their_producers_write(deploy: Deploy, rows: Rows):
+    await deploy(graphs.assembled(graphs.chain()))
+    assert rows(
+        "SELECT j.name, i.position, p.name, d.output, i.is_trigger FROM job_inputs i JOIN jobs j ON j.id = i.job_id"
+        " JOIN dataset_versions v ON v.id = i.dataset_version_id JOIN datasets d ON d.id = v.dataset_id"
+        " JOIN jobs p ON p.id = v.job_id ORDER BY j.name, i.position"
+    ) == [
+        ("compact", 0, "ranges", "ranges", True),
+        ("compact", 1, "follow", "blocks", False),
+        ("ranges", 0, "follow", "blocks", True),
+    ]
+
+
+async def test_a_source_gets_one_task_without_an_end(deploy: Deploy, rows: Rows):
+    await deploy(graphs.assembled(graphs.chain()))
+    await deploy(graphs.assembled(graphs.chain()))
+    assert rows("SELECT j.name, t.status, t.max_attempts, t.scope FROM tasks t JOIN jobs j ON j.id = t.job_id") == [
+        ("follow", "Queued", None, {"kind": "source"})
+    ]
+
+
+async def test_a_second_deploy_changes_nothing(deploy: Deploy, picture: Callable[[], Any]):
+    graph = graphs.assembled(graphs.chain())
+    first = await deploy(graph)
+    before = picture()
+    second = await deploy(graph)
+    assert second.result == "Unchanged"
+    assert (second.version_id, second.jobs) == (first.version_id, first.jobs)
+    assert picture() == before
+
+
+async def test_deploys_at_once_make_one_version(deploy: Deploy, rows: Rows):
+    graph = graphs.assembled(graphs.chain())
+    done = await asyncio.gather(*(deploy(graph) for _ in range(4)))
+    assert sorted(deployment.result for deployment in done) == ["Created", *["Unchanged"] * 3]
+    assert len({deployment.version_id for deployment in done}) == 1
+    counts = rows(
+        "SELECT (SELECT count(*) FROM dag_versions), (SELECT count(*) FROM jobs), (SELECT count(*) FROM tasks),"
+        " (SELECT count(*) FROM dataset_versions), (SELECT count(*) FROM outbox)"
+    )
+    assert counts == [(1, 3, 1, 5, 4)]
+
+
+async def test_a_deploy_cut_off_before_any_statement_leaves_nothing(
+    deploy: Deploy, state: Database, databases: services.Databases, picture: Callable[[], Any]
+):
+    """The server ends the session before the n-th statement and before the commit, for every n there is."""
+    graph = graphs.assembled(graphs.chain())
+    empty = picture()
+    statements = 0
+    cut_at = 0
+
+    def count(conn: Any, cursor: Any, *_: Any) -> None:
+        nonlocal statements
+        statements += 1
+        if statements == cut_at:
+            _terminate(conn.connection.driver_connection.info.backend_pid)
+
+    def commit(conn: Any) -> None:
+        if cut_at == statements + 1:
+            _terminate(conn.connection.driver_connection.info.backend_pid)
+
+    def _terminate(pid: int) -> None:
+        with psycopg.connect(databases.state_dsn, autocommit=True) as admin:
+            assert admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,)).fetchone() == (True,)
+
+    event.listen(state.engine.sync_engine, "before_cursor_execute", count)
+    event.listen(state.engine.sync_engine, "commit", commit)
+    try:
+        await deploy(graph)
+    finally:
+        total = statements
+    assert total >= 15
+    with psycopg.connect(databases.state_dsn) as connection:
+        connection.execute("TRUNCATE dag_versions, dag_current_versions, jobs, datasets, outbox, assets CASCADE")
+    assert picture() == empty
+    for cut_at in range(1, total + 2):
+        statements = 0
+        with pytest.raises(TraceError):
+            await deploy(graph)
+        assert picture() == empty, f"something is left of a deploy cut at statement {cut_at}"
+    cut_at = 0
+    assert (await deploy(graph)).result == "Created"
+
+
+async def test_scaling_and_tuning_keep_every_generation(deploy: Deploy, rows: Rows):
+    first = await deploy(graphs.assembled(graphs.chain()))
+    changed = graphs.chain()
+    graphs.job(changed, "compact")["scaling"] = {"minWorkers": 1, "maxWorkers": 3}
+    graphs.job(changed, "ranges")["timeoutSeconds"] = 77
+    second = await deploy(graphs.assembled(changed), generation=2)
+
+    assert second.result == "Updated"
+    assert second.jobs == first.jobs
+    assert second.version_id != first.version_id
+    assert rows(
+        "SELECT j.name, v.max_workers, v.timeout_seconds FROM dag_current_versions c"
+        " JOIN dag_version_jobs v ON v.dag_version_id = c.active_version_id JOIN jobs j ON j.id = v.job_id"
+        " WHERE j.name IN ('compact', 'ranges') ORDER BY j.name"
+    ) == [("compact", 3, 1800), ("ranges", 0, 77)]
+    assert rows("SELECT count(*) FROM tasks") == [(1,)]
+
+
+async def test_waiting_tasks_follow_a_new_priority(deploy: Deploy, rows: Rows):
+    await deploy(graphs.assembled(graphs.chain()))
+    changed = graphs.chain()
+    graphs.job(changed, "follow")["priority"] = "Bulk"
+    await deploy(graphs.assembled(changed), generation=2)
+    assert rows("SELECT priority FROM tasks") == [(1,)]
+
+
+async def test_a_rebuild_of_a_running_dag_is_refused_and_touches_nothing(
+    deploy: Deploy, picture: Callable[[], Any]
+):
+    await deploy(graphs.assembled(graphs.chain()))
+    before = picture()
+    changed = graphs.chain()
+    graphs.job(changed, "ranges")["config"]["rangeSize"] = 50
+    with pytest.raises(RebuildNotSupported) as refused:
+        await deploy(graphs.assembled(changed), generation=2)
+    assert refused.value.jobs == ("ranges", "compact")
+    assert "ranges (config.rangeSize 20 -> 50); compact (reads ranges)" in refused.value.message
+    assert picture() == before
+
+
+async def test_the_old_spec_is_the_old_version_again(deploy: Deploy, rows: Rows):
+    first = await deploy(graphs.assembled(graphs.chain()))
+    changed = graphs.chain()
+    graphs.job(changed, "ranges")["timeoutSeconds"] = 77
+    await deploy(graphs.assembled(changed), generation=2)
+    third = await deploy(graphs.assembled(graphs.chain()), generation=3)
+    assert (third.result, third.version_id) == ("Updated", first.version_id)
+    assert rows("SELECT count(*) FROM dag_versions") == [(2,)]
+
+
+async def test_an_older_view_of_the_resource_deploys_nothing(deploy: Deploy, picture: Callable[[], Any]):
+    changed = graphs.chain()
+    graphs.job(changed, "ranges")["timeoutSeconds"] = 77
+    await deploy(graphs.assembled(changed), generation=2)
+    before = picture()
+    with pytest.raises(Stale):
+        await deploy(graphs.assembled(graphs.chain()), generation=1)
+    assert picture() == before
+
+
+def _event(rows: Rows, job: str, output: str, number: int) -> None:
+    """An accepted event of a dataset's version, as the dispatcher stores it."""
+    partition = job == "ranges"
+    rows(
+        "INSERT INTO events (id, org_id, dataset_id, dataset_version_id, kind, cursor_value, partition_key,"
+        " range_start, range_end) SELECT gen_random_uuid(), v.org_id, v.dataset_id, v.id, %s, %s, %s, %s, %s"
+        " FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_id WHERE d.job = %s AND d.output = %s",
+        *(
+            ("Partition", number, f"{number - 19}-{number}", number - 19, number)
+            if partition
+            else ("Cursor", number)
+        ),
+        *(() if partition else (None, None, None)),
+        *(job, output),
+    )
+
+
+def _task(rows: Rows, job: str, key: str, **columns: Any) -> None:
+    """A task of a job, in a state of its life."""
+    values: dict[str, Any] = {"dedupe_key": key, "cause": "Event", "scope": "{}", **columns}
+    if values.get("status") == "Running":
+        values |= {"attempt": 1, "lease_epoch": 1, "worker_id": "w"}
+        values |= dict.fromkeys(("lease_token", "claim_id"), "00000000-0000-7000-8000-000000000009")
+        values |= dict.fromkeys(("lease_expires_at", "started_at"), "now")
+    names = ", ".join(values)
+    rows(
+        f"INSERT INTO tasks (org_id, namespace, job_id, {names})"
+        f" SELECT org_id, namespace, id, {', '.join(['%s'] * len(values))} FROM jobs WHERE name = %s",
+        *values.values(),
+        job,
+    )
+
+
+def _tasks(rows: Rows, job: str) -> list[tuple[Any, ...]]:
+    return rows(
+        "SELECT t.dedupe_key, t.status, t.cancel_requested FROM tasks t JOIN jobs j ON j.id = t.job_id"
+        " WHERE j.name = %s ORDER BY t.dedupe_key",
+        job,
+    )
+
+
+async def test_work_of_a_removed_job_is_canceled_and_comes_back_with_it(deploy: Deploy, rows: Rows):
+    await deploy(graphs.assembled(graphs.chain()))
+    _event(rows, "ranges", "ranges", 19)
+    ((first,),) = rows("SELECT id FROM events")
+    _task(rows, "compact", f"event:{first}")
+    _task(rows, "compact", "retrying", status="Failed", next_retry_at="now")
+    _task(rows, "compact", "running", status="Running")
+    _task(rows, "compact", "done", status="Completed", finished_at="now")
+
+    await deploy(graphs.assembled(graphs.without(graphs.chain(), "compact")), generation=2)
+    assert _tasks(rows, "compact") == [
+        ("done", "Completed", False),
+        (f"event:{first}", "Canceled", False),
+        ("retrying", "Canceled", False),
+        ("running", "Running", True),
+    ]
+    assert rows("SELECT asset FROM asset_publications") == [("hot-blocks",)]
+    assert _tasks(rows, "follow") == [("source", "Queued", False)]
+
+    _event(rows, "ranges", "ranges", 39)
+    await deploy(graphs.assembled(graphs.chain()), generation=3)
+    ((missed,),) = rows("SELECT id FROM events WHERE cursor_value = 39")
+    assert {key: (status, asked) for key, status, asked in _tasks(rows, "compact")} == {
+        "done": ("Completed", False),
+        f"event:{first}": ("Queued", False),
+        f"event:{missed}": ("Queued", False),
+        "retrying": ("Canceled", False),
+        "running": ("Running", False),
+    }
+    assert rows("SELECT scope, range_start, range_end FROM tasks WHERE dedupe_key = %s", f"event:{missed}") == [
+        ({"kind": "partition", "key": "20-39", "start": 20, "end": 39}, 20, 39)
+    ]
+
+
+async def test_a_cursor_consumer_that_comes_back_gets_the_newest_event_alone(deploy: Deploy, rows: Rows):
+    await deploy(graphs.assembled(graphs.chain()))
+    fewer = graphs.without(graphs.without(graphs.chain(), "compact"), "ranges")
+    await deploy(graphs.assembled(fewer), generation=2)
+    for number in (5, 9, 7):
+        _event(rows, "follow", "blocks", number)
+    await deploy(graphs.assembled(graphs.chain()), generation=3)
+    assert rows("SELECT scope FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.name = 'ranges'") == [
+        ({"kind": "cursor", "cursor": 9},)
+    ]
+
+
+async def test_an_asset_has_one_producer(deploy: Deploy, picture: Callable[[], Any]):
+    await deploy(graphs.assembled(graphs.chain()))
+    before = picture()
+    with pytest.raises(PublishedElsewhere, match=r"cold-blocks \(by DAG chain\), hot-blocks \(by DAG chain\)"):
+        await deploy(graphs.assembled(graphs.chain("other")), uid="uid-2")
+    assert picture() == before
+
+
+async def test_two_dags_that_claim_one_asset_at_once_do_not_both_get_it(deploy: Deploy, rows: Rows):
+    names = ("a", "b", "c")
+    done = await asyncio.gather(
+        *(deploy(graphs.assembled(graphs.chain(name)), uid=name) for name in names), return_exceptions=True
+    )
+    assert sum(isinstance(outcome, PublishedElsewhere) for outcome in done) == 2
+    assert len(rows("SELECT DISTINCT dag FROM asset_publications")) == 1
+    assert len(rows("SELECT dag FROM dag_current_versions")) == 1
+
+
+async def test_a_deploy_tells_listeners_when_it_is_visible(deploy: Deploy, databases: services.Databases):
+    with psycopg.connect(databases.state_dsn, autocommit=True) as listener:
+        listener.execute("LISTEN trace_deploy")
+        await deploy(graphs.assembled(graphs.chain()))
+        await deploy(graphs.assembled(graphs.chain()))
+        heard = [notice.payload for notice in listener.notifies(timeout=0.5)]
+    assert heard == ["demo/chain"]
+
+
+async def test_provisioning_that_was_given_up_is_asked_for_again(deploy: Deploy, rows: Rows):
+    await deploy(graphs.assembled(graphs.chain()))
+    rows("UPDATE outbox SET status = 'Failed', finished_at = now() - interval '1 hour', attempts = 20")
+    await deploy(graphs.assembled(graphs.chain()))
+    assert rows("SELECT DISTINCT status, attempts FROM outbox") == [("Pending", 0)]
+
+
+async def test_concurrent_edits_end_in_the_newest_generation(deploy: Deploy, rows: Rows):
+    """Controllers with different views of one DAG deploy in any order; the newest view wins."""
+
+    def edited(seconds: int) -> Any:
+        manifest = graphs.chain()
+        graphs.job(manifest, "ranges")["timeoutSeconds"] = seconds
+        return graphs.assembled(manifest)
+
+    async def attempt(generation: int) -> None:
+        with contextlib.suppress(Stale):
+            await deploy(edited(100 + generation), generation=generation)
+
+    await asyncio.gather(*(attempt(generation) for generation in (3, 1, 5, 2, 4)))
+    assert rows(
+        "SELECT c.resource_generation, v.timeout_seconds FROM dag_current_versions c JOIN dag_version_jobs v"
+        " ON v.dag_version_id = c.active_version_id JOIN jobs j ON j.id = v.job_id AND j.name = 'ranges'"
+    ) == [(5, 105)]
