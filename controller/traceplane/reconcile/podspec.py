@@ -196,13 +196,13 @@ def _environment(worker: Worker, platform: Platform) -> list[Object]:
     }
     if platform.s3_endpoint_url:
         plain["TRACE_S3_ENDPOINT_URL"] = platform.s3_endpoint_url
-    downward = [
+    downward: list[Object] = [
         {"name": "TRACE_POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
         {"name": "TRACE_POD_UID", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}},
         # References are resolved in order, so this one stands after the two it names.
         {"name": "TRACE_WORKER_ID", "value": "$(TRACE_POD_NAME).$(TRACE_POD_UID)"},
     ]
-    return downward + [{"name": name, "value": value} for name, value in sorted(plain.items())]
+    return [*downward, *({"name": name, "value": value} for name, value in sorted(plain.items()))]
 
 
 def worker_id(pod_name: str, pod_uid: str) -> str:

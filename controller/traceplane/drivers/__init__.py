@@ -1,0 +1,1 @@
+"""What Trace drives from outside: the Kubernetes API, the object store."""

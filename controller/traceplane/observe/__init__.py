@@ -1,0 +1,1 @@
+"""What processes tell about themselves: metrics and logs."""

@@ -1,0 +1,1 @@
+"""Pure rules of tasks: no clock, no randomness, no input or output."""
