@@ -1,1 +1,1 @@
-"""Who calls: task capabilities, worker tokens, users."""
+"""Who is calling: users by OIDC tokens, tasks by capability tokens."""

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from jwt.algorithms import ECAlgorithm
 
-from traceplane.errors import InvalidSettings, Unauthenticated
+from traceplane.errors import Forbidden, InvalidSettings, Unauthenticated
 from traceplane.identity.mounted import Mounted
 from traceplane.tasks import prefixes
 
@@ -82,9 +82,10 @@ class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Id of the claim that the token was made for."""
         return self.sub.removeprefix("claim:")
 
-    def covers(self, task_id: str, attempt: int) -> bool:
-        """Whether the token names this attempt; a token of a large claim leaves it to the claim id."""
-        return not self.tasks or any(t.task_id == task_id and t.attempt == attempt for t in self.tasks)
+    def require(self, task_id: str, attempt: int) -> None:
+        """Raise Forbidden unless the token names this attempt (a large claim leaves that to its id)."""
+        if self.tasks and not any(t.task_id == task_id and t.attempt == attempt for t in self.tasks):
+            raise Forbidden(f"the token does not cover task {task_id}, attempt {attempt}", code="NotCovered")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,15 +25,15 @@ DELAY = f"""make_interval(secs => least(
             %(retry_max)s::float8, %(retry_base)s::float8 * 2 ^ (least({FAILURES}, 30) - 1)) * (0.5 + random()))"""
 """`tasks.retries.delay` in SQL, where the count of failures and the jitter are at hand."""
 
-_END = """
+_END = f"""
 ended AS (
     UPDATE tasks t SET
         status = CASE WHEN t.cancel_requested THEN 'Canceled' WHEN h.released THEN 'Queued' ELSE 'Failed' END,
         max_attempts = t.max_attempts + CASE WHEN h.released THEN 1 ELSE 0 END,
         error = CASE WHEN h.released THEN t.error
-                     ELSE h.error || jsonb_build_object('failures', {failures}) END,
+                     ELSE h.error || jsonb_build_object('failures', {FAILURES}) END,
         next_retry_at = CASE WHEN t.cancel_requested OR h.released OR t.attempt >= t.max_attempts THEN NULL
-                             ELSE statement_timestamp() + {delay} END,
+                             ELSE statement_timestamp() + {DELAY} END,
         finished_at = CASE WHEN t.cancel_requested OR (NOT h.released AND t.attempt >= t.max_attempts)
                            THEN statement_timestamp() END,
         claim_id = CASE WHEN h.released THEN NULL ELSE t.claim_id END,
@@ -54,7 +54,7 @@ history AS (
            CASE status WHEN 'Canceled' THEN 'Canceled' ELSE result END, error
     FROM ended
 )
-""".format(failures=FAILURES, delay=DELAY)
+"""
 
 _HELD = "t.id, t.attempt, t.worker_id, t.lease_epoch, t.lease_token"
 

@@ -53,7 +53,8 @@ done AS (
 history AS (
     INSERT INTO task_attempts
         (task_id, attempt, org_id, worker_id, lease_epoch, lease_token, started_at, finished_at, result, error)
-    SELECT id, attempt, org_id, worker_id, lease_epoch, lease_token, started_at, statement_timestamp(), status, error
+    SELECT id, attempt, org_id, worker_id, lease_epoch, lease_token, started_at, statement_timestamp(), status,
+           error
     FROM done
 )"""
 

@@ -29,8 +29,8 @@ SELECT j.id, j.org_id, j.namespace, j.dag, j.name, j.operator, j.activation, j.e
                       'name', d.output, 'dataset', v.dataset_id, 'version', v.id, 'storage', v.storage,
                       'location', v.location, 'columns', v.columns, 'unique_key', v.unique_key,
                       'scope_column', v.scope_column, 'sort_by', v.sort_by)
-                  ORDER BY array_position(ARRAY(SELECT jsonb_array_elements_text(j.definition -> 'outputs')), d.output),
-                           d.output)
+                  ORDER BY array_position(ARRAY(
+                      SELECT jsonb_array_elements_text(j.definition -> 'outputs')), d.output), d.output)
            FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_id
            WHERE v.job_id = j.id), '[]')
 FROM jobs j WHERE j.id = %(job)s AND j.org_id = %(org)s
@@ -40,7 +40,8 @@ FROM jobs j WHERE j.id = %(job)s AND j.org_id = %(org)s
 DISPATCHER_JOBS = """
 SELECT DISTINCT j.id
 FROM dag_current_versions c
-JOIN dag_version_jobs d ON d.dag_version_id IN (c.active_version_id, c.staged_version_id) AND d.runtime = 'Dispatcher'
+JOIN dag_version_jobs d
+  ON d.dag_version_id IN (c.active_version_id, c.staged_version_id) AND d.runtime = 'Dispatcher'
 JOIN jobs j ON j.id = d.job_id AND j.provisioned_at IS NOT NULL AND NOT j.paused
 WHERE c.org_id = %(org)s AND c.deleted_at IS NULL
   AND EXISTS (SELECT FROM tasks t WHERE t.job_id = j.id AND t.status = 'Queued')

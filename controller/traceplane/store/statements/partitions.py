@@ -35,8 +35,8 @@ replaced AS (
 ),
 committed AS (
     INSERT INTO partition_versions
-        (org_id, dataset_id, dataset_version_id, partition_key, range_start, range_end, location, files, rows, bytes,
-         manifest_sha256, task_id, attempt, committed_at, superseded_at)
+        (org_id, dataset_id, dataset_version_id, partition_key, range_start, range_end, location, files, rows,
+         bytes, manifest_sha256, task_id, attempt, committed_at, superseded_at)
     SELECT c.org_id, c.dataset_id, c.dataset_version_id, c.key, c.start, c."end", c.location, c.files, c.rows,
            c.bytes, c.sha256, c.task_id, c.attempt, statement_timestamp(),
            CASE WHEN c.nth > 1 THEN statement_timestamp() END
@@ -81,7 +81,8 @@ FROM relocations WHERE hot_version_id = %(version)s
 """Whether one cold version holds a whole range of a hot one: asked again before its hot rows are deleted."""
 
 HOT_TABLE = """
-SELECT v.id, v.org_id, v.job_id, v.location, v.columns, v.unique_key, v.scope_column, v.indexes, v.provisioned_at
+SELECT v.id, v.org_id, v.job_id, v.location, v.columns, v.unique_key, v.scope_column, v.indexes,
+       v.provisioned_at IS NOT NULL
 FROM dataset_versions v WHERE v.id = %(version)s AND v.storage = 'Postgres'
 """
 """What the hot table of a dataset version looks like."""
@@ -102,13 +103,15 @@ RETURNING j.id
 """
 """A hot table is there; its job may run once all of its hot tables are."""
 
-JOB_LOCK = "SELECT j.id FROM jobs j JOIN dataset_versions v ON v.job_id = j.id WHERE v.id = %(version)s FOR UPDATE OF j"
+JOB_LOCK = (
+    "SELECT j.id FROM jobs j JOIN dataset_versions v ON v.job_id = j.id WHERE v.id = %(version)s FOR UPDATE OF j"
+)
 """Two tables of one job provisioned at once must not both believe that the other is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class HotTable:
-    """A hot table as state describes it. `columns` as in `dataset_versions.columns`; `location` is `hot.d_<hex>`."""
+    """A hot table as state describes it; `columns` as in `dataset_versions`, `location` is `hot.d_<hex>`."""
 
     version_id: UUID
     org_id: UUID
@@ -124,7 +127,7 @@ class HotTable:
 async def hot_table(conn: HotConnection, version_id: UUID) -> HotTable | None:
     """The hot table of a dataset version; None where there is no such version, or it lives in object storage."""
     row = await (await conn.execute(HOT_TABLE, {"version": version_id})).fetchone()
-    return None if row is None else HotTable(*row[:7], indexes=row[7] or [], provisioned=row[8] is not None)
+    return None if row is None else HotTable(*row)
 
 
 async def mark_provisioned(conn: HotConnection, version_id: UUID) -> Sequence[UUID]:

@@ -56,13 +56,14 @@ _CONTEXT = """
             'relocated', (SELECT jsonb_agg(jsonb_build_array(
                                      r.hot_version_id, r.cold_version_id, lower(x), upper(x) - 1, v.location)
                                  ORDER BY r.hot_version_id, r.cold_version_id, lower(x))
-                          FROM job_inputs i
-                          JOIN relocations r ON r.hot_version_id = i.dataset_version_id
+                          FROM (SELECT i.dataset_version_id AS id FROM job_inputs i WHERE i.job_id = l.id
+                                UNION SELECT o.id FROM dataset_versions o WHERE o.job_id = l.id) used
+                          JOIN relocations r ON r.hot_version_id = used.id
                           JOIN dataset_versions v ON v.id = r.cold_version_id
-                          CROSS JOIN LATERAL unnest(r.ranges * {reach}) x
-                          WHERE i.job_id = l.id))::text)
+                          CROSS JOIN LATERAL unnest(r.ranges * {reach}) x))::text)
     END AS context"""
-"""What the job's tasks read besides their own row, on the first row only, from the same snapshot as the claim."""
+"""What the job's tasks read besides their own row, on the first row only, from the same snapshot as the claim.
+Relocations are those of its inputs and of its own outputs, within what the claimed tasks can reach."""
 
 _ANSWER = """
 SELECT l.newest_only OR l.max_concurrency IS NOT NULL AS limited, l.lease_expires_at, l.timeout_seconds::float8,

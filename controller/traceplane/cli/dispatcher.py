@@ -1,0 +1,131 @@
+"""`tracectl run dispatcher`: the task API, the user API and the loops, in one process.
+
+Order of start: settings, schema check, parts, servers, loops. On SIGTERM it stops accepting, answers what is
+under way, lets runs of its own hand their tasks back, and leaves with 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import logging
+import signal
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from traceplane.settings import Settings
+
+GRACE_SECONDS = 20
+"""How long requests under way may take after SIGTERM; long polls are answered at once."""
+
+BACKLOG = 512
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `tracectl run`."""
+
+    @app.command("dispatcher")
+    def dispatcher() -> None:
+        """Serve the task API and run the dispatcher's loops."""
+        import uvloop
+
+        from traceplane import settings
+        from traceplane.store import migrate
+
+        chosen = settings.load()
+        _logs(chosen)
+        migrate.check(chosen.secret("state_dsn"), chosen.secret("data_dsn"))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(chosen))
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT."""
+    from traceplane.dispatch import dispatcher
+    from traceplane.kit import crash
+    from traceplane.taskapi.app import app
+
+    parts = dispatcher.build(settings)
+    if settings.crash_at:
+        crash.arm(settings.crash_at)
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    servers = [_server(app(parts), settings.listen_host, settings.task_port)]
+    if (user_app := _user_app(settings)) is not None:
+        servers.append(_server(user_app, settings.listen_host, settings.user_port))
+    try:
+        running = [asyncio.create_task(server.serve()) for server in servers]
+        working = asyncio.create_task(parts.run(stop))
+        stopped = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait({*running, working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        parts.wakeups.close_waits()
+        for server in servers:
+            server.should_exit = True
+        await asyncio.gather(*running, working)
+        for task in done - {stopped}:
+            task.result()
+    finally:
+        await parts.close()
+
+
+def _server(application: Any, host: str, port: int) -> Any:
+    """A uvicorn server whose signals are ours to handle."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        def install_signal_handlers(self) -> None:
+            return
+
+        def capture_signals(self) -> Any:
+            from contextlib import nullcontext
+
+            return nullcontext()
+
+    return Server(
+        uvicorn.Config(
+            application,
+            host=host,
+            port=port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            log_config=None,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+    )
+
+
+def _user_app(settings: Settings) -> Any:
+    """The user API where this build has it."""
+    if importlib.util.find_spec("traceplane.userapi.app") is None:
+        return None
+    return importlib.import_module("traceplane.userapi.app").app(settings)
+
+
+def _logs(settings: Settings) -> None:
+    """JSON lines on standard output, one an event."""
+    import structlog
+
+    level = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
+    logging.basicConfig(level=max(level, logging.WARNING), format="%(levelname)s %(name)s %(message)s")
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+    )

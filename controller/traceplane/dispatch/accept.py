@@ -1,0 +1,180 @@
+"""Accepting events and invalidations while work goes on: from a running task, and relayed from data.
+
+Ids make both idempotent. A task's report gets ids from the report's own id, so a report sent twice is counted
+once; a row of the source outbox brings its id along. Tasks made by routing are announced after the commit.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from traceplane.dispatch.complete import check_output, event_row
+from traceplane.dispatch.generations import Jobs
+from traceplane.dispatch.wake import Wakeups
+from traceplane.errors import Refused, Stale
+from traceplane.identity.capability import Claims as Token
+from traceplane.observe import dispatch_metrics as metrics
+from traceplane.settings import Settings
+from traceplane.store.engine import Database
+from traceplane.store.failures import retrying
+from traceplane.store.statements import events as statements
+from traceplane.store.statements.sources import SourceRow
+from traceplane_sdk.wire import EventsRequest, Invalidation, Partition
+
+
+class SourceEvent(msgspec.Struct, frozen=True):
+    """Payload of a source outbox row of kind Event: one of the two."""
+
+    cursor: int | None = None
+    partition: Partition | None = None
+
+
+class SourceInvalidation(msgspec.Struct, frozen=True):
+    """Payload of a source outbox row of kind Invalidation: an inclusive range, and the time span of its rows."""
+
+    start: int
+    end: int
+    reason: str
+    time_start: datetime | None = None
+    time_end: datetime | None = None
+    detail: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """Source rows as the accepting statement takes them, and those that no statement could take."""
+
+    events: list[dict[str, object]]
+    invalidations: list[dict[str, object]]
+    malformed: list[tuple[UUID, str]]
+
+
+class Acceptance:
+    """Accepts what is reported before an attempt ends."""
+
+    def __init__(self, settings: Settings, state: Database, jobs: Jobs, wakeups: Wakeups) -> None:
+        self._settings = settings
+        self._state = state
+        self._jobs = jobs
+        self._wakeups = wakeups
+
+    async def report(self, token: Token, request: EventsRequest) -> int:
+        """How many events and invalidations of a running task were new. Raises Stale, Forbidden, Refused."""
+        fence = request.fence
+        token.require(fence.task_id, fence.attempt)
+        job = await self._jobs.get(UUID(token.job))
+        told: list[dict[str, object]] = []
+        for index, event in enumerate(request.events):
+            check_output(job, event.output, f"events[{index}].output")
+            told.append({"id": _item_id(request, f"event/{index}"), **event_row(event)})
+        spoiled: list[dict[str, object]] = []
+        for index, invalidation in enumerate(request.invalidations):
+            check_output(job, invalidation.output, f"invalidations[{index}].output")
+            spoiled.append({"id": _item_id(request, f"invalidation/{index}"), **_invalidation_row(invalidation)})
+
+        async def unit() -> statements.Accepted:
+            async with self._state.hot() as conn:
+                return await statements.report(
+                    conn,
+                    org_id=self._settings.org_id,
+                    fence={
+                        "task": fence.task_id,
+                        "attempt": fence.attempt,
+                        "token": fence.lease_token,
+                        "claim": token.claim_id,
+                    },
+                    events=told,
+                    invalidations=spoiled,
+                )
+
+        accepted = await retrying(unit)
+        if not accepted.known:
+            metrics.STALE.labels("events").inc()
+            raise Stale(f"task {fence.task_id}, attempt {fence.attempt} is not leased with this token")
+        self._announce(accepted, "task")
+        return accepted.events + accepted.invalidations
+
+    async def relay(self, unpacked: Unpacked) -> int:
+        """Accept rows of the source outbox; how many were for dataset versions that state knows."""
+
+        async def unit() -> statements.Accepted:
+            async with self._state.hot() as conn:
+                return await statements.relay(conn, events=unpacked.events, invalidations=unpacked.invalidations)
+
+        accepted = await retrying(unit)
+        self._announce(accepted, "relay")
+        return accepted.known
+
+    def _announce(self, accepted: statements.Accepted, source: str) -> None:
+        metrics.ROUTED.labels(source).inc(accepted.events)
+        metrics.INVALIDATIONS.inc(accepted.invalidations)
+        self._wakeups.publish(accepted.routed)
+
+
+def unpack(rows: Sequence[SourceRow]) -> Unpacked:
+    """Source rows sorted by kind (pure). A payload of the wrong shape is listed, never half accepted."""
+    unpacked = Unpacked([], [], [])
+    for row in rows:
+        shared = {"id": str(row.id), "version": str(row.dataset_version_id)}
+        try:
+            if row.kind == "Event":
+                unpacked.events.append({**shared, "task_id": str(row.task_id), **_source_event(row)})
+            else:
+                unpacked.invalidations.append({**shared, **_source_invalidation(row)})
+        except (msgspec.ValidationError, Refused) as error:
+            unpacked.malformed.append((row.id, str(error)))
+    return unpacked
+
+
+def _source_event(row: SourceRow) -> dict[str, object]:
+    event = msgspec.convert(row.payload, SourceEvent)
+    part = event.partition
+    if (event.cursor is None) == (part is None) or (part is not None and part.start > part.end):
+        raise Refused("an event has either a cursor or a partition whose start is not past its end")
+    if part is None:
+        return {"cursor": event.cursor}
+    return {"key": part.key, "start": part.start, "end": part.end}
+
+
+def _source_invalidation(row: SourceRow) -> dict[str, object]:
+    told = msgspec.convert(row.payload, SourceInvalidation)
+    if told.start > told.end:
+        raise Refused("an invalidation's start is not past its end")
+    return {
+        "start": told.start,
+        "end": told.end,
+        "time_start": told.time_start,
+        "time_end": told.time_end,
+        "reason": told.reason,
+        "detail": told.detail,
+    }
+
+
+def _invalidation_row(told: Invalidation) -> dict[str, object]:
+    if told.start > told.end:
+        raise Refused("invalidations: start is past end", code="BadInvalidation")
+    row: dict[str, object] = {
+        "output": told.output,
+        "start": told.start,
+        "end": told.end,
+        "reason": told.reason,
+        "detail": told.detail,
+    }
+    for name, value in (("time_start", told.time_start), ("time_end", told.time_end)):
+        try:
+            row[name] = None if value is None else datetime.fromisoformat(value)
+        except ValueError as error:
+            raise Refused(f"invalidations.{name}: not an RFC 3339 time", code="BadInvalidation") from error
+    return row
+
+
+def _item_id(request: EventsRequest, item: str) -> str:
+    """Deterministic, and bound to the task: another task's report with the same id is another report."""
+    return str(uuid.uuid5(UUID(request.fence.task_id), f"{request.id}/{item}"))

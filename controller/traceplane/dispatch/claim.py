@@ -1,0 +1,193 @@
+"""Claiming: from a worker's request to leased tasks, with a long poll.
+
+Claims of one job that arrive while a claim statement of that job runs are answered together by the next one. A
+job with `maxConcurrency`, and a PerUpdate job, is claimed under the job's claim lock, because its room depends on
+what runs; which jobs these are is learned from the first answer. A claimant that left while it waited gets
+nothing: a lease for nobody would hold work back until it expires.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from uuid import UUID
+
+from traceplane.dispatch import payload
+from traceplane.dispatch.coalesce import Coalescer
+from traceplane.dispatch.generations import Job, Jobs
+from traceplane.dispatch.wake import Wakeups
+from traceplane.errors import NotFound, Refused, Stale
+from traceplane.identity.capability import Capabilities
+from traceplane.kit import crash
+from traceplane.kit.ids import uuid7
+from traceplane.observe import dispatch_metrics as metrics
+from traceplane.settings import Settings
+from traceplane.store.engine import Database
+from traceplane.store.statements import tasks
+from traceplane.store.statements.tasks import Claimant
+from traceplane_sdk.wire import MAX_TASKS_PER_CLAIM
+
+AFTER_COMMIT = crash.declare("claim.after_commit")
+QUEUE_WEIGHT = 100 * MAX_TASKS_PER_CLAIM
+MAX_GATES = 4096
+
+Gone = Callable[[], Awaitable[object]]
+"""Returns when the client has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One claimant's wish."""
+
+    worker_id: str
+    max_tasks: int
+
+
+class _Gate:
+    """The one claim in flight of a job generation."""
+
+    def __init__(self, claims: Claims, job: Job) -> None:
+        self._claims = claims
+        self._job = job
+        self.limited = job.newest_only
+        self.line: Coalescer[Wanted, bytes | None] = Coalescer(
+            self._run,
+            batch_weight=MAX_TASKS_PER_CLAIM,
+            queue_weight=QUEUE_WEIGHT,
+            weight=lambda wanted: wanted.max_tasks,
+        )
+
+    async def _run(self, batch: Sequence[Wanted]) -> Sequence[bytes | None]:
+        claimants = [Claimant(uuid7(), wanted.worker_id, wanted.max_tasks) for wanted in batch]
+        claimed = await self._claims.statement(self._job, claimants, alone=self.limited)
+        if claimed is not None and claimed.limited and not self.limited:
+            self.limited = True
+            claimed = await self._claims.statement(self._job, claimants, alone=True)
+        if claimed is None:
+            return [None] * len(batch)
+        self.limited = claimed.limited
+        return self._claims.deal(self._job, claimants, claimed)
+
+
+class Claims:
+    """Claims tasks for workers."""
+
+    def __init__(
+        self, settings: Settings, state: Database, jobs: Jobs, capabilities: Capabilities, wakeups: Wakeups
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._jobs = jobs
+        self._capabilities = capabilities
+        self._wakeups = wakeups
+        self._gates: dict[UUID, _Gate] = {}
+
+    def may_be_limited(self, job_id: UUID) -> bool:
+        """Whether the end of a task of this job may make room for another; True where nothing is known."""
+        gate = self._gates.get(job_id)
+        return gate is None or gate.limited
+
+    async def claim(
+        self, *, job_id: UUID, worker_id: str, max_tasks: int, wait_seconds: float = 0.0, gone: Gone | None = None
+    ) -> bytes:
+        """Up to `max_tasks` leases, as an encoded ClaimResponse; empty when nothing came within `wait_seconds`."""
+        job = await self._jobs.get(job_id)
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + wait_seconds
+        wanted = Wanted(worker_id, max_tasks)
+        while True:
+            ticket = self._wakeups.ticket()
+            lease = await self._gate(job).line.submit(wanted)
+            if lease is not None:
+                return lease
+            left = deadline - clock()
+            if left <= 0:
+                return payload.EMPTY
+            if not await self._wakeups.wait(job_id, ticket, min(left, self._settings.poll_seconds), gone):
+                return payload.EMPTY
+
+    async def claim_task(self, *, task_id: UUID, worker_id: str) -> bytes:
+        """One named task. Raises NotFound, and Stale where it is not queued or may not run now."""
+        async with self._state.hot() as conn:
+            job_id = await tasks.job_of(conn, org_id=self._settings.org_id, task_id=task_id)
+        if job_id is None:
+            raise NotFound(f"no task {task_id}", code="UnknownTask")
+        job = await self._jobs.get(job_id)
+        if job.newest_only:
+            raise Refused("a PerUpdate job's tasks are claimed by job, never by task_id", code="ClaimByJob")
+        claimants = [Claimant(uuid7(), worker_id, 1)]
+        claimed = await self.statement(job, claimants, alone=True, task_id=task_id)
+        lease = self.deal(job, claimants, claimed)[0] if claimed else None
+        if lease is None:
+            raise Stale(f"task {task_id} is not queued, or its job may not run it now", code="TaskNotQueued")
+        return lease
+
+    async def statement(
+        self, job: Job, claimants: Sequence[Claimant], *, alone: bool, task_id: UUID | None = None
+    ) -> tasks.Claimed | None:
+        """Run the claim statement and count what it did."""
+        async with self._state.hot() as conn:
+            claimed = await tasks.claim(
+                conn,
+                org_id=self._settings.org_id,
+                job_id=job.id,
+                claimants=claimants,
+                alone=alone,
+                newest=job.newest_only,
+                task_id=task_id,
+            )
+        if claimed is not None and claimed.rows:
+            crash.point(AFTER_COMMIT)
+            metrics.CLAIMED.inc(len(claimed.rows))
+            metrics.SUPERSEDED.inc(claimed.superseded)
+            waited = (claimed.now - claimed.rows[0].queued_at).total_seconds()
+            metrics.SCHEDULE_TO_START.observe(max(0.0, waited))
+        return claimed
+
+    def deal(self, job: Job, claimants: Sequence[Claimant], claimed: tasks.Claimed) -> list[bytes | None]:
+        """Each claimant's encoded ClaimResponse, or None for one that got nothing."""
+        ends = accumulate(claimant.wanted for claimant in claimants)
+        context = payload.Context.read(claimed.context)
+        leases: list[bytes | None] = []
+        taken = 0
+        for claimant, end in zip(claimants, ends, strict=True):
+            rows = claimed.rows[taken:end]
+            taken = min(end, len(claimed.rows))
+            leases.append(self._lease(job, claimant, claimed, context, rows) if rows else None)
+        return leases
+
+    def _lease(
+        self,
+        job: Job,
+        claimant: Claimant,
+        claimed: tasks.Claimed,
+        context: payload.Context,
+        rows: Sequence[tasks.ClaimedRow],
+    ) -> bytes:
+        cold = context.cold_locations(job)
+        token = self._capabilities.mint(
+            claim_id=claimant.claim_id,
+            org_id=self._settings.org_id,
+            job_id=job.id,
+            tasks=[(row.task_id, row.attempt) for row in rows],
+            grants=job.grants_with(cold) if cold else job.grants,
+            seconds=self.token_seconds(claimed.timeout_seconds),
+        )
+        return payload.response(job, claimed, context, rows, token)
+
+    def token_seconds(self, timeout_seconds: float | None) -> float:
+        """How long a token of a run with this timeout is valid."""
+        longest = self._settings.capability_max_seconds
+        if timeout_seconds is None:
+            return longest
+        return min(timeout_seconds + self._settings.capability_slack_seconds, longest)
+
+    def _gate(self, job: Job) -> _Gate:
+        gate = self._gates.get(job.id)
+        if gate is None:
+            if len(self._gates) >= MAX_GATES:
+                self._gates = {known: kept for known, kept in self._gates.items() if not kept.line.idle}
+            gate = self._gates[job.id] = _Gate(self, job)
+        return gate

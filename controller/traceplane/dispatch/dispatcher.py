@@ -1,0 +1,168 @@
+"""The dispatcher put together: its parts, its loops, its listeners, from one settings object.
+
+The HTTP side gets the parts it calls; `run` keeps the loops going until it is told to stop, then lets runs in
+progress hand their tasks back. Every loop is safe in any number of replicas.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from traceplane.dispatch.accept import Acceptance
+from traceplane.dispatch.claim import Claims
+from traceplane.dispatch.complete import Completions
+from traceplane.dispatch.generations import Jobs
+from traceplane.dispatch.leases import Leases
+from traceplane.dispatch.local_runtime import LocalRuntime
+from traceplane.dispatch.maintenance.gauges import Gauges
+from traceplane.dispatch.maintenance.janitor import Janitor
+from traceplane.dispatch.maintenance.outbox import HotTables, Outbox
+from traceplane.dispatch.maintenance.reaper import Reaper
+from traceplane.dispatch.maintenance.relay import Relay
+from traceplane.dispatch.maintenance.retry import Retry
+from traceplane.dispatch.wake import CHANNEL, Wakeups
+from traceplane.drivers.objects import Objects, S3Objects, TaskCredentials
+from traceplane.identity.capability import Capabilities
+from traceplane.identity.worker_token import WorkerTokens
+from traceplane.kit import loops
+from traceplane.kit.loops import Loop
+from traceplane.observe import dispatch_metrics as metrics
+from traceplane.settings import Settings
+from traceplane.store.engine import Database
+from traceplane.store.listener import Listener
+from traceplane.tasks.retries import RetryPolicy
+
+OUTBOX_CHANNEL = "trace_outbox"
+SOURCE_CHANNEL = "trace_source"
+GAUGES_SECONDS = 5.0
+JANITOR_SECONDS = 60.0
+DUE_SECONDS = 1.0
+"""How late a retry or an expired lease may be noticed; no notification can announce the passing of time."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Dispatcher:
+    """All parts of one dispatcher process."""
+
+    settings: Settings
+    state: Database
+    data: Database
+    wakeups: Wakeups
+    jobs: Jobs
+    capabilities: Capabilities
+    worker_tokens: WorkerTokens
+    claims: Claims
+    completions: Completions
+    acceptance: Acceptance
+    leases: Leases
+    local: LocalRuntime
+
+    def loops(self) -> Sequence[Loop]:
+        """The background loops, not started."""
+        settings, state, data = self.settings, self.state, self.data
+        policy = RetryPolicy(settings.retry_base_seconds, settings.retry_max_seconds)
+        handlers = HotTables(state, data, self.wakeups).handlers()
+        due = min(DUE_SECONDS, settings.poll_seconds)
+        return (
+            Loop("outbox", Outbox(settings, state, handlers).run_once, settings.poll_seconds),
+            Loop("retry", Retry(state, self.wakeups).run_once, due),
+            Loop("reaper", Reaper(state, self.wakeups, policy).run_once, due),
+            Loop("relay", Relay(data, self.acceptance).run_once, settings.poll_seconds),
+            Loop("janitor", Janitor(state, data).run_once, JANITOR_SECONDS),
+            Loop("gauges", Gauges(state, data).run_once, GAUGES_SECONDS),
+            Loop("local", self.local.run_once, settings.poll_seconds, wake=self.wakeups.any_work),
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run loops and listeners until `stop`; then drain runs in progress and tell the last wake-ups."""
+        running = self.loops()
+        by_name = {loop.name: loop for loop in running}
+
+        def on_state(channel: str, job: str) -> None:
+            if channel == OUTBOX_CHANNEL:
+                by_name["outbox"].wake.set()
+            elif (job_id := _uuid(job)) is not None:
+                self.wakeups.ring([job_id])
+            else:
+                self.wakeups.ring_all()
+
+        def on_data(_channel: str, _payload: str) -> None:
+            by_name["relay"].wake.set()
+
+        await asyncio.gather(
+            *(loops.run(loop, stop, _report) for loop in running),
+            Listener(self.state.dsn, [CHANNEL, OUTBOX_CHANNEL], on_state).run(stop),
+            Listener(self.data.dsn, [SOURCE_CHANNEL], on_data).run(stop),
+        )
+        await self.local.drain()
+        await self.wakeups.close()
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self.state.close()
+        await self.data.close()
+
+
+def build(settings: Settings) -> Dispatcher:
+    """A dispatcher from its settings, inside a running event loop. InvalidSettings names what is missing."""
+    key, tokens = settings.require("capability_key_file"), settings.require("worker_token_file")
+    assert isinstance(key, Path)
+    assert isinstance(tokens, Path)
+    state = Database(settings.secret("state_dsn"), application="trace-dispatcher", pool_size=settings.pool_size)
+    data = Database(settings.secret("data_dsn"), application="trace-dispatcher", pool_size=settings.pool_size)
+    wakeups = Wakeups(state)
+    jobs = Jobs(state, settings.org_id)
+    capabilities = Capabilities(key, settings.capability_previous_key_file, issuer=settings.capability_issuer)
+    objects: Objects = S3Objects(settings)
+    claims = Claims(settings, state, jobs, capabilities, wakeups)
+    completions = Completions(settings, state, jobs, claims, wakeups, objects)
+    leases = Leases(settings, state, jobs, claims, capabilities, TaskCredentials(settings))
+    return Dispatcher(
+        settings=settings,
+        state=state,
+        data=data,
+        wakeups=wakeups,
+        jobs=jobs,
+        capabilities=capabilities,
+        worker_tokens=WorkerTokens(tokens),
+        claims=claims,
+        completions=completions,
+        acceptance=Acceptance(settings, state, jobs, wakeups),
+        leases=leases,
+        local=LocalRuntime(
+            settings,
+            state,
+            claims,
+            completions,
+            leases,
+            capabilities,
+            wakeups,
+            data_dsn=lambda: settings.secret("data_dsn"),
+        ),
+    )
+
+
+def _report(name: str, *, done: int, seconds: float, error: BaseException | None) -> None:
+    result = "error" if error is not None else "work" if done else "idle"
+    metrics.LOOP_PASSES.labels(name, result).inc()
+    metrics.LOOP_SECONDS.labels(name).observe(seconds)
+    if error is not None:
+        log.error(
+            "loop failed; it backs off and runs again", loop=name, error=type(error).__name__, detail=str(error)
+        )
+
+
+def _uuid(text: str) -> UUID | None:
+    """The id in a notification; None for the empty payload that follows a reconnect."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

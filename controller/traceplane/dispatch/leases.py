@@ -1,0 +1,110 @@
+"""Living leases: heartbeats, and credentials for whoever holds one.
+
+A heartbeat tells the worker three things: whether it still holds the task, whether it should stop, and, for a
+source whose run has no end, its next token before the present one expires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from traceplane.dispatch.claim import Claims
+from traceplane.dispatch.generations import Jobs
+from traceplane.drivers.objects import Credentials, TaskCredentials
+from traceplane.errors import Refused, Stale
+from traceplane.identity.capability import Capabilities
+from traceplane.identity.capability import Claims as Token
+from traceplane.observe import dispatch_metrics as metrics
+from traceplane.settings import Settings
+from traceplane.store.engine import Database
+from traceplane.store.failures import retrying
+from traceplane.store.statements import completions, tasks
+from traceplane.tasks import prefixes
+from traceplane_sdk.wire import Fence, HeartbeatState
+
+
+class Leases:
+    """Keeps leases alive and arms their holders."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: Database,
+        jobs: Jobs,
+        claims: Claims,
+        capabilities: Capabilities,
+        credentials: TaskCredentials | None,
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._jobs = jobs
+        self._claims = claims
+        self._capabilities = capabilities
+        self._credentials = credentials
+
+    async def heartbeat(self, token: Token, leases: Sequence[Fence]) -> list[HeartbeatState]:
+        """The state of each lease, in order; a lost one has no expiry."""
+        for fence in leases:
+            token.require(fence.task_id, fence.attempt)
+        wanted = {fence.task_id: _row(token, fence) for fence in leases}
+        if len(wanted) != len(leases):
+            raise Refused("leases: a task is named twice", code="DuplicateTask")
+
+        async def unit() -> dict[UUID, tasks.Beat]:
+            async with self._state.hot() as conn:
+                return await tasks.heartbeat(conn, org_id=self._settings.org_id, leases=list(wanted.values()))
+
+        beats = await retrying(unit)
+        lost = len(wanted) - len(beats)
+        if lost:
+            metrics.STALE.labels("heartbeat").inc(lost)
+        renewed = await self._renewed(token) if beats else None
+        return [_state(fence, beats.get(UUID(fence.task_id)), renewed) for fence in leases]
+
+    async def credentials(self, token: Token, fence: Fence) -> Credentials:
+        """Temporary object-store credentials for the token's prefixes. Raises Stale, Forbidden, Unavailable."""
+        token.require(fence.task_id, fence.attempt)
+        if self._credentials is None:
+            raise Refused("this installation has no object store", code="NoObjectStore")
+        policy = prefixes.session_policy(
+            [prefixes.parse(text) for text in token.s3.read_prefixes],
+            [prefixes.parse(text) for text in token.s3.write_prefixes],
+        )
+        async with self._state.hot() as conn:
+            held = await completions.scopes(conn, org_id=self._settings.org_id, items=[_row(token, fence)])
+        if not held:
+            metrics.STALE.labels("credentials").inc()
+            raise Stale(f"task {fence.task_id}, attempt {fence.attempt} is not leased with this token")
+        left = token.exp - self._capabilities.now()
+        return await self._credentials.mint(policy, session=f"task-{fence.task_id}", seconds=left)
+
+    async def _renewed(self, token: Token) -> str | None:
+        """The next token of a source's run, once half of the present one's life is over."""
+        if token.exp - self._capabilities.now() > (token.exp - token.iat) / 2:
+            return None
+        job = await self._jobs.get(UUID(token.job))
+        if not job.is_source:
+            return None
+        return self._capabilities.renew(token, seconds=self._claims.token_seconds(None))
+
+
+def _row(token: Token, fence: Fence) -> dict[str, object]:
+    return {
+        "task_id": fence.task_id,
+        "attempt": fence.attempt,
+        "lease_token": fence.lease_token,
+        "claim_id": token.claim_id,
+    }
+
+
+def _state(fence: Fence, beat: tasks.Beat | None, renewed: str | None) -> HeartbeatState:
+    if beat is None:
+        return HeartbeatState(task_id=fence.task_id, lease_expires_at=None)
+    return HeartbeatState(
+        task_id=fence.task_id,
+        lease_expires_at=beat.lease_expires_at.isoformat(),
+        canceled=beat.canceled,
+        paused=beat.paused,
+        capability_token=renewed,
+    )

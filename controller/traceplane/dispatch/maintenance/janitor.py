@@ -1,0 +1,35 @@
+"""The janitor: rows that served their purpose leave, a bounded batch at a time.
+
+Done outbox rows, relayed source rows and old events only. Failed outbox rows stay until a person looked at them,
+and the furthest event of each dataset version stays because it says how far a consumer has to read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from traceplane.store.engine import Database
+from traceplane.store.statements import events, outbox, sources
+
+BATCH = 1_000
+OUTBOX_SECONDS = 7 * 86_400.0
+EVENTS_SECONDS = 30 * 86_400.0
+"""Longer than any event can be repeated: ids of events are dedupe keys only while their rows exist."""
+
+
+@dataclass(frozen=True)
+class Janitor:
+    """Deletes finished rows of both databases. Times in seconds."""
+
+    state: Database
+    data: Database
+    outbox_seconds: float = OUTBOX_SECONDS
+    events_seconds: float = EVENTS_SECONDS
+
+    async def run_once(self) -> int:
+        """One batch of each kind; how many rows went."""
+        async with self.state.hot() as conn:
+            gone = await outbox.forget(conn, older_seconds=self.outbox_seconds, limit=BATCH)
+            gone += await events.forget(conn, older_seconds=self.events_seconds, limit=BATCH)
+        async with self.data.hot() as conn:
+            return gone + await sources.forget(conn, older_seconds=self.outbox_seconds, limit=BATCH)

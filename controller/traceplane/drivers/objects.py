@@ -1,0 +1,209 @@
+"""Object storage: the few operations the platform itself needs, and credentials for tasks.
+
+Keys are relative to the platform's one bucket. Writing is put-if-absent only (`If-None-Match: *`), because files
+of a commit are written once and two writers of one key must not both believe in theirs. Every call has a connect
+and a total time limit and a bounded number of retries; a store that does not answer is `Unavailable`.
+
+The platform's own credentials are read from mounted files again every minute, so a rotation needs no restart.
+Tasks never see them: they get temporary ones from STS AssumeRole, confined by a session policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+import boto3
+import obstore
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from obstore import exceptions
+from obstore.store import S3Store
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config
+
+from traceplane.errors import NotFound, TooLarge, Unavailable
+from traceplane.settings import Settings
+
+CONNECT_SECONDS = 3
+REQUEST_SECONDS = 10
+RETRIES = 2
+RETRY_SECONDS = 15
+REREAD_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object: its key and its size in bytes."""
+
+    key: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Temporary credentials of a task. `expires_at` in RFC 3339."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+    expires_at: str
+
+
+class Objects(Protocol):
+    """What the platform asks of an object store. Every method raises Unavailable when it does not answer."""
+
+    async def get(self, key: str, *, max_bytes: int) -> bytes:
+        """An object's content. Raises NotFound, or TooLarge past `max_bytes`."""
+
+    async def put_if_absent(self, key: str, content: bytes) -> bool:
+        """Write a new object; False, and nothing changed, where the key exists."""
+
+    async def head(self, key: str) -> StoredObject | None:
+        """The object's size, or None."""
+
+    async def list(self, prefix: str, *, limit: int) -> list[StoredObject]:
+        """Up to `limit` objects below `prefix`."""
+
+    async def delete(self, key: str) -> None:
+        """Remove an object; nothing where there is none."""
+
+
+class S3Objects:
+    """The platform's bucket on S3 or anything that speaks its protocol."""
+
+    def __init__(self, settings: Settings) -> None:
+        endpoint = settings.s3_endpoint_url
+
+        def credentials() -> Any:
+            return {
+                "access_key_id": settings.secret("s3_access_key_id"),
+                "secret_access_key": settings.secret("s3_secret_access_key"),
+                "expires_at": datetime.now(UTC) + timedelta(seconds=REREAD_SECONDS),
+            }
+
+        credentials()  # a missing setting is named at start, not at the first commit
+        config: S3Config = {"region": settings.s3_region, "virtual_hosted_style_request": endpoint is None}
+        if endpoint is not None:
+            config["endpoint"] = endpoint
+        self._store = S3Store(
+            settings.s3_bucket,
+            config=config,
+            credential_provider=credentials,
+            client_options={
+                "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+                "timeout": timedelta(seconds=REQUEST_SECONDS),
+                "allow_http": endpoint is not None and endpoint.startswith("http://"),
+            },
+            retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+        )
+
+    async def get(self, key: str, *, max_bytes: int) -> bytes:
+        """See `Objects.get`; the size is known before the body is read."""
+        try:
+            answer = await obstore.get_async(self._store, key)
+            if answer.meta["size"] > max_bytes:
+                raise TooLarge(f"{key} has more than {max_bytes} bytes")
+            return bytes(await answer.bytes_async())
+        except FileNotFoundError as error:
+            raise NotFound(f"no object {key}") from error
+        except exceptions.BaseError as error:
+            raise _away(error) from error
+
+    async def put_if_absent(self, key: str, content: bytes) -> bool:
+        """See `Objects.put_if_absent`."""
+        try:
+            await obstore.put_async(self._store, key, content, mode="create", use_multipart=False)
+        except exceptions.AlreadyExistsError:
+            return False
+        except exceptions.BaseError as error:
+            raise _away(error) from error
+        return True
+
+    async def head(self, key: str) -> StoredObject | None:
+        """See `Objects.head`."""
+        try:
+            meta = await obstore.head_async(self._store, key)
+        except FileNotFoundError:
+            return None
+        except exceptions.BaseError as error:
+            raise _away(error) from error
+        return StoredObject(meta["path"], meta["size"])
+
+    async def list(self, prefix: str, *, limit: int) -> list[StoredObject]:
+        """See `Objects.list`."""
+        found: list[StoredObject] = []
+        try:
+            async for chunk in obstore.list(self._store, prefix.rstrip("/"), chunk_size=min(limit, 1000)):
+                found += [StoredObject(meta["path"], meta["size"]) for meta in chunk]
+                if len(found) >= limit:
+                    break
+        except exceptions.BaseError as error:
+            raise _away(error) from error
+        return found[:limit]
+
+    async def delete(self, key: str) -> None:
+        """See `Objects.delete`."""
+        try:
+            await obstore.delete_async(self._store, key)
+        except FileNotFoundError:
+            return
+        except exceptions.BaseError as error:
+            raise _away(error) from error
+
+
+class TaskCredentials:
+    """Temporary credentials from STS AssumeRole (AWS STS API, 2011-06-15). Nobody caches them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._read: Callable[[], tuple[str, str]] = lambda: (
+            settings.secret("s3_access_key_id"),
+            settings.secret("s3_secret_access_key"),
+        )
+        self._client: tuple[tuple[str, str], Any] | None = None
+
+    async def mint(self, policy: str, *, session: str, seconds: float) -> Credentials:
+        """Credentials confined by the session `policy`, for about `seconds` (at least STS's 900)."""
+        lifetime = int(max(900, min(seconds, self._settings.sts_seconds)))
+        try:
+            answer = await asyncio.to_thread(self._assume, policy, session, lifetime)
+        except (BotoCoreError, ClientError) as error:
+            raise Unavailable(f"STS does not give credentials ({type(error).__name__})") from error
+        given = answer["Credentials"]
+        return Credentials(
+            given["AccessKeyId"],
+            given["SecretAccessKey"],
+            given["SessionToken"],
+            given["Expiration"].astimezone(UTC).isoformat(),
+        )
+
+    def _assume(self, policy: str, session: str, seconds: int) -> Any:
+        return self._sts().assume_role(
+            RoleArn=self._settings.sts_role_arn, RoleSessionName=session, DurationSeconds=seconds, Policy=policy
+        )
+
+    def _sts(self) -> Any:
+        """A client with the platform's present credentials."""
+        own = self._read()
+        if self._client is None or self._client[0] != own:
+            client = boto3.client(
+                "sts",
+                endpoint_url=self._settings.sts_endpoint_url or self._settings.s3_endpoint_url,
+                region_name=self._settings.s3_region,
+                aws_access_key_id=own[0],
+                aws_secret_access_key=own[1],
+                config=Config(
+                    connect_timeout=CONNECT_SECONDS, read_timeout=REQUEST_SECONDS, retries={"total_max_attempts": 2}
+                ),
+            )
+            self._client = (own, client)
+        return self._client[1]
+
+
+def _away(error: Exception) -> Unavailable:
+    return Unavailable(f"the object store does not answer ({type(error).__name__})")

@@ -1,0 +1,1 @@
+"""The task API: what workers, tasks and the cluster's own services call over HTTP."""
