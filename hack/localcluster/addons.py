@@ -22,7 +22,7 @@ VOLUME_FOLDER = "/var/lib/volumes"  # inside the node's mount namespace
 _DNS_SECONDS = 60.0
 
 _COREFILE = """\
-cluster.local:5353 in-addr.arpa:5353 ip6.arpa:5353 {
+cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {
     errors
     health :8080
     ready :8181
