@@ -1,0 +1,221 @@
+"""Users' bearer tokens: is this JWT from our issuer, for us, and still valid?
+
+OpenID Connect Core 1.0 and RFC 7519/8725: the algorithms are pinned to asymmetric ones (so that nobody signs
+with the public key as an HMAC secret, and `none` is nothing), issuer and audience are pinned by settings, and
+`exp`, `iat` and `sub` must be there. A token says who somebody is; what they may do stands in the database, never
+in a claim.
+
+Keys come from the issuer's discovery document and its JWKS, cached and bounded. An unknown `kid` fetches them
+again (the issuer rotated), but at most once per `jwks_min_refresh_seconds`: made-up key ids must not turn us into
+a hammer against the issuer. While the issuer is away, the keys we have go on working.
+
+In a cluster the default issuer is the cluster itself: its name is read from the pod's own service-account token,
+its keys from the API server, which wants that token and is checked against the cluster's CA.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import jwt
+
+from traceplane.errors import InvalidSettings, Unauthenticated, Unavailable
+from traceplane.settings import Settings
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+MAX_TOKEN_BYTES = 16 * 1024
+MAX_DOCUMENT_BYTES = 256 * 1024
+MAX_KEYS = 64
+LEEWAY_SECONDS = 30
+FETCH_SECONDS = 5.0
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+CLUSTER_JWKS = "https://kubernetes.default.svc/openid/v1/jwks"
+"""Where every API server publishes the keys of its service-account tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Somebody, as their issuer names them."""
+
+    issuer: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerConfig:
+    """One issuer. `jwks_url` None means discovery; `ca_file` and `bearer_file` are for an issuer that is the
+    cluster's API server."""
+
+    issuer: str
+    audience: str
+    jwks_url: str | None
+    ca_file: Path | None
+    bearer_file: Path | None
+    min_refresh_seconds: float
+
+
+def configured(settings: Settings) -> IssuerConfig:
+    """The issuer of `settings`; the cluster's own where none is set. Raises InvalidSettings."""
+    issuer, jwks_url = settings.oidc_issuer, settings.oidc_jwks_url
+    ca_file, bearer_file = settings.oidc_ca_file, settings.oidc_bearer_file
+    if issuer is None:
+        token_file = bearer_file or SERVICE_ACCOUNT / "token"
+        issuer = _issuer_of(token_file)
+        jwks_url = jwks_url or CLUSTER_JWKS
+        ca_file, bearer_file = ca_file or SERVICE_ACCOUNT / "ca.crt", token_file
+    return IssuerConfig(
+        issuer, settings.oidc_audience, jwks_url, ca_file, bearer_file, settings.jwks_min_refresh_seconds
+    )
+
+
+def _issuer_of(token_file: Path) -> str:
+    """`iss` of our own token: who issued it needs no proof, the kubelet put it there."""
+    try:
+        claims = jwt.decode(token_file.read_text().strip(), options={"verify_signature": False})
+        return str(claims["iss"])
+    except (OSError, jwt.InvalidTokenError, KeyError) as error:
+        raise InvalidSettings(
+            f"set TRACE_OIDC_ISSUER: there is no service-account token at {token_file} to take the issuer from"
+        ) from error
+
+
+class TokenVerifier:
+    """Verifies tokens of one issuer. One per process; `close()` at the end."""
+
+    def __init__(self, config: IssuerConfig) -> None:
+        self._config = config
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched_at: float | None = None
+        self._lock = asyncio.Lock()
+        self._client = httpx.AsyncClient(
+            timeout=FETCH_SECONDS,
+            verify=_trust(config.ca_file),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close connections to the issuer."""
+        await self._client.aclose()
+
+    async def verify(self, token: str) -> Subject:
+        """Who the token names. Raises Unauthenticated, or Unavailable while no keys could be had yet."""
+        if len(token) > MAX_TOKEN_BYTES:
+            raise Unauthenticated("the token is too long")
+        key = await self._key(token)
+        try:
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[key.algorithm_name] if key.algorithm_name in ALGORITHMS else [],
+                issuer=self._config.issuer,
+                audience=self._config.audience,
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp", "iat", "sub", "iss", "aud"]},
+            )
+        except jwt.InvalidTokenError as error:
+            raise Unauthenticated(f"the token is not valid: {_reason(error)}") from error
+        return Subject(self._config.issuer, str(claims["sub"]))
+
+    async def _key(self, token: str) -> jwt.PyJWK:
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.InvalidTokenError as error:
+            raise Unauthenticated("the token is not a JWT") from error
+        if header.get("alg") not in ALGORITHMS:
+            raise Unauthenticated(f"the token's algorithm must be one of {', '.join(ALGORITHMS)}")
+        kid = str(header.get("kid", ""))
+        if kid not in self._keys:
+            await self._refresh(kid)
+        key = self._keys.get(kid)
+        if key is None:
+            raise Unauthenticated("the token is signed with a key its issuer does not publish")
+        return key
+
+    async def _refresh(self, kid: str) -> None:
+        """Fetch the keys, unless that happened just now. Concurrent callers wait for one fetch."""
+        async with self._lock:
+            now = time.monotonic()
+            if kid in self._keys or not self._may_fetch(now):
+                if not self._keys:
+                    raise Unavailable("the keys of the token issuer could not be fetched")
+                return
+            self._fetched_at = now
+            try:
+                self._keys = _usable(await self._document(await self._jwks_url()))
+            except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+                if not self._keys:
+                    raise Unavailable("the keys of the token issuer could not be fetched") from error
+
+    def _may_fetch(self, now: float) -> bool:
+        return self._fetched_at is None or now - self._fetched_at >= self._config.min_refresh_seconds
+
+    async def _jwks_url(self) -> str:
+        if self._config.jwks_url is not None:
+            return self._config.jwks_url
+        document = await self._document(self._config.issuer.rstrip("/") + "/.well-known/openid-configuration")
+        if document["issuer"] != self._config.issuer:
+            raise ValueError("the discovery document names another issuer")
+        url = str(document["jwks_uri"])
+        if urlsplit(url).scheme != urlsplit(self._config.issuer).scheme:
+            raise ValueError("the key address leaves the issuer's scheme")
+        return url
+
+    async def _document(self, url: str) -> dict[str, Any]:
+        headers = {}
+        if self._config.bearer_file is not None:
+            headers["Authorization"] = f"Bearer {self._config.bearer_file.read_text().strip()}"
+        body = bytearray()
+        async with self._client.stream("GET", url, headers=headers) as response:
+            response.raise_for_status()
+            async for piece in response.aiter_bytes():
+                body += piece
+                if len(body) > MAX_DOCUMENT_BYTES:
+                    raise ValueError("the issuer's document is too large")
+        document = httpx.Response(200, content=bytes(body)).json()
+        if not isinstance(document, dict):
+            raise TypeError("the issuer's document is not an object")
+        return document
+
+
+def _trust(ca_file: Path | None) -> Any:
+    if ca_file is None:
+        return True
+    import ssl
+
+    try:
+        return ssl.create_default_context(cafile=str(ca_file))
+    except OSError as error:
+        raise InvalidSettings(f"TRACE_OIDC_CA_FILE: cannot read {ca_file}: {error.strerror}") from error
+
+
+def _usable(document: dict[str, Any]) -> dict[str, jwt.PyJWK]:
+    """Signature keys by their id; a key of a kind we do not accept is left out, not an error (RFC 7517, 5)."""
+    keys: dict[str, jwt.PyJWK] = {}
+    for entry in document["keys"][:MAX_KEYS]:
+        if entry.get("use", "sig") != "sig" or entry.get("kty") not in ("RSA", "EC", "OKP"):
+            continue
+        try:
+            keys[str(entry.get("kid", ""))] = jwt.PyJWK(entry)
+        except jwt.PyJWTError:
+            continue
+    return keys
+
+
+def _reason(error: jwt.InvalidTokenError) -> str:
+    reasons = {
+        jwt.ExpiredSignatureError: "it has expired",
+        jwt.InvalidAudienceError: "it is for another audience",
+        jwt.InvalidIssuerError: "it is from another issuer",
+        jwt.InvalidSignatureError: "its signature is wrong",
+        jwt.MissingRequiredClaimError: "it lacks a required claim (exp, iat, sub, iss, aud)",
+        jwt.ImmatureSignatureError: "it is not valid yet",
+    }
+    return next((text for kind, text in reasons.items() if isinstance(error, kind)), "it cannot be verified")

@@ -1,0 +1,47 @@
+"""A user of the platform, and what the built-in roles mean.
+
+Roles come from the state database only. `admin` may do what `writer` may, `writer` what `reader` may; every other
+role is a free name that assets list in `readRoles` and that opens nothing by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from traceplane.errors import Forbidden
+from traceplane.identity.oidc import Subject, TokenVerifier
+
+_LADDER = ("reader", "writer", "admin")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A known user: `roles` are the names granted in its organisation."""
+
+    user_id: UUID
+    org_id: UUID
+    roles: frozenset[str]
+
+    def may(self, role: str) -> bool:
+        """Whether a built-in `role` is granted, directly or by a higher one."""
+        return not self.roles.isdisjoint(_LADDER[_LADDER.index(role) :])
+
+
+class Lookup(Protocol):
+    """Where users are looked up."""
+
+    async def __call__(self, subject: Subject) -> Principal | None:
+        """The user that `subject` names; None where nobody entered it. Raises Unavailable."""
+
+
+async def authenticate(verifier: TokenVerifier, lookup: Lookup, token: str, role: str) -> Principal:
+    """The user behind a bearer token, if it holds `role`. Raises Unauthenticated or Forbidden."""
+    subject = await verifier.verify(token)
+    principal = await lookup(subject)
+    if principal is None:
+        raise Forbidden(f"{subject.subject!r} is not a user here; an admin adds it with `tracectl admin user add`")
+    if not principal.may(role):
+        raise Forbidden(f"this needs the role {role!r}; an admin grants it with `tracectl admin role grant`")
+    return principal

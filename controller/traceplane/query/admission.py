@@ -1,0 +1,44 @@
+"""How many queries run, and how many may wait.
+
+A fixed number runs at once, because each has a memory budget; a bounded line waits in order of arrival, and the
+next one is told at once to come back later. Waiting counts against the query's own time limit, so nobody waits
+for a turn that could not be used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from traceplane.errors import Overloaded
+
+
+class Admission:
+    """`concurrency` turns and a line of at most `queue`."""
+
+    def __init__(self, concurrency: int, queue: int) -> None:
+        self._turns = asyncio.Semaphore(concurrency)
+        self._queue = queue
+        self.waiting = 0
+        self.running = 0
+
+    @asynccontextmanager
+    async def turn(self, seconds: float) -> AsyncIterator[None]:
+        """Hold a turn. Raises Overloaded when the line is full, or when no turn came within `seconds`."""
+        if self._turns.locked() and self.waiting >= self._queue:
+            raise Overloaded(f"{self.waiting} queries wait already; try again later")
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(seconds):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Overloaded(f"no turn within {seconds:g} seconds; try again later") from None
+        finally:
+            self.waiting -= 1
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
+            self._turns.release()

@@ -1,0 +1,185 @@
+"""A bounded local cache of cold Parquet, so that a file is fetched once and read at the speed of the disk.
+
+Cold files never change and their manifest carries their SHA-256, so that is their name here: a hit is right by
+its name, whatever dataset asked. A file enters only when its bytes gave that hash; a broken or exchanged
+object is an error, never rows. Files of a running query are pinned; the least recently used of the others leave
+when room is needed. A query that needs more than the whole cache is refused with the remedy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+from traceplane.errors import Overloaded, Refused, TraceError, Unavailable
+
+_NAME = re.compile(r"[0-9a-f]{64}")
+FETCHES = 8
+"""Downloads at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColdFile:
+    """An immutable object: its key in the bucket, size in bytes and SHA-256 in hex."""
+
+    key: str
+    bytes: int
+    sha256: str
+
+
+class Objects(Protocol):
+    """Where objects come from."""
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """The object's bytes, in pieces. Raises Unavailable."""
+
+
+class Cache:
+    """Files below `folder`, at most `limit_bytes` of them."""
+
+    def __init__(self, folder: Path, limit_bytes: int, objects: Objects) -> None:
+        self._folder = folder
+        self._limit = limit_bytes
+        self._objects = objects
+        self._lock = threading.Lock()
+        self._sizes: OrderedDict[str, int] = OrderedDict()
+        self._pins: Counter[str] = Counter()
+        self._coming: dict[str, Future[None]] = {}
+        self._total = 0
+        self._workers = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._adopt()
+
+    @contextmanager
+    def held(self, files: Sequence[ColdFile], stop: threading.Event, deadline: float) -> Iterator[list[Path]]:
+        """Local paths of `files`, in order, pinned while the context is open.
+
+        Waiting for downloads ends early when `stop` is set, and with TimeoutError at `deadline` (monotonic).
+        """
+        distinct = {file.sha256: file for file in files}
+        self._pin(distinct)
+        try:
+            waits = [self._fetched(file) for file in distinct.values()]
+            for coming in waits:
+                _await(coming, stop, deadline)
+            yield [self._folder / file.sha256 for file in files]
+        finally:
+            self._unpin(distinct)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes cached now."""
+        return self._total
+
+    def close(self) -> None:
+        """Stop downloading."""
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def _adopt(self) -> None:
+        """Take over what an earlier process left: whole files by their names, oldest use first; drop the rest."""
+        found = []
+        for path in self._folder.iterdir():
+            if _NAME.fullmatch(path.name):
+                status = path.stat()
+                found.append((status.st_mtime, path.name, status.st_size))
+            else:
+                path.unlink()
+        for _, name, size in sorted(found):
+            self._sizes[name] = size
+            self._total += size
+        with self._lock:
+            self._evict(0)
+
+    def _pin(self, files: dict[str, ColdFile]) -> None:
+        needed = sum(file.bytes for file in files.values())
+        if needed > self._limit:
+            raise Refused(
+                f"the query reads {needed} bytes of files and the cache holds {self._limit}: narrow the range",
+                code="ScanTooLarge",
+            )
+        with self._lock:
+            self._pins.update(files.keys())
+            missing = sum(f.bytes for f in files.values() if f.sha256 not in self._sizes)
+            if not self._evict(missing):
+                self._pins.subtract(files.keys())
+                raise Overloaded("running queries hold the file cache; try again")
+            for file in files.values():
+                if file.sha256 not in self._sizes:
+                    self._sizes[file.sha256] = file.bytes
+                    self._total += file.bytes
+                    self._coming[file.sha256] = self._workers.submit(self._fetch, file)
+                self._sizes.move_to_end(file.sha256)
+
+    def _unpin(self, files: dict[str, ColdFile]) -> None:
+        with self._lock:
+            self._pins.subtract(files.keys())
+            self._pins += Counter()
+
+    def _evict(self, room: int) -> bool:
+        """Delete unpinned files, least recently used first, until `room` more bytes fit. Holds the lock."""
+        for name in list(self._sizes):
+            if self._total + room <= self._limit:
+                break
+            if self._pins[name] <= 0 and name not in self._coming:
+                self._total -= self._sizes.pop(name)
+                (self._folder / name).unlink(missing_ok=True)
+        return self._total + room <= self._limit
+
+    def _fetched(self, file: ColdFile) -> Future[None] | None:
+        with self._lock:
+            return self._coming.get(file.sha256)
+
+    def _fetch(self, file: ColdFile) -> None:
+        try:
+            self._download(file)
+        except BaseException:
+            with self._lock:
+                self._total -= self._sizes.pop(file.sha256)
+            raise
+        finally:
+            with self._lock:
+                self._coming.pop(file.sha256, None)
+
+    def _download(self, file: ColdFile) -> None:
+        target = self._folder / f"{file.sha256}.{uuid4().hex}"
+        digest, size = hashlib.sha256(), 0
+        try:
+            with target.open("wb") as out:
+                for piece in self._objects.stream(file.key):
+                    size += len(piece)
+                    if size > file.bytes:
+                        break
+                    digest.update(piece)
+                    out.write(piece)
+            if size != file.bytes or digest.hexdigest() != file.sha256:
+                raise TraceError("a cold file differs from its manifest", code="DataCorrupt")
+            os.chmod(target, 0o400)
+            os.rename(target, self._folder / file.sha256)
+        except OSError as error:
+            raise Unavailable(f"the file cache cannot be written: {error.strerror}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                target.unlink(missing_ok=True)
+
+
+def _await(coming: Future[None] | None, stop: threading.Event, deadline: float) -> None:
+    """Wait for a download, looking at `stop` and the clock now and then."""
+    while coming is not None and not stop.is_set():
+        wait([coming], timeout=0.1)
+        if coming.done():
+            coming.result()
+            return
+        if time.monotonic() >= deadline:
+            raise TimeoutError

@@ -1,0 +1,202 @@
+"""The broker's side of cells: the zygote process, a few ready cells, and the certain end of each.
+
+A cell is used once. `Cells` keeps `ready` of them waiting, so that a query does not pay for a fork and its
+confinement. A cell is killed through its pidfd, never by number; its folder is removed after its end, whatever
+ended it. The zygote is started anew when it dies; queries that run then fail, later ones do not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from traceplane.errors import Unavailable
+from traceplane.query import wire, zygote
+from traceplane.query.cell import Limits
+
+SPAWN_SECONDS = 10.0
+END_SECONDS = 5.0
+
+
+class Cell:
+    """One process with its folder and socket. `kill` may be called from any thread, at any time, twice."""
+
+    def __init__(self, number: int, folder: Path, channel: socket.socket, zygote: socket.socket) -> None:
+        self.number = number
+        self.zygote = zygote
+        self.folder = folder
+        self.channel = channel
+        self.code: int | None = None
+        self._pidfd: int | None = None
+        self._started = threading.Event()
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+
+    def kill(self) -> None:
+        """End the process now."""
+        with self._lock:
+            if self._pidfd is not None and not self._ended.is_set():
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def started(self, pidfd: int) -> None:
+        self._pidfd = pidfd
+        self._started.set()
+
+    def ended(self, code: int) -> None:
+        with self._lock:
+            self.code = code
+            self._ended.set()
+            if self._pidfd is not None:
+                os.close(self._pidfd)
+                self._pidfd = None
+        self._started.set()
+
+    def wait_started(self) -> None:
+        """Return when it runs. Raises Unavailable."""
+        if not self._started.wait(SPAWN_SECONDS) or self._ended.is_set():
+            raise Unavailable("no process for the query could be started")
+
+    def wait_ended(self) -> int | None:
+        """Exit code (minus the signal, where one killed it); None where it did not end in time."""
+        self._ended.wait(END_SECONDS)
+        return self.code
+
+
+class Cells:
+    """Gives out ready cells, one per query."""
+
+    def __init__(self, folder: Path, limits: Limits, ready: int) -> None:
+        self._folder = folder
+        self._limits = limits
+        self._ready = ready
+        self._lock = threading.Lock()
+        self._waiting: list[Cell] = []
+        self._all: dict[int, Cell] = {}
+        self._next = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._closed = False
+        shutil.rmtree(folder, ignore_errors=True)  # folders of cells that a killed broker left behind
+        folder.mkdir(parents=True)
+
+    def fill(self) -> None:
+        """Make sure that enough cells wait. Raises Unavailable."""
+        with self._lock:
+            while len(self._waiting) < self._ready and not self._closed:
+                self._waiting.append(self._spawn())
+
+    @contextmanager
+    def one(self) -> Iterator[Cell]:
+        """A cell for one query; it is dead, and its folder gone, when the context ends."""
+        cell = self._take()
+        try:
+            yield cell
+        finally:
+            self._bury(cell)
+
+    def close(self) -> None:
+        """End every cell and the zygote."""
+        with self._lock:
+            self._closed = True
+            cells = list(self._all.values())
+            self._waiting.clear()
+        for cell in cells:
+            cell.kill()
+        if self._control is not None:
+            self._control.close()
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(END_SECONDS)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _take(self) -> Cell:
+        while True:
+            with self._lock:
+                cell = self._waiting.pop(0) if self._waiting else self._spawn()
+            if cell.code is None:
+                cell.wait_started()
+                return cell
+            self._bury(cell)  # it died while it waited
+
+    def _bury(self, cell: Cell) -> None:
+        cell.kill()
+        cell.channel.close()
+        cell.wait_ended()
+        with self._lock:
+            self._all.pop(cell.number, None)
+        shutil.rmtree(cell.folder, ignore_errors=True)
+
+    def _spawn(self) -> Cell:
+        """Ask the zygote for a cell. Holds the lock."""
+        control = self._zygote()
+        self._next += 1
+        number, folder = self._next, self._folder / str(self._next)
+        folder.mkdir(mode=0o700)
+        ours, theirs = socket.socketpair()
+        cell = Cell(number, folder, ours, control)
+        self._all[number] = cell
+        try:
+            order = zygote.Spawn(number=number, folder=str(folder), limits=self._limits)
+            wire.send(control, order, (theirs.fileno(),))
+        except wire.Closed as error:
+            self._all.pop(number)
+            ours.close()
+            raise Unavailable("the process that starts queries went away") from error
+        finally:
+            theirs.close()
+        return cell
+
+    def _zygote(self) -> socket.socket:
+        """The channel to a living zygote; starts one where there is none. Holds the lock."""
+        if self._closed:
+            raise Unavailable("the query service is stopping")
+        if self._process is not None and self._process.poll() is None and self._control is not None:
+            return self._control
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-c", _START, str(theirs.fileno())],
+                env={"MALLOC_ARENA_MAX": "2", "LC_ALL": "C.UTF-8"},
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+            )
+        self._control = ours
+        threading.Thread(target=self._listen, args=(ours,), name="zygote", daemon=True).start()
+        return ours
+
+    def _listen(self, control: socket.socket) -> None:
+        """Hear of starts and ends until the zygote is gone; then all its cells are, too."""
+        with contextlib.suppress(wire.Closed, OSError):
+            while True:
+                message, descriptors = wire.receive(control, zygote.Spawned | zygote.Ended, descriptors=1)
+                self._heard(message, descriptors)
+        with self._lock:
+            lost = [cell for cell in self._all.values() if cell.zygote is control]
+            self._waiting = [cell for cell in self._waiting if cell.zygote is not control]
+            if self._control is control:
+                self._control = None
+        for cell in lost:
+            cell.ended(-signal.SIGKILL)
+
+    def _heard(self, message: zygote.Spawned | zygote.Ended, descriptors: list[int]) -> None:
+        cell = self._all.get(message.number)
+        if isinstance(message, zygote.Ended):
+            if cell is not None:
+                cell.ended(message.code)
+        elif cell is not None:
+            cell.started(descriptors[0])
+        else:
+            os.close(descriptors[0])
+
+
+_START = "import sys; from traceplane.query import zygote; zygote.main(int(sys.argv[1]))"

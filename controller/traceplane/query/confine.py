@@ -1,0 +1,63 @@
+"""What a cell gives up before it sees SQL.
+
+The order matters: the address-space limit is taken from the size of the warm process, so it comes last, when
+DuckDB stands; the file-size limit comes after the last write of our own. Kernel sandboxes (Landlock, a seccomp
+filter) belong at the end of `confine`; they are not applied yet, so the wall in the cell is the empty
+environment, the limits below and DuckDB's own locked settings.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_NO_NEW_PRIVS = 38
+
+MAX_OPEN_FILES = 8192
+ADDRESS_SLACK_BYTES = 768 * 1024 * 1024
+"""Address space above the memory budget: thread stacks, allocator arenas, mapped but unused pages."""
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl {option}")
+
+
+def undumpable() -> None:
+    """Forbid other processes of this user to read this one's memory and environment through /proc and ptrace."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def die_with_parent() -> None:
+    """Be killed when the parent ends."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def confine(*, memory_bytes: int, cpu_seconds: int) -> None:
+    """Bound this process: memory by address space, CPU, files, core dumps. It cannot undo any of it."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    undumpable()
+    Path("/proc/self/oom_score_adj").write_text("1000")
+    limit = _address_space() + memory_bytes + ADDRESS_SLACK_BYTES
+    for name, value in (
+        (resource.RLIMIT_AS, limit),
+        (resource.RLIMIT_CPU, cpu_seconds),
+        (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+    ):
+        hard = resource.getrlimit(name)[1]
+        bounded = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(name, (bounded, bounded))
+
+
+def _address_space() -> int:
+    """Bytes of address space this process has now (proc(5), statm)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * os.sysconf("SC_PAGE_SIZE")

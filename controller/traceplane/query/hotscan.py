@@ -1,0 +1,156 @@
+"""Hot rows, as DuckDB in the cell sees them: a dataset whose scan asks the broker.
+
+DuckDB hands an Arrow dataset the columns and filters of each scan. Ours sends both to the broker and reads Arrow
+IPC from the pipe it gets back. The broker's filter is a help, not a promise: it may let more rows through than
+the filter names, because it translates only what Postgres compares exactly alike. DuckDB does not check pushed
+filters again, so Arrow applies the whole filter here; what the broker did saves the transfer.
+
+DuckDB builds the filter by calling `pyarrow.dataset.field`, `pyarrow.dataset.scalar` and operators on the
+results. `trace_filters` replaces the two functions in this process with ones that build a plain tree beside
+Arrow's own expression.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from traceplane.query import wire
+
+_field, _scalar = ds.field, ds.scalar
+
+
+class Traced:
+    """An Arrow expression with its tree: `["field", name]`, `["scalar", value]`, `[operator, left, right]`.
+
+    A part that has no tree is None, and so is everything above it but `and`, which keeps its other side.
+    """
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, arrow: Any, tree: list[Any] | None) -> None:
+        self.arrow = arrow
+        self.tree = tree
+
+    def _with(self, name: str, other: Any, combine: Callable[[Any, Any], Any]) -> Traced:
+        arrow, tree = (other.arrow, other.tree) if isinstance(other, Traced) else (other, None)
+        both = [name, self.tree, tree] if self.tree is not None and tree is not None else None
+        if name == "and" and both is None:
+            both = self.tree if self.tree is not None else tree
+        return Traced(combine(self.arrow, arrow), both)
+
+    def __gt__(self, other: Any) -> Traced:
+        return self._with(">", other, lambda a, b: a > b)
+
+    def __ge__(self, other: Any) -> Traced:
+        return self._with(">=", other, lambda a, b: a >= b)
+
+    def __lt__(self, other: Any) -> Traced:
+        return self._with("<", other, lambda a, b: a < b)
+
+    def __le__(self, other: Any) -> Traced:
+        return self._with("<=", other, lambda a, b: a <= b)
+
+    def __eq__(self, other: Any) -> Traced:  # type: ignore[override]
+        return self._with("=", other, lambda a, b: a == b)
+
+    def __ne__(self, other: Any) -> Traced:  # type: ignore[override]
+        return self._with("!=", other, lambda a, b: a != b)
+
+    def __and__(self, other: Any) -> Traced:
+        return self._with("and", other, lambda a, b: a & b)
+
+    def __or__(self, other: Any) -> Traced:
+        return self._with("or", other, lambda a, b: a | b)
+
+    def __invert__(self) -> Traced:
+        return Traced(~self.arrow, None)
+
+    def __getattr__(self, name: str) -> Callable[..., Traced]:
+        method = getattr(self.arrow, name)
+        return lambda *args, **kwargs: Traced(method(*(_arrow(a) for a in args), **kwargs), None)
+
+
+def _arrow(value: Any) -> Any:
+    return value.arrow if isinstance(value, Traced) else value
+
+
+def trace_filters() -> None:
+    """Make filters that DuckDB builds in this process traceable. Call before the first scan."""
+    ds.field = lambda *names: Traced(_field(*names), ["field", names[0]] if len(names) == 1 else None)
+    ds.scalar = lambda value: Traced(_scalar(value), _literal(value))
+
+
+def _literal(value: Any) -> list[Any] | None:
+    """The tree of a constant; None for kinds the broker does not translate (floats, decimals, nested values)."""
+    if isinstance(value, pa.Scalar):
+        value = value.as_py()
+    if isinstance(value, bool | int | str):
+        return ["scalar", value]
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        return ["instant", value.isoformat()]
+    return None
+
+
+class Broker:
+    """The cell's end of the channel during execution: one request at a time, from any of DuckDB's threads."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._lock = threading.Lock()
+        self.error: str | None = None
+        """Why the broker could not give rows; told instead of DuckDB's wrapping of it."""
+
+    def scan(self, relation: int, columns: list[str], tree: list[Any] | None) -> pa.RecordBatchReader:
+        """Rows of hot relation number `relation`. Raises RuntimeError where the broker gives none."""
+        with self._lock:
+            wire.send(self._channel, wire.HotScan(relation, columns, tree))
+            reply, descriptors = wire.receive(self._channel, wire.HotRows, descriptors=1)
+        if not descriptors:
+            self.error = reply.error or "the broker gave no rows"
+            raise RuntimeError(self.error)
+        return _Checked(descriptors[0], self).reader()
+
+
+class _Checked:
+    """Arrow batches from a pipe; a stream that ends early is an error, never a shorter answer."""
+
+    def __init__(self, descriptor: int, broker: Broker) -> None:
+        self._broker = broker
+        self._stream = pa.ipc.open_stream(os.fdopen(descriptor, "rb", buffering=1024 * 1024))
+
+    def reader(self) -> pa.RecordBatchReader:
+        return pa.RecordBatchReader.from_batches(self._stream.schema, self._batches())
+
+    def _batches(self) -> Any:
+        try:
+            yield from self._stream
+        except pa.ArrowException as error:
+            self._broker.error = "hot rows could not be read to their end"
+            raise RuntimeError(self._broker.error) from error
+
+
+class HotRelation(ds.Dataset):  # type: ignore[misc]
+    """What `register` gives DuckDB for a hot relation."""
+
+    def __init__(self, schema: pa.Schema, relation: int, broker: Broker) -> None:
+        self._schema = schema
+        self._relation = relation
+        self._broker = broker
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._schema
+
+    def scanner(self, columns: list[str] | None = None, filter: Traced | None = None, **_: Any) -> ds.Scanner:
+        """Called by DuckDB for each scan of the relation."""
+        wanted = list(columns) if columns else [self._schema.names[0]]
+        reader = self._broker.scan(self._relation, wanted, filter.tree if filter is not None else None)
+        return ds.Scanner.from_batches(reader, columns=wanted, filter=filter.arrow if filter is not None else None)

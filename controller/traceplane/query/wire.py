@@ -1,0 +1,148 @@
+"""What broker and cell say to each other, and how it is framed.
+
+A frame is four bytes of length (big endian) and a msgpack body; file descriptors travel with the length
+(SCM_RIGHTS). Both ends bound what they accept: the broker because a cell may have been taken over by the SQL it
+runs, the cell because a bound costs nothing. After a `Result` the body follows as `size` plain bytes, which the
+broker passes on without reading them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import Any, TypeVar
+
+import msgspec
+
+MAX_FRAME = 4 * 1024 * 1024
+_LENGTH = struct.Struct(">I")
+
+Message = TypeVar("Message")
+
+
+class RelationSpec(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A relation as the cell builds it: `names` are (schema or "", table); `columns` are (name, DuckDB type)."""
+
+    names: list[tuple[str, str]]
+    columns: list[tuple[str, str]]
+    hot: bool
+    cold: bool
+    scope_column: str = ""
+
+
+class Prepare(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The admitted statement and the relations it may see."""
+
+    sql: str
+    relations: list[RelationSpec]
+    format: str
+    max_rows: int
+    max_bytes: int
+
+
+class Scans(msgspec.Struct, frozen=True, tag=True):
+    """What the plan reads: (relation, filters as DuckDB prints them) for each scan."""
+
+    scans: list[tuple[int, list[str]]]
+
+
+class Run(msgspec.Struct, frozen=True, tag=True):
+    """The linked files: per relation its groups, each (number of files, ranges that count in them).
+
+    Files are named `<relation>-<group>-<n>.parquet`. Without ranges every row of the group counts, else only
+    rows whose scope column lies in one of them.
+    """
+
+    groups: list[list[tuple[int, list[tuple[int, int]]]]]
+
+
+class HotScan(msgspec.Struct, frozen=True, tag=True):
+    """The cell wants rows of a hot relation. `filter` is a tree of lists, see `hot.render`."""
+
+    relation: int
+    columns: list[str]
+    filter: Any = None
+
+
+class HotRows(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `HotScan`: a pipe of Arrow IPC comes with it, unless `error` says why not."""
+
+    error: str = ""
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The end of a query; `size` bytes of rendered rows follow. `columns` are (name, DuckDB type)."""
+
+    columns: list[tuple[str, str]]
+    rows: int
+    truncated: bool
+    size: int
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The statement failed in DuckDB; `kind` is DuckDB's class of error, `message` its text."""
+
+    kind: str
+    message: str
+
+
+FromCell = Scans | HotScan | Result | Failed
+ToCell = Prepare | Run | HotRows
+
+
+class Closed(Exception):
+    """The other end went away, or sent what is not a frame."""
+
+
+def send(channel: socket.socket, message: msgspec.Struct, descriptors: tuple[int, ...] = ()) -> None:
+    """Send one frame, with file descriptors. Raises Closed."""
+    body = msgspec.msgpack.encode(message)
+    if len(body) > MAX_FRAME:
+        raise Closed(f"a message of {len(body)} bytes is larger than a frame")
+    head = _LENGTH.pack(len(body))
+    try:
+        if descriptors:
+            sent = socket.send_fds(channel, [head], list(descriptors))
+            channel.sendall(head[sent:] + body)
+        else:
+            channel.sendall(head + body)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise Closed(str(error)) from error
+
+
+def receive(channel: socket.socket, kind: Any, descriptors: int = 0) -> tuple[Any, list[int]]:
+    """The next frame, decoded as `kind`, and up to `descriptors` file descriptors. Raises Closed, TimeoutError."""
+    received: list[int] = []
+    try:
+        if descriptors:
+            head, received, _, _ = socket.recv_fds(channel, _LENGTH.size, descriptors)
+            head += exactly(channel, _LENGTH.size - len(head)) if head else b""
+        else:
+            head = exactly(channel, _LENGTH.size)
+        if len(head) < _LENGTH.size:
+            raise Closed("the other end closed")
+        (length,) = _LENGTH.unpack(head)
+        if length > MAX_FRAME:
+            raise Closed(f"a frame of {length} bytes")
+        return msgspec.msgpack.decode(exactly(channel, length), type=kind), received
+    except (OSError, msgspec.DecodeError, Closed) as error:
+        for descriptor in received:
+            os.close(descriptor)
+        if isinstance(error, (TimeoutError, Closed)):
+            raise
+        raise Closed(str(error)) from error
+
+
+def exactly(channel: socket.socket, size: int) -> bytes:
+    """`size` bytes. Raises Closed where fewer come."""
+    buffer = bytearray(size)
+    view = memoryview(buffer)
+    while view:
+        count = channel.recv_into(view)
+        if count == 0:
+            raise Closed("the other end closed")
+        view = view[count:]
+    return bytes(buffer)

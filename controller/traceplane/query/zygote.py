@@ -1,0 +1,121 @@
+"""The zygote: a warm process that does nothing but fork cells.
+
+Starting Python with DuckDB and pyarrow takes 200 ms, a fork of a process that has imported them 2 ms. It runs
+with an empty environment and never sees a credential: it is started as a fresh process, not forked from the
+broker. It stays single-threaded, because a fork copies only the thread that calls it.
+
+Speaks frames of `wire` on one inherited socket: `Spawn` in (with the cell's socket), `Spawned` (with a pidfd, which
+names the process safely even after its number is used again) and `Ended` out. Ends when the broker does.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+
+import duckdb
+import msgspec
+import pyarrow as pa
+import pyarrow.dataset
+
+from traceplane.query import cell, confine, hotscan, wire
+
+
+class Spawn(msgspec.Struct, frozen=True, kw_only=True):
+    """Fork cell `number`; its socket travels with the message."""
+
+    number: int
+    folder: str
+    limits: cell.Limits
+
+
+class Spawned(msgspec.Struct, frozen=True, tag=True):
+    """Cell `number` runs; its pidfd travels with the message."""
+
+    number: int
+
+
+class Ended(msgspec.Struct, frozen=True, tag=True):
+    """Cell `number` ended: exit code, or minus the signal that killed it (as `subprocess` says it)."""
+
+    number: int
+    code: int
+
+
+class Zygote:
+    """Forks on request and reports the ends of its children."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._poll = select.poll()
+        self._poll.register(channel, select.POLLIN)
+        self._cells: dict[int, tuple[int, int]] = {}
+
+    def run(self) -> None:
+        """Serve until the broker closes its end."""
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor == self._channel.fileno():
+                    self._spawn()
+                else:
+                    self._reap(descriptor)
+
+    def _spawn(self) -> None:
+        order, descriptors = wire.receive(self._channel, Spawn, descriptors=1)
+        pid = os.fork()
+        if pid == 0:
+            self._become(order, descriptors[0])
+        os.close(descriptors[0])
+        watch = os.pidfd_open(pid)
+        self._cells[watch] = (order.number, pid)
+        self._poll.register(watch, select.POLLIN)
+        wire.send(self._channel, Spawned(order.number), (watch,))
+
+    def _become(self, order: Spawn, descriptor: int) -> None:
+        """In the child: be the cell, then end. Never returns to the loop."""
+        try:
+            self._channel.close()
+            for watch in self._cells:
+                os.close(watch)
+            cell.main(socket.socket(fileno=descriptor), order.folder, order.limits)
+        except BaseException as error:
+            places = traceback.extract_tb(error.__traceback__)  # without the message: it may quote the statement
+            trail = " < ".join(f"{place.name}:{place.lineno}" for place in reversed(places))
+            sys.stderr.write(f"cell {order.number}: {type(error).__name__} in {trail}\n")
+            sys.stderr.flush()
+            os._exit(1)
+        os._exit(0)
+
+    def _reap(self, watch: int) -> None:
+        number, pid = self._cells.pop(watch)
+        self._poll.unregister(watch)
+        os.close(watch)
+        _, status = os.waitpid(pid, 0)
+        wire.send(self._channel, Ended(number, os.waitstatus_to_exitcode(status)))
+
+
+def _warm() -> None:
+    """Touch what every query touches, so that each cell inherits it ready."""
+    hotscan.trace_filters()
+    connection = duckdb.connect()
+    connection.register("warm", pyarrow.dataset.dataset(pa.table({"n": [1]})))
+    connection.sql("SELECT sum(n), TIMESTAMPTZ '2020-01-01' FROM warm").to_arrow_table()
+    connection.close()
+    gc.collect()
+    gc.freeze()
+
+
+def main(channel: int) -> None:
+    """Be the zygote, with the broker on file descriptor `channel`. Ends the process when the broker ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the broker, which ends us
+    confine.undumpable()
+    _warm()
+    try:
+        Zygote(socket.socket(fileno=channel)).run()
+    except wire.Closed:
+        sys.exit(0)

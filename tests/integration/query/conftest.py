@@ -1,0 +1,108 @@
+"""A running query service over real HTTP, with its own databases, bucket, issuer and cache."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from tests import services
+from tests.integration.query.world import World
+from tests.issuer import Issuer, issuer
+from traceplane.query.app import Service, create_app
+from traceplane.settings import Settings
+
+
+@pytest.fixture
+def oidc() -> Iterator[Issuer]:
+    with issuer() as running:
+        yield running
+
+
+@pytest.fixture
+def world(databases: services.Databases, object_store: services.ObjectStore, bucket: str) -> Iterator[World]:
+    made = World(databases, object_store, bucket)
+    yield made
+    made.close()
+
+
+@dataclass
+class Client:
+    """A user of the service."""
+
+    url: str
+    token: str
+    service: Service
+
+    def post(self, sql: str, **body: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return httpx.post(f"{self.url}/v1/query", json={"sql": sql, **body}, headers=headers, timeout=120)
+
+    def rows(self, sql: str, **body: Any) -> list[list[Any]]:
+        answer = self.post(sql, **body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["rows"]
+
+    def refused(self, sql: str, **body: Any) -> tuple[int, str]:
+        """Status and code of a problem answer."""
+        answer = self.post(sql, **body)
+        assert answer.headers["content-type"] == "application/problem+json", answer.text
+        return answer.status_code, answer.json()["code"]
+
+
+@pytest.fixture
+def start_service(world: World, oidc: Issuer, tmp_path: Path) -> Iterator[Callable[..., Client]]:
+    """Starts a service with the given settings changed; its user `alice` is a reader."""
+    world.user(oidc.url, "alice", "reader")
+    with _running() as started:
+
+        def start(**changed: Any) -> Client:
+            settings = Settings(
+                state_dsn=world.databases.query_state_dsn,
+                data_dsn=world.databases.query_dsn,
+                s3_endpoint_url=world.store.endpoint_url,
+                s3_bucket=world.bucket,
+                s3_access_key_id=world.store.access_key_id,
+                s3_secret_access_key=world.store.secret_access_key,
+                oidc_issuer=oidc.url,
+                query_cache_dir=tmp_path / "cache",
+                **changed,
+            )
+            app = create_app(settings)
+            return Client(started(app), oidc.token("alice"), app.state.service)
+
+        yield start
+
+
+@pytest.fixture
+def client(start_service: Callable[..., Client]) -> Client:
+    return start_service()
+
+
+@contextmanager
+def _running() -> Iterator[Callable[[Any], str]]:
+    """Serves applications on loopback, each on a thread and port of its own."""
+    servers: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def serve(app: Any) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    try:
+        yield serve
+    finally:
+        for server, thread in servers:
+            server.should_exit = True
+            thread.join(10)

@@ -1,0 +1,224 @@
+"""Published datasets made directly in the databases and the bucket, as deploy, follower and compaction make them.
+
+A dataset here has blocks `first..last`, each with a hash that is a function of its number, so that every row of
+every answer can be checked against the truth without asking the service.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+from psycopg.types.json import Jsonb
+
+from tests import services
+
+NAMESPACE = "default"
+COLUMNS = [
+    {"name": "block_number", "type": "Int64", "nullable": False},
+    {"name": "hash", "type": "Hex", "nullable": False},
+    {"name": "value", "type": "UInt256", "nullable": False},
+    {"name": "at", "type": "Timestamp", "nullable": False},
+    {"name": "note", "type": "Text", "nullable": True},
+    {"name": "big", "type": "Bool", "nullable": False},
+]
+
+
+def block_hash(number: int) -> str:
+    """The hash of a block of our world."""
+    return "0x" + hashlib.sha256(str(number).encode()).hexdigest()
+
+
+def value_of(number: int) -> int:
+    """A 256-bit value of a block: beyond every machine type."""
+    return number * 10**60 + 7
+
+
+@dataclass
+class World:
+    """Makes and moves data. All of it belongs to one DAG, `monad`."""
+
+    databases: services.Databases
+    store: services.ObjectStore
+    bucket: str
+    state: psycopg.Connection[Any] = field(init=False)
+    data: psycopg.Connection[Any] = field(init=False)
+    dag_version: UUID = field(default_factory=uuid4)
+
+    def __post_init__(self) -> None:
+        self.state = psycopg.connect(self.databases.state_dsn, autocommit=True)
+        self.data = psycopg.connect(self.databases.data_dsn, autocommit=True)
+        org = services.ORG_ID
+        self.state.execute(
+            "INSERT INTO dag_versions (id, org_id, namespace, dag, spec_hash, spec) VALUES (%s, %s, %s, 'monad', 's', '{}')",
+            (self.dag_version, org, NAMESPACE),
+        )
+        self.state.execute(
+            "INSERT INTO dag_current_versions (org_id, namespace, dag, active_version_id, resource_uid,"
+            " resource_generation) VALUES (%s, %s, 'monad', %s, 'u', 1)",
+            (org, NAMESPACE, self.dag_version),
+        )
+
+    def close(self) -> None:
+        self.state.close()
+        self.data.close()
+
+    def user(self, issuer: str, subject: str, *roles: str) -> UUID:
+        """A user with roles."""
+        row = self.state.execute(
+            "INSERT INTO users (org_id, issuer, external_id, name) VALUES (%s, %s, %s, %s) RETURNING id",
+            (services.ORG_ID, issuer, subject, subject),
+        ).fetchone()
+        for role in roles:
+            self.state.execute(
+                "INSERT INTO org_roles (org_id, name) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                (services.ORG_ID, role),
+            )
+            self.state.execute(
+                "INSERT INTO org_role_memberships (org_id, role_id, user_id)"
+                " SELECT org_id, id, %s FROM org_roles WHERE org_id = %s AND name = %s",
+                (row[0], services.ORG_ID, role),
+            )
+        return row[0]
+
+    def dataset(self, job: str, storage: str, asset: str) -> UUID:
+        """A published dataset without rows; returns its version."""
+        org, job_id, dataset, version = services.ORG_ID, uuid4(), uuid4(), uuid4()
+        definition = Jsonb({"operator": "x", "config": {}})
+        self.state.execute(
+            "INSERT INTO jobs (id, org_id, namespace, dag, name, config_hash, operator, activation,"
+            " execution_strategy, update_strategy, definition, provisioned_at)"
+            " VALUES (%s, %s, %s, 'monad', %s, 'c', 'x', 'Source', NULL, 'Replace', %s, now())",
+            (job_id, org, NAMESPACE, job, definition),
+        )
+        self.state.execute(
+            "INSERT INTO datasets (id, org_id, namespace, dag, job, output, storage)"
+            " VALUES (%s, %s, %s, 'monad', %s, 'blocks', %s)",
+            (dataset, org, NAMESPACE, job, storage),
+        )
+        location = f"hot.d_{version.hex}" if storage == "Postgres" else self.prefix(version)
+        self.state.execute(
+            "INSERT INTO dataset_versions (id, org_id, dataset_id, job_id, config_hash, schema_hash, storage, location,"
+            " columns, unique_key, scope_column, sort_by, provisioned_at)"
+            " VALUES (%s, %s, %s, %s, 'c', 's', %s, %s, %s, '{block_number}', 'block_number', '{block_number}', now())",
+            (version, org, dataset, job_id, storage, location, Jsonb(COLUMNS)),
+        )
+        self.state.execute(
+            "INSERT INTO dag_version_datasets (dag_version_id, dataset_id, org_id, dataset_version_id)"
+            " VALUES (%s, %s, %s, %s)",
+            (self.dag_version, dataset, org, version),
+        )
+        self.state.execute(
+            "INSERT INTO asset_publications (org_id, namespace, asset, dag, dataset_id) VALUES (%s, %s, %s, 'monad', %s)",
+            (org, NAMESPACE, asset, dataset),
+        )
+        if storage == "Postgres":
+            self.data.execute(
+                f"CREATE TABLE hot.d_{version.hex} (block_number bigint PRIMARY KEY, hash text NOT NULL,"
+                " value numeric(78,0) NOT NULL, at timestamptz NOT NULL, note text, big boolean NOT NULL)"
+            )
+        return version
+
+    def policy(self, asset: str, storage: str, *, roles: list[str] | None = None, federation: Any = None) -> None:
+        """A declared Asset."""
+        self.state.execute(
+            "INSERT INTO assets (org_id, namespace, name, storage, federation, description, read_roles, policy,"
+            " resource_uid) VALUES (%s, %s, %s, %s, %s, '', %s, '{}', 'u')",
+            (services.ORG_ID, NAMESPACE, asset, storage, Jsonb(federation) if federation else None, roles or []),
+        )
+
+    def federated(self) -> tuple[UUID, UUID]:
+        """Assets `hot-blocks`, `cold-blocks` and `blocks` over both; returns (hot version, cold version)."""
+        hot = self.dataset("follow", "Postgres", "hot-blocks")
+        cold = self.dataset("compact", "S3", "cold-blocks")
+        federation = {"hot": "hot-blocks", "cold": "cold-blocks", "column": "block_number"}
+        self.policy("blocks", "Federated", federation=federation)
+        return hot, cold
+
+    def prefix(self, version: UUID) -> str:
+        return f"s3://{self.bucket}/{services.ORG_ID}/{NAMESPACE}/monad/compact/blocks/{version}/"
+
+    def follow(self, version: UUID, first: int, last: int) -> None:
+        """Insert hot rows of blocks `first..last`."""
+        with self.data.cursor().copy(
+            f"COPY hot.d_{version.hex} (block_number, hash, value, at, note, big) FROM STDIN"
+        ) as copy:
+            for row in rows(first, last):
+                copy.write_row(row)
+
+    def compact(self, hot: UUID, cold: UUID, first: int, last: int) -> None:
+        """Write the range to the bucket and commit partition and relocation in one transaction. Hot rows stay."""
+        location, files, size = self.write_cold(cold, first, last)
+        with self.state.transaction():
+            self.commit_partition(cold, first, last, location, files, size)
+            self.state.execute(
+                "INSERT INTO relocations (hot_version_id, cold_version_id, org_id, ranges)"
+                " VALUES (%s, %s, %s, int8multirange(int8range(%s, %s)))"
+                " ON CONFLICT (hot_version_id, cold_version_id) DO UPDATE SET ranges = relocations.ranges + excluded.ranges",
+                (hot, cold, services.ORG_ID, first, last + 1),
+            )
+
+    def write_cold(self, cold: UUID, first: int, last: int) -> tuple[str, list[dict[str, Any]], int]:
+        """One Parquet object; returns (location, manifest files, bytes)."""
+        body = parquet(first, last)
+        name = f"blocks_{first}_{last}.parquet"
+        location = f"{self.prefix(cold)}{first}-{last}/{uuid4()}-1/"
+        key = (location + name).removeprefix(f"s3://{self.bucket}/")
+        self.store.client().put_object(Bucket=self.bucket, Key=key, Body=body)
+        digest = hashlib.sha256(body).hexdigest()
+        return location, [{"path": name, "rows": last - first + 1, "bytes": len(body), "sha256": digest}], len(body)
+
+    def commit_partition(
+        self, cold: UUID, first: int, last: int, location: str, files: list[dict[str, Any]], size: int
+    ) -> None:
+        self.state.execute(
+            "INSERT INTO partition_versions (org_id, dataset_id, dataset_version_id, partition_key, range_start,"
+            " range_end, location, files, rows, bytes, manifest_sha256, task_id, attempt)"
+            " SELECT org_id, dataset_id, id, %s, %s, %s, %s, %s, %s, %s, 'x', %s, 1 FROM dataset_versions WHERE id = %s",
+            (f"{first}-{last}", first, last, location, json.dumps(files), last - first + 1, size, uuid4(), cold),
+        )
+
+    def forget(self, hot: UUID, first: int, last: int) -> None:
+        """Delete hot rows of a range, as the janitor does long after their relocation."""
+        self.data.execute(f"DELETE FROM hot.d_{hot.hex} WHERE block_number BETWEEN %s AND %s", (first, last))
+
+
+def rows(first: int, last: int) -> list[tuple[Any, ...]]:
+    """Blocks as rows, in the order of COLUMNS; one block per second since 2026."""
+    return [
+        (
+            number,
+            block_hash(number),
+            value_of(number),
+            f"2026-01-01T{number // 3600 % 24:02d}:{number // 60 % 60:02d}:{number % 60:02d}+00:00",
+            None if number % 3 else f"note {number}",
+            number % 2 == 0,
+        )
+        for number in range(first, last + 1)
+    ]
+
+
+def parquet(first: int, last: int) -> bytes:
+    """Blocks as a cold file."""
+    table = rows(first, last)
+    columns = list(zip(*table, strict=True))
+    arrow = pa.table(
+        {
+            "block_number": pa.array(columns[0], pa.int64()),
+            "hash": pa.array(columns[1], pa.string()),
+            "value": pa.array([str(value) for value in columns[2]], pa.string()),
+            "at": pa.array(columns[3], pa.string()).cast(pa.timestamp("us", tz="UTC")),
+            "note": pa.array(columns[4], pa.string()),
+            "big": pa.array(columns[5], pa.bool_()),
+        }
+    )
+    out = io.BytesIO()
+    pq.write_table(arrow, out, compression="zstd", row_group_size=10_000)
+    return out.getvalue()
