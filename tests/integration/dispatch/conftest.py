@@ -1,0 +1,116 @@
+"""What tests of the dispatcher share: a dispatcher on real Postgres and MinIO, deployed jobs, and a client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from tests import graphs, services
+from tests.integration.dispatch.callers import Caller, signing_key
+from traceplane.dispatch import deploy as deploying
+from traceplane.dispatch import dispatcher as building
+from traceplane.dispatch.dispatcher import Dispatcher
+from traceplane.settings import Settings
+from traceplane.taskapi.app import app
+
+WORKER_TOKEN = "a-worker-token-of-the-tests"
+
+
+@pytest.fixture
+def settings(
+    databases: services.Databases, object_store: services.ObjectStore, bucket: str, tmp_path: Path
+) -> Settings:
+    (tmp_path / "key.pem").write_bytes(signing_key())
+    (tmp_path / "worker").write_text(WORKER_TOKEN + "\n")
+    return Settings(
+        state_dsn=databases.state_dsn,
+        data_dsn=databases.data_dsn,
+        s3_endpoint_url=object_store.endpoint_url,
+        s3_bucket=bucket,
+        s3_access_key_id=object_store.access_key_id,
+        s3_secret_access_key=object_store.secret_access_key,
+        capability_key_file=tmp_path / "key.pem",
+        worker_token_file=tmp_path / "worker",
+        longest_query_seconds=0.001,
+        poll_seconds=0.2,
+        pool_size=8,
+    )
+
+
+@pytest.fixture
+async def dispatcher(settings: Settings) -> AsyncIterator[Dispatcher]:
+    """All parts of a dispatcher; its loops do not run, tests call them."""
+    parts = building.build(settings)
+    yield parts
+    await parts.wakeups.close()
+    await parts.close()
+
+
+@pytest.fixture
+async def http(dispatcher: Dispatcher) -> AsyncIterator[httpx.AsyncClient]:
+    """The task API, called in process."""
+    transport = httpx.ASGITransport(app(dispatcher), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://dispatcher", timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def caller(http: httpx.AsyncClient) -> Caller:
+    """A worker of ours."""
+    return Caller(http, WORKER_TOKEN)
+
+
+@pytest.fixture
+def sql(databases: services.Databases) -> Iterator[Callable[..., list[dict[str, Any]]]]:
+    """Statements on state in autocommit, rows as dicts."""
+    with psycopg.connect(databases.state_dsn, autocommit=True, row_factory=dict_row) as connection:
+
+        def run(statement: str, **parameters: Any) -> list[dict[str, Any]]:
+            cursor = connection.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+        yield run
+
+
+@pytest.fixture
+def deploy(dispatcher: Dispatcher) -> Callable[..., Any]:
+    """Deploys a DAG manifest and provisions its tables; job generation ids by job name."""
+
+    async def run(manifest: dict[str, Any] | None = None, *, provision: bool = True) -> dict[str, UUID]:
+        graph = graphs.assembled(manifest or graphs.chain())
+        async with dispatcher.state.transaction() as conn:
+            deployed = await deploying.deploy(
+                conn,
+                org_id=dispatcher.settings.org_id,
+                graph=graph,
+                resource_uid="uid-1",
+                generation=1,
+                bucket=dispatcher.settings.s3_bucket,
+            )
+        outbox = next(loop for loop in dispatcher.loops() if loop.name == "outbox")
+        while provision and await outbox.run_once():
+            pass
+        return {job.name: job.id for job in deployed.jobs}
+
+    return run
+
+
+@pytest.fixture
+async def jobs(deploy: Callable[..., Any]) -> dict[str, UUID]:
+    """The chain DAG, deployed and provisioned: ids of its job generations by name."""
+    deployed: dict[str, UUID] = await deploy()
+    return deployed
+
+
+@pytest.fixture
+def loop_of(dispatcher: Dispatcher) -> Callable[[str], Callable[[], Any]]:
+    """One pass of a named loop."""
+    passes = {loop.name: loop.run_once for loop in dispatcher.loops()}
+    return lambda name: passes[name]
