@@ -230,12 +230,14 @@ class _Wrong(Exception):
 
 def _scalar(tag: str | None, text: str, implicit: tuple[bool, bool]) -> Any:
     """A scalar as JSON has it. Dates stay text, as they do on the way to the API server."""
+    if tag is None and implicit[0] and text in ("y", "Y", "n", "N"):
+        return text in ("y", "Y")  # as YAML 1.1 and kubectl have it, though PyYAML does not
     meant: str = tag or _RESOLVER.resolve(yaml.ScalarNode, text, implicit)  # type: ignore[no-untyped-call]
     name = meant.removeprefix(_TAG)
     if name == "null":
         return None
     if name == "bool":
-        return _CONSTRUCTOR.construct_yaml_bool(yaml.ScalarNode(meant, text))
+        return bool(_CONSTRUCTOR.construct_yaml_bool(yaml.ScalarNode(meant, text)))
     if name in ("int", "float") and ":" not in text:
         return _number(name, text)
     if name not in ("!", "str", "int", "float", "timestamp", "merge", "value"):
