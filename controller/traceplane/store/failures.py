@@ -60,7 +60,8 @@ def translated(error: BaseException) -> TraceError | None:
         name = error.diag.constraint_name
         return Conflict(f"a row with this key exists already ({name})", name)
     if isinstance(error, pg.InsufficientPrivilege):
-        return GiveUp(f"the database role lacks a right: {error.diag.message_primary}")
+        remedy = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
+        return GiveUp(f"the database role lacks a right: {error.diag.message_primary}{remedy}")
     if isinstance(error, psycopg.DataError):
         return Refused(f"the database cannot hold this value: {error.diag.message_primary or type(error).__name__}")
     if isinstance(error, (*_AWAY, sa.TimeoutError)):

@@ -65,7 +65,8 @@ BEGIN
             WHEN duplicate_object OR unique_violation THEN NULL;
             WHEN insufficient_privilege THEN
                 RAISE EXCEPTION 'role % is missing and this user may not create it', role_name
-                    USING HINT = format('an administrator runs: CREATE ROLE %I NOLOGIN', role_name);
+                    USING ERRCODE = 'insufficient_privilege',
+                          HINT = format('an administrator runs: CREATE ROLE %I NOLOGIN', role_name);
         END;
     END LOOP;
 END $$

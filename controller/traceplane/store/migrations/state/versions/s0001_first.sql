@@ -10,7 +10,8 @@ BEGIN
             WHEN duplicate_object OR unique_violation THEN NULL;
             WHEN insufficient_privilege THEN
                 RAISE EXCEPTION 'role % is missing and this user may not create it', role_name
-                    USING HINT = format('an administrator runs: CREATE ROLE %I NOLOGIN', role_name);
+                    USING ERRCODE = 'insufficient_privilege',
+                          HINT = format('an administrator runs: CREATE ROLE %I NOLOGIN', role_name);
         END;
     END LOOP;
 END $$;
@@ -296,9 +297,9 @@ CREATE INDEX tasks_lease_idx ON tasks (lease_expires_at) WHERE status = 'Running
 
 CREATE INDEX tasks_retry_idx ON tasks (next_retry_at) WHERE status = 'Failed' AND next_retry_at IS NOT NULL;
 
-CREATE INDEX tasks_queued_idx ON tasks (job_id, priority, queued_at, id) WHERE status = 'Queued';
-
 CREATE INDEX tasks_deadline_idx ON tasks (deadline_at) WHERE status = 'Running' AND deadline_at IS NOT NULL;
+
+CREATE INDEX tasks_queued_idx ON tasks (job_id, priority, queued_at, id) WHERE status = 'Queued';
 
 CREATE INDEX tasks_failed_idx ON tasks (job_id, finished_at) WHERE status = 'Failed';
 
