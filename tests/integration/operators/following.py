@@ -98,7 +98,6 @@ class Activity:
         self._send({"from": b, "to": c, "value": hex(seed), "gas": hex(21_000), "gasPrice": hex(3 * 10**9)})
         access = [{"address": self.token, "storageKeys": ["0x" + "00" * 31 + "01"]}]
         call = {"from": self.accounts[0], "to": self.token, "gas": hex(200_000)}
-        self._send({**call, "data": token.transfer(b, 10**9 + seed)})
         self._send(
             {
                 **call,
@@ -108,6 +107,7 @@ class Activity:
                 "type": "0x1",
             }
         )
+        self._send({**call, "data": token.transfer(b, 10**9 + seed)})
         self._send({**call, "from": c, "data": token.transfer(a, 10**40)})  # reverts: status 0, no log
         if mine:
             self.chain.mine()
