@@ -129,7 +129,9 @@ class Kube:
         query = {"limit": str(_PAGE)} | ({"labelSelector": label_selector} if label_selector else {})
         while True:
             page = await self._call("list", "GET", resource, resource.path(self.namespace), query=query)
-            items += page.get("items") or []
+            # Items of built-in kinds come without their type.
+            typed = {"apiVersion": resource.group_version, "kind": resource.kind}
+            items += [typed | item for item in page.get("items") or []]
             token = page["metadata"].get("continue")
             if not token:
                 return items, page["metadata"]["resourceVersion"]

@@ -68,7 +68,7 @@ class Controller:
             manifests=gather.Manifests(self.mirror, operators),
             database=database,
             applier=Applier(kube, self.mirror, database, settings.org_id, identity, retry),
-            wake=self.queue.add,
+            wake_assets=self._wake_assets,
             pods=metrics.PodCounts(),
             generations={},
         )
@@ -194,6 +194,12 @@ class Controller:
             federation = (other.get("spec") or {}).get("federation") or {}
             if asset in (federation.get("hot"), federation.get("cold")):
                 yield Key("Asset", other["metadata"]["name"])
+
+    async def _wake_assets(self, dag: str) -> None:
+        obj = self.mirror.get("DAG", dag)
+        for entry in obj["spec"].get("publish") or [] if obj else ():
+            name = entry["asset"]
+            await self._add([Key("Asset", name), *(key for key in self._related(name) if key.kind == "Asset")])
 
     async def _add(self, keys: Iterable[Key], delay: float = 0.02) -> None:
         for key in keys:

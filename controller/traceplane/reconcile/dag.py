@@ -20,7 +20,7 @@ import structlog
 from traceplane.dispatch import deploy as deployment
 from traceplane.dispatch import pause
 from traceplane.dispatch.rebuild import RebuildNotSupported
-from traceplane.drivers.kube import DAGS
+from traceplane.drivers.kube import ASSETS, DAGS
 from traceplane.errors import Refused, Stale, Unavailable
 from traceplane.graph import Graph
 from traceplane.kit import crash
@@ -30,7 +30,6 @@ from traceplane.reconcile.apply import Applier
 from traceplane.reconcile.mirror import Mirror
 from traceplane.reconcile.plan import Input, Note, Status
 from traceplane.reconcile.podspec import Platform
-from traceplane.reconcile.queue import Key
 from traceplane.store.engine import Database
 from traceplane.store.statements import observe
 
@@ -44,7 +43,8 @@ _ENSURE_SECONDS = 60.0
 """A deployed spec is deployed again this often: it asks again for tables and source tasks that got lost."""
 
 Object = dict[str, Any]
-Wake = Callable[[Key], Awaitable[None]]
+WakeAssets = Callable[[str], Awaitable[None]]
+"""Look at the Assets that a DAG publishes, and at those federated over them."""
 
 log = structlog.get_logger()
 
@@ -63,7 +63,7 @@ class Scope:
     manifests: gather.Manifests
     database: Database
     applier: Applier
-    wake: Wake
+    wake_assets: WakeAssets
     pods: metrics.PodCounts
     generations: dict[str, str]
     """DAG by id of a live job generation: whom a wake-up of the dispatcher is about."""
@@ -121,10 +121,15 @@ class Dags:
         counts = (sum(v.wanted for v in views), sum(v.actual for v in views), sum(v.ready for v in views))
         self._scope.pods.set(i.name, counts)
         notes = told + plan.notes
+        news = any(apply.resource is ASSETS for apply in plan.applies)
         for wanted in status.statuses(replace(i, jobs=self._objects("Job")), plan, refused):
             changed = status.transitions(wanted)
             if await applier.status(wanted):
                 notes += changed
+                news = news or wanted.resource is DAGS
+        if news:
+            # What readers may see of its assets changes with the DAG.
+            await self._scope.wake_assets(i.name)
         await applier.tell(notes)
         return plan.next_in
 
@@ -149,8 +154,6 @@ class Dags:
             return facts, error.message, []
         self._refusals.pop(name, None)
         self._ensured[name] = (dag["metadata"]["uid"], time.monotonic())
-        for publication in graph.publications if note else ():
-            await self._scope.wake(Key("Asset", publication.asset))
         facts = await self._facts(name)
         await self._pause(graph, facts)
         return facts, None, [note] if note else []

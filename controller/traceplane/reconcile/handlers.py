@@ -33,20 +33,16 @@ Observe = Callable[[str, str | None, dict[str, Any]], Awaitable[None]]
 """(kind, event type, object)"""
 
 
-def registry(kube: Kube, pulse: Pulse, observe: Observe, started: Callable[[], None]) -> kopf.OperatorRegistry:
-    """Every handler there is."""
+def registry(kube: Kube, pulse: Pulse, observe: Observe, answered: Callable[[], None]) -> kopf.OperatorRegistry:
+    """Every handler there is. `answered` is called whenever a watch is opened."""
     found = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=found)
     async def login(**_: Any) -> kopf.AiohttpSession:
-        session = kube.open_session([watch_trace(pulse)])
+        session = kube.open_session([watch_trace(pulse, answered)])
         return kopf.AiohttpSession(
             server=kube.access.server, aiohttp_session=session, default_namespace=kube.namespace
         )
-
-    @kopf.on.startup(registry=found)
-    async def ready(**_: Any) -> None:
-        started()
 
     for resource in WATCHED:
         _watch(found, resource, observe)

@@ -51,8 +51,8 @@ class Pulse:
         return {name: self._clock() - last for name, last in self._last.items()}
 
 
-def watch_trace(pulse: Pulse) -> aiohttp.TraceConfig:
-    """Notes every watch that the API server answers."""
+def watch_trace(pulse: Pulse, answered: Callable[[], None]) -> aiohttp.TraceConfig:
+    """Notes every watch that the API server answers, and calls `answered` then."""
     trace = aiohttp.TraceConfig()
 
     async def ended(_session: object, _context: object, done: aiohttp.TraceRequestEndParams) -> None:
@@ -62,6 +62,7 @@ def watch_trace(pulse: Pulse) -> aiohttp.TraceConfig:
         metrics.watch_restarts.labels(resource).inc()
         if done.response.status == 200:
             pulse.beat(f"watch {resource}")
+            answered()
         else:
             metrics.api_errors.labels("watch", resource, str(done.response.status)).inc()
 

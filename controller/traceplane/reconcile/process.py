@@ -99,7 +99,7 @@ async def _work(controller: Controller, leadership: Leadership, stop: asyncio.Ev
     waiting.cancel()
     asked = stop.is_set()
     for part in ended - {waiting}:
-        if part.exception():
+        if not part.cancelled() and part.exception():
             log.error("part failed", error=str(part.exception()), exc_info=part.exception())
     stop.set()
     # kopf cancels, when it ends, every task that began after it: so it ends last.
@@ -148,7 +148,8 @@ async def _kinds_served(kube: Kube, stop: asyncio.Event) -> bool:
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
-    """SIGTERM and SIGINT stop us in order. kopf takes the signals when it starts, so this is done again then."""
+    """SIGTERM and SIGINT stop us in order. kopf takes the signals for itself when it starts, so we take them back
+    whenever it opens a watch: the first time is soon after, the others change nothing."""
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
