@@ -28,12 +28,18 @@ def cluster_up() -> None:
 
 
 def images() -> dict[str, str]:
-    """Build and load the images whose content changed; returns name to reference."""
-    archives = _own("hack/images/build").split()
+    """Build and load the images whose content changed; returns name to reference.
+
+    A tag is the hash of the content, so an edit while this runs gives another one: then it builds once more.
+    """
+    while True:
+        listed = _own("hack/images/build", "--print")
+        archives = _own("hack/images/build").split()
+        if listed == _own("hack/images/build", "--print"):
+            break
     with step("loading images into the cluster"):
         _own("hack/cluster", "load", *archives)
-    listed = _own("hack/images/build", "--print").splitlines()
-    return dict(line.split("=", 1) for line in listed)
+    return dict(line.split("=", 1) for line in listed.splitlines())
 
 
 def chart(kube: Kube, references: Mapping[str, str], values: Mapping[str, Any], release: str = RELEASE) -> None:

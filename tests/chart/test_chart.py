@@ -144,7 +144,14 @@ def test_one_controller_replaced_and_never_doubled(render):
 def test_migration_comes_before_whatever_reads_the_databases(render):
     for name in ("trace-controller", "trace-dispatcher"):
         spec = render().one("Deployment", name)["spec"]["template"]["spec"]
-        assert [container["command"][-1] for container in spec["initContainers"]] == ["migrate"], name
+        assert spec["initContainers"][0]["command"][-1] == "migrate", name
+
+
+def test_an_upgrade_of_trace_leaves_databases_and_objects_running(render):
+    """Their pods name no image and no setting of Trace, so that a new release does not restart them."""
+    old, new = render(), render(images={"trace": "trace.local/trace:other"}, config={"lease_seconds": 9})
+    for name in ("trace-postgres", "trace-minio"):
+        assert old.one("StatefulSet", name)["spec"] == new.one("StatefulSet", name)["spec"]
 
 
 def test_query_reads_through_roles_of_its_own(render):
