@@ -1,0 +1,86 @@
+"""A whole local cluster for these tests, in a folder of its own, so that a cluster somebody uses is left alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(CHECKOUT / "hack"))  # the commands' own package is not installed anywhere
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The commands of ``hack/cluster``, aimed at one folder."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "TRACE_CLUSTER_DIR": str(self.folder)}
+
+    def command(self, *words: str | Path, timeout: float = 240) -> str:
+        """Run a command that must succeed; returns its standard output."""
+        argv = [CHECKOUT / "hack" / "cluster", *words]
+        done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, timeout=timeout)
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+        return done.stdout
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start a command that the test will kill."""
+        argv = [CHECKOUT / "hack" / "cluster", *words]
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(argv, env=self.environment, stdout=quiet, stderr=quiet, start_new_session=True)
+
+    def kubectl(self, *words: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run kubectl; returns its standard output."""
+        argv = [str(CHECKOUT / "hack" / "cluster"), "exec", "--", "kubectl", *words]
+        done = subprocess.run(argv, env=self.environment, input=stdin, capture_output=True, text=True, timeout=120)
+        assert not check or done.returncode == 0, f"kubectl {words}: {done.stderr}"
+        return done.stdout if done.returncode == 0 else done.stderr
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Reference of an image with a shell and Python, in the cache."""
+    build = [CHECKOUT / "hack" / "images" / "build"]
+    subprocess.run([*build, "base"], check=True, capture_output=True, timeout=280)
+    printed = subprocess.run([*build, "--print", "base"], check=True, capture_output=True, text=True).stdout
+    return printed.strip().partition("=")[2]
+
+
+@pytest.fixture(scope="session")
+def archive(image: str) -> Path:
+    """Archive of that image."""
+    done = subprocess.run(
+        [CHECKOUT / "hack" / "images" / "build", "base"], check=True, capture_output=True, text=True, timeout=280
+    )
+    return Path(done.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Iterator[Cluster]:
+    """A running cluster with the image loaded."""
+    raised = Cluster(tmp_path_factory.mktemp("cluster") / "one")
+    try:
+        raised.command("up")
+        raised.command("load", archive)
+        yield raised
+    finally:
+        raised.command("down")
+
+
+@pytest.fixture
+def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A fresh namespace."""
+    name = request.node.name.replace("_", "-").partition("[")[0].removeprefix("test-")[:60].strip("-")
+    cluster.kubectl("create", "namespace", name)
+    cluster.kubectl("create", "token", "default", "-n", name, check=False)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
