@@ -5,12 +5,17 @@ and run on a psycopg pool: autocommit, so that one statement is one transaction 
 first use; binary results. Four connections were enough for a process when measured, so both pools are small, and
 they open on first use.
 
+A pooled connection whose server went away is found without a round trip: an idle session has nothing to say, so
+one whose socket has something to read is asked before it is lent. What a restart leaves is replaced unseen.
+
 Every session has bounds: a connect, statement or idle transaction that exceeds its limit is ended by the server,
 so that a stuck process cannot hold locks for good.
 """
 
 from __future__ import annotations
 
+import asyncio
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,6 +33,8 @@ CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 60
 IDLE_TRANSACTION_SECONDS = 60
 POOL_WAIT_SECONDS = 10.0
+MAX_WAITING = 1024
+"""Callers that may wait for a pooled connection; one more is told at once that the database is unavailable."""
 
 HotConnection = psycopg.AsyncConnection[TupleRow]
 
@@ -59,7 +66,10 @@ def session(dsn: str, application: str) -> dict[str, Any]:
 class Database:
     """One database as a process uses it. Make it inside the event loop and `close()` it at the end."""
 
-    def __init__(self, dsn: str, *, application: str, pool_size: int = 4) -> None:
+    def __init__(
+        self, dsn: str, *, application: str, pool_size: int = 4, wait_seconds: float = POOL_WAIT_SECONDS
+    ) -> None:
+        """`wait_seconds`: how long to wait for a free or a new connection, before the answer is Unavailable."""
         self.dsn = dsn
         self._session = session(dsn, application)
         self.engine: AsyncEngine = create_async_engine(
@@ -67,7 +77,7 @@ class Database:
             async_creator=self._connect,
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=POOL_WAIT_SECONDS,
+            pool_timeout=wait_seconds,
             pool_pre_ping=True,
         )
         self._pool: AsyncConnectionPool[HotConnection] = AsyncConnectionPool(
@@ -79,13 +89,14 @@ class Database:
             },
             min_size=1,
             max_size=pool_size,
-            timeout=POOL_WAIT_SECONDS,
-            max_waiting=1024,
-            reconnect_timeout=30,
-            check=AsyncConnectionPool.check_connection,
+            timeout=wait_seconds,
+            max_waiting=MAX_WAITING,
+            reconnect_timeout=wait_seconds,
+            check=_check_if_spoken,
             open=False,
             name=application,
         )
+        self._opening = asyncio.Lock()
         self._opened = False
 
     @asynccontextmanager
@@ -99,9 +110,7 @@ class Database:
     async def hot(self) -> AsyncIterator[HotConnection]:
         """A pooled psycopg connection in autocommit: each statement is a transaction of its own."""
         with mapped():
-            if not self._opened:
-                self._opened = True
-                await self._pool.open()
+            await self._open()
             async with self._pool.connection() as connection:
                 yield connection
 
@@ -115,5 +124,21 @@ class Database:
         await self._pool.close()
         await self.engine.dispose()
 
+    async def _open(self) -> None:
+        if self._opened:
+            return
+        async with self._opening:
+            if not self._opened:
+                await self._pool.open()
+                self._opened = True
+
     async def _connect(self) -> HotConnection:
         return await psycopg.AsyncConnection.connect(**self._session)
+
+
+async def _check_if_spoken(connection: HotConnection) -> None:
+    """Raise OperationalError where an idle connection is dead; costs a system call while it is well."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import psycopg
 import pytest
@@ -94,6 +95,27 @@ async def test_connections_come_back_after_the_server_ended_them(state: Database
     await state.ping()
     async with state.transaction() as connection:
         assert (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one() != other
+
+
+async def test_a_process_outlives_its_database_and_waits_only_so_long():
+    with services.postgres() as server:
+        dsn = server.databases().state_dsn
+        database = Database(dsn, application="test", wait_seconds=0.5)
+        await asyncio.gather(*(database.ping() for _ in range(8)))
+        server.crash()
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                async with asyncio.timeout(5):
+                    await database.ping()
+        server.restart()
+        async with asyncio.timeout(20):
+            while True:
+                with contextlib.suppress(Unavailable):
+                    await database.ping()
+                    break
+        async with database.transaction() as connection:
+            await connection.execute(text("SELECT 1"))
+        await database.close()
 
 
 def test_a_dsn_libpq_cannot_read_is_a_setting_error_without_the_dsn():
