@@ -23,6 +23,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive
 
+from traceplane import problems
 from traceplane.errors import Refused, TooLarge, TraceError
 from traceplane.identity import oidc
 from traceplane.identity.principals import Principal, authenticate
@@ -33,7 +34,6 @@ from traceplane.query.cell import Limits
 from traceplane.query.cells import Cells
 from traceplane.query.telemetry import Telemetry
 from traceplane.settings import Settings
-from traceplane.userapi import problems
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_THREADS = 8

@@ -87,6 +87,13 @@ def client(start_service: Callable[..., Client]) -> Client:
     return start_service()
 
 
+@pytest.fixture
+def serve() -> Iterator[Callable[[Any], str]]:
+    """Serves an ASGI application on loopback; returns its address."""
+    with _running() as started:
+        yield started
+
+
 @contextmanager
 def _running() -> Iterator[Callable[[Any], str]]:
     """Serves applications on loopback, each on a thread and port of its own."""

@@ -57,7 +57,8 @@ class World:
         self.data = psycopg.connect(self.databases.data_dsn, autocommit=True)
         org = services.ORG_ID
         self.state.execute(
-            "INSERT INTO dag_versions (id, org_id, namespace, dag, spec_hash, spec) VALUES (%s, %s, %s, 'monad', 's', '{}')",
+            "INSERT INTO dag_versions (id, org_id, namespace, dag, spec_hash, spec)"
+            " VALUES (%s, %s, %s, 'monad', 's', '{}')",
             (self.dag_version, org, NAMESPACE),
         )
         self.state.execute(
@@ -105,9 +106,10 @@ class World:
         )
         location = f"hot.d_{version.hex}" if storage == "Postgres" else self.prefix(version)
         self.state.execute(
-            "INSERT INTO dataset_versions (id, org_id, dataset_id, job_id, config_hash, schema_hash, storage, location,"
-            " columns, unique_key, scope_column, sort_by, provisioned_at)"
-            " VALUES (%s, %s, %s, %s, 'c', 's', %s, %s, %s, '{block_number}', 'block_number', '{block_number}', now())",
+            "INSERT INTO dataset_versions (id, org_id, dataset_id, job_id, config_hash, schema_hash, storage,"
+            " location, columns, unique_key, scope_column, sort_by, provisioned_at)"
+            " VALUES (%s, %s, %s, %s, 'c', 's', %s, %s, %s, '{block_number}', 'block_number',"
+            " '{block_number}', now())",
             (version, org, dataset, job_id, storage, location, Jsonb(COLUMNS)),
         )
         self.state.execute(
@@ -116,7 +118,8 @@ class World:
             (self.dag_version, dataset, org, version),
         )
         self.state.execute(
-            "INSERT INTO asset_publications (org_id, namespace, asset, dag, dataset_id) VALUES (%s, %s, %s, 'monad', %s)",
+            "INSERT INTO asset_publications (org_id, namespace, asset, dag, dataset_id)"
+            " VALUES (%s, %s, %s, 'monad', %s)",
             (org, NAMESPACE, asset, dataset),
         )
         if storage == "Postgres":
@@ -161,7 +164,8 @@ class World:
             self.state.execute(
                 "INSERT INTO relocations (hot_version_id, cold_version_id, org_id, ranges)"
                 " VALUES (%s, %s, %s, int8multirange(int8range(%s, %s)))"
-                " ON CONFLICT (hot_version_id, cold_version_id) DO UPDATE SET ranges = relocations.ranges + excluded.ranges",
+                " ON CONFLICT (hot_version_id, cold_version_id) DO UPDATE"
+                " SET ranges = relocations.ranges + excluded.ranges",
                 (hot, cold, services.ORG_ID, first, last + 1),
             )
 
@@ -181,7 +185,8 @@ class World:
         self.state.execute(
             "INSERT INTO partition_versions (org_id, dataset_id, dataset_version_id, partition_key, range_start,"
             " range_end, location, files, rows, bytes, manifest_sha256, task_id, attempt)"
-            " SELECT org_id, dataset_id, id, %s, %s, %s, %s, %s, %s, %s, 'x', %s, 1 FROM dataset_versions WHERE id = %s",
+            " SELECT org_id, dataset_id, id, %s, %s, %s, %s, %s, %s, %s, 'x', %s, 1"
+            " FROM dataset_versions WHERE id = %s",
             (f"{first}-{last}", first, last, location, json.dumps(files), last - first + 1, size, uuid4(), cold),
         )
 

@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457), with a stable `code` and nothing secret.
+"""Errors of the APIs that users reach, as `application/problem+json` (RFC 9457): a stable `code`, nothing secret.
 
 One mapping from the tree of errors to HTTP, so that every route answers alike. An error we did not foresee is
 logged with its trace and answered as 500 without any of it.
@@ -63,7 +63,7 @@ _TITLES = {
 def problem(status: int, code: str, detail: str, extra: Mapping[str, Any] | None = None) -> Response:
     """A problem response. 401 names the scheme (RFC 6750), 429 and 503 say when to come back."""
     body = {
-        "type": f"https://trace.dev/problems/{code}",
+        "type": "about:blank",
         "title": _TITLES.get(status, "Error"),
         "status": status,
         "code": code,

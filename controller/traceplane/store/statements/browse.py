@@ -1,0 +1,89 @@
+"""What users read about DAGs, jobs, tasks, assets and partitions, and who users are.
+
+Every list is a page by key (`WHERE key > last ORDER BY key LIMIT n`), never by offset: the hundredth page costs
+what the first does, and rows that come or go between two pages shift nothing. One statement answers one request.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.types import BigInteger, Text, Uuid
+
+PRINCIPAL = text("""
+SELECT user_id, org_id, roles FROM catalog.principals WHERE issuer = :issuer AND external_id = :subject
+""")
+"""The user an issuer's subject stands for, with the roles granted to them."""
+
+DAGS = text("""
+SELECT c.namespace, c.dag AS name, c.active_version_id AS active_version, c.staged_version_id AS staged_version,
+       v.spec_hash, c.updated_at,
+       (SELECT count(*) FROM dag_version_jobs j WHERE j.dag_version_id = c.active_version_id) AS jobs
+FROM dag_current_versions c
+LEFT JOIN dag_versions v ON v.id = c.active_version_id
+WHERE c.org_id = :org AND c.deleted_at IS NULL
+  AND (:namespace IS NULL OR c.namespace = :namespace)
+  AND (:dag IS NULL OR c.dag = :dag)
+  AND (c.namespace, c.dag) > (:after_namespace, :after_name)
+ORDER BY c.namespace, c.dag
+LIMIT :limit
+""").bindparams(bindparam("namespace", type_=Text), bindparam("dag", type_=Text))
+"""Living DAGs with their active version, one page; also one DAG by its name."""
+
+DAG_JOBS = text("""
+SELECT j.name, j.id, j.operator, j.activation, d.runtime, j.execution_strategy, j.update_strategy, j.config_hash,
+       j.paused, j.provisioned_at IS NOT NULL AS provisioned, d.max_workers, d.max_concurrency,
+       (SELECT count(*) FROM tasks t WHERE t.job_id = j.id AND t.status = 'Queued') AS queued,
+       (SELECT count(*) FROM tasks t WHERE t.job_id = j.id AND t.status = 'Running') AS running,
+       (SELECT count(*) FROM tasks t
+        WHERE t.job_id = j.id AND t.status = 'Failed' AND t.next_retry_at IS NOT NULL) AS retrying,
+       (SELECT min(t.queued_at) FROM tasks t WHERE t.job_id = j.id AND t.status = 'Queued') AS oldest_queued_at
+FROM dag_current_versions c
+JOIN dag_version_jobs d ON d.dag_version_id = c.active_version_id
+JOIN jobs j ON j.id = d.job_id
+WHERE c.org_id = :org AND c.namespace = :namespace AND c.dag = :dag AND c.deleted_at IS NULL
+ORDER BY j.name
+""")
+"""Jobs of a DAG's active version with what is live in their queues (partial indexes answer the counts)."""
+
+DAG_TASKS = text("""
+SELECT t.id, j.name AS job, j.id AS job_id, t.status, t.attempt, t.max_attempts, t.cause, t.scope, t.worker_id,
+       t.queued_at, t.started_at, t.heartbeat_at, t.next_retry_at, t.finished_at, t.result, t.error
+FROM tasks t
+JOIN jobs j ON j.id = t.job_id
+WHERE j.org_id = :org AND j.namespace = :namespace AND j.dag = :dag
+  AND (:job IS NULL OR j.name = :job)
+  AND (:status IS NULL OR t.status = :status)
+  AND (:before IS NULL OR t.id < :before)
+ORDER BY t.id DESC
+LIMIT :limit
+""").bindparams(bindparam("job", type_=Text), bindparam("status", type_=Text), bindparam("before", type_=Uuid))
+"""Tasks of every generation of a DAG's jobs, newest first, one page: ids are UUIDv7, so they sort by birth."""
+
+ASSETS = text("""
+SELECT r.namespace, r.name, r.storage, coalesce(a.description, '') AS description, r.read_roles, r.federation,
+       r.dataset_id AS dataset, r.dataset_version_id AS version, r.columns, r.scope_column,
+       coalesce(r.cold_version_id, CASE WHEN r.storage = 'S3' THEN r.dataset_version_id END) AS cold_version,
+       r.provisioned
+FROM catalog.relations r
+LEFT JOIN assets a
+  ON a.org_id = r.org_id AND a.namespace = r.namespace AND a.name = r.name AND a.deleted_at IS NULL
+WHERE r.org_id = :org
+  AND (:namespace IS NULL OR r.namespace = :namespace)
+  AND (:asset IS NULL OR r.name = :asset)
+  AND (cardinality(r.read_roles) = 0 OR r.read_roles && CAST(:roles AS text[]))
+  AND (r.namespace, r.name) > (:after_namespace, :after_name)
+ORDER BY r.namespace, r.name
+LIMIT :limit
+""").bindparams(bindparam("namespace", type_=Text), bindparam("asset", type_=Text))
+"""Published assets that these roles may read, one page; also one asset by its name."""
+
+PARTITIONS = text("""
+SELECT p.partition_key AS key, p.range_start AS start, p.range_end AS "end", p.rows, p.bytes, p.location,
+       p.committed_at, p.task_id, p.attempt
+FROM partition_versions p
+WHERE p.org_id = :org AND p.dataset_version_id = :version AND p.superseded_at IS NULL
+  AND (:after IS NULL OR p.range_start > :after)
+ORDER BY p.range_start
+LIMIT :limit
+""").bindparams(bindparam("version", type_=Uuid), bindparam("after", type_=BigInteger))
+"""Current partitions of one dataset version, one page."""

@@ -1,0 +1,91 @@
+"""The user API as an ASGI application: the table of routes, each behind the same door.
+
+The door is here once: bearer token, user, role. A path that is not in the table is 404 for everybody, before
+anybody is asked who they are, so that there is nothing to find out by asking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from traceplane import problems
+from traceplane.identity import oidc
+from traceplane.identity.principals import Principal, authenticate
+from traceplane.settings import Settings
+from traceplane.store.engine import Database
+from traceplane.store.statements import browse
+from traceplane.userapi.routes import ROUTES, Call, UserRoute
+
+
+class UserApi:
+    """The parts behind the routes. They open on first use, inside the loop that serves."""
+
+    def __init__(self, settings: Settings, state: Database | None = None) -> None:
+        self._settings = settings
+        self._config = oidc.configured(settings)
+        self._given = state
+        self._lock = asyncio.Lock()
+        self._parts: tuple[oidc.TokenVerifier, Database] | None = None
+
+    async def parts(self) -> tuple[oidc.TokenVerifier, Database]:
+        """(verifier, state database)."""
+        async with self._lock:
+            if self._parts is None:
+                state = self._given or Database(
+                    self._settings.secret("state_dsn"),
+                    application="trace-user-api",
+                    pool_size=self._settings.pool_size,
+                )
+                self._parts = oidc.TokenVerifier(self._config), state
+            return self._parts
+
+    async def close(self) -> None:
+        """Close what was opened here."""
+        if self._parts is not None:
+            await self._parts[0].close()
+            if self._given is None:
+                await self._parts[1].close()
+
+    def endpoint(self, route: UserRoute) -> Callable[[Request], Awaitable[Response]]:
+        """`route` as Starlette calls it."""
+
+        async def answer(request: Request) -> Response:
+            verifier, state = await self.parts()
+
+            async def lookup(subject: oidc.Subject) -> Principal | None:
+                async with state.transaction() as connection:
+                    found = await connection.execute(
+                        browse.PRINCIPAL, {"issuer": subject.issuer, "subject": subject.subject}
+                    )
+                    row = found.one_or_none()
+                if row is None or row.org_id != self._settings.org_id:
+                    return None
+                return Principal(row.user_id, row.org_id, frozenset(row.roles))
+
+            principal = await authenticate(verifier, lookup, problems.bearer(request), route.role)
+            body = await route.handler(Call(request, principal, state, self._settings.namespace))
+            return Response(orjson.dumps(body, default=str), media_type="application/json")
+
+        return answer
+
+
+def app(settings: Settings, state: Database | None = None) -> Starlette:
+    """The application. With `state` it uses that pool and leaves closing it to its owner."""
+    api = UserApi(settings, state)
+    routes = [Route(route.path, api.endpoint(route), methods=[route.method]) for route in ROUTES]
+
+    async def healthy(request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    application = Starlette(
+        routes=[*routes, Route("/healthz", healthy)], exception_handlers=dict(problems.HANDLERS)
+    )
+    application.state.api = api
+    return application

@@ -1,0 +1,56 @@
+"""Pages of a list: how a request asks for one and how an answer names the next.
+
+A cursor is the key of the last row, as base64url of JSON. It is not secret and not trusted: it is only ever
+compared with keys, in a statement that checks the organisation itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+
+from traceplane.errors import Refused
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 500
+MAX_CURSOR = 1024
+
+
+def limit(request: Request) -> int:
+    """`?limit=`, from 1 to MAX_LIMIT. Raises Refused."""
+    text = request.query_params.get("limit", str(DEFAULT_LIMIT))
+    if not text.isdecimal() or not 1 <= int(text[:6]) <= MAX_LIMIT:
+        raise Refused(f"limit: a number from 1 to {MAX_LIMIT}")
+    return int(text)
+
+
+def after(request: Request, kinds: Sequence[type]) -> list[Any] | None:
+    """The key in `?cursor=`, one value per kind; None for the first page. Raises Refused."""
+    text = request.query_params.get("cursor")
+    if text is None:
+        return None
+    try:
+        if len(text) > MAX_CURSOR:
+            raise ValueError
+        key = orjson.loads(base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)))
+    except (ValueError, binascii.Error):
+        raise Refused("cursor: not one that a page gave") from None
+    if not isinstance(key, list) or [type(part) for part in key] != list(kinds):
+        raise Refused("cursor: not one that a page gave")
+    return key
+
+
+def page(rows: Sequence[Mapping[str, Any]], asked: int, key: Sequence[str]) -> dict[str, Any]:
+    """`rows` (of which one more than `asked` was fetched) as a page; `key` names the columns of the cursor."""
+    items = [dict(row) for row in rows[:asked]]
+    following = None
+    if len(rows) > asked:
+        values = [items[-1][name] for name in key]
+        plain = [value if isinstance(value, int | str) else str(value) for value in values]
+        following = base64.urlsafe_b64encode(orjson.dumps(plain)).rstrip(b"=").decode()
+    return {"items": items, "next_cursor": following}

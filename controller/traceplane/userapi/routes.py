@@ -1,0 +1,196 @@
+"""The one table of routes: method, path, the role it needs, and who answers.
+
+What is not in the table does not exist (404). A handler gets a `Call`: an authenticated user of the named role,
+the request, and the state database; it answers with something JSON can hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from starlette.requests import Request
+
+from traceplane.errors import NotFound, Refused
+from traceplane.identity.principals import Principal
+from traceplane.store.engine import Database
+from traceplane.store.statements import browse
+from traceplane.userapi import pages
+
+STATUSES = ("Queued", "Running", "Completed", "Failed", "Canceled")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated request."""
+
+    request: Request
+    principal: Principal
+    state: Database
+    namespace: str
+    """The service's own namespace: where a single object is looked for when the request names none."""
+
+    async def rows(self, statement: Any, **values: Any) -> list[Mapping[str, Any]]:
+        """Rows of one statement, in a transaction of its own."""
+        async with self.state.transaction() as connection:
+            result = await connection.execute(statement, {"org": self.principal.org_id, **values})
+            return [dict(row) for row in result.mappings()]
+
+    def name(self) -> str:
+        """The object's name in the path. Raises NotFound for what cannot be one."""
+        name: str = self.request.path_params["name"]
+        if not _NAME.fullmatch(name):
+            raise NotFound(f"there is no {name[:253]!r}")
+        return name
+
+    def chosen_namespace(self) -> str | None:
+        """`?namespace=`, None where the request names none. Raises Refused."""
+        namespace = self.request.query_params.get("namespace")
+        if namespace is not None and not _NAME.fullmatch(namespace):
+            raise Refused("namespace: not the name of a namespace")
+        return namespace
+
+    def own_namespace(self) -> str:
+        """The namespace a single object is looked for in."""
+        return self.chosen_namespace() or self.namespace
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class UserRoute:
+    """A row of the table. `role` is a built-in role: `reader`, `writer` or `admin`."""
+
+    method: str
+    path: str
+    role: str
+    handler: Handler
+
+
+async def dags(call: Call) -> Any:
+    """Living DAGs by namespace and name."""
+    asked = pages.limit(call.request)
+    after = pages.after(call.request, (str, str)) or ["", ""]
+    rows = await call.rows(
+        browse.DAGS,
+        namespace=call.chosen_namespace(),
+        dag=None,
+        after_namespace=after[0],
+        after_name=after[1],
+        limit=asked + 1,
+    )
+    return pages.page(rows, asked, ("namespace", "name"))
+
+
+async def dag(call: Call) -> Any:
+    """One DAG."""
+    return dict(await _dag(call))
+
+
+async def dag_jobs(call: Call) -> Any:
+    """Jobs of the DAG's active version, with their queues."""
+    await _dag(call)
+    rows = await call.rows(browse.DAG_JOBS, namespace=call.own_namespace(), dag=call.name())
+    return {"items": [dict(row) for row in rows], "next_cursor": None}
+
+
+async def dag_tasks(call: Call) -> Any:
+    """Tasks of the DAG, newest first; `?status=` and `?job=` narrow."""
+    asked = pages.limit(call.request)
+    status = call.request.query_params.get("status")
+    if status is not None and status not in STATUSES:
+        raise Refused(f"status: one of {', '.join(STATUSES)}")
+    before = pages.after(call.request, (str,))
+    await _dag(call)
+    rows = await call.rows(
+        browse.DAG_TASKS,
+        namespace=call.own_namespace(),
+        dag=call.name(),
+        job=call.request.query_params.get("job"),
+        status=status,
+        before=_uuid(before[0]) if before else None,
+        limit=asked + 1,
+    )
+    return pages.page(rows, asked, ("id",))
+
+
+async def assets(call: Call) -> Any:
+    """Assets the caller may read, by namespace and name."""
+    asked = pages.limit(call.request)
+    after = pages.after(call.request, (str, str)) or ["", ""]
+    rows = await call.rows(
+        browse.ASSETS,
+        namespace=call.chosen_namespace(),
+        asset=None,
+        roles=sorted(call.principal.roles),
+        after_namespace=after[0],
+        after_name=after[1],
+        limit=asked + 1,
+    )
+    return pages.page(rows, asked, ("namespace", "name"))
+
+
+async def asset(call: Call) -> Any:
+    """One asset with its columns."""
+    return dict(await _asset(call))
+
+
+async def asset_partitions(call: Call) -> Any:
+    """Committed partitions of an asset's cold dataset, by where they start; none for a hot one."""
+    asked = pages.limit(call.request)
+    after = pages.after(call.request, (int,))
+    found = await _asset(call)
+    if found["cold_version"] is None:
+        return {"items": [], "next_cursor": None}
+    rows = await call.rows(
+        browse.PARTITIONS, version=found["cold_version"], after=after[0] if after else None, limit=asked + 1
+    )
+    return pages.page(rows, asked, ("start",))
+
+
+ROUTES: tuple[UserRoute, ...] = (
+    UserRoute("GET", "/v1/dags", "reader", dags),
+    UserRoute("GET", "/v1/dags/{name}", "reader", dag),
+    UserRoute("GET", "/v1/dags/{name}/jobs", "reader", dag_jobs),
+    UserRoute("GET", "/v1/dags/{name}/tasks", "reader", dag_tasks),
+    UserRoute("GET", "/v1/assets", "reader", assets),
+    UserRoute("GET", "/v1/assets/{name}", "reader", asset),
+    UserRoute("GET", "/v1/assets/{name}/partitions", "reader", asset_partitions),
+)
+"""Everything users may ask for on this port."""
+
+
+async def _dag(call: Call) -> Mapping[str, Any]:
+    name, namespace = call.name(), call.own_namespace()
+    rows = await call.rows(browse.DAGS, namespace=namespace, dag=name, after_namespace="", after_name="", limit=1)
+    if not rows:
+        raise NotFound(f"there is no DAG {name!r} in namespace {namespace!r}")
+    return rows[0]
+
+
+async def _asset(call: Call) -> Mapping[str, Any]:
+    name, namespace = call.name(), call.own_namespace()
+    rows = await call.rows(
+        browse.ASSETS,
+        namespace=namespace,
+        asset=name,
+        roles=sorted(call.principal.roles),
+        after_namespace="",
+        after_name="",
+        limit=1,
+    )
+    if not rows:
+        raise NotFound(f"there is no asset {name!r} in namespace {namespace!r}")
+    return rows[0]
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Refused("cursor: not one that a page gave") from None
