@@ -122,7 +122,7 @@ class Context:
 
         if self.io.credentials is None:
             raise OperatorError("NoObjectStore", "this process lends no object-store credentials", retryable=False)
-        return ObjectStore(self.io.credentials)
+        return ObjectStore(self.io.credentials, self.log)
 
     def emit(self, events: Sequence[wire.Event], invalidations: Sequence[wire.Invalidation] = ()) -> int:
         """Report while running; returns how many were new."""

@@ -26,8 +26,15 @@ _GIVE_UP_CODES = frozenset({"AccessDenied", "InvalidAccessKeyId", "NoSuchBucket"
 class ObjectStore:
     """S3 by boto3. `patience`: how long an absent store is waited for, in seconds."""
 
-    def __init__(self, credentials: Callable[[], wire.CredentialsResponse], *, patience: float = 120.0) -> None:
+    def __init__(
+        self,
+        credentials: Callable[[], wire.CredentialsResponse],
+        log: Callable[..., None] = lambda _event, **_fields: None,
+        *,
+        patience: float = 120.0,
+    ) -> None:
         self._client = _client(credentials)
+        self._log = log
         self._patience = patience
 
     def put_bytes(self, uri: str, content: bytes) -> None:
@@ -67,6 +74,7 @@ class ObjectStore:
                 failure = error
             except BotoCoreError as error:
                 failure = error
+            self._log("object store did not answer", level="warning", error=str(failure), wait=round(delay, 1))
             time.sleep(delay)
         raise OperatorError("ObjectStoreUnavailable", f"{uri}: {type(failure).__name__}: {failure}") from failure
 

@@ -1,0 +1,70 @@
+"""What the follower accepts and declares; and that declaring loads nothing heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from operators.block_follower import OPERATOR
+from operators.block_follower.config import NEUTRAL, BlockFollowerConfig
+from traceplane_sdk.operator import InputSchema, OperatorRefusal
+
+CONFIG = OPERATOR.config_model.model_validate({"chainId": 5, "rpcPool": "local", "startBlock": 7})
+
+
+def test_outputs_carry_start_and_finality() -> None:
+    declared = OPERATOR.declare_outputs(CONFIG, [], ["logs", "blocks"])
+    assert list(declared) == ["logs", "blocks"]
+    assert {(one.first_value, one.finality_depth, one.scope_column) for one in declared.values()} == {
+        (7, 64, "block_number")
+    }
+
+
+@pytest.mark.parametrize(
+    ("outputs", "field"), [(["blocks", "traces"], "outputs[1]"), (["logs"], "outputs"), ([], "outputs")]
+)
+def test_outputs_it_does_not_have_are_refused(outputs: list[str], field: str) -> None:
+    with pytest.raises(OperatorRefusal) as refusal:
+        OPERATOR.declare_outputs(CONFIG, [], outputs)
+    assert refusal.value.field == field
+
+
+def test_a_source_takes_no_inputs() -> None:
+    blocks = OPERATOR.declare_outputs(CONFIG, [], ["blocks"])["blocks"]
+    with pytest.raises(OperatorRefusal) as refusal:
+        OPERATOR.declare_outputs(CONFIG, [InputSchema("blocks", blocks, True)], ["blocks"])
+    assert refusal.value.field == "inputs"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"chainId": 0},
+        {"rpcPool": "../secret"},
+        {"startBlock": -1},
+        {"finalityDepthBlocks": 0},
+        {"batchBlocks": 0},
+        {"start_block": 3},
+        {"emitStrategy": "Sometimes"},
+    ],
+)
+def test_a_wrong_config_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        OPERATOR.config_model.model_validate({"chainId": 1, "rpcPool": "local", **wrong})
+
+
+def test_what_decides_rows_is_not_neutral() -> None:
+    fields = {field.alias for field in BlockFollowerConfig.model_fields.values()}
+    assert fields - NEUTRAL == {"chainId", "startBlock", "finalityDepthBlocks"}
+
+
+def test_declaring_loads_no_driver() -> None:
+    heavy = "{'psycopg', 'pyarrow', 'duckdb', 'boto3', 'httpx', 'adbc_driver_postgresql'}"
+    script = (
+        "import sys; import operators.block_follower, operators.range_aggregator, operators.parquet_compact;"
+        f"sys.exit(', '.join({heavy} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stderr.strip() == ""

@@ -1,0 +1,356 @@
+"""Compaction: the files are the hot rows, they are committed by manifest, and nothing unsure is committed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import duckdb
+import psycopg
+import psycopg.sql
+import pyarrow.parquet as pq
+import pytest
+
+from tests.integration.operators.workbench import Dataset, JobUnderTest, Run, scratch_folder
+from tests.services import Databases, ObjectStore
+from traceplane_sdk import crashpoints, wire
+from traceplane_sdk.errors import OperatorError
+from traceplane_sdk.hot import copy_rows
+from traceplane_sdk.operator import ColumnType
+
+pytestmark = pytest.mark.services
+
+HUGE = 2**256 - 1
+
+
+class Compaction:
+    """A compact job over a filled set of hot tables."""
+
+    def __init__(
+        self, databases: Databases, store: ObjectStore, bucket: str, tmp_path: Path, **config: Any
+    ) -> None:
+        follower = JobUnderTest.declare(
+            "block_follower",
+            {"chainId": 1, "rpcPool": "local", "finalityDepthBlocks": 10},
+            ("blocks", "transactions", "logs"),
+        )
+        ranges = JobUnderTest.declare(
+            "range_aggregator",
+            {"cursorColumn": "block_number", "rangeSize": 100},
+            ("ranges",),
+            [(follower.dataset("blocks"), True)],
+        )
+        inputs = [(ranges.dataset("ranges"), True), *((one, False) for one in follower.outputs)]
+        self.job = JobUnderTest.declare(
+            "parquet_compact", config, ("blocks", "transactions", "logs"), inputs, bucket=bucket
+        )
+        self.hot = {one.name: one for one in follower.outputs}
+        self.databases, self.store, self.bucket, self.tmp_path = databases, store, bucket, tmp_path
+        for dataset in follower.outputs:
+            dataset.provision(databases.data_dsn)
+
+    def fill(self, start: int, end: int) -> None:
+        """Rows of every column's extreme values; two transactions and three logs a block."""
+        with psycopg.connect(self.databases.data_dsn) as connection:
+            for name, per_block in (("blocks", 1), ("transactions", 2), ("logs", 3)):
+                rows = [
+                    made_row(self.hot[name], number, index)
+                    for number in range(start, end + 1)
+                    for index in range(per_block)
+                ]
+                table = psycopg.sql.Identifier(*self.hot[name].location.split("."))
+                copy_rows(connection, table, self.hot[name].columns, rows)
+
+    def run(self, start: int, end: int, attempt: int = 1, **changes: Any) -> Run:
+        partition = wire.Partition(f"{start}-{end}", start, end)
+        claimed = self.job.claim(
+            attempt,
+            {"kind": "partition", "key": partition.key, "start": start, "end": end},
+            partition=partition,
+            **changes,
+        )
+        return Run(claimed, **self.io())
+
+    def io(self) -> dict[str, Any]:
+        return {
+            "data_dsn": lambda: self.databases.writer_dsn,
+            "credentials": self.credentials,
+            "scratch": scratch_folder(self.tmp_path),
+        }
+
+    def credentials(self) -> wire.CredentialsResponse:
+        """The owner's credentials through STS, as a task gets them."""
+        answer = self.store.client("sts").assume_role(
+            RoleArn="arn:aws:iam::000000000000:role/test", RoleSessionName="test", DurationSeconds=900
+        )["Credentials"]
+        return wire.CredentialsResponse(
+            access_key_id=answer["AccessKeyId"],
+            secret_access_key=answer["SecretAccessKey"],
+            session_token=answer["SessionToken"],
+            expires_at=answer["Expiration"].isoformat(),
+            endpoint_url=self.store.endpoint_url,
+            region=self.store.region,
+        )
+
+    def object(self, uri: str) -> bytes:
+        parts = urlparse(uri)
+        body = self.store.client().get_object(Bucket=parts.netloc, Key=parts.path[1:])["Body"]
+        return bytes(body.read())
+
+    def files(self, output: wire.CommittedOutput) -> list[Path]:
+        """The output's Parquet files, downloaded."""
+        manifest = json.loads(self.object(output.location + "_manifest.json"))
+        paths = []
+        for file in manifest["files"]:
+            path = self.tmp_path / file["path"]
+            path.write_bytes(self.object(output.location + file["path"]))
+            paths.append(path)
+        return paths
+
+
+def made_row(dataset: Dataset, number: int, index: int) -> tuple[Any, ...]:
+    """A row whose values differ by column, number and index, with extremes and nulls among them."""
+    values: list[Any] = []
+    for position, column in enumerate(dataset.schema.columns):
+        seed = number * 31 + index * 7 + position
+        if column.name == "block_number":
+            values.append(number)
+        elif column.name in ("transaction_index", "log_index"):
+            values.append(index)
+        elif column.nullable and seed % 3 == 0:
+            values.append(None)
+        else:
+            values.append(_value(column.type, seed))
+    return tuple(values)
+
+
+def _value(kind: ColumnType, seed: int) -> Any:
+    return {
+        ColumnType.INT32: seed % 2**31,
+        ColumnType.INT64: 2**63 - 1 - seed,
+        ColumnType.UINT256: HUGE - seed if seed % 2 else seed,
+        ColumnType.HEX: f"0x{seed:064x}",
+        ColumnType.TIMESTAMP: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seed, microseconds=seed % 1000),
+        ColumnType.JSON: {"é\t\n\\": [seed, None, "0x"]},
+    }[kind]
+
+
+@pytest.fixture
+def compaction(
+    databases: Databases, object_store: ObjectStore, bucket: str, tmp_path: Path
+) -> Callable[..., Compaction]:
+    return lambda **config: Compaction(databases, object_store, bucket, tmp_path, **config)
+
+
+def completed(run: Run) -> wire.Completion:
+    completion = run.finish()
+    assert completion is not None
+    assert completion.status == "Completed", completion
+    return completion
+
+
+def failed(run: Run) -> wire.TaskError:
+    completion = run.finish()
+    assert completion is not None
+    assert completion.error is not None, completion
+    assert completion.outputs == []
+    return completion.error
+
+
+def test_files_equal_the_hot_rows_value_by_value(compaction: Callable[..., Compaction]) -> None:
+    work = compaction()
+    work.fill(0, 250)
+    completion = completed(work.run(100, 199))
+    assert [(one.name, one.rows) for one in completion.outputs] == [
+        ("blocks", 100),
+        ("transactions", 200),
+        ("logs", 300),
+    ]
+    for output in completion.outputs:
+        dataset = work.hot[output.name]
+        [path] = work.files(output)
+        assert path.name == f"{output.name}_100_199.parquet"
+        texts = {"UInt256": "::text", "Json": "::text", "Timestamp": "::text"}
+        columns = ", ".join(f'"{c.name}"{texts.get(c.type, "")}' for c in dataset.columns)
+        order = ", ".join(dataset.schema.sort_by)
+        with psycopg.connect(work.databases.data_dsn, options="-c timezone=UTC") as connection:
+            expected = connection.execute(
+                f"select {columns} from {dataset.location} where block_number between 100 and 199 order by {order}"
+            ).fetchall()
+        connection = duckdb.connect()
+        connection.execute("set timezone = 'UTC'")
+        cast = {"Timestamp": "::varchar"}
+        columns = ", ".join(f'"{c.name}"{cast.get(c.type, "")}' for c in dataset.columns)
+        assert connection.execute(f"select {columns} from read_parquet('{path}')").fetchall() == expected
+
+
+def test_manifest_and_marker_tell_what_was_written(compaction: Callable[..., Compaction]) -> None:
+    work = compaction()
+    work.fill(0, 130)
+    completion = completed(work.run(0, 99))
+    blocks = completion.outputs[0]
+    manifest_bytes = work.object(blocks.location + "_manifest.json")
+    manifest = json.loads(manifest_bytes)
+    digest = hashlib.sha256(manifest_bytes).hexdigest()
+    assert work.object(blocks.location + "_SUCCESS").decode() == digest == blocks.manifest_sha256
+    content = work.object(blocks.location + manifest["files"][0]["path"])
+    assert manifest["files"] == [
+        {
+            "path": "blocks_0_99.parquet",
+            "rows": 100,
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+    ]
+    assert manifest["partition"] == {"key": "0-99", "start": 0, "end": 99}
+    assert (manifest["rows"], manifest["bytes"]) == (blocks.rows, blocks.bytes)
+    assert [c["name"] for c in manifest["columns"]] == [c.name for c in work.hot["blocks"].columns]
+    assert blocks.location == (f"{work.job.dataset('blocks').location}0-99/{work.job.task_id}-1/")
+
+
+def test_the_completion_moves_every_output_and_announces_it(compaction: Callable[..., Compaction]) -> None:
+    work = compaction(deleteAfterCompact=False)
+    work.fill(0, 130)
+    completion = completed(work.run(0, 99))
+    names = {one.position: one.name for one in [d.input(i) for i, (d, _) in enumerate(work.job.inputs)]}
+    assert [(names[one.input], one.output, one.delete_hot) for one in completion.relocations] == [
+        ("blocks", "blocks", False),
+        ("transactions", "transactions", False),
+        ("logs", "logs", False),
+    ]
+    assert [(one.output, one.partition.key) for one in completion.events] == [
+        ("blocks", "0-99"),
+        ("transactions", "0-99"),
+        ("logs", "0-99"),
+    ]
+
+
+def test_files_are_worth_reading(compaction: Callable[..., Compaction]) -> None:
+    work = compaction(rowGroupRows=64)
+    work.fill(0, 250)
+    completion = completed(work.run(0, 199))
+    [path] = work.files(completion.outputs[1])
+    file = pq.ParquetFile(io.BytesIO(path.read_bytes()))
+    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [64] * 6 + [16]
+    column = file.metadata.row_group(1).column(0)
+    assert column.compression == "ZSTD"
+    assert (column.statistics.min, column.statistics.max) == (32, 63)
+    assert column.has_column_index
+    assert column.has_offset_index
+    fields = {field.name: field.metadata for field in file.schema_arrow}
+    assert fields["value"][b"trace.type"] == b"UInt256"
+    order = [(one.column_index, one.descending) for one in file.metadata.row_group(0).sorting_columns]
+    assert order == [(0, False), (3, False)]
+
+
+def test_long_ranges_are_split_into_files(compaction: Callable[..., Compaction]) -> None:
+    work = compaction(maxRowsPerFile=80, rowGroupRows=40)
+    work.fill(0, 130)
+    completion = completed(work.run(0, 99))
+    blocks, transactions, _ = completion.outputs
+    assert [path.name for path in work.files(blocks)] == ["blocks_0_99_0.parquet", "blocks_0_99_1.parquet"]
+    assert [pq.read_metadata(path).num_rows for path in work.files(transactions)] == [80, 80, 40]
+
+
+def test_a_range_without_rows_of_one_output_still_has_a_file(compaction: Callable[..., Compaction]) -> None:
+    work = compaction()
+    work.fill(0, 130)
+    with psycopg.connect(work.databases.data_dsn) as connection:
+        connection.execute(f"delete from {work.hot['logs'].location}")
+    completion = completed(work.run(0, 99))
+    [path] = work.files(completion.outputs[2])
+    assert pq.read_metadata(path).num_rows == 0
+    assert completion.outputs[2].rows == 0
+
+
+def test_a_range_with_a_hole_is_not_committed(
+    compaction: Callable[..., Compaction], object_store: ObjectStore
+) -> None:
+    work = compaction()
+    work.fill(0, 130)
+    with psycopg.connect(work.databases.data_dsn) as connection:
+        connection.execute(f"delete from {work.hot['blocks'].location} where block_number = 42")
+    error = failed(work.run(0, 99))
+    assert error.code == "RangeNotWhole"
+    assert "99 rows" in error.message
+    assert object_store.keys(work.bucket) == []
+
+
+def test_a_range_that_may_still_change_is_not_committed(
+    compaction: Callable[..., Compaction], object_store: ObjectStore
+) -> None:
+    work = compaction()
+    work.fill(0, 108)
+    error = failed(work.run(0, 99))
+    assert (error.code, error.retryable) == ("RangeNotFinal", True)
+    assert object_store.keys(work.bucket) == []
+
+
+def test_a_range_that_was_moved_before_is_not_moved_again(compaction: Callable[..., Compaction]) -> None:
+    work = compaction()
+    work.fill(0, 130)
+    moved = wire.Relocated(work.job.dataset("blocks").version, [(50, 60)])
+    error = failed(work.run(0, 99, relocated={"blocks": [moved]}))
+    assert (error.code, error.retryable) == ("AlreadyCompacted", False)
+
+
+def test_the_same_attempt_made_twice_commits_the_same(compaction: Callable[..., Compaction]) -> None:
+    work = compaction()
+    work.fill(0, 130)
+    first = completed(work.run(0, 99))
+    again = completed(work.run(0, 99))
+    assert [one.manifest_sha256 for one in again.outputs] == [one.manifest_sha256 for one in first.outputs]
+
+
+def test_other_content_under_the_same_key_is_a_conflict(compaction: Callable[..., Compaction]) -> None:
+    work = compaction()
+    work.fill(0, 130)
+    key = urlparse(work.job.dataset("blocks").location).path[1:] + f"0-99/{work.job.task_id}-1/blocks_0_99.parquet"
+    work.store.client().put_object(Bucket=work.bucket, Key=key, Body=b"other")
+    error = failed(work.run(0, 99))
+    assert error.code == "ObjectConflict"
+    assert work.object(f"s3://{work.bucket}/{key}") == b"other"
+
+
+@pytest.mark.parametrize("point", [point for point in crashpoints.ALL if point.startswith("cold.")])
+def test_a_crash_at_any_point_is_repaired_by_the_next_attempt(
+    compaction: Callable[..., Compaction], point: str
+) -> None:
+    def crash(name: str) -> None:
+        if name == point:
+            raise OperatorError("Crashed", name)
+
+    work = compaction()
+    work.fill(0, 130)
+    partition = wire.Partition("0-99", 0, 99)
+    claimed = work.job.claim(1, {"kind": "partition"}, partition=partition)
+    assert failed(Run(claimed, **work.io(), crash_point=crash)).code == "Crashed"
+    completion = completed(work.run(0, 99, attempt=2))
+    assert [one.rows for one in completion.outputs] == [100, 200, 300]
+    assert all("-2/" in one.location for one in completion.outputs)
+
+
+def test_the_object_store_may_be_away_for_a_while(
+    compaction: Callable[..., Compaction], object_store: ObjectStore
+) -> None:
+    work = compaction()
+    work.fill(0, 130)
+    credentials = work.credentials()
+    object_store.kill()
+    partition = wire.Partition("0-99", 0, 99)
+    io_ = {**work.io(), "credentials": lambda: credentials}
+    run = Run(work.job.claim(1, {"kind": "partition"}, partition=partition), **io_)
+    try:
+        run.logged("object store did not answer")
+    finally:
+        object_store.restart()
+    completion = completed(run)
+    assert [one.rows for one in completion.outputs] == [100, 200, 300]
+    for output in completion.outputs:
+        assert work.object(output.location + "_SUCCESS").decode() == output.manifest_sha256
