@@ -56,8 +56,8 @@ def up() -> int:
         _title("SQL over cold Parquet and hot rows as one table")
         print(_SQL + "\n")
         print(admin.tracectl("query", "--namespace", kube.namespace, _SQL))
-        with step("comparing every block with the node") as progress:
-            proof = prove(admin.rows, rpc, table=pipeline.TABLE, step=progress)
+        with step("comparing every row with the node") as progress:
+            proof = prove(admin.rows, rpc, step=progress)
     _title("The proof")
     print(proof)
     print(_AROUND.format(namespace=kube.namespace, dag=pipeline.DAG, release=install.RELEASE))

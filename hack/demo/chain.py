@@ -52,6 +52,13 @@ def blocks(url: str, numbers: Iterable[int]) -> list[dict[str, Any]]:
     return found
 
 
+def logs(url: str, first: int, last: int) -> list[dict[str, Any]]:
+    """Logs of an inclusive range of blocks."""
+    spans = [(start, min(start + BATCH - 1, last)) for start in range(first, last + 1, BATCH)]
+    asked = [("eth_getLogs", [{"fromBlock": hex(start), "toBlock": hex(end)}]) for start, end in spans]
+    return [log for found in calls(url, asked) for log in found]
+
+
 def _post(url: str, body: list[dict[str, Any]]) -> list[dict[str, Any]]:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     try:

@@ -9,7 +9,6 @@ from hack.demo.kube import Kube, wait_for
 from hack.localcluster.progress import step
 
 DAG = "chain"
-TABLE = "blocks"
 COLD_TABLE = "cold_blocks"
 READY_SECONDS = 180.0
 COMPACTED_SECONDS = 300.0
