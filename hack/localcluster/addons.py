@@ -1,8 +1,9 @@
 """What the cluster needs besides its processes: DNS, and volumes for StatefulSets.
 
-Volumes are a pool of local persistent volumes made beforehand, with a default StorageClass ``local``: no provisioner
-is to be had, and a pool is enough for a node that lives for minutes. A volume given back is emptied and returns to
-the pool (see ``agent``). DNS knows the cluster only: every other name does not exist, since there is no uplink.
+Volumes are a pool of local persistent volumes made beforehand, with a default StorageClass ``local``: no
+provisioner is to be had, and a pool is enough for a node that lives for minutes. A volume given back is emptied
+and returns to the pool (see ``agent``). DNS knows the cluster only: every other name does not exist, since
+there is no uplink.
 """
 
 from __future__ import annotations
@@ -97,7 +98,11 @@ def _dns(image: str) -> list[tuple[str, dict[str, Any]]]:
     system = "/namespaces/kube-system"
     labels = {"k8s-app": "kube-dns"}
     rules = [
-        {"apiGroups": [""], "resources": ["endpoints", "services", "pods", "namespaces"], "verbs": ["list", "watch"]},
+        {
+            "apiGroups": [""],
+            "resources": ["endpoints", "services", "pods", "namespaces"],
+            "verbs": ["list", "watch"],
+        },
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
     ]
     rbac, role = "rbac.authorization.k8s.io/v1", "system:coredns"

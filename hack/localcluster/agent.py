@@ -89,7 +89,9 @@ def world(mirrors: dict[str, Mirror]) -> World:
     """What the policies see, from the mirrors."""
     pods = (pod_from(document) for document in mirrors["pods"].objects())
     return World(
-        namespaces={each["metadata"]["name"]: each["metadata"].get("labels", {}) for each in mirrors["namespaces"].objects()},
+        namespaces={
+            each["metadata"]["name"]: each["metadata"].get("labels", {}) for each in mirrors["namespaces"].objects()
+        },
         pods=tuple(sorted((pod for pod in pods if pod is not None), key=lambda pod: pod.address)),
         policies=tuple(mirrors["policies"].objects()),
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import socket
 import ssl
 import urllib.request
@@ -46,17 +45,7 @@ def up(folder: Path) -> Path:
         if ports is not None and _serves(ports, credentials):
             return folder / "kubeconfig"
         with step("starting etcd and kube-apiserver"):
-            for attempt in range(1, _PORT_ATTEMPTS + 1):
-                _stop(folder)
-                ports = _record(folder, _free_ports())
-                try:
-                    _start(folder, programs, credentials, ports)
-                    break
-                except ClusterError:
-                    # Another process may have taken a port between our choice and our use of it.
-                    if attempt == _PORT_ATTEMPTS:
-                        _stop(folder)
-                        raise
+            ports = _start_on_free_ports(folder, programs, credentials)
         server = f"https://127.0.0.1:{ports.api}"
         path = folder / "kubeconfig"
         kubeconfigs.write(
@@ -93,6 +82,23 @@ def _processes(folder: Path) -> tuple[Process, Process]:
     return etcd, api
 
 
+def _start_on_free_ports(folder: Path, programs: list[Path], credentials: Credentials) -> Ports:
+    """Start both; again on other ports when another process took one between our choice and our use of it."""
+    attempt = 1
+    while True:
+        _stop(folder)
+        ports = _record(folder, _free_ports())
+        try:
+            _start(folder, programs, credentials, ports)
+        except ClusterError:
+            if attempt == _PORT_ATTEMPTS:
+                _stop(folder)
+                raise
+            attempt += 1
+        else:
+            return ports
+
+
 def _start(folder: Path, programs: list[Path], credentials: Credentials, ports: Ports) -> None:
     etcd, api = _processes(folder)
     etcd.start(etcd_argv(programs[0], folder / "etcd", ports.etcd, ports.etcd_peer))
@@ -125,7 +131,7 @@ def _start(folder: Path, programs: list[Path], credentials: Credentials, ports: 
 def _stop(folder: Path) -> None:
     etcd, api = _processes(folder)
     # A throw-away server need not drain its connections.
-    api.stop(signal.SIGKILL)
+    api.stop(grace=0.0)
     etcd.stop()
 
 

@@ -97,7 +97,11 @@ def mark_used(entry: Path) -> None:
 
 
 def drop_unused(siblings: Path, keep: Path) -> None:
-    """Remove cache entries in ``siblings`` other than ``keep`` that nobody used for thirty days: the cache's bound."""
+    """Remove entries beside ``keep`` that nobody used for thirty days: this is what bounds the cache."""
     for entry in siblings.iterdir():
-        if entry != keep and not entry.name.startswith(".") and time.time() - entry.stat().st_mtime > UNUSED_SECONDS:
+        if (
+            entry != keep
+            and not entry.name.startswith(".")
+            and time.time() - entry.stat().st_mtime > UNUSED_SECONDS
+        ):
             shutil.rmtree(entry, ignore_errors=True)

@@ -17,9 +17,16 @@ from .commands import run
 from .layout import ClusterError, cache_dir
 
 
+def folder() -> Path:
+    """The folder of the storage, made on demand."""
+    storage = cache_dir() / "buildah"
+    storage.mkdir(parents=True, exist_ok=True)
+    return storage
+
+
 def buildah(*words: str, check: bool = True) -> str | None:
     """Run buildah; returns what it printed, or ``None`` when it failed and ``check`` is off."""
-    storage = cache_dir() / "buildah"
+    storage = folder()
     configuration = storage / "storage.conf"
     write_file(
         configuration, f'[storage]\ndriver = "overlay"\ngraphroot = "{storage}/graph"\nrunroot = "{storage}/run"\n'
@@ -46,16 +53,13 @@ def top_layers(reference: str, below: int) -> tuple[dict[str, Any], list[Path]]:
     inspected = buildah("inspect", "--type=image", reference)
     assert inspected is not None
     config: dict[str, Any] = json.loads(json.loads(inspected)["Config"])
-    graph = cache_dir() / "buildah" / "graph"
+    graph = folder() / "graph"
     known = json.loads((graph / "overlay-layers" / "layers.json").read_text())
     folders = {layer.get("diff-digest"): graph / "overlay" / layer["id"] / "diff" for layer in known}
     wanted = config["rootfs"]["diff_ids"][below:]
     missing = [digest for digest in wanted if digest not in folders]
     if missing:
-        raise ClusterError(f"buildah's storage does not know layers {missing} of {reference}; delete {graph.parent}")
+        raise ClusterError(
+            f"buildah's storage does not know layers {missing} of {reference}; delete {graph.parent}"
+        )
     return config, [folders[digest] for digest in wanted]
-
-
-def forget(reference: str) -> None:
-    """Remove an image that no other is built on."""
-    buildah("rmi", reference, check=False)

@@ -70,7 +70,11 @@ class Authority:
         request, extensions = pair.key.with_suffix(".csr"), pair.key.with_suffix(".ext")
         run(["openssl", "req", "-new", "-key", pair.key, "-subj", f"{group}/CN={subject.user}", "-out", request])
         usage = "clientAuth,serverAuth" if subject.alternative_names else "clientAuth"
-        lines = ["basicConstraints=critical,CA:FALSE", "keyUsage=critical,digitalSignature", f"extendedKeyUsage={usage}"]
+        lines = [
+            "basicConstraints=critical,CA:FALSE",
+            "keyUsage=critical,digitalSignature",
+            f"extendedKeyUsage={usage}",
+        ]
         if subject.alternative_names:
             lines.append(f"subjectAltName={','.join(subject.alternative_names)}")
         write_file(extensions, "\n".join(lines) + "\n")

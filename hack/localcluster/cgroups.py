@@ -22,7 +22,11 @@ _KILL_SECONDS = 30.0
 def _hierarchies() -> list[Path]:
     """Mount points of the control group hierarchies, the one that counts members first."""
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
-    found = [Path(fields[1]) for fields in mounts if fields[2] in ("cgroup", "cgroup2") and fields[1].startswith(str(_ROOT))]
+    found = [
+        Path(fields[1])
+        for fields in mounts
+        if fields[2] in ("cgroup", "cgroup2") and fields[1].startswith(str(_ROOT))
+    ]
     if not found:
         raise ClusterError("no control groups are mounted below /sys/fs/cgroup; a node cannot run without them")
     return sorted(dict.fromkeys(found), key=lambda path: (path.name != "pids", str(path)))
@@ -64,7 +68,9 @@ def kill(layout: Layout) -> int:
         return not living
 
     if not wait_until(emptied, _KILL_SECONDS):
-        raise ClusterError(f"processes {sorted(members(layout))} of the cluster do not end; see `ps` and /proc/PID/stack")
+        raise ClusterError(
+            f"processes {sorted(members(layout))} of the cluster do not end; see `ps` and /proc/PID/stack"
+        )
     return len(killed)
 
 

@@ -21,8 +21,8 @@ A one-node Kubernetes cluster in a network and mount namespace of its own, for d
   up                     raise it, or what is missing of it (needs root; the first run builds the tools)
   down                   end it and remove every trace of it
   status                 tell how it is
-  load [ARCHIVE...]      import image archives, only what is new, and print NAME=REFERENCE of each; without archives,
-                         first build (hack/images/build) what a cluster with Trace needs
+  load [ARCHIVE...]      import image archives, only what is new, and print NAME=REFERENCE of each; without
+                         archives, first build (hack/images/build) what a cluster with Trace needs
   exec -- COMMAND...     run a command with KUBECONFIG set and kubectl and helm on PATH
   kubeconfig             print the path of the administrator's kubeconfig
   stop|start COMPONENT   end or start one component, for failure drills
@@ -32,6 +32,10 @@ A one-node Kubernetes cluster in a network and mount namespace of its own, for d
 
 The cluster lives in TRACE_CLUSTER_DIR (else ~/.cache/trace/cluster); clusters of different folders do not meet.
 """
+
+
+# The API server would wait for its watchers to leave; a drill wants it gone.
+_STOP_GRACE = 2.0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,12 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     verb("status", lambda layout, _: print(lifecycle.status(layout)))
     verb("kubeconfig", lambda layout, _: print(layout.kubeconfig))
     verb("load", _load).add_argument("archives", nargs="*", type=Path, metavar="ARCHIVE")
+    command: Callable[[Layout, argparse.Namespace], None]
     for name, command in (("exec", _exec), ("node", _node)):
         verb(name, command).add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND...")
-    for name, change in (("stop", _stop), ("start", _start)):
-        verb(name, change).add_argument("component", metavar="COMPONENT")
-    for name, change in (("api-up", _api_up), ("api-down", _api_down)):
-        verb(name, change).add_argument("folder", type=Path, metavar="DIR")
+    for name, command in (("stop", _stop), ("start", _start)):
+        verb(name, command).add_argument("component", metavar="COMPONENT")
+    for name, command in (("api-up", _api_up), ("api-down", _api_down)):
+        verb(name, command).add_argument("folder", type=Path, metavar="DIR")
     return parser
 
 
@@ -102,7 +107,9 @@ def _node(layout: Layout, arguments: argparse.Namespace) -> None:
 def _command(arguments: argparse.Namespace) -> list[str]:
     command: list[str] = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not command:
-        raise ClusterError(f"{arguments.verb} needs a command, for example: hack/cluster exec -- kubectl get pods -A")
+        raise ClusterError(
+            f"{arguments.verb} needs a command, for example: hack/cluster exec -- kubectl get pods -A"
+        )
     return command
 
 
@@ -116,7 +123,7 @@ def _become(command: list[str], environment: dict[str, str]) -> None:
 
 def _stop(layout: Layout, arguments: argparse.Namespace) -> None:
     with locked(layout.lock, f"cluster in {layout.root}"):
-        stopped = lifecycle.open_cluster(layout).process(arguments.component).stop()
+        stopped = lifecycle.open_cluster(layout).process(arguments.component).stop(_STOP_GRACE)
     say(f"{arguments.component} {'stopped' if stopped else 'did not run'}")
 
 

@@ -17,7 +17,7 @@ TAIL_LINES = 20
 
 
 def run(
-    argv: Sequence[str | Path],
+    argv: Sequence[object],
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
@@ -27,7 +27,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return its captured output.
 
-    ``timeout`` is in seconds. With ``check``, an exit code other than 0 raises ``ClusterError`` with the command and
+    ``timeout`` is in seconds. With ``check``, an exit code other than 0 raises ``ClusterError`` with it and
     the last lines of what it printed.
     """
     words = [str(word) for word in argv]

@@ -85,7 +85,8 @@ class Components:
         cni = layout.config / "cni"
         files = {
             cni / "10-trace.conflist": nodeconfig.cni_conflist(),
-            layout.config / "resolv.conf": "# Pods that bypass the cluster's DNS have no resolver: there is no uplink.\n",
+            layout.config
+            / "resolv.conf": "# Pods that bypass the cluster's DNS have no resolver: there is no uplink.\n",
             layout.config / "containerd.toml": nodeconfig.containerd_toml(
                 pause_image=pause_image, cni_programs=plugin, cni_config=cni
             ),

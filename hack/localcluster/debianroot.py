@@ -1,7 +1,7 @@
 """Root file systems of Debian bookworm, made from its packages: what other builders get from a public base image.
 
-The root is a tar in the cache under the hash of its recipe. It holds the packages of the day it was made, so deleting
-the cache entry is how security updates come in.
+The root is a tar in the cache under the hash of its recipe. It holds the packages of the day it was made, so
+deleting the cache entry is how security updates come in.
 """
 
 from __future__ import annotations
@@ -17,12 +17,18 @@ from .layout import cache_dir
 from .progress import step
 
 _SUITE = "bookworm"
-_EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/lintian/*")
+_EXCLUDED = (
+    "/usr/share/doc/*",
+    "/usr/share/man/*",
+    "/usr/share/locale/*",
+    "/usr/share/info/*",
+    "/usr/share/lintian/*",
+)
 
 
 @dataclass(frozen=True)
 class DebianRoot:
-    """A minimal Debian with some packages; shell hooks run before configuration and at the end (``$1`` is the root)."""
+    """A minimal Debian with packages; shell hooks run before configuration and at the end (``$1``: the root)."""
 
     name: str
     include: tuple[str, ...]

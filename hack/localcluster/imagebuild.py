@@ -90,7 +90,9 @@ class Builder:
                     continue
             mark_used(archive.parent)
             return Built(self.reference(name), archive)
-        raise ClusterError(f"the sources of image {name} keep changing while it is built; run it again when they rest")
+        raise ClusterError(
+            f"the sources of image {name} keep changing while it is built; run it again when they rest"
+        )
 
     def context(self, name: str, folder: Path) -> None:
         """Prepare a build context, for another builder: the Dockerfile and all it copies."""
@@ -101,27 +103,35 @@ class Builder:
             each.fill(folder)
 
     def _build(self, image: Image, archive: Path) -> None:
-        base = self._stored_base(image)
         with step(f"building image {image.name}"), fresh_directory(archive.parent) as making:
-            with tempfile.TemporaryDirectory(prefix=".context-", dir=archive.parent.parent) as context:
-                self.context(image.name, Path(context))
-                self._run_build(image, base, Path(context))
-            config, layers = buildstore.top_layers(self.reference(image.name), 0 if base is None else base.layers)
-            ociarchive.write(making / "image.tar", self.reference(image.name), config, layers, base and base.archive)
+            base = self._store(image)
+            reference = self.reference(image.name)
+            config, layers = buildstore.top_layers(reference, 0 if base is None else base.layers)
+            ociarchive.write(
+                making / "image.tar", reference, config, layers, None if base is None else base.archive
+            )
         drop_unused(archive.parent.parent, keep=archive.parent)
 
-    def _run_build(self, image: Image, base: _Base | None, context: Path) -> None:
+    def _store(self, image: Image) -> _Base | None:
+        """Build an image into buildah's storage, on its base there; returns the base."""
+        base = self._stored_base(image)
         argument = [f"--build-arg=BASE_IMAGE={base.reference}"] if base else []
         options = ["-q", "--layers=false", "--pull-never", "-t", self.reference(image.name)]
-        buildstore.buildah("bud", *options, *argument, str(context))
+        with tempfile.TemporaryDirectory(prefix="context-", dir=buildstore.folder()) as context:
+            self.context(image.name, Path(context))
+            buildstore.buildah("bud", *options, *argument, context)
+        return base
 
     def _stored_base(self, image: Image) -> _Base | None:
-        """The base image, made known to buildah: its storage may have been deleted since the archive was made."""
+        """The base image with its archive; in the storage it may be missing, when that was deleted meanwhile."""
         if image.base is None:
             return None
         reference, archive = self.reference(image.base), self._archive(image.base)
-        if not archive.exists() or not buildstore.knows(reference):
+        if not archive.exists():
             self._build(self._image(image.base), archive)
+        elif not buildstore.knows(reference):
+            # The archive stays as it is: images that were built on it name its layers by digest.
+            self._store(self._image(image.base))
         return _Base(reference, archive, len(ociarchive.read(archive).manifest["layers"]))
 
     def _image(self, name: str) -> Image:

@@ -27,7 +27,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--print", action="store_true", help="build nothing; print NAME=REFERENCE lines")
     parser.add_argument(
-        "--context", nargs=2, metavar=("NAME", "DIR"), help="build nothing; prepare a context for `docker build DIR`"
+        "--context",
+        nargs=2,
+        metavar=("NAME", "DIR"),
+        help="build nothing; prepare a context for `docker build DIR`",
     )
     arguments = parser.parse_args(argv)
     try:

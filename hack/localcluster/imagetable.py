@@ -74,7 +74,8 @@ _POSTGRES = DebianRoot(
     "postgres",
     include=("tini", "postgresql-15"),
     before=(
-        "mkdir -p $1/etc/postgresql-common && echo create_main_cluster=false > $1/etc/postgresql-common/createcluster.conf",
+        "mkdir -p $1/etc/postgresql-common",
+        "echo create_main_cluster=false > $1/etc/postgresql-common/createcluster.conf",
     ),
     after=(
         "rm -rf $1/usr/lib/*/libLLVM* $1/usr/lib/postgresql/15/lib/bitcode $1/usr/lib/postgresql/15/lib/llvmjit*",

@@ -1,6 +1,7 @@
 """Kubeconfig files: the address of the API server and the certificate a client proves itself with.
 
-Certificates are embedded, so that the file can be copied or mounted alone. JSON is YAML, so no YAML writer is needed.
+Certificates are embedded, so that the file can be copied or mounted alone. JSON is YAML, so no YAML writer is
+needed.
 """
 
 from __future__ import annotations

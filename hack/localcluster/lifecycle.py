@@ -1,7 +1,7 @@
 """Raising the whole node, and telling how it is.
 
-``up`` is a list of steps, each of which does only what is missing. So an ``up`` that was killed half way is put right
-by the next one, and on a running cluster nothing is done.
+``up`` is a list of steps, each of which does only what is missing. So an ``up`` that was killed half way is put
+right by the next one, and on a running cluster nothing is done.
 """
 
 from __future__ import annotations
@@ -81,9 +81,13 @@ def check_folder(root: Path) -> None:
     for folder, setting in ((root, "TRACE_CLUSTER_DIR"), (cache_dir(), "TRACE_CACHE")):
         hidden = next((path for path in COVERED if folder.resolve().is_relative_to(path)), None)
         if hidden is not None:
-            raise ClusterError(f"{folder} is below {hidden}, which the node covers by its own; set {setting} elsewhere")
+            raise ClusterError(
+                f"{folder} is below {hidden}, which the node covers by its own; set {setting} elsewhere"
+            )
     if root.exists() and any(root.iterdir()) and not (root / "cluster.json").exists():
-        raise ClusterError(f"{root} holds files that are no cluster's; set TRACE_CLUSTER_DIR to a folder of its own")
+        raise ClusterError(
+            f"{root} holds files that are no cluster's; set TRACE_CLUSTER_DIR to a folder of its own"
+        )
 
 
 def status(layout: Layout) -> str:

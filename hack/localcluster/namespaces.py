@@ -8,7 +8,8 @@ Inside the mount namespace ``/run``, ``/var/lib`` and ``/var/log`` are the clust
 use the paths they are built with (some cannot be configured) without meeting another tool's data. Kernel settings
 that the kubelet insists on writing are files there as well, so the machine keeps its own.
 
-The only way in is the veth pair: no default route, no masquerading. Pods reach pods, Services and the machine's end.
+The only way in is the veth pair: no default route, no masquerading. Pods reach pods, Services and the machine's
+end.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ exec "$holder" -P
 
 
 def choose_subnet(routes: Sequence[str], seed: int) -> ipaddress.IPv4Network:
-    """The first free /30 for a veth pair, given the destinations of the machine's routes; ``seed`` spreads the choice.
+    """The first free /30 for a veth pair, given the destinations of the machine's routes; ``seed`` spreads it.
 
     Raises ``ClusterError`` when every candidate overlaps a route.
     """
@@ -100,7 +101,7 @@ class Namespaces:
             raise ClusterError(f"there is no cluster in {self._layout.root}; run: hack/cluster up")
         return ipaddress.IPv4Network(self._record.subnet)
 
-    def enter(self, argv: Sequence[str | Path]) -> list[str]:
+    def enter(self, argv: Sequence[object]) -> list[str]:
         """The command line that runs ``argv`` inside the namespaces."""
         pid = self.holder.pid()
         if pid is None:
@@ -155,7 +156,10 @@ class Namespaces:
         script = ["/bin/sh", "-c", _HOLDER, "trace-node", private, ready, holder, covered]
         argv = [packages.require("unshare"), "--net", "--mount", "--propagation=private", "--", *script]
         self.holder.start(argv, groups=groups)
-        if not wait_until(lambda: ready.exists() or self.holder.pid() is None, 10.0, every=0.01) or not ready.exists():
+        if (
+            not wait_until(lambda: ready.exists() or self.holder.pid() is None, 10.0, every=0.01)
+            or not ready.exists()
+        ):
             raise self.holder.failure("the namespaces could not be made")
 
     def _rejoin(self, pid: int, groups: Sequence[Path]) -> None:

@@ -50,7 +50,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
 
 
 def cni_conflist() -> str:
-    """One bridge for all pods, addresses from a local file, host ports; no masquerading, since there is no uplink."""
+    """One bridge for all pods, addresses from a local file, host ports; no masquerading: there is no uplink."""
     bridge = {
         "type": "bridge",
         "bridge": "cni0",

@@ -56,13 +56,15 @@ def read(archive: Path) -> Contents:
         annotations = entry.get("annotations", {})
         name = next(annotations[key] for key in _NAMES if key in annotations)
     except (OSError, KeyError, StopIteration, tarfile.TarError, ValueError) as broken:
-        raise ClusterError(f"{archive} is no OCI archive of one named image; make it with hack/images/build") from broken
+        raise ClusterError(
+            f"{archive} is no OCI archive of one named image; make it with hack/images/build"
+        ) from broken
     base = manifest.get("annotations", {}).get(BASE_NAME)
     return Contents(name, entry["digest"], manifest, config["rootfs"]["diff_ids"], base)
 
 
 def write(archive: Path, reference: str, config: dict[str, Any], layers: list[Path], base: Path | None) -> None:
-    """Write an archive of the image ``reference`` whose new layers are the folders ``layers``, on top of ``base``."""
+    """Write an archive of the image ``reference``: the folders ``layers`` as new layers on top of ``base``."""
     blobs: dict[str, bytes] = {}
 
     def add(data: bytes, media_type: str) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """NetworkPolicies as nftables rules: a pure translation.
 
-The bridge plugin enforces no policies, and a chart whose policies were never enforced is untested. The meaning is
-that of https://kubernetes.io/docs/concepts/services-networking/network-policies/ : a pod that some policy selects
-for a direction is isolated in that direction, and then everything is refused that no policy's rule allows. Both ends
-must allow a connection. Answers to allowed connections pass. The node may always reach its own pods.
+The bridge plugin enforces no policies, and a chart whose policies were never enforced is untested. The meaning
+is that of https://kubernetes.io/docs/concepts/services-networking/network-policies/ : a pod that some policy
+selects for a direction is isolated in that direction, and then everything is refused that no policy's rule
+allows. Both ends must allow a connection. Answers to allowed connections pass. The node may always reach its
+own pods.
 
 Refused connections are rejected rather than dropped, so that a test of a refusal takes no timeout.
 """
@@ -99,7 +100,7 @@ def _expression_holds(expression: Json, labels: dict[str, str]) -> bool:
         return labels.get(key) in values
     if operator == "NotIn":
         return labels.get(key) not in values
-    return (key in labels) == (operator == "Exists")
+    return bool((key in labels) == (operator == "Exists"))
 
 
 def _rules(world: World, namespace: str, direction: str, selected: list[Pod], rule: Json) -> list[str]:
@@ -118,7 +119,7 @@ def _rules(world: World, namespace: str, direction: str, selected: list[Pod], ru
 
 
 def _remotes(world: World, namespace: str, peers: list[Json], side: str) -> list[tuple[str, list[Pod]]]:
-    """For each peer a match of the remote address, and the pods behind it (all pods where any address is allowed)."""
+    """For each peer a match of the remote address, and the pods behind it (all pods where any may be)."""
     if not peers:
         return [("", list(world.pods))]
     remotes: list[tuple[str, list[Pod]]] = []

@@ -51,7 +51,7 @@ class Process:
         return int(pid) if start_time(int(pid)) == int(started) else None
 
     def start(
-        self, argv: Sequence[str | Path], *, groups: Sequence[Path] = (), env: Mapping[str, str] | None = None
+        self, argv: Sequence[object], *, groups: Sequence[Path] = (), env: Mapping[str, str] | None = None
     ) -> None:
         """Start the process in a session of its own, unless it runs."""
         if self.pid() is not None:
@@ -75,12 +75,12 @@ class Process:
             )
         self._await_record(started)
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> bool:
-        """End the process and wait for its end; returns whether it ran. Kills it when it does not heed ``how``."""
+    def stop(self, grace: float = _STOP_SECONDS) -> bool:
+        """End the process and wait for its end; returns whether it ran. Kills it after ``grace`` seconds."""
         pid = self.pid()
         if pid is not None:
-            _signal(pid, how)
-            if not wait_until(lambda: self.pid() is None, _STOP_SECONDS):
+            _signal(pid, signal.SIGTERM)
+            if not wait_until(lambda: self.pid() is None, grace):
                 _signal(pid, signal.SIGKILL)
                 wait_until(lambda: self.pid() is None, _STOP_SECONDS)
         self.record.unlink(missing_ok=True)

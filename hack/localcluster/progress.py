@@ -42,7 +42,9 @@ class Step:
         self._ticker.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         self._finished.set()
         self._ticker.join()
         elapsed = time.monotonic() - self._started

@@ -1,7 +1,7 @@
 """The few facts about a cluster that must outlive the command that chose them, kept as JSON in its folder.
 
-The file is also the mark that a folder is a cluster's: ``up`` refuses a folder that holds other things, and ``down``
-removes nothing without it.
+The file is also the mark that a folder is a cluster's: ``up`` refuses a folder that holds other things, and
+``down`` removes nothing without it.
 """
 
 from __future__ import annotations

@@ -41,7 +41,9 @@ def _with_bases(archive: Path) -> list[Path]:
     name, _, tag = base.rpartition("/")[2].partition(":")
     below = archive.absolute().parents[2] / name / tag / "image.tar"
     if not below.exists():
-        raise ClusterError(f"{archive} is built on {base}, whose archive {below} is missing; run: hack/images/build")
+        raise ClusterError(
+            f"{archive} is built on {base}, whose archive {below} is missing; run: hack/images/build"
+        )
     return [*_with_bases(below), archive]
 
 

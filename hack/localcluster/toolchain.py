@@ -70,10 +70,7 @@ TOOLS: dict[str, GoTool | NpmTool | PipTool] = {
     ),
     "node": GoTool(
         "kubernetes",
-        {
-            _COMMANDS + name: name
-            for name in ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
-        },
+        {_COMMANDS + name: name for name in ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")},
         _KUBERNETES_LDFLAGS,
     ),
     "helm": GoTool("helm", {"helm.sh/helm/v3/cmd/helm": "helm"}),
@@ -89,8 +86,12 @@ def set_of(program: str) -> str:
             return name
     if program in TOOLS:
         return program
-    known = sorted({p for t in TOOLS.values() for p in (t.packages.values() if isinstance(t, GoTool) else t.programs)})
-    raise ClusterError(f"no tool {program!r}; there are the sets {', '.join(TOOLS)} with the programs {', '.join(known)}")
+    known = sorted(
+        {p for t in TOOLS.values() for p in (t.packages.values() if isinstance(t, GoTool) else t.programs)}
+    )
+    raise ClusterError(
+        f"no tool {program!r}; there are the sets {', '.join(TOOLS)} with the programs {', '.join(known)}"
+    )
 
 
 def directory_of(name: str) -> Path:

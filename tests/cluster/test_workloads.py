@@ -75,7 +75,9 @@ def test_a_service_answers_by_name_and_on_a_node_port(cluster: Cluster, namespac
     create(cluster, namespace, web_server(image), pod("client", image, "sleep", "inf"), service)
     wait(cluster, namespace, "pod/server", "condition=Ready")
     wait(cluster, namespace, "pod/client", "condition=Ready")
-    assert fetch(cluster, namespace, f"http://server.{namespace}.svc.cluster.local/") == "200"
+    url = f"http://server.{namespace}.svc.cluster.local/"
+    # DNS learns of a new Service in a moment, and remembers for five seconds that it knew none.
+    assert wait_until(lambda: fetch(cluster, namespace, url) == "200", 30, every=0.5)
     assert "URLError" in fetch(cluster, namespace, "http://no-such-name.example/")
     port = cluster.kubectl("get", "service", "server", "-n", namespace, "-o", "jsonpath={.spec.ports[0].nodePort}")
     node = open_cluster(Layout(cluster.folder)).namespaces.node_address
@@ -93,7 +95,12 @@ def test_a_memory_limit_kills_and_says_so(cluster: Cluster, namespace: str, imag
 
 def test_a_missing_image_is_reported(cluster: Cluster, namespace: str) -> None:
     create(cluster, namespace, pod("lost", "trace.local/no-such-image:1", "true"))
-    wait(cluster, namespace, "pod/lost", "jsonpath={.status.containerStatuses[0].state.waiting.reason}=ErrImageNeverPull")
+    wait(
+        cluster,
+        namespace,
+        "pod/lost",
+        "jsonpath={.status.containerStatuses[0].state.waiting.reason}=ErrImageNeverPull",
+    )
 
 
 def test_pod_security_refuses_what_is_not_restricted(cluster: Cluster, namespace: str, image: str) -> None:
@@ -147,7 +154,12 @@ def test_network_policies_are_enforced_in_both_directions(cluster: Cluster, name
 
     def policy(name: str, selected: str, **spec: Any) -> dict[str, Any]:
         body = {"podSelector": {"matchLabels": {"app": selected}}, **spec}
-        return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name}, "spec": body}
+        return {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": name},
+            "spec": body,
+        }
 
     def settles(expected: str) -> bool:
         return wait_until(lambda: expected in fetch(cluster, namespace, url), 10, every=0.2)
