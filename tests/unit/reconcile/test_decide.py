@@ -1,0 +1,199 @@
+"""What follows from one look at a DAG: projections, sources, and what is left alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.unit.reconcile.builders import (
+    NOW,
+    chain,
+    dag,
+    facts,
+    job,
+    live,
+    observed,
+    projected_assets,
+    projected_jobs,
+    source,
+)
+from traceplane.reconcile import names
+from traceplane.reconcile.decide import decide
+from traceplane.reconcile.plan import Plan
+
+
+def applied(plan: Plan) -> list[str]:
+    return sorted(f"{a.resource.kind}/{a.wanted['metadata']['name']}" for a in plan.applies)
+
+
+def deleted(plan: Plan) -> list[str]:
+    return sorted(f"{d.resource.kind}/{d.live['metadata']['name']}" for d in plan.deletes)
+
+
+def written_by(obj: dict[str, Any], manager: str, *fields: str, subresource: str | None = None) -> dict[str, Any]:
+    """The object after somebody else set fields of its spec."""
+    entry: dict[str, Any] = {"manager": manager, "fieldsV1": {"f:spec": {f"f:{field}": {} for field in fields}}}
+    if subresource:
+        entry["subresource"] = subresource
+    return {**obj, "metadata": {**obj["metadata"], "managedFields": [entry]}}
+
+
+def test_nothing_is_done_where_all_is_as_it_should_be() -> None:
+    plan = decide(observed())
+    assert plan == replace(Plan(), workers=plan.workers)
+
+
+def test_a_new_dag_gets_its_projections_and_its_source() -> None:
+    plan = decide(observed(jobs={}, assets={}, deployments=()))
+    assert applied(plan) == [
+        *(f"Asset/{end}-{what}" for end in ("cold", "hot") for what in ("blocks", "logs", "transactions")),
+        f"Deployment/{source()['metadata']['name']}",
+        "Job/chain-compact",
+        "Job/chain-follow",
+        "Job/chain-ranges",
+    ]
+    assert [note.reason for note in plan.notes] == ["SourceStarted"]
+    for each in plan.applies:
+        owner = each.wanted["metadata"]["ownerReferences"][0]
+        assert (owner["kind"], owner["uid"], owner["controller"]) == ("DAG", "dag-uid", True)
+        labels = each.wanted["metadata"]["labels"]
+        assert labels["app.kubernetes.io/part-of"] == "trace"
+        assert labels[names.DAG] == "chain"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"graph": None, "problems": ("DAG/chain: spec.jobs[0].operator: unknown",)}, id="invalid"),
+        pytest.param({"refusal": "compact (new job)", "facts": facts(active_spec_hash="older")}, id="refused"),
+    ],
+)
+def test_a_spec_that_was_not_deployed_changes_nothing(changes: dict[str, Any]) -> None:
+    plan = decide(observed(**changes))
+    assert (plan.applies, plan.deletes, plan.creates) == ([], [], [])
+
+
+def test_an_invalid_spec_leaves_the_running_version_at_work() -> None:
+    plan = decide(observed(graph=None, problems=("wrong",), facts=facts(job(queued=1)), deployments=()))
+    assert applied(plan) == [f"Deployment/{source()['metadata']['name']}"]
+    assert len(plan.creates) == 1
+
+
+def test_a_dag_that_was_never_deployed_owns_nothing() -> None:
+    plan = decide(observed(facts=None, graph=None, problems=("wrong",), jobs={}, assets={}, deployments=()))
+    assert plan == Plan()
+
+
+def test_a_changed_projection_is_put_right() -> None:
+    jobs = projected_jobs()
+    jobs["chain-compact"] = jobs["chain-compact"] | {"spec": {**jobs["chain-compact"]["spec"], "operator": "other"}}
+    assert applied(decide(observed(jobs=jobs))) == ["Job/chain-compact"]
+
+
+def test_what_the_server_adds_is_no_drift() -> None:
+    jobs = projected_jobs()
+    jobs["chain-compact"]["spec"] = {**jobs["chain-compact"]["spec"], "addedByDefault": 1}
+    assert applied(decide(observed(jobs=jobs))) == []
+
+
+def test_a_field_that_somebody_added_is_drift() -> None:
+    jobs = projected_jobs()
+    jobs["chain-compact"] = written_by(jobs["chain-compact"], "kubectl-edit", "nodeSelector")
+    assert applied(decide(observed(jobs=jobs))) == ["Job/chain-compact"]
+
+
+def test_quantities_are_compared_by_value() -> None:
+    scaled = source()
+    container = scaled["spec"]["template"]["spec"]["containers"][0]
+    container["resources"] = {
+        "requests": {"cpu": "0.1", "memory": "256Mi"},
+        "limits": {"cpu": "1000m", "memory": "2048Mi"},
+    }
+    assert applied(decide(observed(deployments=(scaled,)))) == []
+
+
+def test_a_status_writer_is_no_drift() -> None:
+    jobs = projected_jobs()
+    jobs["chain-compact"] = written_by(jobs["chain-compact"], "somebody", "x", subresource="status")
+    assert applied(decide(observed(jobs=jobs))) == []
+
+
+def test_a_job_that_a_user_wrote_is_never_touched() -> None:
+    jobs = projected_jobs()
+    mine = jobs["chain-compact"]
+    mine["metadata"].pop("ownerReferences")
+    mine["spec"] = {"dag": "other", "operator": "mine"}
+    plan = decide(observed(jobs=jobs))
+    assert (applied(plan), deleted(plan)) == ([], [])
+    assert [note.reason for note in plan.notes] == ["NameTaken"]
+
+
+def test_an_asset_that_a_user_wrote_is_never_touched() -> None:
+    assets = projected_assets()
+    assets["hot-blocks"]["metadata"].pop("ownerReferences")
+    assets["hot-blocks"]["spec"] = {"readRoles": ["finance"]}
+    plan = decide(observed(assets=assets))
+    assert (applied(plan), deleted(plan), plan.disowned) == ([], [], [])
+
+
+@pytest.mark.parametrize("how", ["kubectl-apply", "server-side"])
+def test_a_projected_asset_that_a_user_applies_becomes_his(how: str) -> None:
+    assets = projected_assets()
+    if how == "server-side":
+        assets["hot-blocks"] = written_by(assets["hot-blocks"], "kubectl", "readRoles")
+    else:
+        mark = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
+        assets["hot-blocks"]["metadata"]["annotations"] = mark
+    plan = decide(observed(assets=assets))
+    assert [d.live["metadata"]["name"] for d in plan.disowned] == ["hot-blocks"]
+    assert applied(plan) == []
+
+
+def test_projections_that_nothing_asks_for_any_more_go() -> None:
+    extra_job = {**projected_jobs()["chain-compact"]}
+    extra_job["metadata"] = {**extra_job["metadata"], "name": "chain-removed"}
+    extra_asset = {**projected_assets()["hot-blocks"]}
+    extra_asset["metadata"] = {**extra_asset["metadata"], "name": "unpublished"}
+    former = source()
+    former["metadata"] = {**former["metadata"], "name": "chain-follow-00000000"}
+    plan = decide(
+        observed(
+            jobs=projected_jobs() | {"chain-removed": extra_job},
+            assets=projected_assets() | {"unpublished": extra_asset},
+            deployments=(source(), former),
+        )
+    )
+    assert deleted(plan) == ["Asset/unpublished", "Deployment/chain-follow-00000000", "Job/chain-removed"]
+
+
+def test_objects_of_a_former_life_go_before_new_ones_come() -> None:
+    former = {name: obj for name, obj in projected_jobs().items()}
+    for obj in former.values():
+        obj["metadata"]["ownerReferences"] = [names.owner(dag(uid="former"), "DAG")]
+    plan = decide(observed(jobs=former))
+    assert deleted(plan) == ["Job/chain-compact", "Job/chain-follow", "Job/chain-ranges"]
+    assert applied(plan) == []
+    assert plan.next_in == pytest.approx(1.0)
+    assert plan.notes == []
+
+
+def test_an_object_that_is_being_deleted_is_waited_for() -> None:
+    jobs = projected_jobs()
+    jobs["chain-compact"] = live(jobs["chain-compact"], deletionTimestamp=NOW.isoformat())
+    plan = decide(observed(jobs=jobs))
+    assert (applied(plan), plan.next_in) == ([], 1.0)
+
+
+def test_a_source_that_waits_for_its_pods_tells_why() -> None:
+    refused = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]}
+    view = decide(observed(deployments=(source(refused),))).workers["follow"]
+    assert (view.ready, [fact.reason for fact in view.trouble]) == (0, ["PodsRefused"])
+
+
+def test_the_graph_of_the_example_is_the_running_version() -> None:
+    assert observed().current
+    assert not observed(facts=facts(active_spec_hash="other")).current
+    assert not observed(facts=facts(deleted_at=NOW)).current
+    assert chain().jobs

@@ -1,0 +1,163 @@
+"""Conditions, counts and failures: what a person reads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.unit.reconcile.builders import (
+    NOW,
+    UNSCHEDULABLE,
+    ago,
+    dag,
+    facts,
+    failed,
+    job,
+    observed,
+    pod,
+    projected_jobs,
+    source,
+    waiting,
+)
+from traceplane.reconcile import conditions, status
+from traceplane.reconcile.decide import decide
+from traceplane.reconcile.plan import Input, Status
+
+
+def shown(i: Input, refused: dict[str, str] | None = None) -> dict[str, Status]:
+    found = status.statuses(i, decide(i), refused or {})
+    return {s.live["metadata"]["name"]: s for s in found}
+
+
+def condition(found: Status, kind: str) -> tuple[str, str]:
+    entry = conditions.find(found.status, kind)
+    assert entry is not None
+    return entry["status"], entry["reason"]
+
+
+def message(found: Status, kind: str) -> str:
+    entry = conditions.find(found.status, kind)
+    assert entry is not None
+    return str(entry["message"])
+
+
+def test_a_running_dag_says_so() -> None:
+    found = shown(observed())
+    assert {kind: condition(found["chain"], kind) for kind in ("Valid", "Staged", "Ready", "Degraded")} == {
+        "Valid": ("True", "Accepted"),
+        "Staged": ("False", "NothingStaged"),
+        "Ready": ("True", "Running"),
+        "Degraded": ("False", "AsExpected"),
+    }
+    told = found["chain"].status
+    assert (told["jobs"], told["jobsReady"], told["observedGeneration"]) == (3, 3, 1)
+    assert condition(found["chain-follow"], "Ready") == ("True", "Running")
+
+
+READY = [
+    pytest.param({"facts": facts(job(provisioned=False))}, "Provisioning", id="no tables yet"),
+    pytest.param({"deployments": (source({}),)}, "SourceStarting", id="source not up"),
+    pytest.param({"graph": None, "problems": ("DAG/chain: spec: wrong",)}, "Invalid", id="invalid"),
+    pytest.param(
+        {"refusal": "compact (operator)", "facts": facts(active_spec_hash="o")}, "RebuildNotSupported", id="refused"
+    ),
+    pytest.param({"facts": None}, "NotDeployed", id="not deployed"),
+]
+
+
+@pytest.mark.parametrize(("changes", "reason"), READY)
+def test_why_a_dag_is_not_ready(changes: dict[str, Any], reason: str) -> None:
+    assert condition(shown(observed(**changes))["chain"], "Ready") == ("False", reason)
+
+
+DEGRADED = [
+    pytest.param({"pods": (pod(0, failed("OOMKilled", 137)),)}, "OOMKilled", id="out of memory"),
+    pytest.param({"pods": (pod(0, waiting("ImagePullBackOff")),)}, "ImagePullBackOff", id="no image"),
+    pytest.param({"pods": (pod(0, UNSCHEDULABLE),)}, "Unschedulable", id="no room"),
+    pytest.param({"facts": facts(job(dead=2))}, "TasksDead", id="dead tasks"),
+]
+
+
+@pytest.mark.parametrize(("changes", "reason"), DEGRADED)
+def test_trouble_of_a_job_shows_on_it_and_on_its_dag(changes: dict[str, Any], reason: str) -> None:
+    found = shown(observed(**changes))
+    assert condition(found["chain-compact"], "Degraded") == ("True", reason)
+    assert condition(found["chain"], "Degraded") == ("True", reason)
+    assert message(found["chain"], "Degraded").startswith("compact: ")
+    assert condition(found["chain-follow"], "Degraded") == ("False", "AsExpected")
+
+
+def test_a_refused_pod_is_told_in_the_words_of_the_quota() -> None:
+    found = shown(observed(facts=facts(job(queued=1))), {"compact": "exceeded quota: pods=0"})
+    assert condition(found["chain-compact"], "Degraded") == ("True", "PodsRefused")
+    assert "exceeded quota" in message(found["chain-compact"], "Degraded")
+
+
+def test_dead_tasks_do_not_make_a_dag_unready() -> None:
+    assert condition(shown(observed(facts=facts(job(dead=2))))["chain"], "Ready") == ("True", "Running")
+
+
+def test_every_problem_is_listed_until_the_message_is_full() -> None:
+    few = tuple(f"DAG/chain: spec.jobs[{n}]: wrong" for n in range(3))
+    told = message(shown(observed(graph=None, problems=few))["chain"], "Valid")
+    assert all(problem in told for problem in few)
+    many = tuple(f"DAG/chain: spec.jobs[{n}].operator: unknown operator" for n in range(1000))
+    told = message(shown(observed(graph=None, problems=many))["chain"], "Valid")
+    assert len(told.encode()) <= conditions.MAX_MESSAGE
+    assert "more: tracectl lint shows all" in told
+
+
+def test_a_hand_written_job_shows_its_own_problems() -> None:
+    jobs = projected_jobs()
+    mine = jobs.pop("chain-compact")
+    mine["metadata"] = {**mine["metadata"], "name": "totals", "ownerReferences": []}
+    mine["spec"] = {"dag": "chain", "operator": "sums"}
+    problems = ("Job/totals: spec.operator: unknown", "DAG/chain: spec.jobs[0]: wrong")
+    found = shown(observed(jobs=jobs | {"totals": mine}, graph=None, problems=problems))
+    assert message(found["totals"], "Valid") == problems[0]
+    assert condition(found["totals"], "Ready") == ("False", "NotRunning")
+
+
+def test_status_stays_small_whatever_the_size_of_the_dag() -> None:
+    failure = {"task": "t" * 36, "attempt": 3, "error": {"code": "Boom", "message": "x" * 5000}, "time": ago(5)}
+    names = [f"job-{n}" for n in range(2000)]
+    big = facts(active_spec_hash="x", jobs=tuple(job(dead=1, last_failure=failure) for _ in names))
+    jobs = tuple(
+        job(name="compact", dead=1, last_failure=failure) if n == 0 else big.jobs[n] for n in range(len(names))
+    )
+    told = shown(observed(facts=facts(jobs=jobs)))["chain"].status
+    assert len(json.dumps(told)) < 16_384
+    assert len(told["failures"]) <= 5
+    assert all(len(f["message"]) <= 256 for f in told["failures"])
+
+
+def test_the_time_of_a_transition_stays_while_the_status_does() -> None:
+    first = shown(observed())["chain"].status
+    again = shown(observed(dag=dag(generation=2) | {"status": first}, now=NOW.replace(hour=13)))["chain"].status
+    entries = {e["type"]: e for e in again["conditions"]}
+    assert entries["Ready"]["lastTransitionTime"] == "2026-11-24T12:00:00Z"
+    assert entries["Ready"]["observedGeneration"] == 2
+    turned = shown(observed(dag=dag() | {"status": first}, now=NOW.replace(hour=13), deployments=(source({}),)))
+    ready = conditions.find(turned["chain"].status, "Ready")
+    assert ready is not None
+    assert ready["lastTransitionTime"] == "2026-11-24T13:00:00Z"
+
+
+def test_transitions_become_events_once() -> None:
+    broken = observed(graph=None, problems=("DAG/chain: spec: wrong",))
+    first = shown(broken)["chain"]
+    assert [note.reason for note in status.transitions(first)] == ["Invalid"]
+    again = shown(observed(dag=dag() | {"status": first.status}, graph=None, problems=("DAG/chain: spec: wrong",)))
+    assert status.transitions(again["chain"]) == []
+
+
+def test_while_state_is_away_what_was_known_stays() -> None:
+    before = shown(observed())["chain"].status
+    told = status.state_unavailable(dag(generation=2) | {"status": before}, (), "no answer", NOW)
+    found = {entry["type"]: (entry["status"], entry["reason"]) for entry in told["conditions"]}
+    assert found["Degraded"] == ("True", "StateUnavailable")
+    assert found["Ready"] == ("True", "Running")
+    assert told["observedGeneration"] == 1
+    assert told["activeVersion"] == before["activeVersion"]

@@ -1,0 +1,189 @@
+"""How many workers, in which slots, and what becomes of those that ended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.reconcile.builders import (
+    DRAINED,
+    EVICTED,
+    UNSCHEDULABLE,
+    ago,
+    facts,
+    failed,
+    job,
+    observed,
+    pod,
+    waiting,
+    worker_id,
+)
+from traceplane.reconcile.decide import decide
+from traceplane.reconcile.plan import Plan
+from traceplane.reconcile.workers import RESTARTS
+from traceplane.tasks.scaling import Demand, free_slots, restart_delay, wanted_workers
+
+
+def created(plan: Plan) -> list[str]:
+    return [create.pod["metadata"]["name"].rpartition("-")[2] for create in plan.creates]
+
+
+def deleted(plan: Plan) -> list[tuple[str, str]]:
+    return [(d.live["metadata"]["name"].rpartition("-")[2], d.why) for d in plan.deletes]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "demand"),
+    [
+        (0, {}),
+        (2, {"queued": 2}),
+        (3, {"queued": 1, "running": 2}),
+        (4, {"queued": 100}),
+        (2, {"queued": 100, "max_concurrency": 2}),
+        (1, {"queued": 100, "one_at_a_time": True}),
+        (1, {"min_workers": 1}),
+        (3, {"queued": 3, "min_workers": 1}),
+        (0, {"queued": 9, "min_workers": 1, "paused": True}),
+        (2, {"queued": 9, "running": 2, "paused": True}),
+    ],
+)
+def test_wanted_workers_follow_the_backlog_within_bounds(wanted: int, demand: dict[str, int]) -> None:
+    base = Demand(0, 0, min_workers=0, max_workers=4, max_concurrency=None, one_at_a_time=False, paused=False)
+    assert wanted_workers(replace(base, **demand)) == wanted
+
+
+def test_free_slots_are_the_lowest_that_no_pod_occupies() -> None:
+    assert free_slots(3, 1, {1}, 4) == (0, 2)
+    assert free_slots(3, 3, {0, 1, 2}, 4) == ()
+    assert free_slots(4, 0, {0, 1, 2}, 4) == (3,)
+
+
+def test_restart_delay_doubles_to_five_minutes() -> None:
+    assert [restart_delay(n) for n in (0, 1, 2, 3, 100)] == [0, 10, 20, 40, 300]
+
+
+def test_a_queue_starts_workers_up_to_the_maximum() -> None:
+    plan = decide(observed(facts=facts(job(queued=9))))
+    assert created(plan) == ["w0", "w1"]
+    assert plan.workers["compact"].wanted == 2
+
+
+def test_nothing_is_started_before_tables_exist() -> None:
+    assert created(decide(observed(facts=facts(job(queued=9, provisioned=False))))) == []
+
+
+def test_an_idle_worker_is_left_to_leave_by_itself() -> None:
+    plan = decide(observed(pods=(pod(0),)))
+    assert (created(plan), deleted(plan)) == ([], [])
+
+
+def test_a_finished_worker_goes_and_its_slot_is_used_again() -> None:
+    plan = decide(observed(facts=facts(job(queued=1)), pods=(pod(0, {"phase": "Succeeded"}),)))
+    assert deleted(plan) == [("w0", "Finished")]
+    assert created(plan) == ["w0"]
+
+
+def test_a_pod_that_is_ending_keeps_its_slot() -> None:
+    ending = pod(0, deletionTimestamp=ago(-30))
+    assert created(decide(observed(facts=facts(job(queued=1)), pods=(ending,)))) == ["w1"]
+
+
+def test_a_failed_worker_cools_down_before_a_new_one_starts() -> None:
+    fresh = decide(observed(facts=facts(job(queued=1)), pods=(pod(0, failed(ended=3)),)))
+    assert (created(fresh), deleted(fresh)) == ([], [])
+    assert fresh.next_in == pytest.approx(7)
+    assert [note.reason for note in fresh.notes] == ["WorkerFailed"]
+    cold = decide(observed(facts=facts(job(queued=1)), pods=(pod(0, failed(ended=11)),)))
+    assert deleted(cold) == [("w0", "WorkerFailed")]
+    assert created(cold) == ["w0"]
+    assert cold.creates[0].pod["metadata"]["annotations"][RESTARTS] == "1"
+
+
+def test_failures_in_a_row_wait_longer() -> None:
+    third = pod(0, failed(ended=30), annotations={RESTARTS: "2"})
+    plan = decide(observed(facts=facts(job(queued=1)), pods=(third,)))
+    assert created(plan) == []
+    assert plan.next_in == pytest.approx(10)
+
+
+def test_a_worker_that_lived_long_starts_counting_again() -> None:
+    old = pod(0, failed(ended=11, ran=3600), annotations={RESTARTS: "7"})
+    plan = decide(observed(facts=facts(job(queued=1)), pods=(old,)))
+    assert plan.creates[0].pod["metadata"]["annotations"][RESTARTS] == "1"
+
+
+@pytest.mark.parametrize("status", [EVICTED, DRAINED])
+def test_an_eviction_costs_neither_backoff_nor_attempt(status: dict[str, object]) -> None:
+    plan = decide(observed(facts=facts(job(queued=1), busy=(worker_id(0),)), pods=(pod(0, status),)))
+    assert created(plan) == ["w0"]
+    assert RESTARTS not in plan.creates[0].pod["metadata"]["annotations"]
+    assert [(r.worker_id, r.reason, r.blameless) for r in plan.releases] == [(worker_id(0), "Evicted", True)]
+
+
+def test_the_lease_of_a_killed_worker_ends_with_it() -> None:
+    plan = decide(
+        observed(facts=facts(job(running=1), busy=(worker_id(0),)), pods=(pod(0, failed("OOMKilled", 137)),))
+    )
+    assert [(r.worker_id, r.reason, r.blameless) for r in plan.releases] == [(worker_id(0), "OOMKilled", False)]
+
+
+def test_a_dead_worker_without_a_lease_releases_nothing() -> None:
+    assert decide(observed(pods=(pod(0, failed()),))).releases == []
+
+
+def test_a_pod_on_a_silent_node_is_given_up_after_its_grace() -> None:
+    lost = pod(0, deletionTimestamp=ago(31))
+    plan = decide(observed(facts=facts(job(running=1), busy=(worker_id(0),)), pods=(lost,)))
+    assert [r.reason for r in plan.releases] == ["NodeLost"]
+    ending = pod(0, deletionTimestamp=ago(10))
+    assert decide(observed(facts=facts(busy=(worker_id(0),)), pods=(ending,))).releases == []
+
+
+@pytest.mark.parametrize(
+    "status", [UNSCHEDULABLE, waiting("ImagePullBackOff"), waiting("CreateContainerConfigError")]
+)
+def test_pods_that_cannot_start_are_not_multiplied(status: dict[str, object]) -> None:
+    stuck = (pod(0, status), pod(1, status))
+    plan = decide(observed(facts=facts(job(queued=50)), pods=stuck))
+    assert created(plan) == []
+    assert len(plan.workers["compact"].trouble) == 2
+
+
+def test_only_idle_workers_leave_when_there_are_too_many() -> None:
+    four = tuple(pod(slot) for slot in range(4))
+    plan = decide(observed(facts=facts(busy=(worker_id(2), worker_id(3))), pods=four))
+    assert deleted(plan) == [("w1", "Surplus"), ("w0", "Surplus")]
+
+
+def test_an_idle_worker_of_an_older_template_is_replaced_and_a_busy_one_is_not() -> None:
+    old = {"trace.dev/spec-hash": "old"}
+    pods = (pod(0, annotations=old), pod(1, annotations=old))
+    plan = decide(observed(facts=facts(job(queued=1, running=1), busy=(worker_id(0),)), pods=pods))
+    assert deleted(plan) == [("w1", "Outdated")]
+    assert created(plan) == []
+
+
+def test_kept_workers_never_idle_out() -> None:
+    plan = decide(observed(facts=facts(job(queued=2, min_workers=1))))
+    timeouts = [
+        {entry["name"]: entry.get("value") for entry in create.pod["spec"]["containers"][0]["env"]}[
+            "TRACE_IDLE_TIMEOUT_SECONDS"
+        ]
+        for create in plan.creates
+    ]
+    assert timeouts == ["never", "300"]
+
+
+def test_workers_of_a_former_generation_finish_what_they_hold() -> None:
+    former = job(config_hash="0123456789abcdef")
+    busy, idle = pod(0, of=former), pod(1, of=former)
+    held = f"{busy['metadata']['name']}.{busy['metadata']['uid']}"
+    plan = decide(observed(facts=facts(busy=(held,)), pods=(busy, idle)))
+    assert deleted(plan) == [("w1", "FormerGeneration")]
+
+
+def test_pods_of_a_deleted_dag_of_the_same_name_are_not_adopted() -> None:
+    plan = decide(observed(facts=facts(job(queued=1)), pods=(pod(0, owner="former-uid"),)))
+    assert deleted(plan) == [("w0", "FormerLife")]
+    assert plan.workers["compact"].actual == 0
