@@ -94,7 +94,7 @@ def _server(application: Any, host: str, port: int) -> Any:
             loop="uvloop",
             http="httptools",
             ws="none",
-            lifespan="off",
+            lifespan="auto",
             access_log=False,
             server_header=False,
             date_header=False,

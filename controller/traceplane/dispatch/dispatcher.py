@@ -39,6 +39,7 @@ from traceplane.store.listener import Listener
 from traceplane.tasks.retries import RetryPolicy
 
 OUTBOX_CHANNEL = "trace_outbox"
+DEPLOY_CHANNEL = "trace_deploy"
 SOURCE_CHANNEL = "trace_source"
 GAUGES_SECONDS = 5.0
 JANITOR_SECONDS = 60.0
@@ -89,6 +90,8 @@ class Dispatcher:
         def on_state(channel: str, job: str) -> None:
             if channel == OUTBOX_CHANNEL:
                 by_name["outbox"].wake.set()
+            elif channel == DEPLOY_CHANNEL:
+                self.jobs.forget()
             elif (job_id := _uuid(job)) is not None:
                 self.wakeups.ring([job_id])
             else:
@@ -99,7 +102,7 @@ class Dispatcher:
 
         await asyncio.gather(
             *(loops.run(loop, stop, _report) for loop in running),
-            Listener(self.state.dsn, [CHANNEL, OUTBOX_CHANNEL], on_state).run(stop),
+            Listener(self.state.dsn, [CHANNEL, OUTBOX_CHANNEL, DEPLOY_CHANNEL], on_state).run(stop),
             Listener(self.data.dsn, [SOURCE_CHANNEL], on_data).run(stop),
         )
         await self.local.drain()

@@ -1,12 +1,16 @@
 """Job generations as the hot routes use them: read once, kept as ready-made JSON.
 
-A generation never changes, so its part of a task payload and of a capability token is encoded once and copied
-into every answer. What is kept is bounded; the least recently used goes first.
+What decides a generation's output never changes, so its part of a task payload and of a capability token is
+encoded once and copied into every answer. A deploy may change neutral parts in place: it says so by notification,
+upon which everything is forgotten, and what is older than a minute is read again in case that was missed. What is
+kept is bounded; the least recently used goes first.
 """
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +24,7 @@ from traceplane.store.engine import Database
 from traceplane.store.statements import generations as statements
 
 KEPT = 1024
+KEPT_SECONDS = 60.0
 PER_UPDATE = "PerUpdate"
 
 
@@ -93,22 +98,28 @@ class Job:
 class Jobs:
     """The job generations this process met lately."""
 
-    def __init__(self, state: Database, org_id: UUID) -> None:
+    def __init__(self, state: Database, org_id: UUID, clock: Callable[[], float] = time.monotonic) -> None:
         self._state = state
         self._org_id = org_id
-        self._known: OrderedDict[UUID, Job] = OrderedDict()
+        self._clock = clock
+        self._known: OrderedDict[UUID, tuple[float, Job]] = OrderedDict()
+
+    def forget(self) -> None:
+        """Read every generation again: a deploy may have changed neutral parts of one."""
+        self._known.clear()
 
     async def get(self, job_id: UUID) -> Job:
         """The generation. Raises NotFound."""
-        job = self._known.get(job_id)
-        if job is None:
+        read_at, job = self._known.get(job_id, (0.0, None))
+        if job is None or self._clock() - read_at > KEPT_SECONDS:
+            now = self._clock()
             async with self._state.hot() as conn:
                 facts = await statements.generation(conn, org_id=self._org_id, job_id=job_id)
             if facts is None:
                 raise NotFound(f"no job generation {job_id}", code="UnknownJob")
-            job = self._known[job_id] = Job(facts)
+            job = Job(facts)
+            self._known[job_id] = (now, job)
             if len(self._known) > KEPT:
                 self._known.popitem(last=False)
-        else:
-            self._known.move_to_end(job_id)
+        self._known.move_to_end(job_id)
         return job

@@ -16,6 +16,7 @@ from contextlib import suppress
 from uuid import UUID
 
 from traceplane.errors import Overloaded, Unavailable
+from traceplane.observe import dispatch_metrics as metrics
 from traceplane.store.engine import Database
 
 CHANNEL = "trace_wake"
@@ -90,11 +91,13 @@ class Wakeups:
         awaited = {future} if left is None else {future, left}
         self._waiting.setdefault(job, set()).add(future)
         self._waiters += 1
+        metrics.LONG_POLLS.set(self._waiters)
         try:
             await asyncio.wait(awaited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             return not self._closing and (left is None or not left.done())
         finally:
             self._waiters -= 1
+            metrics.LONG_POLLS.set(self._waiters)
             waiting = self._waiting[job]
             waiting.discard(future)
             if not waiting:

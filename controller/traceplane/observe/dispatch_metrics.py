@@ -47,6 +47,7 @@ LOOP_SECONDS = Histogram(
     "trace_loop_seconds", "Time of one pass of a loop.", ["loop"], buckets=_LATENCY, registry=REGISTRY
 )
 
+LONG_POLLS = Gauge("trace_long_polls", "Claims that wait for work.", registry=REGISTRY)
 TASKS = Gauge("trace_tasks", "Tasks by state; Retrying is Failed with a retry due.", ["state"], registry=REGISTRY)
 OLDEST_QUEUED = Gauge("trace_queue_oldest_seconds", "Age of the oldest queued task.", registry=REGISTRY)
 NEXT_EXPIRY = Gauge(

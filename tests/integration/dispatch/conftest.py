@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import psycopg
@@ -16,6 +16,7 @@ from tests import graphs, services
 from tests.integration.dispatch.callers import Caller, signing_key
 from traceplane.dispatch import deploy as deploying
 from traceplane.dispatch import dispatcher as building
+from traceplane.dispatch.accept import Unpacked
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane.settings import Settings
 from traceplane.taskapi.app import app
@@ -114,3 +115,59 @@ def loop_of(dispatcher: Dispatcher) -> Callable[[str], Callable[[], Any]]:
     """One pass of a named loop."""
     passes = {loop.name: loop.run_once for loop in dispatcher.loops()}
     return lambda name: passes[name]
+
+
+class Feed:
+    """Makes tasks the way the world does: by events of upstream dataset versions."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, jobs: dict[str, UUID], sql: Callable[..., list[dict[str, Any]]]
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._jobs = jobs
+        self._sql = sql
+
+    def version(self, job: str, output: str) -> UUID:
+        """The dataset version of one output."""
+        (row,) = self._sql(
+            "SELECT v.id FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_id"
+            " WHERE v.job_id = %(job)s AND d.output = %(output)s",
+            job=self._jobs[job],
+            output=output,
+        )
+        found: UUID = row["id"]
+        return found
+
+    async def partitions(self, count: int, first: int = 0) -> list[str]:
+        """`count` events of ranges of 20, each of which makes a compaction task; their ids."""
+        version = self.version("ranges", "ranges")
+        events = [
+            {
+                "id": str(uuid4()),
+                "version": str(version),
+                "key": f"{n * 20}-{n * 20 + 19}",
+                "start": n * 20,
+                "end": n * 20 + 19,
+            }
+            for n in range(first, first + count)
+        ]
+        await self._dispatcher.acceptance.relay(Unpacked(events, [], []))
+        return [str(event["id"]) for event in events]
+
+    async def cursor(self, value: int) -> str:
+        """An event of the follower's blocks up to `value`, which makes a task of `ranges`; its id."""
+        event = {"id": str(uuid4()), "version": str(self.version("follow", "blocks")), "cursor": value}
+        await self._dispatcher.acceptance.relay(Unpacked([event], [], []))
+        return str(event["id"])
+
+
+@pytest.fixture
+def feed(dispatcher: Dispatcher, jobs: dict[str, UUID], sql: Callable[..., list[dict[str, Any]]]) -> Feed:
+    """Makes tasks of the chain DAG."""
+    return Feed(dispatcher, jobs, sql)
+
+
+@pytest.fixture
+def task_row(sql: Callable[..., list[dict[str, Any]]]) -> Callable[[str], dict[str, Any]]:
+    """A task's row in state."""
+    return lambda task_id: sql("SELECT * FROM tasks WHERE id = %(id)s", id=task_id)[0]

@@ -1,0 +1,157 @@
+"""`tracectl run dispatcher` as a process: it serves, it drains on SIGTERM, it refuses a schema it does not know."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import psycopg
+import pytest
+
+from tests import services
+from tests.integration.dispatch.conftest import WORKER_TOKEN
+from traceplane.settings import Settings
+
+pytestmark = pytest.mark.services
+PATIENCE_SECONDS = 30
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Process:
+    """A running dispatcher."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+
+    def wait_ready(self) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                if httpx.get(f"{self.url}/readyz", timeout=1).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+        raise AssertionError(f"not ready:\n{self.log.read_text()[-4000:]}")
+
+
+@contextmanager
+def running(settings: Settings, folder: Path, **environment: str) -> Iterator[Process]:
+    """A dispatcher with these settings as a process of its own."""
+    given = settings.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    port, user_port = free_port(), free_port()
+    chosen = {
+        **{f"TRACE_{name.upper()}": str(value) for name, value in given.items()},
+        "TRACE_TASK_PORT": str(port),
+        "TRACE_USER_PORT": str(user_port),
+        "TRACE_LISTEN_HOST": "127.0.0.1",
+        "TRACE_OIDC_ISSUER": "https://issuer.test",
+        "TRACE_OIDC_JWKS_URL": "https://issuer.test/keys",
+        **environment,
+    }
+    log = folder / "dispatcher.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from traceplane.cli.main import main; main()", "run", "dispatcher"],
+            env={**os.environ, **chosen},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield Process(process, f"http://127.0.0.1:{port}", log)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def claim(url: str, job: UUID, timeout: float = 30, **more: Any) -> list[Any]:
+    body = {"worker_id": "w", "job": str(job), **more}
+    answer = httpx.post(
+        f"{url}/internal/task-claim", json=body, headers={"X-Trace-Worker-Token": WORKER_TOKEN}, timeout=timeout
+    )
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["tasks"])
+
+
+def scrape(url: str) -> str:
+    return httpx.get(f"{url}/metrics").text
+
+
+async def test_it_serves_runs_its_loops_and_leaves_on_sigterm(
+    deploy: Callable[..., Any], settings: Settings, tmp_path: Path
+):
+    jobs = await deploy(provision=False)
+    with running(settings, tmp_path) as dispatcher:
+        dispatcher.wait_ready()
+        tasks = claim(dispatcher.url, jobs["follow"], wait_seconds=20)
+        assert [task["task"]["job"]["name"] for task in tasks] == ["follow"], "its outbox loop made the tables"
+        assert "trace_tasks_claimed_total 1.0" in scrape(dispatcher.url)
+        dispatcher.process.send_signal(signal.SIGTERM)
+        assert dispatcher.process.wait(PATIENCE_SECONDS) == 0, dispatcher.log.read_text()
+
+
+async def test_sigterm_ends_a_long_poll_at_once(jobs: dict[str, UUID], settings: Settings, tmp_path: Path):
+    with running(settings, tmp_path) as dispatcher:
+        dispatcher.wait_ready()
+        claim(dispatcher.url, jobs["follow"])
+        body = json.dumps({"worker_id": "w", "job": str(jobs["follow"]), "wait_seconds": 60}).encode()
+        head = (
+            "POST /internal/task-claim HTTP/1.1\r\nHost: d\r\nConnection: close\r\n"
+            "Content-Type: application/json\r\n"
+            f"X-Trace-Worker-Token: {WORKER_TOKEN}\r\nContent-Length: {len(body)}\r\n\r\n"
+        ).encode()
+        port = int(dispatcher.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as polling:
+            polling.sendall(head + body)
+            polling.settimeout(PATIENCE_SECONDS)
+            wait_until(lambda: "trace_long_polls 1.0" in scrape(dispatcher.url))
+            dispatcher.process.send_signal(signal.SIGTERM)
+            assert b"".join(iter(lambda: polling.recv(4096), b"")).endswith(b'{"tasks":[]}')
+        assert dispatcher.process.wait(PATIENCE_SECONDS) == 0
+
+
+async def test_a_worker_that_left_its_long_poll_gets_no_task(
+    jobs: dict[str, UUID], settings: Settings, tmp_path: Path, sql: Callable[..., list[dict[str, Any]]]
+):
+    """A lease for nobody would hold the work back until it expires."""
+    sql("UPDATE jobs SET paused = true WHERE id = %(job)s", job=jobs["follow"])
+    with running(settings, tmp_path, TRACE_POLL_SECONDS="60") as dispatcher:
+        dispatcher.wait_ready()
+        with pytest.raises(httpx.ReadTimeout):
+            claim(dispatcher.url, jobs["follow"], timeout=1, worker_id="gone", wait_seconds=50)
+        sql("UPDATE jobs SET paused = false WHERE id = %(job)s", job=jobs["follow"])
+        sql("SELECT pg_notify('trace_wake', %(job)s)", job=str(jobs["follow"]))
+        assert [task["attempt"] for task in claim(dispatcher.url, jobs["follow"], wait_seconds=5)] == [1]
+
+
+def test_it_refuses_a_schema_it_does_not_know(settings: Settings, databases: services.Databases, tmp_path: Path):
+    with psycopg.connect(databases.state_dsn) as connection:
+        connection.execute("UPDATE trace_schema_state SET version_num = 's9999'")
+    with running(settings, tmp_path) as dispatcher:
+        assert dispatcher.process.wait(PATIENCE_SECONDS) == 1
+        assert "s9999" in dispatcher.log.read_text()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline
