@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import services
-from traceplane.store.engine import Database
+
+if TYPE_CHECKING:  # what needs no services does not pay for the database libraries
+    from traceplane.store.engine import Database
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +33,8 @@ def databases(postgres: services.Postgres) -> Iterator[services.Databases]:
 @pytest.fixture
 async def state(databases: services.Databases) -> AsyncIterator[Database]:
     """The state database, opened as the dispatcher and the controller open it."""
+    from traceplane.store.engine import Database
+
     database = Database(databases.state_dsn, application="test")
     yield database
     await database.close()
@@ -38,6 +43,8 @@ async def state(databases: services.Databases) -> AsyncIterator[Database]:
 @pytest.fixture
 async def data(databases: services.Databases) -> AsyncIterator[Database]:
     """The data database, opened by its owner."""
+    from traceplane.store.engine import Database
+
     database = Database(databases.data_dsn, application="test")
     yield database
     await database.close()

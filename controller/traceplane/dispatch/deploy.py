@@ -170,13 +170,17 @@ async def _move_work(
     for cancel in (statements.CANCEL_WAITING, statements.CANCEL_RUNNING):
         await conn.execute(cancel, {"jobs": left})
     await conn.execute(statements.KEEP_RUNNING, {"jobs": back})
-    await conn.execute(statements.ROUTE_MISSED, {"jobs": back, "version": version})
+    routed = (await conn.execute(statements.ROUTE_MISSED, {"jobs": back, "version": version})).scalars()
+    await conn.execute(statements.WAKE, {"jobs": list(set(routed))})
     await conn.execute(statements.REPRIORITISE, {"version": version})
 
 
 async def _ensure(conn: AsyncConnection, names: Names, version: UUID, jobs: list[UUID], *, announce: bool) -> None:
     """Hot tables are asked for and sources have their task, at every look: what was lost is put right."""
     asked = (await conn.execute(statements.PROVISION, {"jobs": jobs})).all()
-    started = (await conn.execute(statements.ENSURE_SOURCES, {"jobs": jobs, "version": version})).all()
+    parameters = {"jobs": jobs, "version": version}
+    started = list((await conn.execute(statements.ENSURE_SOURCES, parameters)).scalars())
+    if started:
+        await conn.execute(statements.WAKE, {"jobs": started})
     if announce or asked or started:
         await conn.execute(statements.NOTIFY, {"dag": f"{names.namespace}/{names.dag}"})

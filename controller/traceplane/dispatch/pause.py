@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from traceplane.store.statements import deploy
 from traceplane.store.statements import policy as statements
 
 
@@ -14,7 +15,7 @@ async def set_paused(
 ) -> bool:
     """Pause or resume every generation of a job; whether anything changed. Resuming wakes its workers."""
     parameters = {"org": org_id, "namespace": namespace, "dag": dag, "job": job, "paused": paused}
-    changed = (await conn.execute(statements.SET_PAUSED, parameters)).scalars().all()
-    for generation in changed if not paused else ():
-        await conn.execute(statements.WAKE, {"job": str(generation)})
+    changed = list((await conn.execute(statements.SET_PAUSED, parameters)).scalars())
+    if changed and not paused:
+        await conn.execute(deploy.WAKE, {"jobs": changed})
     return bool(changed)

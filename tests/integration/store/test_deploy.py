@@ -307,11 +307,11 @@ async def test_two_dags_that_claim_one_asset_at_once_do_not_both_get_it(deploy: 
 
 async def test_a_deploy_tells_listeners_when_it_is_visible(deploy: Deploy, databases: services.Databases):
     with psycopg.connect(databases.state_dsn, autocommit=True) as listener:
-        listener.execute("LISTEN trace_deploy")
-        await deploy(graphs.assembled(graphs.chain()))
+        listener.execute("LISTEN trace_deploy; LISTEN trace_wake")
+        done = await deploy(graphs.assembled(graphs.chain()))
         await deploy(graphs.assembled(graphs.chain()))
         heard = [notice.payload for notice in listener.notifies(timeout=0.5)]
-    assert heard == ["demo/chain"]
+    assert heard == [str(done.jobs[0].id), "demo/chain"]
 
 
 async def test_provisioning_that_was_given_up_is_asked_for_again(deploy: Deploy, rows: Rows):

@@ -257,9 +257,13 @@ SET status = 'Queued', queued_at = now(), finished_at = NULL, cancel_requested =
     claim_id = NULL, worker_id = NULL, lease_token = NULL, lease_epoch = NULL, lease_expires_at = NULL,
     deadline_at = NULL
 WHERE tasks.status = 'Canceled'
+RETURNING job_id
 """)
 """Events accepted while a generation was not current: each partition it has no task for, or of a cursor consumer
 the newest event alone, since one run reads everything past its cursor. Tasks canceled meanwhile are taken up."""
 
 NOTIFY = _named("SELECT pg_notify('trace_deploy', :dag), pg_notify('trace_outbox', '')")
 """Wake whoever keeps something of the definitions, and the outbox worker; delivered when the deploy commits."""
+
+WAKE = _named("SELECT pg_notify('trace_wake', job::text) FROM unnest(:jobs) AS job")
+"""Workers that wait for these jobs should look, once the transaction has committed."""

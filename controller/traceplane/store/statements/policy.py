@@ -39,6 +39,3 @@ WHERE org_id = :org AND namespace = :namespace AND dag = :dag AND name = :job AN
 RETURNING id
 """)
 """Stop or resume dispatch of every generation of a job."""
-
-WAKE = text("SELECT pg_notify('trace_wake', :job)")
-"""Workers that wait for a job should look again."""
