@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,17 @@ class Case:
 
 def right() -> dict[str, dict[str, Any]]:
     """The manifests that rows change, fresh ones at every call."""
-    documents = list(yaml.safe_load_all(CHAIN.read_text()))
+    documents = _chain()
     asset = next(d for d in documents if d["kind"] == "Asset" and d["metadata"]["name"] == "blocks")
     return copy.deepcopy({"dag": documents[0], "job": _JOB, "asset": asset, "bundle": _BUNDLE})
 
 
+@cache
+def _chain() -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(CHAIN.read_text()))
+
+
+@cache
 def cases() -> list[Case]:
     """Every row of the table."""
     return [_case(row) for row in yaml.safe_load((HERE / "cases.yaml").read_text())]

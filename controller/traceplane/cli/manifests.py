@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ MAX_DEPTH = 64
 MAX_DOCUMENTS = 10_000
 MAX_WRONG = 50
 _NUMBER_LENGTH = 64
+_EXPONENT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]{1,8}")
 _INT64 = range(-(2**63), 2**63)
 _TAG = "tag:yaml.org,2002:"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -108,6 +110,8 @@ def documents(text: str) -> Iterator[Document]:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         raise Unreadable(line, "Syntax", f"YAML: {error.problem or error.context}") from error
+    except yaml.YAMLError as error:  # a character that YAML does not allow
+        raise Unreadable(1, "Syntax", f"YAML: {str(error).splitlines()[0]}") from error
 
 
 class _Builder:
@@ -187,7 +191,7 @@ class _Builder:
                 continue
             below = f"{path}.{key}" if path else str(key)
             if not isinstance(key, str):
-                self._complain(line, "WrongType", f"key {str(key)[:40]!r} is not text; write it in quotes", path)
+                self._complain(line, "WrongType", f"key {_key(event)!r} is not text; write it in quotes", path)
             elif key in fields:
                 self._complain(line, "Duplicate", f"key {key[:80]!r} is given twice, so one would be lost", path)
             self._document.lines[below] = line
@@ -222,6 +226,10 @@ class _Builder:
             self._document.wrong.append(Unreadable(line, code, message, path))
 
 
+def _key(event: Any) -> str:
+    return event.value[:40] if isinstance(event, yaml.ScalarEvent) else "of several parts"
+
+
 class _Wrong(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -232,6 +240,8 @@ def _scalar(tag: str | None, text: str, implicit: tuple[bool, bool]) -> Any:
     """A scalar as JSON has it. Dates stay text, as they do on the way to the API server."""
     if tag is None and implicit[0] and text in ("y", "Y", "n", "N"):
         return text in ("y", "Y")  # as YAML 1.1 and kubectl have it, though PyYAML does not
+    if tag is None and implicit[0] and _EXPONENT.fullmatch(text):
+        return _number("float", text)  # likewise: JSON has numbers without a point before the exponent
     meant: str = tag or _RESOLVER.resolve(yaml.ScalarNode, text, implicit)  # type: ignore[no-untyped-call]
     name = meant.removeprefix(_TAG)
     if name == "null":

@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from traceplane.kinds.asset_rules import ASSET_RULES, CHECK_RULES, EXTERNAL_RULES, FEDERATION_RULES, RETENTION_RULES
-from traceplane.kinds.fields import ASSET_NAME, AssetName, ColumnName, Count, Duration, Text
+from traceplane.kinds.fields import ASSET_NAME, LABEL, ROLE, AssetName, ColumnName, Count, Duration, Text
 from traceplane.kinds.meta import AGE, Column, Conditions, Resource, condition_column
 from traceplane.kinds.rules import ListMap, ListSet, Model, Rule
 
 ColumnList = Annotated[list[ColumnName], Field(min_length=1, max_length=16), ListSet()]
-RoleName = Annotated[str, Field(pattern="^[A-Za-z0-9][-A-Za-z0-9_.:]{0,62}$", max_length=63)]
+RoleName = Annotated[str, Field(pattern=ROLE, max_length=63)]
 
 
 class Federation(Model):
@@ -88,7 +88,7 @@ class Check(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = CHECK_RULES
 
-    name: Annotated[str, Field(pattern="^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)]
+    name: Annotated[str, Field(pattern=LABEL, max_length=63)]
     severity: Literal["Warn", "Block"] = "Warn"
     not_null: ColumnList | None = None
     unique: ColumnList | None = None

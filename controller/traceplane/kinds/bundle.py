@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from traceplane.kinds.fields import Count
+from traceplane.kinds.fields import S3_URI, SHA256, Count
 from traceplane.kinds.meta import AGE, Column, Conditions, Resource, condition_column
 from traceplane.kinds.rules import FORBIDDEN, Model, Rule
 
@@ -25,10 +25,8 @@ class BundleSpec(Model):
     )
 
     language: Literal["Python", "Node", "Rust"] = Field(description="Runtime of the bundle.")
-    uri: Annotated[str, Field(pattern="^s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]/[^*?]{1,900}$", max_length=1024)] = (
-        Field(description="Address of the zip file.")
-    )
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$", max_length=64)] = Field(
+    uri: Annotated[str, Field(pattern=S3_URI, max_length=1024)] = Field(description="Address of the zip file.")
+    sha256: Annotated[str, Field(pattern=SHA256, max_length=64)] = Field(
         description="SHA-256 of the file, 64 lower-case hex digits."
     )
     entrypoint: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(

@@ -33,6 +33,10 @@ DURATION: Final = f"^{_DURATION}$"
 IDLE: Final = f"^(0|0s|never|{_DURATION})$"
 QUANTITY: Final = r"^[0-9]{1,12}(\.[0-9]{1,9})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
+S3_URI: Final = "^s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]/[^*?]{1,900}$"
+SHA256: Final = "^[0-9a-f]{64}$"
+ROLE: Final = "^[A-Za-z0-9][-A-Za-z0-9_.:]{0,62}$"
+
 FORMS: Final[Mapping[str, str]] = {
     LABEL: "a DNS-1123 label: a-z, 0-9 and -, at most 63, no - at either end",
     ASSET_NAME: "an asset name: a-z, 0-9 and -, beginning with a letter, at most 128",
@@ -41,6 +45,9 @@ FORMS: Final[Mapping[str, str]] = {
     DURATION: "a duration such as 90s, 5m, 1h30m or 2d, without zeros in front",
     IDLE: 'a duration such as 5m, or "0" to leave at once, or never',
     QUANTITY: "a quantity such as 500m, 2 or 1.5Gi",
+    S3_URI: "an object's address, s3://bucket/key, without * and ?",
+    SHA256: "a SHA-256 as 64 lower-case hex digits",
+    ROLE: "a role name: letters, digits and -_.: beginning with a letter or digit, at most 63",
 }
 """What a pattern means, for people."""
 

@@ -76,9 +76,7 @@ class Source(Model):
     time_zone: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
         None, description="Cron: IANA time zone; UTC where left out."
     )
-    path: Annotated[str, Field(pattern="^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)] | None = Field(
-        None, description="Webhook: last part of the address."
-    )
+    path: Label | None = Field(None, description="Webhook: last part of the address.")
     secret_ref: ObjectName | None = Field(None, description="Webhook: name of the Secret with the HMAC key.")
 
 

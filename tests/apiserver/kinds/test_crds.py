@@ -115,7 +115,7 @@ def test_status_is_a_subresource_and_kept_as_the_models_have_it(kubernetes_api: 
                     "attempt": 1,
                     "code": "Boom",
                     "message": "m",
-                    "time": "2026-01-01T00:00:00Z",
+                    "time": "2026-01-01",
                 }
             ],
             "specHash": "0" * 64,

@@ -1,0 +1,119 @@
+"""Documents as the API server delivers them, and documents of any shape at all."""
+
+import copy
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.wrong.table import right
+from traceplane import catalog, graph
+from traceplane.kinds import KINDS
+
+DELIVERED = {
+    "uid": "0c9b",
+    "resourceVersion": "12",
+    "generation": 3,
+    "creationTimestamp": "2026-01-01T00:00:00Z",
+    "managedFields": [{"manager": "kubectl"}],
+    "labels": {"a": "b"},
+    "ownerReferences": [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x", "uid": "1", "blockOwnerDeletion": True}
+    ],
+}
+
+
+def test_a_delivered_object_keeps_what_trace_reads_of_its_metadata():
+    document = right()["dag"]
+    document["metadata"] |= DELIVERED | {"namespace": "research"}
+    document["status"] = {"fieldOfAnOlderRelease": 1}
+    dag = graph.parse("DAG", document)
+    assert not isinstance(dag, list), dag
+    assert (dag.name, dag.metadata.namespace, dag.metadata.uid, dag.metadata.generation) == (
+        "chain",
+        "research",
+        "0c9b",
+        3,
+    )
+    assert dag.source == "DAG/chain"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"metadata": None, "spec": None},
+        {"metadata": {"name": "x"}},
+        {"metadata": {"name": "x"}, "spec": []},
+        {"metadata": {"name": 5}, "spec": {"jobs": {}}},
+        {"metadata": {"name": "x"}, "spec": {"jobs": [None, 1, "a", [], {"name": None}]}},
+    ],
+    ids=str,
+)
+def test_a_document_of_a_wrong_shape_is_told_so(document):
+    outcome = graph.parse("DAG", document)
+    assert isinstance(outcome, list)
+    assert all(problem.message and problem.code for problem in outcome)
+
+
+def test_another_version_of_the_group_is_refused():
+    outcome = graph.parse("DAG", right()["dag"] | {"apiVersion": "trace.dev/v2"})
+    assert [problem.path for problem in outcome] == ["apiVersion"]
+
+
+def test_what_is_wrong_in_one_job_does_not_hide_what_is_wrong_in_others():
+    dag = right()["dag"]
+    dag["spec"]["jobs"][0]["runtime"] = "pod"
+    dag["spec"]["jobs"][2]["inputs"][0]["from"]["job"] = "rangs"
+    dag["spec"]["jobs"][1]["config"]["rangeSize"] = -1
+    dag["spec"]["publish"][0]["from"] = "follow"
+    dag["spec"]["publish"][4]["from"]["output"] = "block"
+    told = {p.path for p in graph.review([dag], catalog.load()).problems[0]}
+    assert told == {
+        "spec.jobs[0].runtime",
+        "spec.jobs[2].inputs[0].from.job",
+        "spec.jobs[1].config.rangeSize",
+        "spec.publish[0].from",
+        "spec.publish[4].from.output",
+    }
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = st.dictionaries(
+    st.sampled_from(
+        ["apiVersion", "kind", "metadata", "spec", "name", "jobs", "inputs", "from", "config", "publish"]
+    ),
+    ANY,
+    max_size=5,
+)
+
+
+@given(st.sampled_from([*KINDS, "Other"]), FIELDS, st.data())
+@settings(deadline=None)
+def test_no_document_crashes_the_parser(kind, fields, data):
+    document = {"apiVersion": "trace.dev/v1alpha1", "kind": kind, **fields}
+    outcome = graph.parse(kind, document)
+    assert isinstance(outcome, list | KINDS.get(kind, list))
+    graph.review([document], catalog.load())
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=200)
+def test_no_change_of_a_right_manifest_crashes_the_review(data):
+    documents = copy.deepcopy(list(right().values()))
+    for document in documents:
+        places = list(_places(document))
+        holder, key = data.draw(st.sampled_from(places))
+        holder[key] = data.draw(ANY)
+    graph.review(documents, catalog.load())
+
+
+def _places(value):
+    for key, item in list(value.items() if isinstance(value, dict) else enumerate(value)):
+        yield value, key
+        if isinstance(item, dict | list):
+            yield from _places(item)
