@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import services
+from tests.services.installation import Installation, installation, start_pipeline
 
 if TYPE_CHECKING:  # what needs no services does not pay for the database libraries
     from traceplane.store.engine import Database
@@ -75,6 +76,14 @@ def start_chain() -> Iterator[Callable[..., services.Chain]]:
     """Starts further nodes, with `services.chain`'s arguments, for as long as the test runs."""
     with ExitStack() as running:
         yield lambda **options: running.enter_context(services.chain(**options))
+
+
+@pytest.fixture(scope="session")
+def trace() -> Iterator[Installation]:
+    """Trace on a whole cluster, following a chain with the example pipeline."""
+    with installation() as installed:
+        start_pipeline(installed)
+        yield installed
 
 
 @pytest.fixture(scope="session")

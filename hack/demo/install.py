@@ -44,7 +44,7 @@ def images() -> dict[str, str]:
 
 def chart(kube: Kube, references: Mapping[str, str], values: Mapping[str, Any], release: str = RELEASE) -> None:
     """Install the chart, or upgrade to this checkout's, and wait until every pod is ready."""
-    _namespace(kube)
+    namespace(kube)
     merged = {"images": dict(references), **values}
     with step("installing Trace with Helm") as progress:
         kube.helm(
@@ -54,7 +54,8 @@ def chart(kube: Kube, references: Mapping[str, str], values: Mapping[str, Any], 
         wait_for("every part of Trace is ready", INSTALL_SECONDS, lambda: _ready(kube), progress)
 
 
-def _namespace(kube: Kube) -> None:
+def namespace(kube: Kube) -> None:
+    """Make the namespace, with the restricted Pod Security standard enforced on all that runs in it."""
     document = {
         "apiVersion": "v1",
         "kind": "Namespace",

@@ -1,0 +1,176 @@
+"""Failure drills on the whole cluster. Each ends with the proof: every row equals the chain, none lost or doubled.
+
+The parts that fail are the real ones: pods are taken away without grace, processes are killed and stopped on the
+node, the object store goes away while blocks keep coming.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+
+import pytest
+
+from hack.demo import chain
+from tests.services.installation import BLOCK_SECONDS, DAG, Installation
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+FOLLOW = f"trace.dev/dag={DAG},trace.dev/job=follow"
+COMPACT = f"trace.dev/dag={DAG},trace.dev/job=compact"
+CONTROLLER = "app.kubernetes.io/component=controller"
+DISPATCHER = "app.kubernetes.io/component=dispatcher"
+POSTGRES = "app.kubernetes.io/component=postgres"
+
+
+def follower(trace: Installation) -> dict:
+    trace.wait("a follower runs", lambda: len(trace.running(FOLLOW)) == 1)
+    return trace.running(FOLLOW)[0]
+
+
+def worker(trace: Installation) -> dict:
+    """A compacting worker, which comes with the next final range."""
+    trace.wait("a worker pod runs", lambda: bool(trace.running(COMPACT)))
+    return trace.running(COMPACT)[0]
+
+
+def attempts(trace: Installation, job: str) -> int:
+    """Attempts of a job's tasks that ended, by the state database's own history."""
+    return int(psql(trace, f"""
+        SELECT count(*) FROM task_attempts a JOIN tasks t ON t.id = a.task_id JOIN jobs j ON j.id = t.job_id
+         WHERE j.dag = '{DAG}' AND j.name = '{job}' AND a.result <> 'Completed'"""))  # fmt: skip
+
+
+def psql(trace: Installation, sql: str) -> str:
+    (pod,) = trace.running(POSTGRES)
+    argv = ("psql", "--host", "/tmp", "--username", "postgres", "--dbname", "trace_state", "-At", "-c", sql)
+    return trace.kube.kubectl("exec", pod["metadata"]["name"], "--container", "postgres", "--", *argv).strip()
+
+
+def blocks_pass(trace: Installation, count: int) -> None:
+    """Wait until the chain has grown: time, told by the chain."""
+    until = trace.head() + count
+    trace.wait(f"the chain reaches block {until}", lambda: trace.head() >= until)
+
+
+def nothing_is_left_over(trace: Installation) -> None:
+    """No task is dead and none is running without a lease that lives."""
+    assert psql(trace, "SELECT count(*) FROM tasks WHERE status = 'Failed' AND finished_at IS NOT NULL") == "0"
+    stuck = "SELECT count(*) FROM tasks WHERE status = 'Running' AND lease_expires_at < now() - interval '1 minute'"
+    assert psql(trace, stuck) == "0"
+
+
+def recovered(trace: Installation) -> None:
+    trace.prove_new_ranges()
+    nothing_is_left_over(trace)
+
+
+def test_a_worker_pod_is_deleted(trace):
+    trace.delete_pod(worker(trace))
+    recovered(trace)
+
+
+def test_a_worker_is_killed_in_its_pod(trace):
+    os.kill(trace.process(worker(trace)), signal.SIGKILL)
+    recovered(trace)
+
+
+def test_the_follower_is_killed_in_its_pod(trace):
+    pod = follower(trace)
+    before = attempts(trace, "follow")
+    os.kill(trace.process(pod), signal.SIGKILL)
+    trace.wait("its attempt ended", lambda: attempts(trace, "follow") > before)
+    recovered(trace)
+
+
+def test_the_followers_pod_is_deleted(trace):
+    trace.delete_pod(follower(trace))
+    recovered(trace)
+
+
+def test_the_dispatcher_is_restarted(trace):
+    (pod,) = trace.running(DISPATCHER)
+    trace.delete_pod(pod)
+    trace.wait("another dispatcher serves", lambda: bool(trace.running(DISPATCHER)))
+    recovered(trace)
+
+
+def test_the_controller_is_restarted_and_touches_no_pod(trace):
+    source = follower(trace)["metadata"]["uid"]
+    (pod,) = trace.running(CONTROLLER)
+    trace.delete_pod(pod)
+    trace.wait("another controller leads", lambda: bool(trace.running(CONTROLLER)))
+    recovered(trace)
+    assert follower(trace)["metadata"]["uid"] == source
+
+
+def test_postgres_is_restarted(trace):
+    (pod,) = trace.running(POSTGRES)
+    trace.delete_pod(pod)
+    trace.wait(
+        "another Postgres serves",
+        lambda: (
+            [found["metadata"]["uid"] for found in trace.running(POSTGRES)] not in ([], [pod["metadata"]["uid"]])
+        ),
+    )
+    recovered(trace)
+
+
+def test_the_object_store_is_away_for_thirty_seconds(trace):
+    trace.kube.kubectl("scale", "statefulset", "trace-minio", "--replicas=0")
+    try:
+        blocks_pass(trace, int(30 / BLOCK_SECONDS))
+        newest = int(str(trace.admin.rows("SELECT max(block_number) FROM hot_blocks")[0][0]))
+        assert newest > trace.head() - 60, "the follower does not need the object store"
+    finally:
+        trace.kube.kubectl("scale", "statefulset", "trace-minio", "--replicas=1")
+    recovered(trace)
+
+
+def test_two_followers_at_once(trace):
+    """The first is stopped past its lease, a second takes over, and then the first wakes up and writes on."""
+    first = follower(trace)
+    process = trace.process(first)
+    before = attempts(trace, "follow")
+    twin = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "second-follower"},
+        "spec": copy.deepcopy(first["spec"]),
+    }
+    del twin["spec"]["nodeName"]
+    os.kill(process, signal.SIGSTOP)
+    try:
+        trace.apply(twin)
+        trace.wait("the first lost its lease", lambda: attempts(trace, "follow") > before)
+        holder = "SELECT worker_id FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.name = 'follow' AND " \
+                 f"j.dag = '{DAG}' AND t.status = 'Running'"  # fmt: skip
+        trace.wait("the second follows", lambda: psql(trace, holder).startswith("second-follower"))
+        blocks_pass(trace, 10)
+    finally:
+        os.kill(process, signal.SIGCONT)
+    blocks_pass(trace, 10)
+    trace.prove()
+    trace.kube.kubectl("delete", "pod", "second-follower", "--wait=false")
+    recovered(trace)
+
+
+def test_a_reorg_of_depth_5_while_the_follower_is_down(trace):
+    """The controller is away too, since it would start another follower at once."""
+    trace.kube.kubectl("scale", "deployment", "trace-controller", "--replicas=0")
+    try:
+        trace.wait("the controller is away", lambda: not trace.kube.items("pods", "--selector", CONTROLLER))
+        (deployment,) = trace.kube.items("deployments", "--selector", FOLLOW)
+        trace.kube.kubectl("scale", "deployment", deployment["metadata"]["name"], "--replicas=0")
+        trace.wait("the follower is away", lambda: not trace.kube.items("pods", "--selector", FOLLOW))
+        stored = int(str(trace.admin.rows("SELECT max(block_number) FROM hot_blocks")[0][0]))
+        old = trace.admin.rows(f"SELECT block_hash FROM blocks WHERE block_number = {stored}")[0][0]
+        depth = trace.head() - stored + 5
+        chain.call(trace.rpc, "anvil_reorg", depth, [])
+        assert chain.blocks(trace.rpc, [stored])[0]["hash"] != old
+    finally:
+        trace.kube.kubectl("scale", "deployment", "trace-controller", "--replicas=1")
+    trace.wait("the follower is back", lambda: bool(trace.running(FOLLOW)))
+    recovered(trace)
+    assert trace.admin.rows(f"SELECT block_hash FROM blocks WHERE block_number = {stored}")[0][0] != old

@@ -1,0 +1,207 @@
+"""Trace on a whole cluster, for tests: raised once for a run, with timers for tests, and with a chain beside it.
+
+The chain is no part of the release here, so that a test may remove and install Trace again and find the chain
+where it was. A run has a cluster of its own, apart from a demo's, and removes it at the end; TRACE_CLUSTER_DIR
+names another one, which is then left as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from hack.demo import chain, install, pipeline, prove
+from hack.demo.ask import ADMIN, QUERY_PORT, User
+from hack.demo.kube import Kube, wait_for
+from hack.localcluster.layout import CHECKOUT, cache_dir
+
+DAG = pipeline.DAG
+BLOCK_SECONDS = 0.5
+# Ports of the node at which tests reach Services: a port-forward would end with the pod that a drill takes away.
+_NODE_PORTS = {"query": (30082, QUERY_PORT, "dispatcher"), "chain": (30545, 8545, "example-chain")}
+
+# Takeover within seconds. Times that a test waits for are short, times that a test must not run into are not.
+CONFIG = {
+    "lease_seconds": 10,
+    "heartbeat_seconds": 2,
+    "retry_base_seconds": 1,
+    "retry_max_seconds": 5,
+    "poll_seconds": 1,
+    "claim_wait_seconds": 5,
+    "longest_query_seconds": 20,
+    "reconcile_seconds": 3,
+    "leader_lease_seconds": 6,
+    "leader_renew_seconds": 2,
+    "worker_grace_seconds": 10,
+    "drain_seconds": 30,
+    "outbox_base_seconds": 0.5,
+}
+# Fields of the example that decide nothing about its output, changed on the running DAG.
+_FAST = {"heartbeatTimeoutSeconds": 10}
+_IDLE = "10s"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Trace on a cluster, its user, and the chain that it follows."""
+
+    kube: Kube
+    images: dict[str, str]
+    admin: User
+    rpc: str
+
+    @cached_property
+    def manifest(self) -> list[dict[str, Any]]:
+        """The documents of dags/chain.yaml."""
+        return list(yaml.safe_load_all((CHECKOUT / "dags" / "chain.yaml").read_text()))
+
+    def install(self) -> None:
+        """Install or upgrade the release, and wait until it is ready."""
+        install.chart(self.kube, self.images, {"config": CONFIG})
+
+    def apply(self, *documents: dict[str, Any]) -> str:
+        """Apply documents; returns what kubectl says."""
+        return self.kube.kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all(documents))
+
+    def pods(self, *labels: str) -> list[dict[str, Any]]:
+        """Pods with all of these labels that are not on their way out."""
+        found = self.kube.items("pods", "--selector", ",".join(labels))
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def running(self, *labels: str) -> list[dict[str, Any]]:
+        """Those of them whose containers are all ready."""
+        return [
+            pod
+            for pod in self.pods(*labels)
+            if pod["status"].get("containerStatuses")
+            and all(container["ready"] for container in pod["status"]["containerStatuses"])
+        ]
+
+    def delete_pod(self, pod: dict[str, Any]) -> None:
+        """Take a pod away without any grace."""
+        self.kube.kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force", "--wait=false")
+
+    def process(self, pod: dict[str, Any]) -> int:
+        """Process id, on this machine, of the first container of a pod."""
+        container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+        listed = subprocess.run(
+            [
+                sys.executable,
+                str(CHECKOUT / "hack" / "cluster"),
+                "node",
+                "--",
+                "ctr",
+                "-n",
+                "k8s.io",
+                "tasks",
+                "ls",
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=self.kube.environment,
+        ).stdout
+        (line,) = [line for line in listed.splitlines() if line.startswith(container)]
+        return int(line.split()[1])
+
+    def head(self) -> int:
+        """The node's newest block."""
+        return chain.head(self.rpc)
+
+    def count(self, table: str) -> int:
+        """Rows of a table."""
+        return int(str(self.admin.rows(f"SELECT count(*) FROM {table}")[0][0]))
+
+    def wait(self, what: str, look: Any, seconds: float = 120) -> None:
+        """Look until it holds; `look` may return a bool, or a bool and what it saw."""
+
+        def both() -> tuple[bool, str]:
+            seen = look()
+            return seen if isinstance(seen, tuple) else (bool(seen), str(seen))
+
+        wait_for(what, seconds, both)
+
+    def prove(self, seconds: float = 180) -> prove.Proof:
+        """Compare every row with the node; AssertionError with every difference."""
+        proof = prove.prove(self.admin.rows, self.rpc, seconds=seconds)
+        assert proof.holds, str(proof)
+        return proof
+
+    def prove_new_ranges(self, seconds: float = 180) -> prove.Proof:
+        """The proof, after another range was compacted: the whole path works, not only the follower."""
+        before = self.count(pipeline.COLD_TABLE)
+        self.wait("another range is compacted", lambda: self.count(pipeline.COLD_TABLE) > before, seconds)
+        return self.prove(seconds)
+
+
+@contextmanager
+def installation() -> Iterator[Installation]:
+    """A cluster with Trace, a chain, and the example pipeline applied."""
+    own = "TRACE_CLUSTER_DIR" not in os.environ
+    if own:
+        os.environ["TRACE_CLUSTER_DIR"] = str(cache_dir() / "test-cluster")
+    try:
+        install.cluster_up()
+        images = install.images()
+        kube = Kube(install.NAMESPACE)
+        install.namespace(kube)
+        _chain(kube, images)
+        install.chart(kube, images, {"config": CONFIG})
+        query, rpc = _addresses(kube)
+        yield Installation(kube, images, User(query, kube.token(ADMIN), kube.namespace), rpc)
+    finally:
+        if own:
+            subprocess.run([sys.executable, str(CHECKOUT / "hack" / "cluster"), "down"], check=True)
+            del os.environ["TRACE_CLUSTER_DIR"]
+
+
+def start_pipeline(trace: Installation) -> None:
+    """Apply the example as it is, and then shorten its times, as a user changes a running DAG."""
+    trace.apply(*trace.manifest)
+    pipeline.wait_ready(trace.kube)
+    dag = json.loads(json.dumps(trace.manifest[0]))
+    dag["spec"]["defaults"] |= _FAST
+    for job in dag["spec"]["jobs"]:
+        if job["name"] == "compact":
+            job["idleTimeout"] = _IDLE
+    trace.apply(dag)
+    pipeline.wait_ready(trace.kube)
+
+
+def _chain(kube: Kube, images: dict[str, str]) -> None:
+    rendered = kube.helm(
+        *("template", install.RELEASE, str(install.CHART), "--show-only", "templates/example-chain.yaml"),
+        *("--kube-version", "1.34.0", "--values", "-"),
+        stdin=json.dumps({"images": images, "exampleChain": {"enabled": True, "blockSeconds": BLOCK_SECONDS}}),
+    )
+    kube.kubectl("apply", "--filename", "-", stdin=rendered)
+
+
+def _addresses(kube: Kube) -> tuple[str, str]:
+    """Where the query service and the chain answer, from outside of the cluster."""
+    services = [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": f"test-{name}"},
+            "spec": {
+                "type": "NodePort",
+                "selector": {"app.kubernetes.io/component": component},
+                "ports": [{"port": port, "targetPort": port, "nodePort": node_port}],
+            },
+        }
+        for name, (node_port, port, component) in _NODE_PORTS.items()
+    ]
+    kube.kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all(services))
+    (node,) = kube.items("nodes")
+    address = next(found["address"] for found in node["status"]["addresses"] if found["type"] == "InternalIP")
+    return tuple(f"http://{address}:{node_port}" for node_port, _, _ in _NODE_PORTS.values())  # type: ignore[return-value]
