@@ -63,7 +63,7 @@ class IssuerConfig:
 
 def configured(settings: Settings) -> IssuerConfig:
     """The issuer of `settings`; the cluster's own where none is set. Raises InvalidSettings."""
-    issuer, jwks_url = settings.oidc_issuer, settings.oidc_jwks_url
+    issuer, jwks_url = settings.oidc_issuer or None, settings.oidc_jwks_url or None
     ca_file, bearer_file = settings.oidc_ca_file, settings.oidc_bearer_file
     if issuer is None:
         token_file = bearer_file or SERVICE_ACCOUNT / "token"

@@ -34,6 +34,11 @@ def undumpable() -> None:
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
+def first_to_go() -> None:
+    """When the machine runs out of memory, take this process (and its children) before any other."""
+    Path("/proc/self/oom_score_adj").write_text("1000")
+
+
 def die_with_parent() -> None:
     """Be killed when the parent ends."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -42,8 +47,6 @@ def die_with_parent() -> None:
 def confine(*, memory_bytes: int, cpu_seconds: int) -> None:
     """Bound this process: memory by address space, CPU, files, core dumps. It cannot undo any of it."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    undumpable()
-    Path("/proc/self/oom_score_adj").write_text("1000")
     limit = _address_space() + memory_bytes + ADDRESS_SLACK_BYTES
     for name, value in (
         (resource.RLIMIT_AS, limit),

@@ -113,7 +113,8 @@ def _warm() -> None:
 def main(channel: int) -> None:
     """Be the zygote, with the broker on file descriptor `channel`. Ends the process when the broker ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the broker, which ends us
-    confine.undumpable()
+    confine.first_to_go()
+    confine.undumpable()  # after it: files in /proc of an undumpable process belong to root
     _warm()
     try:
         Zygote(socket.socket(fileno=channel)).run()

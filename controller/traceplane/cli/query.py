@@ -1,0 +1,96 @@
+"""`tracectl query`: one SELECT over published assets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from traceplane.cli import connection
+from traceplane.cli.printing import Output
+
+SERVICE = "trace-query"
+PORT = 8082
+SLACK_SECONDS = 15.0
+"""How much longer than the query's own limit we wait for its answer: it may queue, and it has to travel."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("query", no_args_is_help=True)(query)
+
+
+def query(
+    sql: Annotated[str | None, typer.Argument(help="The statement; `-` reads it from standard input.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="File with the statement.", exists=True, dir_okay=False)
+    ] = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="How to print the rows.")] = Output.TABLE,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", help="Where unqualified names are looked up.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds the query may take.", min=0.1)] = 60.0,
+    server: Annotated[
+        str | None,
+        typer.Option(envvar=["TRACE_QUERY_URL", "TRACE_SERVER"], help="Address of the query service."),
+    ] = None,
+    token_file: connection.TokenFile = None,
+    token: connection.Token = None,
+    release_namespace: connection.ReleaseNamespace = connection.DEFAULT_RELEASE,
+    account: connection.ServiceAccount = connection.DEFAULT_ACCOUNT,
+) -> None:
+    """Run one SELECT over published assets and print its rows.
+
+    Without --server it reaches the service through `kubectl port-forward`; without a token it takes one of a
+    service account. An answer that was cut short says so on standard error.
+
+    Examples:
+
+      tracectl query 'SELECT max(block_number) FROM blocks'
+
+      tracectl query -o csv -n research --file holders.sql > holders.csv
+
+      echo 'FROM blocks LIMIT 5' | tracectl query -o json -
+    """
+    statement = _statement(sql, file)
+    access = connection.Access(server, token_file, token, release_namespace, account)
+    body = {"sql": statement, "format": "csv" if output is Output.CSV else "json", "timeout_seconds": timeout}
+    if namespace:
+        body["namespace"] = namespace
+    with access.client(SERVICE, PORT, timeout + SLACK_SECONDS) as client:
+        answer = connection.call(client, "POST", "/v1/query", json=body)
+    if output is Output.CSV:
+        sys.stdout.buffer.write(answer.content)
+        _warn(answer.headers.get("x-trace-truncated") == "true", answer.headers.get("x-trace-row-count"))
+        return
+    _print(answer.json(), output)
+
+
+def _statement(sql: str | None, file: Path | None) -> str:
+    if (sql is None) == (file is None):
+        raise typer.BadParameter("give the statement, or --file, and not both")
+    if file is not None:
+        return file.read_text()
+    return sys.stdin.read() if sql == "-" else str(sql)
+
+
+def _print(found: dict[str, object], output: Output) -> None:
+    from traceplane.cli import printing
+
+    if output is not Output.TABLE:
+        printing.structured(found, output)
+    else:
+        columns, rows = found["columns"], found["rows"]
+        assert isinstance(columns, list)
+        assert isinstance(rows, list)
+        printing.table([column["name"] for column in columns], rows)
+        plural = "" if found["row_count"] == 1 else "s"
+        sys.stderr.write(f"{found['row_count']} row{plural} in {found['duration_ms']} ms\n")
+    _warn(bool(found["truncated"]), found["row_count"])
+
+
+def _warn(truncated: bool, rows: object) -> None:
+    if truncated:
+        sys.stderr.write(f"warning: the answer was cut after {rows} rows; narrow the query or aggregate\n")

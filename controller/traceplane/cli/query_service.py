@@ -1,0 +1,42 @@
+"""`tracectl run query`: the query service."""
+
+from __future__ import annotations
+
+import typer
+
+GRACE_SECONDS = 20
+"""How long running queries may go on after SIGTERM."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `tracectl run`."""
+    app.command("query")(query)
+
+
+def query() -> None:
+    """Answer SQL over published assets on TRACE_QUERY_PORT.
+
+    Needs a state and a data DSN of the role trace_query, read access to the bucket, and an issuer of user tokens.
+    """
+    import uvicorn
+
+    from traceplane.observe import logs
+    from traceplane.query import confine
+    from traceplane.query.app import create_app
+    from traceplane.settings import load
+
+    settings = load()
+    logs.configure(settings.log_level, quiet=("httpx", "httpcore", "asyncio", "psycopg"))
+    confine.undumpable()
+    uvicorn.run(
+        create_app(settings),
+        host=settings.listen_host,
+        port=settings.query_port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
