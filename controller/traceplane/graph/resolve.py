@@ -9,16 +9,15 @@ from traceplane.graph.declare import Declared
 from traceplane.graph.hashing import digest
 from traceplane.graph.model import PRIORITIES, Graph, GraphJob, Placement, Publication
 from traceplane.graph.nodes import Node
+from traceplane.graph.quantities import effective
 from traceplane.kinds import DAG
 from traceplane.kinds.dag import Defaults
 from traceplane.kinds.fields import idle_seconds, seconds
-from traceplane.kinds.job import JobTemplate, Resources
+from traceplane.kinds.job import JobTemplate
 
 TIMEOUT_SECONDS = {"Pod": 1800, "Dispatcher": 300}
 """Longest attempt by runtime: a dispatcher's own work shares its process, so it must be shorter."""
 IDLE_TIMEOUT = "5m"
-REQUESTS = {"cpu": "100m", "memory": "256Mi"}
-LIMITS = {"cpu": "1", "memory": "2Gi"}
 
 
 def graph_of(dag: DAG, nodes: Mapping[str, Node], declared: Mapping[str, Declared]) -> Graph:
@@ -70,7 +69,7 @@ def _job(dag: DAG, node: Node, declared: Declared) -> GraphJob:
         min_workers=min_workers if job.runtime == "Pod" and not is_source else 0,
         max_workers=max_workers if job.runtime == "Pod" and not is_source else 0,
         idle_timeout_seconds=idle_seconds(job.idle_timeout or IDLE_TIMEOUT),
-        placement=_placement(job),
+        placement=_placement(node),
         paused=job.paused,
         rpc_pools=tuple(declared.operator.rpc_pools(declared.config)),
         declared_by=node.declared_by,
@@ -89,20 +88,21 @@ def _queue(job: JobTemplate, defaults: Defaults) -> dict[str, Any]:
     }
 
 
-def _placement(job: JobTemplate) -> Placement:
+def _placement(node: Node) -> Placement:
+    job = node.template
     if job.runtime != "Pod":
         return Placement({"requests": {}, "limits": {}}, {}, ())
-    wanted = job.resources or Resources(requests=None, limits=None)
-    resources = {
-        "requests": REQUESTS | {k: str(v) for k, v in (wanted.requests or {}).items()},
-        "limits": LIMITS | {k: str(v) for k, v in (wanted.limits or {}).items()},
-    }
+    requests, limits = effective(node)
+    resources = {"requests": requests, "limits": limits}
     tolerations = tuple(t.model_dump(mode="json", by_alias=True, exclude_none=True) for t in job.tolerations or ())
     return Placement(resources, dict(job.node_selector or {}), tolerations)
 
 
 def _canonical(job: GraphJob) -> dict[str, Any]:
-    """The job in the DAG version's spec: everything effective, nothing of who wrote it or in which order."""
+    """The job in the DAG version's spec: everything effective, nothing of who wrote it or in which order.
+
+    `paused` is not in it: to pause is no new version.
+    """
     canonical = {
         "name": job.name,
         "configHash": job.config_hash,
@@ -129,7 +129,6 @@ def _canonical(job: GraphJob) -> dict[str, Any]:
         "maxWorkers": job.max_workers,
         "idleTimeoutSeconds": job.idle_timeout_seconds,
         "placement": job.placement.json(),
-        "paused": job.paused,
     }
     # "never" is the one None that means something; any other is left out, so that a field the platform
     # gains does not change the hash of those who do not use it.

@@ -24,6 +24,7 @@ LABEL: Final = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 """A DNS-1123 label (RFC 1123), the form of names that become label values and parts of object names."""
 ASSET_NAME: Final = "^[a-z][-a-z0-9]{0,126}[a-z0-9]$|^[a-z]$"
 """An object name that is `^[a-z][a-z0-9_]{0,127}$` as a table, with `-` as `_`."""
+LABEL_VALUE: Final = "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = "([1-9][0-9]{0,5}[smhd]){1,4}"
 
@@ -40,6 +41,7 @@ ROLE: Final = "^[A-Za-z0-9][-A-Za-z0-9_.:]{0,62}$"
 FORMS: Final[Mapping[str, str]] = {
     LABEL: "a DNS-1123 label: a-z, 0-9 and -, at most 63, no - at either end",
     ASSET_NAME: "an asset name: a-z, 0-9 and -, beginning with a letter, at most 128",
+    LABEL_VALUE: "a label's value: letters, digits and -_. between letters or digits, at most 63",
     SNAKE: "a-z, 0-9 and _, beginning with a letter, at most 63",
     COLUMN: "a column name: a-z, 0-9 and _, at most 63",
     DURATION: "a duration such as 90s, 5m, 1h30m or 2d, without zeros in front",

@@ -14,6 +14,7 @@ from pydantic import Field, WithJsonSchema
 
 from traceplane.kinds.fields import (
     LABEL,
+    LABEL_VALUE,
     MAX_COLUMNS,
     MAX_INPUTS,
     MAX_OUTPUTS,
@@ -31,10 +32,18 @@ from traceplane.kinds.fields import (
     Seconds,
     Text,
 )
-from traceplane.kinds.job_rules import INPUT_FROM, INPUT_RULES, JOB_RULES, SCALING_RULES, SOURCE_RULES
+from traceplane.kinds.job_rules import (
+    INPUT_FROM,
+    INPUT_RULES,
+    JOB_RULES,
+    SCALING_RULES,
+    SOURCE_RULES,
+    TOLERATION_RULES,
+)
 from traceplane.kinds.meta import AGE, Column, Conditions, Failures, Resource, condition_column
 from traceplane.kinds.rules import INVALID, ListSet, Model, Rule
 
+LabelValue = Annotated[str, Field(pattern=LABEL_VALUE, max_length=63)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
 Quantities = Annotated[dict[str, Quantity], Field(max_length=16)]
 
@@ -119,6 +128,8 @@ class Resources(Model):
 class Toleration(Model):
     """A Kubernetes toleration."""
 
+    rules: ClassVar[tuple[Rule, ...]] = TOLERATION_RULES
+
     key: Annotated[str, Field(max_length=317)] | None = None
     operator: Literal["Exists", "Equal"] | None = None
     value: Annotated[str, Field(max_length=63)] | None = None
@@ -187,7 +198,7 @@ class JobTemplate(Model):
         None, description='How long an idle worker pod stays: 5m where left out, "0" leaves at once, never stays.'
     )
     resources: Resources | None = Field(None, description="Requests and limits of worker pods.")
-    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] | None = Field(
+    node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = Field(
         None, description="Labels of the nodes that worker pods may run on."
     )
     tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = Field(

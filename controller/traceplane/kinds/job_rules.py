@@ -215,6 +215,30 @@ INPUT_FROM = (
     ),
 )
 
+TOLERATION_RULES = (
+    Rule(
+        "has(self.key) || (has(self.operator) && self.operator == 'Exists')",
+        lambda toleration: toleration.key is not None or toleration.operator == "Exists",
+        "a toleration needs key, or operator Exists to tolerate every taint",
+        "key",
+        REQUIRED,
+    ),
+    Rule(
+        "!has(self.value) || !has(self.operator) || self.operator != 'Exists'",
+        lambda toleration: toleration.value is None or toleration.operator != "Exists",
+        "operator Exists takes no value; remove it, or use Equal",
+        "value",
+        FORBIDDEN,
+    ),
+    Rule(
+        "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+        lambda toleration: toleration.toleration_seconds is None or toleration.effect == "NoExecute",
+        "tolerationSeconds belongs to effect NoExecute",
+        "tolerationSeconds",
+        FORBIDDEN,
+    ),
+)
+
 INPUT_RULES = (
     Rule(
         "!has(self.where)",

@@ -96,6 +96,12 @@ def test_the_spec_hash_covers_what_the_config_hash_does_not():
     assert len({base, assembled(*jobs).spec_hash, assembled(*BASE, publish=publish).spec_hash}) == 3
 
 
+def test_to_pause_is_no_new_version():
+    paused = [j | {"paused": True} if j["name"] == "a" else j for j in BASE]
+    assert assembled(*paused).spec_hash == assembled(*BASE).spec_hash
+    assert assembled(*paused).job("a").paused
+
+
 def test_the_same_graph_written_otherwise_has_the_same_hash():
     base = assembled(*BASE, defaults={"maxAttempts": 5})
     moved = assembled(*(j | ({} if j["name"] == "s" else {"maxAttempts": 5}) for j in reversed(BASE)))
