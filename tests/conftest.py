@@ -3,6 +3,7 @@ databases, bucket or chain on it, so that tests run in any order and never see e
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -14,6 +15,11 @@ from tests.services.installation import Installation, installation, start_pipeli
 
 if TYPE_CHECKING:  # what needs no services does not pay for the database libraries
     from traceplane.store.engine import Database
+
+
+def pytest_configure() -> None:
+    """A run that is told to end (SIGTERM, as `timeout` sends) ends its servers first, as after Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -85,10 +86,22 @@ class Part:
 def start(
     name: str, folder: Path, argv: Sequence[str], *, env: Mapping[str, str] | None = None, **options: Any
 ) -> Part:
-    """Start a process whose output goes to `folder/log`."""
+    """Start a process whose output goes to `folder/log`. It does not outlive this process, however that ends."""
+    argv = [*_ending_with_parent(), *argv]
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, **options)
     return Part(name, folder, process)
+
+
+def _ending_with_parent() -> list[str]:
+    """A prefix that has the kernel interrupt the command when the thread that started it is gone.
+
+    Only the main thread lives as long as its process, so a part started by another one goes without.
+    """
+    program = shutil.which("setpriv")
+    if program is None or threading.current_thread() is not threading.main_thread():
+        return []
+    return [program, "--pdeathsig", "INT", "--"]
 
 
 @contextmanager

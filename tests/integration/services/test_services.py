@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -80,6 +85,44 @@ def test_a_chain_mines_when_told_and_reorganises(chain: services.Chain):
     assert after[:4] == before[:4]
     assert after[4] != before[4]
     assert after[5] != before[5]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Where a killed process leaves its folders."""
+    with services.temporary_folder("killed") as path:
+        yield path
+
+
+def test_parts_end_with_the_process_that_started_them_even_when_it_is_killed(folder: Path):
+    program = (
+        "import time\n"
+        "from tests import services\n"
+        "with services.chain() as node, services.postgres() as server:\n"
+        "    print(node.part.pid, server.part.pid, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    environment = os.environ | {"TMPDIR": str(folder)}
+    starter = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=services.ROOT, env=environment
+    )
+    assert starter.stdout is not None
+    pids = [int(word) for word in starter.stdout.readline().split()]
+    assert len(pids) == 2
+    assert all(_runs(pid) for pid in pids)
+    starter.kill()
+    starter.communicate()
+    deadline = time.monotonic() + 20
+    while any(_runs(pid) for pid in pids):
+        assert time.monotonic() < deadline, "a part is left running"
+        time.sleep(0.01)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.apiserver
