@@ -134,7 +134,9 @@ def app(dispatcher: Dispatcher) -> Starlette:
         StarletteRoute(route.path, _endpoint(route, getattr(api, route.call)), methods=[route.method])
         for route in ROUTES
     ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+    made = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+    made.router.redirect_slashes = False  # a path is in the table or it is not
+    return made
 
 
 def _endpoint(route: Route, call: Call) -> Call:

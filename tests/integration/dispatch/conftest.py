@@ -120,9 +120,7 @@ def loop_of(dispatcher: Dispatcher) -> Callable[[str], Callable[[], Any]]:
 class Feed:
     """Makes tasks the way the world does: by events of upstream dataset versions."""
 
-    def __init__(
-        self, dispatcher: Dispatcher, jobs: dict[str, UUID], sql: Callable[..., list[dict[str, Any]]]
-    ) -> None:
+    def __init__(self, dispatcher: Dispatcher, jobs: dict[str, UUID], sql: Callable[..., Any]) -> None:
         self._dispatcher = dispatcher
         self._jobs = jobs
         self._sql = sql
