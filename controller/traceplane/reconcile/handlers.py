@@ -77,6 +77,8 @@ def settings(stale_seconds: float) -> kopf.OperatorSettings:
 
 async def run(found: kopf.OperatorRegistry, configured: kopf.OperatorSettings, namespace: str, stop: Any) -> None:
     """Watch until `stop` is set or kopf gives up."""
+    # Without a name kopf asks the system who runs it, and a pod's user need not have an entry in passwd.
+    me: Any = "trace-controller"
     await kopf.operator(
-        registry=found, settings=configured, standalone=True, namespaces=[namespace], stop_flag=stop
+        registry=found, settings=configured, standalone=True, namespaces=[namespace], stop_flag=stop, identity=me
     )
