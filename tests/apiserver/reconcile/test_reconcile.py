@@ -1,0 +1,320 @@
+"""One controller, from an applied DAG to pods and statuses, and back when somebody interferes."""
+
+from __future__ import annotations
+
+import pytest
+from kubernetes import client
+
+from tests.apiserver.reconcile.world import PROJECTED_ASSETS, PROJECTED_JOBS, World
+
+pytestmark = pytest.mark.apiserver
+
+
+def test_an_applied_dag_comes_about(world: World) -> None:
+    world.led()
+    dag = world.running_chain()
+    assert dag["metadata"]["finalizers"] == ["trace.dev/drain"]
+    assert dag["status"]["observedGeneration"] == dag["metadata"]["generation"]
+    assert dag["status"]["activeVersion"] == str(world.sql("SELECT id FROM dag_versions")[0]["id"])
+    assert world.names("jobs") == PROJECTED_JOBS
+    assert world.names("assets") == PROJECTED_ASSETS
+    (deployment,) = world.deployments()
+    owner = deployment.metadata.owner_references[0]
+    assert (owner.kind, owner.uid, owner.controller) == ("DAG", dag["metadata"]["uid"], True)
+    assert deployment.metadata.managed_fields[0].manager == "trace-controller"
+    pod = deployment.spec.template.spec
+    assert pod.automount_service_account_token is False
+    assert [v.secret.secret_name for v in pod.volumes if v.secret] == [
+        "trace-worker",
+        "trace-worker",
+        "rpcpool-local",
+    ]
+    assert world.holds("jobs", "chain-follow", "Ready")
+    world.until(lambda: world.holds("assets", "hot-blocks", "Ready"), "the asset is ready")
+    assert {"Deployed", "SourceStarted", "Ready"} <= set(world.events())
+
+
+def test_a_queue_gets_workers_and_their_end_is_seen(world: World) -> None:
+    world.led()
+    world.running_chain()
+    world.enqueue(5)
+    world.until(lambda: set(world.pods()) == {"w0", "w1"}, "two workers, the maximum")
+    job = world.until(
+        lambda: (j := world.get("jobs", "chain-compact")) and j["status"].get("queued") == 5 and j,
+        "the queue shows",
+    )
+    assert (job["status"]["workers"], job["status"]["desiredWorkers"]) == (2, 2)
+    world.sql(
+        "UPDATE tasks SET status = 'Completed', finished_at = now() WHERE status = 'Queued' AND cause = 'Event'"
+    )
+    for slot in ("w0", "w1"):
+        world.set_pod(slot, {"phase": "Succeeded"})
+    world.until(lambda: not world.pods(), "finished workers are gone, and none is started without work")
+
+
+def test_an_out_of_memory_kill_ends_the_attempt_and_shows_on_the_job(world: World) -> None:
+    world.led()
+    world.running_chain()
+    world.enqueue(1)
+    pod = world.until(lambda: world.pods().get("w0"), "a worker")
+    world.claim(f"{pod.metadata.name}.{pod.metadata.uid}")
+    over = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-01T00:00:00Z"}
+    state = {
+        "name": "worker",
+        "image": "x",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": {"terminated": over},
+    }
+    # The kubelet's clock says "now": the pod is kept for its backoff, so that its reason can be read.
+    over["finishedAt"] = pod.metadata.creation_timestamp.strftime("%Y-%m-%dT%H:%M:%SZ")
+    world.set_pod("w0", {"phase": "Failed", "containerStatuses": [state]})
+    attempt = world.until(lambda: world.sql("SELECT * FROM task_attempts"), "the attempt ended")[0]
+    assert attempt["error"]["code"] == "OOMKilled"
+    assert world.sql("SELECT status FROM tasks WHERE cause = 'Event'") == [{"status": "Failed"}]
+    world.until(lambda: "WorkerFailed" in world.events(), "the Event is posted")
+
+
+def test_an_eviction_hands_the_task_back_unspent(world: World) -> None:
+    world.led()
+    world.running_chain()
+    world.enqueue(1)
+    pod = world.until(lambda: world.pods().get("w0"), "a worker")
+    world.claim(f"{pod.metadata.name}.{pod.metadata.uid}")
+    world.set_pod("w0", {"phase": "Failed", "reason": "Evicted", "message": "low on memory"})
+    world.until(
+        lambda: world.sql("SELECT 1 AS n FROM tasks WHERE cause = 'Event' AND status = 'Queued'"), "the task waits again"
+    )
+    world.until(lambda: (p := world.pods().get("w0")) and p.metadata.uid != pod.metadata.uid, "a new worker")
+
+
+def test_a_quota_is_told_and_not_hammered(world: World) -> None:
+    controller = world.led()
+    world.running_chain()
+    world.core.create_namespaced_resource_quota(
+        world.namespace, {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    )
+    # No controller manager here: the quota counts from the status that it would set.
+    world.core.patch_namespaced_resource_quota_status(
+        "none", world.namespace, {"status": {"hard": {"pods": "0"}, "used": {"pods": "0"}}}
+    )
+    world.enqueue(3)
+    world.until(
+        lambda: world.holds("jobs", "chain-compact", "Degraded", "True", "PodsRefused"),
+        "the quota shows on the Job",
+    )
+    assert "exceeded quota" in world.condition("jobs", "chain-compact", "Degraded")["message"]
+    assert world.pods() == {}
+    errors = 'trace_kubernetes_api_errors_total{resource="pods",status="403",verb="create"}'
+    assert controller.metric(errors) <= 10
+
+
+def test_an_invalid_update_leaves_the_running_version_at_work(world: World) -> None:
+    world.led()
+    before = world.running_chain()["status"]
+    spec = world.chain()["spec"]
+    spec["jobs"][1]["inputs"][0]["from"]["job"] = "nobody"
+    spec["jobs"][2]["operator"] = "unheard_of"
+    world.patch("dags", "chain", {"spec": spec})
+    world.until(lambda: world.holds("dags", "chain", "Valid", "False", "Invalid"), "the problems show")
+    message = world.condition("dags", "chain", "Valid")["message"]
+    assert "spec.jobs[1].inputs[0].from.job" in message
+    assert "spec.jobs[2].operator" in message
+    after = (world.get("dags", "chain") or {})["status"]
+    assert (after["activeVersion"], after["specHash"]) == (before["activeVersion"], before["specHash"])
+    assert world.holds("dags", "chain", "Ready", "False", "Invalid")
+    assert world.names("jobs") == PROJECTED_JOBS
+    world.enqueue(1)
+    world.until(lambda: "w0" in world.pods(), "the running version still gets workers")
+    world.patch("dags", "chain", {"spec": world.chain()["spec"]})
+    world.until(lambda: world.holds("dags", "chain", "Ready"), "the corrected spec is ready")
+    assert len(world.sql("SELECT 1 AS n FROM dag_versions")) == 1
+
+
+def test_a_rebuild_is_refused_and_says_what_to_do(world: World) -> None:
+    world.led()
+    world.running_chain()
+    spec = world.chain()["spec"]
+    spec["jobs"][1]["config"]["rangeSize"] = 99
+    world.patch("dags", "chain", {"spec": spec})
+    world.until(
+        lambda: world.holds("dags", "chain", "Staged", "False", "RebuildNotSupported"),
+        "the refusal shows on the DAG",
+    )
+    assert "rangeSize" in world.condition("dags", "chain", "Staged")["message"]
+    assert world.holds("dags", "chain", "Valid")
+    assert len(world.sql("SELECT 1 AS n FROM dag_versions")) == 1
+    world.until(lambda: "RebuildNotSupported" in world.events(), "the Event is posted")
+
+
+def test_scaling_is_changed_without_a_new_generation(world: World) -> None:
+    world.led()
+    world.running_chain()
+    world.enqueue(9)
+    world.until(lambda: len(world.pods()) == 2, "two workers")
+    spec = world.chain()["spec"]
+    spec["jobs"][2]["scaling"]["maxWorkers"] = 4
+    world.patch("dags", "chain", {"spec": spec})
+    world.until(lambda: len(world.pods()) == 4, "four workers")
+    assert len(world.sql("SELECT 1 AS n FROM jobs")) == 3
+    assert len(world.sql("SELECT 1 AS n FROM dag_versions")) == 2
+
+
+def test_drift_of_every_owned_object_is_put_right_and_counted(world: World) -> None:
+    controller = world.led()
+    world.running_chain()
+    (deployment,) = world.deployments()
+    name = deployment.metadata.name
+    world.apps.patch_namespaced_deployment(name, world.namespace, {"spec": {"replicas": 3, "paused": True}})
+    world.until(
+        lambda: (d := world.deployments()[0]).spec.replicas == 1 and not d.spec.paused and d,
+        "the Deployment is right",
+    )
+    world.patch("jobs", "chain-compact", {"spec": {"nodeSelector": {"disk": "ssd"}, "rebuildToken": "x"}})
+    world.until(
+        lambda: (j := world.get("jobs", "chain-compact")) and "nodeSelector" not in j["spec"], "the Job is right"
+    )
+    world.delete("jobs", "chain-ranges")
+    world.until(lambda: world.get("jobs", "chain-ranges"), "the deleted projection is back")
+    world.delete("assets", "hot-logs")
+    world.until(lambda: world.holds("assets", "hot-logs", "Ready"), "the deleted Asset is back")
+    world.apps.delete_namespaced_deployment(name, world.namespace)
+    world.until(world.deployments, "the deleted Deployment is back")
+    assert controller.metric('trace_reconcile_drift_corrections_total{kind="Deployment"}') >= 1
+    assert controller.metric('trace_reconcile_drift_corrections_total{kind="Job"}') >= 1
+
+
+def test_nothing_is_written_when_nothing_changes(world: World) -> None:
+    controller = world.led()
+    world.running_chain()
+    world.until(lambda: world.holds("assets", "cold-logs", "Ready"), "the last asset is ready")
+
+    def versions() -> dict[str, str]:
+        found = {d.metadata.name: d.metadata.resource_version for d in world.deployments()}
+        for plural in ("dags", "jobs", "assets"):
+            for name in world.names(plural):
+                found[f"{plural}/{name}"] = (world.get(plural, name) or {})["metadata"]["resourceVersion"]
+        return found
+
+    def quiet_for(runs: int) -> bool:
+        """Whether the versions stayed the same over that many further reconciles."""
+        before = versions()
+        total = 'trace_reconcile_total{kind="DAG",result="ok"}'
+        goal = controller.metric(total) + runs
+        world.until(lambda: controller.metric(total) >= goal, "further reconciles")
+        # The source task waits in this world, so its age is the one thing that may change.
+        after = versions()
+        ages = {"jobs/chain-follow"}
+        return {k: v for k, v in before.items() if k not in ages} == {
+            k: v for k, v in after.items() if k not in ages
+        }
+
+    world.until(lambda: quiet_for(4), "four reconciles without a write")
+
+
+def test_a_user_s_asset_wins_over_the_projection(world: World) -> None:
+    world.led()
+    mine = {"apiVersion": "trace.dev/v1alpha1", "kind": "Asset", "metadata": {"name": "hot-blocks"}}
+    world.apply(mine | {"spec": {"storage": "Postgres", "readRoles": ["finance"]}})
+    world.running_chain()
+    asset = world.until(
+        lambda: world.holds("assets", "hot-blocks", "Ready") and world.get("assets", "hot-blocks"), "ready"
+    )
+    assert "ownerReferences" not in asset["metadata"]
+    assert asset["spec"]["readRoles"] == ["finance"]
+    assert world.sql("SELECT read_roles FROM assets WHERE name = 'hot-blocks'") == [{"read_roles": ["finance"]}]
+    world.delete("assets", "hot-blocks")
+    again = world.until(lambda: world.get("assets", "hot-blocks"), "the projection takes its place")
+    assert again["metadata"]["ownerReferences"][0]["kind"] == "DAG"
+
+
+def test_a_projected_asset_becomes_the_user_s_who_applies_it(world: World) -> None:
+    world.led()
+    world.running_chain()
+    world.until(lambda: world.get("assets", "hot-logs"), "the projection")
+    world.patch("assets", "hot-logs", {"spec": {"readRoles": ["finance"]}})
+    asset = world.until(
+        lambda: (a := world.get("assets", "hot-logs")) and not a["metadata"].get("ownerReferences") and a,
+        "it is his",
+    )
+    assert asset["spec"]["readRoles"] == ["finance"]
+    world.until(
+        lambda: world.sql("SELECT 1 AS n FROM assets WHERE name = 'hot-logs' AND read_roles = '{finance}'"),
+        "his policy holds",
+    )
+
+
+def test_a_hand_written_job_joins_its_dag(world: World) -> None:
+    world.led()
+    job = {
+        "apiVersion": "trace.dev/v1alpha1",
+        "kind": "Job",
+        "metadata": {"name": "more-ranges"},
+        "spec": {k: v for k, v in world.chain()["spec"]["jobs"][1].items() if k != "name"} | {"dag": "chain"},
+    }
+    world.apply(job)
+    world.until(
+        lambda: world.holds("jobs", "more-ranges", "Valid", "False", "DagNotFound"), "a Job without its DAG says so"
+    )
+    world.running_chain()
+    world.until(lambda: world.holds("jobs", "more-ranges", "Ready"), "it runs")
+    assert world.sql("SELECT count(*) AS n FROM jobs") == [{"n": 4}]
+    assert "ownerReferences" not in (world.get("jobs", "more-ranges") or {})["metadata"]
+    world.patch("jobs", "more-ranges", {"spec": {"paused": True}})
+    world.until(lambda: world.sql("SELECT 1 AS n FROM jobs WHERE name = 'more-ranges' AND paused"), "it is paused")
+    world.patch("jobs", "more-ranges", {"spec": {"operator": "unheard_of"}})
+    world.until(lambda: world.holds("jobs", "more-ranges", "Valid", "False"), "its own problem shows on it")
+    assert "spec.operator" in world.condition("jobs", "more-ranges", "Valid")["message"]
+    world.until(lambda: world.holds("dags", "chain", "Valid", "False"), "and on the DAG")
+
+
+def test_two_producers_of_one_asset_are_refused(world: World) -> None:
+    world.led()
+    world.running_chain()
+    other = world.chain()
+    other["metadata"]["name"] = "other"
+    world.apply(other)
+    world.until(lambda: world.holds("dags", "other", "Valid", "False"), "the second producer is refused")
+    assert "hot-blocks" in world.condition("dags", "other", "Valid")["message"]
+    assert world.holds("dags", "chain", "Ready")
+
+
+def test_conditions_of_another_writer_survive(world: World) -> None:
+    world.led()
+    world.running_chain()
+    theirs = {
+        "type": "Reviewed",
+        "status": "True",
+        "reason": "ByHand",
+        "observedGeneration": 1,
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    conditions = (world.get("dags", "chain") or {})["status"]["conditions"]
+    world.objects.patch_namespaced_custom_object_status(
+        "trace.dev", "v1alpha1", world.namespace, "dags", "chain", {"status": {"conditions": [*conditions, theirs]}}
+    )
+    spec = world.chain()["spec"]
+    spec["jobs"][2]["operator"] = "unheard_of"
+    world.patch("dags", "chain", {"spec": spec})
+    world.until(lambda: world.holds("dags", "chain", "Valid", "False"), "our condition changes")
+    assert world.holds("dags", "chain", "Reviewed", "True", "ByHand")
+
+
+def test_a_bundle_says_that_it_is_not_supported(world: World) -> None:
+    world.led()
+    spec = {"language": "Python", "uri": "s3://bundles/code.zip", "sha256": "a" * 64}
+    world.apply({"apiVersion": "trace.dev/v1alpha1", "kind": "Bundle", "metadata": {"name": "code"}, "spec": spec})
+    world.until(lambda: world.holds("bundles", "code", "Valid", "False", "NotSupported"), "the Bundle says so")
+
+
+def test_pods_pass_the_restricted_standard(world: World) -> None:
+    enforce = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    client.CoreV1Api(world.api).patch_namespace(world.namespace, enforce)
+    world.led()
+    world.running_chain()
+    world.enqueue(1)
+    world.until(lambda: "w0" in world.pods(), "a worker is admitted")
+    template = world.deployments()[0].spec.template
+    bare = client.V1Pod(metadata=client.V1ObjectMeta(name="as-source"), spec=template.spec)
+    world.core.create_namespaced_pod(world.namespace, bare, dry_run="All")
