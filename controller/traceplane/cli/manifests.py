@@ -8,9 +8,7 @@ sizes are bounded while reading, and every value's line is known.
 
 from __future__ import annotations
 
-import math
 import os
-import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -20,6 +18,8 @@ from typing import Any
 
 import yaml
 
+from traceplane.cli.yaml_scalars import TAG, NotJson, scalar
+
 MAX_FILE_BYTES = 8 * 1024 * 1024
 MAX_VALUES = 500_000
 """Values of one document, with aliases written out; long text counts as one for each 32 characters."""
@@ -27,13 +27,7 @@ TEXT_A_VALUE = 32
 MAX_DEPTH = 64
 MAX_DOCUMENTS = 10_000
 MAX_WRONG = 50
-_NUMBER_LENGTH = 64
-_EXPONENT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]{1,8}")
-_INT64 = range(-(2**63), 2**63)
-_TAG = "tag:yaml.org,2002:"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_RESOLVER = yaml.resolver.Resolver()
-_CONSTRUCTOR = yaml.constructor.SafeConstructor()
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
 
@@ -154,7 +148,7 @@ class _Builder:
             value = self._scalar(event, line, path)
         else:
             self._spend(1, line, path)
-            if event.tag not in (None, "!", f"{_TAG}map", f"{_TAG}seq"):
+            if event.tag not in (None, "!", f"{TAG}map", f"{TAG}seq"):
                 self._complain(line, "WrongType", f"tag {event.tag[:80]!r} has no meaning here; remove it", path)
             sequence = isinstance(event, yaml.SequenceStartEvent)
             value = self._sequence(path, depth) if sequence else self._mapping(path, depth)
@@ -211,8 +205,8 @@ class _Builder:
 
     def _scalar(self, event: Any, line: int, path: str) -> Any:
         try:
-            return _scalar(event.tag, event.value, event.implicit)
-        except _Wrong as wrong:
+            return scalar(event.tag, event.value, event.implicit)
+        except NotJson as wrong:
             self._complain(line, wrong.code, wrong.message, path)
             return ""
 
@@ -228,48 +222,3 @@ class _Builder:
 
 def _key(event: Any) -> str:
     return event.value[:40] if isinstance(event, yaml.ScalarEvent) else "of several parts"
-
-
-class _Wrong(Exception):
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code, self.message = code, message
-
-
-def _scalar(tag: str | None, text: str, implicit: tuple[bool, bool]) -> Any:
-    """A scalar as JSON has it. Dates stay text, as they do on the way to the API server."""
-    if tag is None and implicit[0] and text in ("y", "Y", "n", "N"):
-        return text in ("y", "Y")  # as YAML 1.1 and kubectl have it, though PyYAML does not
-    if tag is None and implicit[0] and _EXPONENT.fullmatch(text):
-        return _number("float", text)  # likewise: JSON has numbers without a point before the exponent
-    meant: str = tag or _RESOLVER.resolve(yaml.ScalarNode, text, implicit)  # type: ignore[no-untyped-call]
-    name = meant.removeprefix(_TAG)
-    if name == "null":
-        return None
-    if name == "bool":
-        return bool(_CONSTRUCTOR.construct_yaml_bool(yaml.ScalarNode(meant, text)))
-    if name in ("int", "float") and ":" not in text:
-        return _number(name, text)
-    if name not in ("!", "str", "int", "float", "timestamp", "merge", "value"):
-        raise _Wrong("WrongType", f"tag {meant[:80]!r} has no meaning here; remove it")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise _Wrong("WrongType", "has half of a surrogate pair, which is no character") from error
-    return text
-
-
-def _number(name: str, text: str) -> int | float:
-    if len(text) > _NUMBER_LENGTH:
-        raise _Wrong("OutOfBounds", f"a number of {len(text)} characters; write it in quotes")
-    node = yaml.ScalarNode(f"{_TAG}{name}", text)
-    construct = _CONSTRUCTOR.construct_yaml_int if name == "int" else _CONSTRUCTOR.construct_yaml_float
-    try:
-        number: int | float = construct(node)
-    except ValueError as error:
-        raise _Wrong("Syntax", f"{text!r} is no number; write it in quotes if it is text") from error
-    if isinstance(number, float) and not math.isfinite(number):
-        raise _Wrong("WrongType", f"{text} is no finite number, and JSON has no other")
-    if isinstance(number, int) and number not in _INT64:
-        raise _Wrong("OutOfBounds", f"{text} does not fit 64 bits; write it in quotes")
-    return number
