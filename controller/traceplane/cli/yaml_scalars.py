@@ -1,8 +1,8 @@
 """YAML scalars as JSON has them, the way kubectl reads them.
 
-PyYAML and kubectl's parser differ in corners, and `tracectl lint` must not call right what the API server will see
-otherwise: `y` and `n` are truths, `1e3` is a number, dates and `1:30` are text. What JSON cannot hold (`.nan`,
-numbers beyond 64 bits, half a surrogate pair, tags of other languages) is refused.
+PyYAML and kubectl's parser differ in corners, and `tracectl lint` must not call right what the API server will
+see otherwise: `y` and `n` are truths, `1e3` and `08` are numbers, dates and `1:30` are text. What JSON cannot hold
+(`.nan`, numbers beyond 64 bits, half a surrogate pair, tags of other languages) is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import yaml
 
 TAG = "tag:yaml.org,2002:"
 _NUMBER_LENGTH = 64
-_EXPONENT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]{1,8}")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,8})?")
+_OCTAL = re.compile(r"0o[0-7]+")
 _INT64 = range(-(2**63), 2**63)
 _RESOLVER = yaml.resolver.Resolver()
 _CONSTRUCTOR = yaml.constructor.SafeConstructor()
@@ -33,10 +34,10 @@ def scalar(tag: str | None, text: str, implicit: tuple[bool, bool]) -> Any:
     """A scalar as JSON has it. Dates stay text, as they do on the way to the API server."""
     if tag is None and implicit[0] and text in ("y", "Y", "n", "N"):
         return text in ("y", "Y")  # as YAML 1.1 and kubectl have it, though PyYAML does not
-    if tag is None and implicit[0] and _EXPONENT.fullmatch(text):
-        return _number("float", text)  # likewise: JSON has numbers without a point before the exponent
     meant: str = tag or _RESOLVER.resolve(yaml.ScalarNode, text, implicit)  # type: ignore[no-untyped-call]
     name = meant.removeprefix(TAG)
+    if tag is None and implicit[0] and name == "str":
+        name = "float" if _FLOAT.fullmatch(text) else "int" if _OCTAL.fullmatch(text) else name
     if name == "null":
         return None
     if name == "bool":
@@ -55,7 +56,7 @@ def scalar(tag: str | None, text: str, implicit: tuple[bool, bool]) -> Any:
 def _number(name: str, text: str) -> int | float:
     if len(text) > _NUMBER_LENGTH:
         raise NotJson("OutOfBounds", f"a number of {len(text)} characters; write it in quotes")
-    node = yaml.ScalarNode(f"{TAG}{name}", text)
+    node = yaml.ScalarNode(f"{TAG}{name}", text.replace("0o", "0", 1) if name == "int" else text)
     construct = _CONSTRUCTOR.construct_yaml_int if name == "int" else _CONSTRUCTOR.construct_yaml_float
     try:
         number: int | float = construct(node)
@@ -63,6 +64,8 @@ def _number(name: str, text: str) -> int | float:
         raise NotJson("Syntax", f"{text!r} is no number; write it in quotes if it is text") from error
     if isinstance(number, float) and not math.isfinite(number):
         raise NotJson("WrongType", f"{text} is no finite number, and JSON has no other")
+    if isinstance(number, float) and number.is_integer() and int(number) in _INT64:
+        return int(number)  # as JSON writes it: 1e3 is 1000
     if isinstance(number, int) and number not in _INT64:
         raise NotJson("OutOfBounds", f"{text} does not fit 64 bits; write it in quotes")
     return number

@@ -38,8 +38,35 @@ def test_values_are_those_of_json():
         "h": "1:30",
         "i": 16,
         "j": ["x", {"k": "z"}],
-        "k": 1000.0,
+        "k": 1000,
     }
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("1e3", 1000),
+        ("12E-1", 1.2),
+        ("1.0", 1),
+        ("-.5", -0.5),
+        ("6.02e23", 6.02e23),
+        ("08", 8),
+        ("017", 15),
+        ("0o17", 15),
+        ("0x10", 16),
+        ("1_000", 1000),
+        ("1:30", "1:30"),
+        ("2024-01-01", "2024-01-01"),
+        ("on", True),
+        ("Null", None),
+        ("tRue", "tRue"),
+        ("!!str 1", "1"),
+        ("!!float 1", 1),
+    ],
+)
+def test_scalars_are_what_kubectl_sends(written, meant):
+    got = value(f"a: {written}\n")["a"]
+    assert (got, type(got)) == (meant, type(meant))
 
 
 def test_one_letter_truths_are_truths_as_for_kubectl():
