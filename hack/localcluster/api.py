@@ -40,8 +40,12 @@ class Api:
 
     def ready(self) -> bool:
         """Whether the API server answers that it is ready."""
+        return self.answers("/readyz")
+
+    def answers(self, path: str) -> bool:
+        """Whether a GET of a path is answered with success, whatever the body."""
         try:
-            with self._open("GET", "/readyz", None, "", timeout=2.0) as answer:
+            with self._open("GET", path, None, "", timeout=2.0) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False

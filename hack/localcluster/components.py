@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from . import kubeconfigs, nodeconfig, packages, toolchain
@@ -109,13 +110,16 @@ class Components:
             raise process.failure("ended while starting")
 
     def node_ready(self) -> bool:
-        """Whether the API server says that the node is ready and lives (its lease is renewed)."""
+        """Whether the node is ready, in the word of the kubelet that runs now and not of one that ran before."""
         try:
-            node = Api(self.layout.kubeconfig).get(f"/api/v1/nodes/{self.layout.name}")
+            api, started = Api(self.layout.kubeconfig), self.process("kubelet").record.stat().st_mtime
+            node = api.get(f"/api/v1/nodes/{self.layout.name}")
+            lease = api.get(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{self.layout.name}")
         except (ClusterError, FileNotFoundError):
             return False
         conditions = {each["type"]: each["status"] for each in node["status"].get("conditions", [])}
-        return conditions.get("Ready") == "True"
+        renewed = datetime.fromisoformat(lease["spec"]["renewTime"]).timestamp()
+        return conditions.get("Ready") == "True" and renewed > started
 
     def _probes(self) -> dict[str, Callable[[], bool]]:
         """How to tell that a started component works; one without a probe works once it runs."""

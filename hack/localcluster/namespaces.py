@@ -72,6 +72,17 @@ def choose_subnet(routes: Sequence[str], seed: int) -> ipaddress.IPv4Network:
     raise ClusterError("no free /30 in 203.0.113.0/24 or 198.51.100.0/24; take down clusters that are not needed")
 
 
+def remove_interface(name: str) -> None:
+    """Remove an interface of the machine, and with it the other end of its pair; none of that name is fine."""
+    known = Path("/sys/class/net") / name
+    if not known.exists():
+        return
+    # The kernel may be removing it at the same moment, since its namespace ended.
+    run([packages.require("ip"), "link", "delete", name], check=False)
+    if not wait_until(lambda: not known.exists(), 10.0):
+        raise ClusterError(f"the interface {name} cannot be removed; try: ip link delete {name}")
+
+
 class Namespaces:
     """The namespaces of one cluster: made on demand, entered by command, gone with their last process."""
 
@@ -171,7 +182,9 @@ class Namespaces:
         """Join the two ends and set what routing needs; every command may be repeated."""
         host, node = self._layout.host_interface, self._layout.node_interface
         ip = packages.require("ip")
-        if run([ip, "link", "show", host], check=False).returncode != 0:
+        if run(self.enter([ip, "link", "show", node]), check=False).returncode != 0:
+            # A pair of an earlier namespace stays until the kernel has cleaned that up.
+            remove_interface(host)
             pid = str(self.holder.pid())
             run([ip, "link", "add", host, "type", "veth", "peer", "name", node, "netns", pid])
         length = str(self._subnet.prefixlen)

@@ -9,12 +9,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from . import cgroups, packages
+from . import cgroups
 from .atomic import locked
-from .commands import run
-from .layout import ClusterError, Layout
+from .layout import Layout
 from .lifecycle import check_folder
-from .processes import wait_until
+from .namespaces import remove_interface
 from .progress import step
 
 
@@ -24,18 +23,8 @@ def down(layout: Layout) -> None:
     with locked(layout.lock, f"cluster in {layout.root}", remove=True), step("taking the cluster down"):
         cgroups.kill(layout)
         cgroups.remove(layout)
-        _remove_interface(layout)
+        remove_interface(layout.host_interface)
         _remove_files(layout.root)
-
-
-def _remove_interface(layout: Layout) -> None:
-    interface = Path("/sys/class/net") / layout.host_interface
-    if not interface.exists():
-        return
-    # The kernel removes the pair a moment after the namespace; asking for it makes that moment now.
-    run([packages.require("ip"), "link", "delete", layout.host_interface], check=False)
-    if not wait_until(lambda: not interface.exists(), 10.0):
-        raise ClusterError(f"the interface {layout.host_interface} cannot be removed")
 
 
 def _remove_files(root: Path) -> None:
