@@ -61,7 +61,7 @@ def apply(api: Api, layout: Layout, dns_image: str) -> None:
 
 
 def _dns_answers(api: Api) -> bool:
-    """Whether a CoreDNS pod says itself that it is ready: after a crash the status of pods is of an earlier life."""
+    """Whether a CoreDNS pod says itself that it is ready: after a crash the status of pods is an old one."""
     pods = api.get("/api/v1/namespaces/kube-system/pods?labelSelector=k8s-app%3Dkube-dns")["items"]
     return any(
         api.answers(f"/api/v1/namespaces/kube-system/pods/{pod['metadata']['name']}:8181/proxy/ready")
