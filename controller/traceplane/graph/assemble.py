@@ -6,6 +6,7 @@ what earlier ones found sound, so one mistake is told once and does not hide the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -30,7 +31,7 @@ def assemble(
 ) -> Graph | list[Problem]:
     """The graph of `dag`, the hand-written ones of `jobs` that name it, and the Assets it publishes.
 
-    Jobs of other DAGs or namespaces and projected ones are ignored. Problems are in the order of the manifest.
+    Jobs of other DAGs or namespaces and projected ones are ignored. Problems are sorted by object and field.
     """
     nodes, problems = gather(dag, jobs)
     return assemble_nodes(dag, nodes, problems, assets, operators)
@@ -136,7 +137,16 @@ def _bounded(*sources: Iterable[Problem]) -> Iterator[Problem]:
 
 
 def _listed(problems: list[Problem]) -> list[Problem]:
-    if len(problems) <= MAX_PROBLEMS:
-        return problems
-    last = Problem(problems[0].source, "", TOO_MANY, f"more problems than {MAX_PROBLEMS}; the rest is not listed")
-    return [*problems[:MAX_PROBLEMS], last]
+    ordered = sorted(problems, key=_place)
+    if len(ordered) <= MAX_PROBLEMS:
+        return ordered
+    last = Problem(ordered[0].source, "", TOO_MANY, f"more problems than {MAX_PROBLEMS}; the rest is not listed")
+    return [*ordered[:MAX_PROBLEMS], last]
+
+
+def _place(problem: Problem) -> tuple[str, list[tuple[int, str]]]:
+    """Object by object, fields by name, items by number: `jobs[2]` before `jobs[10]`."""
+    steps = re.split(r"[.\[\]]+", problem.path)
+    return problem.source, [
+        (int(step), "") if step.isdecimal() and len(step) < 10 else (-1, step) for step in steps
+    ]

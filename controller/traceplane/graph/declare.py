@@ -23,6 +23,7 @@ from traceplane_sdk.operator import ColumnType, InputSchema, Operator, OperatorR
 UNKNOWN_OPERATOR = "UnknownOperator"
 INVALID_CONFIG = "InvalidConfig"
 UNKNOWN_COLUMN = "UnknownColumn"
+OPERATOR_FAILED = "OperatorFailed"
 _INTEGERS = frozenset({ColumnType.INT32, ColumnType.INT64})
 
 
@@ -87,6 +88,9 @@ def declare(
         declared = operator.declare_outputs(config, schemas, names)
     except OperatorRefusal as refusal:
         return [node.problem(refusal.field, INVALID_CONFIG, refusal.message)]
+    except Exception as error:  # foreign code: its mistake is this job's problem, not the end of the process
+        message = f"operator {operator.name} failed on this job: {type(error).__name__}: {str(error)[:200]}"
+        return [node.problem("operator", OPERATOR_FAILED, message)]
     if set(declared) != set(names):
         message = f"operator {operator.name} has the outputs {listing(declared)}"
         return [node.problem("outputs", INVALID, message)]

@@ -29,7 +29,16 @@ _TYPES = {
     "model_attributes_type": "an object",
     "dataclass_type": "an object",
 }
-_BOUNDS = ("too_long", "too_short", "greater_than", "less_than", "finite_number")
+_BOUNDS = {
+    "too_short": "must have at least {min_length} items, not {actual_length}",
+    "too_long": "must have at most {max_length} items, not {actual_length}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
+}
 _QUOTED = 60
 
 
@@ -48,6 +57,8 @@ def path(root: str, location: Sequence[int | str]) -> str:
             text += f"[{part}]"
         elif part == "[key]":
             continue
+        elif len(part) > _QUOTED:
+            text += f"[{part[:_QUOTED]!r}...]"
         elif part.replace("_", "").replace("-", "").isalnum():
             text += f".{part}" if text else part
         else:
@@ -72,8 +83,12 @@ def _explain(kind: str, detail: Any, model: type[BaseModel]) -> tuple[str, str]:
     if kind == "string_pattern_mismatch":
         pattern = detail["ctx"]["pattern"]
         return INVALID, f"{_shown(value)} must be {FORMS.get(pattern, f'text that matches {pattern}')}"
-    code = OUT_OF_BOUNDS if kind.startswith(_BOUNDS) else INVALID
-    return code, f"{detail['msg']}, not {_shown(value)}" if code == OUT_OF_BOUNDS else detail["msg"]
+    if kind in _BOUNDS:
+        message = _BOUNDS[kind].format(**detail["ctx"])
+        if detail["ctx"].get("min_length") == 1:
+            return OUT_OF_BOUNDS, "must not be empty"
+        return OUT_OF_BOUNDS, message if "items" in message else f"{message}, not {_shown(value)}"
+    return INVALID, detail["msg"]
 
 
 def fields_at(model: type[BaseModel], location: Sequence[int | str]) -> dict[str, Any]:

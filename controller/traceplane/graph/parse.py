@@ -161,7 +161,7 @@ def _unstorable(value: Any, path: str, free: bool = False) -> Iterator[tuple[str
         yield path, "must not have the character NUL"
     elif isinstance(value, dict):
         for key, item in value.items():
-            below = f"{path}.{key}"
+            below = f"{path}.{str(key)[:64]}"
             if "\0" in str(key):
                 yield path, "must not have the character NUL in a name"
             else:

@@ -139,6 +139,26 @@ def test_an_operator_that_declares_other_outputs_is_told_off_by_name():
     assert problems(source("s"), operators={"follow": odd}) == {"spec.jobs[0].outputs": "Invalid"}
 
 
+def test_an_operator_that_fails_is_a_problem_of_its_job():
+    def fails(config, inputs, outputs):
+        raise KeyError("blocks")
+
+    failing = operator("follow", source=True, declare_outputs=fails)
+    assert problems(source("s"), operators={"follow": failing}) == {"spec.jobs[0].operator": "OperatorFailed"}
+
+
+def test_problems_are_in_the_order_of_the_manifest():
+    told = graph.assemble(
+        dag(*(derived(f"j{n}", "nobody", idleTimeout="5m", runtime="Dispatcher") for n in range(12))),
+        [],
+        [],
+        OPERATORS,
+    )
+    indexes = [int(p.path.split("[")[1].split("]")[0]) for p in told]
+    assert indexes == sorted(indexes)
+    assert len(told) == 24
+
+
 def test_one_mistake_upstream_is_told_once():
     told = problems(source("s", config={"rowSize": 13}), derived("a", "s"), derived("b", "a"))
     assert list(told) == ["spec.jobs[0].config.rowSize"]

@@ -56,6 +56,16 @@ def test_a_document_of_a_wrong_shape_is_told_so(document):
     assert all(problem.message and problem.code for problem in outcome)
 
 
+def test_a_problem_is_short_whatever_it_speaks_of():
+    dag = right()["dag"]
+    dag["spec"]["jobs"][0]["config"] = {"9" * 100_000: 1, "rpcPool": "x" * 100_000, "chainId": "1" * 100_000}
+    dag["spec"]["jobs"][1]["y" * 100_000] = "\0" * 100_000
+    dag["spec"]["jobs"][2]["operator"] = "z" * 100_000
+    told = graph.review([dag], catalog.load()).problems[0]
+    assert len(told) >= 3
+    assert max(len(str(problem)) for problem in told) < 600
+
+
 def test_another_version_of_the_group_is_refused():
     outcome = graph.parse("DAG", right()["dag"] | {"apiVersion": "trace.dev/v2"})
     assert [problem.path for problem in outcome] == ["apiVersion"]
