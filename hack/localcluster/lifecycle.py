@@ -46,8 +46,13 @@ def up(layout: Layout) -> None:
         record = Record.load(layout.record)
         record.complete = False
         record.save()
-        groups = cgroups.create(layout)
         components = Components(layout, Namespaces(layout, record))
+        if components.namespaces.holder.pid() is None and not any(components.running().values()):
+            # As after a reboot: pods of an earlier life are cut off, and each of their groups that is left would
+            # hold up the kubelet's start for three seconds.
+            cgroups.kill(layout)
+            cgroups.remove(layout)
+        groups = cgroups.create(layout)
         components.namespaces.ensure(groups, [components.process(name) for name in NAMES])
         components.configure(images["pause"].reference)
         with step("starting the node") as progress:
