@@ -71,6 +71,17 @@ def test_how_a_job_runs_rebuilds_nothing(fields):
     assert changed("a", **fields) == set()
 
 
+def test_an_input_that_no_longer_triggers_is_another_generation():
+    def reading(trigger):
+        edges = [
+            {"from": {"job": "s", "output": "out"}},
+            {"from": {"job": "other", "output": "out"}, "trigger": trigger},
+        ]
+        return hashes(BASE[0], derived("other", "s"), derived("a") | {"inputs": edges})["a"]
+
+    assert reading(True) != reading(False)
+
+
 def test_an_output_more_is_other_rows():
     assert changed("a", outputs=["out", "more"]) == {"a", "b"}
 
