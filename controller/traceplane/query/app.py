@@ -226,7 +226,7 @@ async def _body(request: Request) -> bytes:
 def _decode(body: bytes) -> QueryRequest:
     try:
         return msgspec.json.decode(body, type=QueryRequest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(f"the body is not a query: {error}", code="InvalidRequest") from None
 
 

@@ -25,7 +25,7 @@ COLUMNS = [
     {"name": "block_number", "type": "Int64", "nullable": False},
     {"name": "hash", "type": "Hex", "nullable": False},
     {"name": "value", "type": "UInt256", "nullable": False},
-    {"name": "at", "type": "Timestamp", "nullable": False},
+    {"name": "mined_at", "type": "Timestamp", "nullable": False},
     {"name": "note", "type": "Text", "nullable": True},
     {"name": "big", "type": "Bool", "nullable": False},
 ]
@@ -125,7 +125,7 @@ class World:
         if storage == "Postgres":
             self.data.execute(
                 f"CREATE TABLE hot.d_{version.hex} (block_number bigint PRIMARY KEY, hash text NOT NULL,"
-                " value numeric(78,0) NOT NULL, at timestamptz NOT NULL, note text, big boolean NOT NULL)"
+                " value numeric(78,0) NOT NULL, mined_at timestamptz NOT NULL, note text, big boolean NOT NULL)"
             )
         return version
 
@@ -151,7 +151,7 @@ class World:
     def follow(self, version: UUID, first: int, last: int) -> None:
         """Insert hot rows of blocks `first..last`."""
         with self.data.cursor().copy(
-            f"COPY hot.d_{version.hex} (block_number, hash, value, at, note, big) FROM STDIN"
+            f"COPY hot.d_{version.hex} (block_number, hash, value, mined_at, note, big) FROM STDIN"
         ) as copy:
             for row in rows(first, last):
                 copy.write_row(row)
@@ -219,7 +219,7 @@ def parquet(first: int, last: int) -> bytes:
             "block_number": pa.array(columns[0], pa.int64()),
             "hash": pa.array(columns[1], pa.string()),
             "value": pa.array([str(value) for value in columns[2]], pa.string()),
-            "at": pa.array(columns[3], pa.string()).cast(pa.timestamp("us", tz="UTC")),
+            "mined_at": pa.array(columns[3], pa.string()).cast(pa.timestamp("us", tz="UTC")),
             "note": pa.array(columns[4], pa.string()),
             "big": pa.array(columns[5], pa.bool_()),
         }

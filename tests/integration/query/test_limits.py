@@ -1,0 +1,304 @@
+"""Limits, and what stays standing when a query runs into one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.query.conftest import Client
+from tests.integration.query.world import World
+from tests.issuer import Issuer
+from traceplane.query import wire
+
+pytestmark = pytest.mark.services
+
+ENDLESS = "SELECT sum(range % 7) FROM range(1000000000000)"
+
+
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Return when `condition` holds; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        threading.Event().wait(0.02)
+
+
+def cells_of(client: Client) -> list[int]:
+    """Process ids of cells that are given to a query or wait for one."""
+    zygote = client.service.cells._process
+    if zygote is None:
+        return []
+    return [int(pid) for pid in Path(f"/proc/{zygote.pid}/task/{zygote.pid}/children").read_text().split()]
+
+
+def test_time_limit_ends_the_query(start_service: Callable[..., Client]) -> None:
+    client = start_service(query_timeout_seconds=2)
+    started = time.monotonic()
+    assert client.refused(ENDLESS) == (408, "QueryTimeout")
+    assert client.refused(ENDLESS, timeout_seconds=0.5) == (408, "QueryTimeout")
+    assert time.monotonic() - started < 12
+    assert client.refused("SELECT 1", timeout_seconds=3) == (400, "BadRequest")
+    assert client.rows("SELECT 1") == [[1]]
+
+
+def test_answers_are_cut_at_the_row_limit_and_say_so(start_service: Callable[..., Client]) -> None:
+    client = start_service(query_max_rows=10)
+    exact = client.post("SELECT * FROM range(10) ORDER BY 1").json()
+    assert (exact["row_count"], exact["truncated"]) == (10, False)
+    cut = client.post("SELECT * FROM range(11) ORDER BY 1").json()
+    assert (cut["rows"], cut["row_count"], cut["truncated"]) == ([[n] for n in range(10)], 10, True)
+    assert client.post("FROM range(5000000)", format="csv").headers["x-trace-truncated"] == "true"
+
+
+def test_answers_are_cut_at_the_byte_limit_between_rows(start_service: Callable[..., Client]) -> None:
+    client = start_service(query_max_bytes=10_000)
+    for form in ("json", "csv"):
+        answer = client.post("SELECT range AS n, repeat('x', 100) AS pad FROM range(1000) ORDER BY n", format=form)
+        assert len(answer.content) < 11_500
+        assert answer.status_code == 200
+    cut = client.post("SELECT range AS n, repeat('x', 100) AS pad FROM range(1000) ORDER BY n").json()
+    assert cut["truncated"]
+    assert 80 < cut["row_count"] == len(cut["rows"]) < 100
+    huge = client.post("SELECT repeat('x', 1000000)").json()
+    assert (huge["rows"], huge["truncated"]) == ([], True)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT length(repeat('x', 2000000000))",
+        "SELECT repeat('x', 2000000000)",
+        "SELECT list(range) FROM range(500000000)",
+        "SELECT count(*) FROM (SELECT DISTINCT repeat('x', 500) || range FROM range(50000000))",
+        "SELECT length(string_agg(repeat('y', 1000), '')) FROM range(100000000)",
+        "SELECT list_reduce(range(1000000), lambda a, b: a || b::VARCHAR) FROM range(10)",
+        "SELECT array_agg(a) FROM range(100000) a, range(100000) b",
+    ],
+)
+def test_a_query_that_wants_the_machine_ends_and_others_answer(
+    sql: str, start_service: Callable[..., Client]
+) -> None:
+    client = start_service(query_memory_mb=128, query_timeout_seconds=8)
+    with ThreadPoolExecutor(1) as pool:
+        hungry = pool.submit(client.post, sql)
+        for _ in range(5):
+            assert client.rows("SELECT 1 + 1") == [[2]]
+        answer = hungry.result()
+    assert answer.status_code in (408, 422), answer.text
+    assert answer.json()["code"] in (
+        "QueryTimeout",
+        "QueryOutOfMemory",
+        "QueryCrashed",
+        "QueryFailed",
+        "InvalidQuery",
+    )
+    assert client.rows("SELECT 1") == [[1]]
+
+
+def test_more_than_the_queue_holds_is_told_to_come_back(start_service: Callable[..., Client]) -> None:
+    client = start_service(query_concurrency=1, query_queue=1, query_timeout_seconds=3)
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: client.post(ENDLESS), range(6)))
+    codes = sorted(answer.json()["code"] for answer in answers)
+    assert codes.count("Overloaded") >= 4
+    assert codes[-1] == "QueryTimeout"
+    full = next(answer for answer in answers if answer.json()["code"] == "Overloaded")
+    assert (full.status_code, full.headers["retry-after"]) == (429, "1")
+    assert client.rows("SELECT 1") == [[1]]
+
+
+def test_a_client_that_leaves_ends_its_query(start_service: Callable[..., Client]) -> None:
+    client = start_service(query_concurrency=1)
+    host, port = client.url.removeprefix("http://").split(":")
+    body = b'{"sql": "' + ENDLESS.encode() + b'"}'
+    head = (
+        f"POST /v1/query HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {client.token}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(head.encode() + body)
+        until(lambda: client.service.admission.running == 1)
+        until(lambda: any(_cpu(pid) > 20 for pid in cells_of(client)))
+        busy = [pid for pid in cells_of(client) if _cpu(pid) > 20]
+    until(lambda: client.service.admission.running == 0)
+    until(lambda: not set(busy) & set(cells_of(client)))
+    assert client.rows("SELECT 1") == [[1]]
+
+
+def _cpu(pid: int) -> int:
+    """Clock ticks a process has used (proc(5), stat, utime)."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def test_a_crashing_cell_fails_its_query_only(start_service: Callable[..., Client]) -> None:
+    client = start_service(query_concurrency=1)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(client.post, ENDLESS)
+        until(lambda: any(_cpu(pid) > 20 for pid in cells_of(client)))
+        for pid in cells_of(client):
+            if _cpu(pid) > 20:
+                os.kill(pid, signal.SIGSEGV)
+        answer = running.result()
+    assert (answer.status_code, answer.json()["code"]) == (422, "QueryCrashed")
+    assert "SIGSEGV" in answer.json()["detail"]
+    assert client.rows("SELECT 1") == [[1]]
+
+
+def test_a_dead_zygote_is_replaced(start_service: Callable[..., Client]) -> None:
+    client = start_service()
+    client.rows("SELECT 1")
+    zygote = client.service.cells._process
+    assert zygote is not None
+    zygote.kill()
+    zygote.wait()
+    until(lambda: client.post("SELECT 1").status_code == 200)
+    assert httpx.get(f"{client.url}/readyz", timeout=20).status_code == 200
+
+
+def test_nothing_of_a_query_stays_behind(world: World, client: Client) -> None:
+    hot, cold = world.federated()
+    world.compact(hot, cold, 0, 99)
+    for sql in ("FROM blocks", "SELECT error('x') FROM blocks", "SELECT no_column FROM blocks", "SELECT 1"):
+        client.post(sql)
+    folder = client.service.settings.query_cache_dir / "cells"
+    until(lambda: all(not list(cell.iterdir()) for cell in folder.iterdir()))
+    until(lambda: len(cells_of(client)) == client.service.settings.query_concurrency)
+
+
+def test_more_than_the_cache_holds_is_refused_with_the_remedy(
+    world: World, start_service: Callable[..., Client]
+) -> None:
+    client = start_service(query_cache_mb=1)
+    hot, cold = world.federated()
+    for start in range(0, 60_000, 10_000):
+        world.compact(hot, cold, start, start + 9_999)
+    assert client.refused("SELECT count(DISTINCT hash) FROM blocks") == (413, "ScanTooLarge")
+    for start in range(0, 60_000, 10_000):
+        sql = f"SELECT count(DISTINCT hash) FROM blocks WHERE block_number BETWEEN {start} AND {start + 9_999}"
+        assert client.rows(sql) == [[10_000]]
+    kept = client.service.settings.query_cache_dir / "files"
+    assert sum(file.stat().st_size for file in kept.iterdir()) <= 1024**2
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "InvalidRequest"),
+        (b"[]", "InvalidRequest"),
+        (b'{"sql": 1}', "InvalidRequest"),
+        (b'{"sql": "SELECT 1", "format": "xml"}', "InvalidRequest"),
+        (b'{"sql": "SELECT 1", "mode": "batch"}', "InvalidRequest"),
+        (b'{"sql": "SELECT 1", "timeout_seconds": -1}', "InvalidRequest"),
+        (b'{"sql": "SELECT 1", "namespace": "../x"}', "InvalidRequest"),
+        (b'{"sql": "SELECT 1", "extra": 1}', "InvalidRequest"),
+        (b'{"sql": "\xff"}', "InvalidRequest"),
+        (b'{"sql": "' + b"x" * 300_000 + b'"}', "TooLarge"),
+        (b'{"sql": ""}', "EmptyQuery"),
+    ],
+)
+def test_wrong_bodies_are_refused(body: bytes, code: str, client: Client) -> None:
+    headers = {"Authorization": f"Bearer {client.token}"}
+    answer = httpx.post(f"{client.url}/v1/query", content=body, headers=headers)
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["code"] == code
+
+
+def test_only_known_readers_with_valid_tokens_may_ask(world: World, client: Client, oidc: Issuer) -> None:
+    world.user(oidc.url, "rolf")
+    world.user(oidc.url, "wanda", "writer")
+    world.user(oidc.url, "adam", "admin")
+    expected = {
+        "": 401,
+        "nonsense": 401,
+        oidc.token("alice", aud="other"): 401,
+        oidc.token("alice", iss="https://elsewhere"): 401,
+        oidc.token("alice", exp=1): 401,
+        oidc.token("mallory"): 403,
+        oidc.token("rolf"): 403,
+        oidc.token("wanda"): 200,
+        oidc.token("adam"): 200,
+        oidc.token("alice"): 200,
+    }
+    found = {
+        token: Client(client.url, token, client.service).post("SELECT 1").status_code for token in expected if token
+    }
+    found[""] = httpx.post(f"{client.url}/v1/query", json={"sql": "SELECT 1"}).status_code
+    assert found == expected
+    assert httpx.get(f"{client.url}/v1/query").status_code == 405
+    assert httpx.get(f"{client.url}/v1/other").status_code == 404
+
+
+HOSTILE_WITHOUT_THE_GATE = [
+    "SELECT * FROM read_text('/etc/passwd')",
+    "SELECT * FROM '/etc/passwd'",
+    "SELECT * FROM read_csv('/proc/self/environ')",
+    "SELECT * FROM glob('/*')",
+    "SELECT * FROM read_parquet('http://127.0.0.1:1/x.parquet')",
+    "SELECT * FROM 's3://bucket/x.parquet'",
+    "COPY (SELECT 1) TO '/tmp/leak.csv'",
+    "ATTACH '/tmp/x.db'",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "SET enable_external_access = true",
+    "SET lock_configuration = false",
+    "SET threads = 64",
+    "SET memory_limit = '100GB'",
+    "EXPORT DATABASE '/tmp/leak'",
+    "CREATE SECRET (TYPE s3, KEY_ID 'a', SECRET 'b')",
+    "SELECT * FROM sniff_csv('/etc/passwd')",
+    "SELECT * FROM parquet_metadata('/etc/passwd')",
+    "SELECT * FROM World",
+]
+
+
+@pytest.mark.parametrize("sql", HOSTILE_WITHOUT_THE_GATE)
+def test_the_cell_holds_without_the_gate(sql: str, client: Client) -> None:
+    """The statement goes straight to a cell, as if the gate had a hole."""
+    with client.service.cells.one() as cell:
+        cell.channel.settimeout(20)
+        order = wire.Prepare(sql=sql, relations=[], format="json", max_rows=10, max_bytes=10_000)
+        wire.send(cell.channel, order)
+        kinds: Any = wire.Scans | wire.Failed
+        message, _ = wire.receive(cell.channel, kinds)
+        assert isinstance(message, wire.Scans)
+        wire.send(cell.channel, wire.Run([]))
+        kinds = wire.Result | wire.Failed
+        message, _ = wire.receive(cell.channel, kinds)
+        assert isinstance(message, wire.Failed), message
+    assert not Path("/tmp/leak.csv").exists()
+    assert not Path("/tmp/leak").exists()
+
+
+def test_a_cell_has_no_credential_and_cannot_write(world: World, client: Client) -> None:
+    client.rows("SELECT 1")
+    assert httpx.get(f"{client.url}/readyz", timeout=20).status_code == 200
+    with client.service.cells.one() as cell:
+        cell.channel.settimeout(20)
+        nothing = wire.Prepare(sql="SELECT 1", relations=[], format="json", max_rows=1, max_bytes=1024)
+        wire.send(cell.channel, nothing)
+        wire.receive(cell.channel, wire.Scans)  # so it has confined itself
+        pid = cells_of(client)[0]
+        environment = Path(f"/proc/{pid}/environ").read_bytes().decode()
+        assert {line.split("=")[0] for line in environment.split("\0") if line} <= {
+            "MALLOC_ARENA_MAX",
+            "LC_ALL",
+            "LC_CTYPE",
+        }
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        assert "Max file size             0" in limits
+        assert "Max core file size        0" in limits
+        opened = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+        assert sum(name.startswith("socket:") for name in opened) == 1

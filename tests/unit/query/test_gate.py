@@ -1,0 +1,174 @@
+"""The gate: honest statements pass, hostile ones do not, and DuckDB itself is the judge of what passed.
+
+The oracle: whatever the gate admits, DuckDB binds as one SELECT when exactly the admitted relations exist and
+nothing else does, with external access off. A hostile statement is one that must be refused whatever relations
+are granted to the user; the relations it may name are granted here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from traceplane.query import functions, gate
+
+GRANTED = {
+    "blocks": "n BIGINT, hash VARCHAR, value VARCHAR, at_time TIMESTAMPTZ, big BOOLEAN, miner VARCHAR",
+    "transfers": "n BIGINT, sender VARCHAR, receiver VARCHAR, amount VARCHAR, tags VARCHAR[]",
+    "research.prices": "day DATE, price DOUBLE",
+}
+
+HONEST = "honest.sql"
+HOSTILE = "hostile.sql"
+
+
+def statements(name: str) -> list[str]:
+    """One statement a line."""
+    return Path(__file__).with_name(name).read_text().splitlines()
+
+
+def admitted(sql: str) -> gate.Admitted:
+    """The statement judged as the service judges it: by the gate, then by what is granted."""
+    found = gate.judge(sql)
+    for name in found.relations:
+        if name.text not in GRANTED:
+            raise gate.Refusal("RelationNotFound", f"no relation {name.text}")
+    return found
+
+
+def bound_by_duckdb(sql: str) -> None:
+    """The oracle: one SELECT over the granted relations. Raises duckdb.Error where it is not."""
+    connection = duckdb.connect(config={"threads": 1, "python_enable_replacements": False})
+    for name, columns in GRANTED.items():
+        schema, _, table = name.rpartition(".")
+        if schema:
+            connection.execute(f"CREATE SCHEMA {schema}")
+        connection.execute(f"CREATE TABLE {schema or 'main'}.{table} ({columns})")
+    connection.execute("SET enable_external_access = false")
+    parsed = duckdb.extract_statements(sql)
+    assert [statement.type for statement in parsed] == [duckdb.StatementType.SELECT]
+    plan = connection.execute("EXPLAIN (FORMAT json) " + sql).fetchone()
+    assert plan is not None
+    assert read_by(json.loads(plan[1])) <= {name.rpartition(".")[2] for name in GRANTED} | NO_READERS
+
+
+NO_READERS = {"COLUMN_DATA_SCAN", "CTE_SCAN", "DELIM_SCAN", "DUMMY_SCAN", "POSITIONAL_SCAN", "REC_CTE_SCAN"}
+"""Scans of what the statement itself made."""
+
+
+def read_by(plan: list[Any]) -> set[str]:
+    """Tables a plan scans, and the names of its scans of anything else."""
+    found: set[str] = set()
+    for node in plan:
+        table = node.get("extra_info", {}).get("Table")
+        if table:
+            found.add(table.rpartition(".")[2])
+        elif "SCAN" in node["name"] or "READ" in node["name"]:
+            found.add(node["name"].strip())
+        found |= read_by(node["children"])
+    return found
+
+
+def test_the_corpus_is_large_enough() -> None:
+    assert len(set(statements(HONEST))) >= 80
+    assert len(set(statements(HOSTILE))) >= 160
+
+
+@pytest.mark.parametrize("sql", statements(HONEST))
+def test_honest_statements_are_admitted_and_bind(sql: str) -> None:
+    admitted(sql)
+    bound_by_duckdb(sql)
+
+
+@pytest.mark.parametrize("sql", statements(HOSTILE))
+def test_hostile_statements_are_refused(sql: str) -> None:
+    with pytest.raises(gate.Refusal) as refusal:
+        admitted(sql)
+    assert refusal.value.code.isalnum()
+    assert "Stack Trace" not in refusal.value.message
+
+
+@pytest.mark.parametrize("kind", ["table", "pragma", "table_macro"])
+def test_no_table_function_of_duckdb_but_the_listed_ones_is_admitted(kind: str) -> None:
+    query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = ?"
+    rows = duckdb.execute(query, [kind]).fetchall()
+    assert rows
+    for (name,) in rows:
+        if name not in functions.TABLE_FUNCTIONS:
+            with pytest.raises(gate.Refusal):
+                admitted(f'SELECT * FROM "{name}"(1)')
+
+
+def test_every_listed_function_that_reads_nothing_is_one_duckdb_has_or_a_part_of_its_grammar() -> None:
+    rows = duckdb.sql("SELECT DISTINCT lower(function_name) FROM duckdb_functions()").fetchall()
+    grammar = {"!", "->", "coalesce", "current_timestamp", "grouping", "grouping_id", "if", "ifnull", "try"}
+    assert functions.ALLOWED - {name for (name,) in rows} <= grammar
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT " + "(" * 3000 + "1" + ")" * 3000,
+        "SELECT " + "NOT " * 7000 + "true",
+        "SELECT " + "- " * 7000 + "1",
+        "SELECT 1" + " + 1" * 3900,
+        "SELECT 1" + " UNION ALL SELECT 1" * 3000,
+        "SELECT 1" + " INTERSECT SELECT 1" * 1900,
+        "SELECT " + "(SELECT " * 200 + "1" + ")" * 200,
+        "SELECT " + "[" * 1000 + "]" * 1000,
+        "SELECT " + "CASE WHEN " * 1500 + "1",
+        "SELECT * FROM blocks" + " JOIN blocks ON true" * 1500,
+        "SELECT list_transform(a, " + "lambda x: " * 1900 + "1)",
+        "SELECT a" + "[1]" * 1900,
+        "SELECT a" + ".f()" * 1900,
+        "SELECT '" + "x" * 70_000 + "'",
+        "SELECT " + "1," * 9000 + "1",
+        "SELECT 1" + " " * 1_000_000,
+        "SELECT '" + "\U0001f600" * 20_000 + "'",
+    ],
+    ids=lambda sql: sql[:20],
+)
+def test_monsters_are_refused_and_do_not_kill_the_parser(sql: str) -> None:
+    with contextlib.suppress(gate.Refusal):
+        assert len(admitted(sql).sql) <= gate.MAX_SQL_BYTES
+    assert admitted("SELECT 1").relations == ()
+
+
+@pytest.mark.parametrize(
+    ("sql", "code", "position"),
+    [
+        ("SELECT getenv('HOME')", "FunctionNotAllowed", 7),
+        ("SELECT 1 FROM blocks, read_text('x')", "FunctionNotAllowed", 22),
+        ("SELECT '\U0001f600', getenv('x')", "FunctionNotAllowed", None),
+        ("SELECT \0", "InvalidQuery", 7),
+        ("SELECT \ud800", "InvalidQuery", 7),
+        ("", "EmptyQuery", None),
+        ("   \n", "EmptyQuery", None),
+        ("SELECT 1; SELECT 2", "NotOneSelect", None),
+        ("SELECT 1 FROM x AT (VERSION => 1)", "StatementNotAllowed", 14),
+        ("SELECT ?", "ParametersNotSupported", None),
+        ("SELECT 1::nothing", "TypeNotAllowed", None),
+    ],
+)
+def test_a_refusal_says_what_and_where(sql: str, code: str, position: int | None) -> None:
+    with pytest.raises(gate.Refusal) as refusal:
+        gate.judge(sql)
+    assert refusal.value.code == code
+    if position is not None:
+        assert refusal.value.position == position
+
+
+def test_relations_are_named_once_lower_case_in_order() -> None:
+    found = gate.judge("SELECT * FROM Blocks b JOIN research.Prices p ON true JOIN BLOCKS c ON true")
+    assert [name.text for name in found.relations] == ["blocks", "research.prices"]
+
+
+def test_look_alikes_are_other_names() -> None:
+    for sql in ("FROM bl\u043ecks", "FROM bl\u200bocks", "FROM \uff42locks", 'FROM "blocks "'):
+        with pytest.raises(gate.Refusal):
+            admitted(sql)
