@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from hack.localcluster import ociarchive
+
 CHECKOUT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(CHECKOUT / "hack"))  # the commands' own package is not installed anywhere
 
 
 @dataclass(frozen=True)
@@ -47,21 +47,17 @@ class Cluster:
 
 
 @pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Reference of an image with a shell and Python, in the cache."""
-    build = [CHECKOUT / "hack" / "images" / "build"]
-    subprocess.run([*build, "base"], check=True, capture_output=True, timeout=280)
-    printed = subprocess.run([*build, "--print", "base"], check=True, capture_output=True, text=True).stdout
-    return printed.strip().partition("=")[2]
+def archive() -> Path:
+    """Archive of an image with a shell and Python."""
+    build = [CHECKOUT / "hack" / "images" / "build", "base"]
+    done = subprocess.run(build, check=True, capture_output=True, text=True, timeout=280)
+    return Path(done.stdout.strip())
 
 
 @pytest.fixture(scope="session")
-def archive(image: str) -> Path:
-    """Archive of that image."""
-    done = subprocess.run(
-        [CHECKOUT / "hack" / "images" / "build", "base"], check=True, capture_output=True, text=True, timeout=280
-    )
-    return Path(done.stdout.strip())
+def image(archive: Path) -> str:
+    """Reference of that image."""
+    return ociarchive.read(archive).name
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +77,7 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
     """A fresh namespace."""
     name = request.node.name.replace("_", "-").partition("[")[0].removeprefix("test-")[:60].strip("-")
     cluster.kubectl("create", "namespace", name)
-    cluster.kubectl("create", "token", "default", "-n", name, check=False)
+    # Pods are refused until the controller manager has made the namespace's service account.
+    cluster.kubectl("wait", "serviceaccount/default", "-n", name, "--for=create", "--timeout=30s")
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from localcluster import cgroups
-from localcluster.components import NAMES
-from localcluster.layout import Layout
-from localcluster.lifecycle import open_cluster
-from localcluster.processes import wait_until
+
+from hack.localcluster import cgroups
+from hack.localcluster.components import NAMES
+from hack.localcluster.layout import Layout
+from hack.localcluster.lifecycle import open_cluster
+from hack.localcluster.processes import wait_until
 
 from .conftest import Cluster
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from localcluster.layout import Layout
-from localcluster.lifecycle import open_cluster
-from localcluster.processes import wait_until
+
+from hack.localcluster.layout import Layout
+from hack.localcluster.lifecycle import open_cluster
+from hack.localcluster.processes import wait_until
 
 from .conftest import Cluster
 
