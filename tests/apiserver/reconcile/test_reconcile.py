@@ -84,7 +84,8 @@ def test_an_eviction_hands_the_task_back_unspent(world: World) -> None:
     world.claim(f"{pod.metadata.name}.{pod.metadata.uid}")
     world.set_pod("w0", {"phase": "Failed", "reason": "Evicted", "message": "low on memory"})
     world.until(
-        lambda: world.sql("SELECT 1 AS n FROM tasks WHERE cause = 'Event' AND status = 'Queued'"), "the task waits again"
+        lambda: world.sql("SELECT 1 AS n FROM tasks WHERE cause = 'Event' AND status = 'Queued'"),
+        "the task waits again",
     )
     world.until(lambda: (p := world.pods().get("w0")) and p.metadata.uid != pod.metadata.uid, "a new worker")
 

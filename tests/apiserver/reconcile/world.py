@@ -49,12 +49,16 @@ class Controller:
         """A page of its own server."""
         return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
 
+    def readiness(self) -> str:
+        """`synced` where it leads and has listed everything, `standing by` before; empty while it starts."""
+        try:
+            return self.get("/readyz").text
+        except httpx.HTTPError:
+            return ""
+
     def leads(self) -> bool:
         """Whether it holds the Lease and has listed everything."""
-        try:
-            return self.get("/readyz").text == "synced"
-        except httpx.HTTPError:
-            return False
+        return self.readiness() == "synced"
 
     def metric(self, name: str) -> float:
         """The value of a sample by its whole name with labels; 0 where there is none yet."""
@@ -154,8 +158,8 @@ class World:
         plural = document["kind"].lower() + "s"
         return self.objects.create_namespaced_custom_object(*_GROUP, self.namespace, plural, document)
 
-    def patch(self, plural: str, name: str, change: Object | list[Object]) -> Object:
-        """Merge patch (a dict) or JSON patch (a list), as `kubectl patch` does."""
+    def patch(self, plural: str, name: str, change: Object) -> Object:
+        """A merge patch, as `kubectl patch --type merge` makes it."""
         return self.objects.patch_namespaced_custom_object(*_GROUP, self.namespace, plural, name, change)
 
     def delete(self, plural: str, name: str) -> None:
@@ -254,7 +258,8 @@ class World:
         """Play the dispatcher: the oldest waiting task is leased to a worker."""
         self.sql(
             """UPDATE tasks SET status = 'Running', attempt = attempt + 1, worker_id = %s,
-                      claim_id = gen_random_uuid(), lease_token = gen_random_uuid(), lease_epoch = nextval('lease_epochs'), started_at = now(),
+                      claim_id = gen_random_uuid(), lease_token = gen_random_uuid(),
+                      lease_epoch = nextval('lease_epochs'), started_at = now(),
                       heartbeat_at = now(), lease_expires_at = now() + interval '2 minutes'
                 WHERE id = (SELECT t.id FROM tasks t JOIN jobs j ON j.id = t.job_id
                              WHERE j.name = %s AND t.status = 'Queued' ORDER BY queued_at LIMIT 1)""",

@@ -1,0 +1,117 @@
+"""A controller killed between any two of its writes: the next one ends with the same objects, none twice.
+
+Every crash point that the controller declares is armed in turn, again and again while it is still passed, in the
+course of one life of a DAG. A point that was never hit fails the test: then the course has to be made to pass it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+import pytest
+
+from tests.apiserver.reconcile.world import PROJECTED_ASSETS, PROJECTED_JOBS, Controller, World
+from traceplane.kit import crash
+
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(900)]
+
+ROUNDS = 3
+"""Kills at one point in a row at most: after three of them the next write is reached."""
+
+
+def declared() -> set[str]:
+    """All points of the controller's own modules."""
+    for module in ("apply", "dag", "drain", "asset"):
+        importlib.import_module(f"traceplane.reconcile.{module}")
+    return {point for point in crash.declared() if point.partition(".")[0] in ("reconcile", "drain", "asset")}
+
+
+def killed_at(world: World, point: str, reached: Callable[[], object]) -> int:
+    """Run controllers armed with `point` until `reached` holds; how many of them died there."""
+    kills = 0
+    while True:
+        # Each has a Lease of its own, for a killed one cannot release it and waiting adds nothing here.
+        armed = world.start(lease_name=f"{point}-{kills}", **({"crash_at": point} if kills < ROUNDS else {}))
+        world.until(
+            lambda armed=armed: armed.ended() is not None or (armed.leads() and reached()),
+            f"{point} or its stage's end",
+        )
+        if armed.ended() is None:
+            armed.kill()
+            return kills
+        assert armed.ended() == crash.EXIT_CODE, armed.log.read_text()[-3000:]
+        kills += 1
+
+
+def finish(world: World) -> Controller:
+    """A controller that nobody kills."""
+    return world.led(lease_name="last")
+
+
+def test_killed_at_every_point_of_a_life(world: World) -> None:
+    hits: dict[str, int] = {}
+
+    def stage(point: str, reached: Callable[[], object]) -> None:
+        hits[point] = killed_at(world, point, reached)
+
+    world.apply(world.chain())
+    stage("reconcile.finalizer", lambda: (world.get("dags", "chain") or {})["metadata"].get("finalizers"))
+    stage("reconcile.deployed", lambda: world.deployments())
+    for plural, names in (("jobs", world.names("jobs")), ("assets", world.names("assets"))):
+        for name in names:
+            world.delete(plural, name)
+    stage(
+        "reconcile.applied",
+        lambda: (world.names("jobs"), world.names("assets")) == (PROJECTED_JOBS, PROJECTED_ASSETS),
+    )
+    world.provision()
+    world.source_up()
+    stage("reconcile.status", lambda: world.holds("dags", "chain", "Ready"))
+    spec = world.chain()["spec"]
+    spec["jobs"][2]["operator"] = "unheard_of"
+    world.patch("dags", "chain", {"spec": spec})
+    stage("reconcile.told", lambda: "Invalid" in world.events())
+    world.patch("dags", "chain", {"spec": world.chain()["spec"]})
+    world.patch("assets", "hot-blocks", {"spec": {"readRoles": ["finance"]}})
+    stage("asset.stored", lambda: world.sql("SELECT 1 AS n FROM assets WHERE read_roles = '{finance}'"))
+    world.enqueue(2)
+    stage("reconcile.created", lambda: len(world.pods()) == 2)
+    for slot, pod in world.pods().items():
+        world.claim(f"{pod.metadata.name}.{pod.metadata.uid}")
+        world.set_pod(slot, {"phase": "Failed", "reason": "Evicted", "message": "low on memory"})
+    stage("reconcile.released", lambda: len(world.sql("SELECT 1 AS n FROM task_attempts")) == 2)
+    for slot in world.pods():
+        world.set_pod(slot, {"phase": "Succeeded"})
+    stage("reconcile.deleted", lambda: {p.status.phase for p in world.pods().values()} == {"Pending"})
+    spec = world.chain()["spec"]
+    spec["jobs"][1]["paused"] = True
+    world.patch("dags", "chain", {"spec": spec})
+    stage("reconcile.paused", lambda: world.sql("SELECT 1 AS n FROM jobs WHERE paused"))
+
+    last = finish(world)
+    world.until(lambda: world.holds("dags", "chain", "Ready"), "the DAG is ready after all of it")
+    assert world.names("jobs") == PROJECTED_JOBS
+    assert world.names("assets") == PROJECTED_ASSETS
+    assert len(world.deployments()) == 1
+    world.until(lambda: set(world.pods()) == {"w0", "w1"}, "two workers")
+    assert len(world.sql("SELECT 1 AS n FROM dag_versions WHERE NOT spec::text LIKE '%%unheard%%'")) <= 2
+    assert len(world.sql("SELECT 1 AS n FROM jobs")) == 3
+    assert len(world.sql("SELECT 1 AS n FROM dataset_versions")) == 7
+    assert world.sql("SELECT count(*) AS n FROM tasks WHERE cause = 'Source'") == [{"n": 1}]
+    assert world.sql("SELECT count(*) AS n FROM tasks WHERE cause = 'Event'") == [{"n": 2}]
+    last.kill()
+
+    world.delete("dags", "chain")
+    gone = lambda: not world.names("dags")  # noqa: E731
+    for point in ("drain.begun", "drain.stopped", "drain.finished"):
+        armed = world.start(lease_name=point, crash_at=point)
+        world.until(lambda armed=armed: armed.ended() is not None, f"a kill at {point}")
+        hits[point] = armed.ended() == crash.EXIT_CODE
+        assert not gone()
+    stage("drain.released", gone)
+    world.until(lambda: finish(world).leads(), "a last look")
+    world.until(lambda: not world.deployments() and not world.pods() and not world.names("jobs"), "nothing is left")
+    assert world.names("assets") == ["hot-blocks"], "which a user took over"
+    assert world.sql("SELECT count(*) AS n FROM tasks WHERE status IN ('Queued', 'Running')") == [{"n": 0}]
+    assert {point for point, kills in hits.items() if kills} == declared(), hits
