@@ -73,8 +73,10 @@ class Lag:
     def desired(self, kind: str, name: str, generation: int) -> None:
         """A generation was seen. Deletion counts as a generation of its own (the API server raises it)."""
         key = (kind, name)
-        if self._achieved.get(key) != generation and key not in self._seen:
-            self._seen[key] = (generation, time.monotonic())
+        if self._achieved.get(key) == generation:
+            return
+        newest, since = self._seen.get(key, (generation, time.monotonic()))
+        self._seen[key] = (max(newest, generation), since)
 
     def achieved(self, kind: str, name: str, generation: int) -> None:
         """A reconcile of that generation ended well."""

@@ -1,4 +1,4 @@
-"""Objects for tables of decisions: a real graph of the example DAG, and pods in every state that a kubelet reports."""
+"""Objects for tables of decisions: the graph of the example DAG, and pods in every state that a kubelet reports."""
 
 from __future__ import annotations
 
@@ -181,9 +181,7 @@ def failed(reason: str = "Error", code: int = 1, ended: float = 1.0, ran: float 
 EVICTED = {"phase": "Failed", "reason": "Evicted", "message": "the node was low on memory"}
 DRAINED = {
     "phase": "Failed",
-    "conditions": [
-        {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "x"}
-    ],
+    "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}],
 }
 UNSCHEDULABLE = {
     "phase": "Pending",

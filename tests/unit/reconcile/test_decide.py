@@ -169,7 +169,7 @@ def test_projections_that_nothing_asks_for_any_more_go() -> None:
 
 
 def test_objects_of_a_former_life_go_before_new_ones_come() -> None:
-    former = {name: obj for name, obj in projected_jobs().items()}
+    former = projected_jobs()
     for obj in former.values():
         obj["metadata"]["ownerReferences"] = [names.owner(dag(uid="former"), "DAG")]
     plan = decide(observed(jobs=former))
