@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from traceplane_sdk import wire
 
-MAX_GROUP_BYTES = 96 * 1024 * 1024
+MAX_GROUP_BYTES = 64 * 1024 * 1024
 """Arrow bytes gathered before a row group is written though it has not all its rows yet."""
 _TYPES: dict[str, pa.DataType] = {
     "Int32": pa.int32(),
