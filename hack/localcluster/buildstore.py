@@ -16,10 +16,23 @@ from .atomic import write_file
 from .commands import run
 from .layout import ClusterError, cache_dir
 
+# Where buildah writes whatever it is told (locks, and what it learned of layers): its own folders instead.
+_COVERED = ("/run", "/var/lib")
+_SCRIPT = f"""
+private="$1"; shift
+for path in {" ".join(_COVERED)}; do mount --bind "$private$path" "$path"; done
+exec "$@"
+"""
+
 
 def folder() -> Path:
     """The folder of the storage, made on demand."""
     storage = cache_dir() / "buildah"
+    hidden = next((path for path in _COVERED if storage.resolve().is_relative_to(path)), None)
+    if hidden is not None:
+        raise ClusterError(
+            f"{storage} is below {hidden}, which image builds cover by their own; set TRACE_CACHE elsewhere"
+        )
     storage.mkdir(parents=True, exist_ok=True)
     return storage
 
@@ -38,7 +51,11 @@ def buildah(*words: str, check: bool = True) -> str | None:
         "CONTAINERS_STORAGE_CONF": str(configuration),
         "TMPDIR": str(storage),
     }
-    argv = [packages.require("unshare"), "--mount", "--", packages.require("buildah"), *words]
+    private = storage / "machine"
+    for path in _COVERED:
+        (private / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
+    shell = ["/bin/sh", "-ec", _SCRIPT, "buildah", private, packages.require("buildah"), *words]
+    argv = [packages.require("unshare"), "--mount", "--", *shell]
     done = run(argv, env=env, check=check)
     return done.stdout if done.returncode == 0 else None
 
@@ -63,3 +80,12 @@ def top_layers(reference: str, below: int) -> tuple[dict[str, Any], list[Path]]:
             f"buildah's storage does not know layers {missing} of {reference}; delete {graph.parent}"
         )
     return config, [folders[digest] for digest in wanted]
+
+
+def keep_only(reference: str, *, others_build_on_it: bool) -> None:
+    """Bound the storage: of one image only the current version, and none at all when it is no other's base."""
+    name = reference.rpartition(":")[0]
+    listed = buildah("images", "--format={{.Name}}:{{.Tag}}") or ""
+    for each in listed.split():
+        if each.rpartition(":")[0] == name and not (each == reference and others_build_on_it):
+            buildah("rmi", "--force", each)

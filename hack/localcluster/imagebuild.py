@@ -111,6 +111,8 @@ class Builder:
                 making / "image.tar", reference, config, layers, None if base is None else base.archive
             )
         drop_unused(archive.parent.parent, keep=archive.parent)
+        is_base = any(other.base == image.name for other in self._images.values())
+        buildstore.keep_only(reference, others_build_on_it=is_base)
 
     def _store(self, image: Image) -> _Base | None:
         """Build an image into buildah's storage, on its base there; returns the base."""

@@ -55,6 +55,9 @@ SERVICES = (
     Program("openssl", "openssl"),
 )
 
+# What the first tool, uv, is fetched with.
+PIP = (Program("pip3", "python3-pip"),)
+
 GROUPS = {"node": NODE, "images": IMAGES, "services": SERVICES}
 
 

@@ -16,6 +16,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import packages
 from .atomic import drop_unused, fresh_directory, locked, mark_used
 from .commands import run, tail
 from .layout import TOOLS_SOURCE, ClusterError, cache_dir
@@ -148,12 +149,13 @@ def _build_go(tool: GoTool, into: Path, progress: Step) -> None:
     _require_go(source / "go.mod")
     env = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
     progress.detail("downloading modules")
-    packages = list(tool.packages)
-    total = len(run(["go", "list", "-deps", *packages], cwd=source, env=env).stdout.splitlines())
+    imports = list(tool.packages)
+    total = len(run(["go", "list", "-deps", *imports], cwd=source, env=env).stdout.splitlines())
+    progress.detail("compiling")
     argv = ["nice", "go", "build", "-v", "-trimpath", "-ldflags", f"-s -w {tool.ldflags}".strip()]
     # `-v` names each package once it is compiled; those of an earlier build are not named.
     building = subprocess.Popen(
-        [*argv, "-o", f"{into}/", *packages], cwd=source, env=env, stderr=subprocess.PIPE, text=True
+        [*argv, "-o", f"{into}/", *imports], cwd=source, env=env, stderr=subprocess.PIPE, text=True
     )
     assert building.stderr is not None
     lines: list[str] = []
@@ -161,7 +163,7 @@ def _build_go(tool: GoTool, into: Path, progress: Step) -> None:
         lines.append(line)
         progress.detail(f"{len(lines)} of at most {total} packages")
     if building.wait() != 0:
-        raise ClusterError(f"go build of {', '.join(packages)} in {source} failed:\n{tail(''.join(lines))}")
+        raise ClusterError(f"go build of {', '.join(imports)} in {source} failed:\n{tail(''.join(lines))}")
     for package, name in tool.packages.items():
         built = into / _go_binary_name(package)
         if built.name != name:
@@ -186,6 +188,10 @@ def _require_go(go_mod: Path) -> None:
 
 
 def _install_npm(tool: NpmTool, into: Path) -> None:
+    if shutil.which("npm") is None:
+        raise ClusterError(
+            f"{', '.join(tool.programs)} comes from npm, which is not on PATH; install Node.js with npm"
+        )
     work = into / "npm"
     work.mkdir()
     for pin in ("package.json", "package-lock.json"):
@@ -198,9 +204,9 @@ def _install_npm(tool: NpmTool, into: Path) -> None:
 
 
 def _install_pip(tool: PipTool, into: Path) -> None:
+    packages.install(packages.PIP)
     work = into / "wheel"
-    python = shutil.which("python3") or "python3"
-    run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--target", work, tool.requirement])
+    run(["python3", "-m", "pip", "install", "--quiet", "--no-deps", "--target", work, tool.requirement])
     for name, path in tool.programs.items():
         shutil.copy(work / path, into / name)
     shutil.rmtree(work)
