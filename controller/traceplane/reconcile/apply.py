@@ -97,7 +97,7 @@ class Applier:
             self._mirror.drop(delete.resource.kind, metadata["name"], metadata["uid"])
         crash.point(DELETED)
 
-    async def status(self, status: Status, *, force: bool = False) -> bool:
+    async def status(self, status: Status) -> bool:
         """Write a status where it differs; returns whether it was written."""
         live: Mapping[str, Any] = status.live.get("status") or {}
         difference = _difference(live, status.status)
@@ -106,7 +106,7 @@ class Applier:
         if not difference:
             return False
         last = self._told_counts.get(key)
-        if difference == "counts" and last and (now - last).total_seconds() < _COUNTS_SECONDS and not force:
+        if difference == "counts" and last and (now - last).total_seconds() < _COUNTS_SECONDS:
             return False
         metadata = {"name": status.live["metadata"]["name"], "uid": status.live["metadata"]["uid"]}
         body = {"apiVersion": "trace.dev/v1alpha1", "kind": status.resource.kind, "metadata": metadata}
@@ -114,6 +114,8 @@ class Applier:
             answer = await self._kube.apply(status.resource, {**body, "status": status.status}, "status")
         except Missing:
             return False  # deleted since: the deletion is a run of its own
+        if len(self._told_counts) > 10_000:
+            self._told_counts.clear()
         self._told_counts[key] = now
         self._mirror.observe(status.resource.kind, answer)
         crash.point(STATUS)
@@ -231,7 +233,8 @@ def _difference(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     if any(theirs.get(kind) != entry for kind, entry in ours.items()):
         return "telling"
     rest, old = dict(wanted), dict(live)
-    rest.pop("conditions"), old.pop("conditions", None)
+    del rest["conditions"]
+    old.pop("conditions", None)
     if rest == old:
         return ""
     telling = ("observedGeneration", "activeVersion", "stagedVersion", "specHash", "jobId", "currentVersion")

@@ -29,6 +29,9 @@ from traceplane.store.listener import Listener
 _KINDS = frozenset({"DAG", "Job", "Asset", "Bundle"})
 _GROUP_VERSION = "trace.dev/v1alpha1"
 
+_STOP_SECONDS = 8.0
+"""Longest wait for reconciles in progress, and again for kopf, when asked to stop."""
+
 log = structlog.get_logger()
 
 
@@ -103,9 +106,11 @@ async def _work(controller: Controller, leadership: Leadership, stop: asyncio.Ev
             log.error("part failed", error=str(part.exception()), exc_info=part.exception())
     stop.set()
     # kopf cancels, when it ends, every task that began after it: so it ends last.
-    await asyncio.wait(parts[:-1], timeout=5)
+    # Without the Lease another may begin any moment: then nothing in progress is waited for.
+    grace = _STOP_SECONDS if asked else 0.5
+    await asyncio.wait(parts[:-1], timeout=grace)
     unwatch.set()
-    await asyncio.wait(parts, timeout=10)
+    await asyncio.wait(parts, timeout=grace)
     return 0 if asked else 1
 
 
