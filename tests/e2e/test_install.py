@@ -60,10 +60,11 @@ def test_secrets_are_made_once(trace):
     ("account", "verb", "resource", "allowed"),
     [
         ("trace-controller", "create", "pods", "yes"),
-        ("trace-controller", "patch", "dags.trace.dev/status", "yes"),
+        ("trace-controller", "patch", "dags.trace.dev --subresource=status", "yes"),
         ("trace-controller", "get", "secrets", "no"),
         ("trace-controller", "create", "roles.rbac.authorization.k8s.io", "no"),
-        ("trace-controller", "create", "pods/exec", "no"),
+        ("trace-controller", "create", "pods --subresource=exec", "no"),
+        ("trace-controller", "create", "serviceaccounts --subresource=token", "no"),
         ("trace-dispatcher", "get", "pods", "no"),
         ("trace-dispatcher", "get", "secrets", "no"),
         ("trace-admin", "get", "pods", "no"),
@@ -73,7 +74,7 @@ def test_secrets_are_made_once(trace):
 def test_each_identity_may_do_its_own_and_nothing_else(trace, account, verb, resource, allowed):
     who = f"system:serviceaccount:{trace.kube.namespace}:{account}"
     done = subprocess.run(
-        ["kubectl", "--namespace", trace.kube.namespace, "auth", "can-i", verb, resource, "--as", who],
+        ["kubectl", "--namespace", trace.kube.namespace, "auth", "can-i", verb, *resource.split(), "--as", who],
         env=dict(trace.kube.environment),
         capture_output=True,
         text=True,

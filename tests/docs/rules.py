@@ -1,0 +1,68 @@
+"""How each command of the docs is tried. A command that no rule knows fails the tests: docs are not a place for
+commands that nobody ran.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+
+from tests.docs.blocks import Command
+
+
+class Tier(enum.Enum):
+    """Where a command is run."""
+
+    LOCAL = "in a copy of the checkout, without a cluster"
+    MAKE = "`make -n`: the target is there; a whole run proves it"
+    CLUSTER = "on the cluster, in a shell session a page"
+    DRY = "on the cluster, with --dry-run=server, since it would change what other tests use"
+    TESTED = "by the test named beside it"
+    UNTRIED = "not at all, and the page says so"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Commands that match are tried in a tier; `by` is a test's path for TESTED."""
+
+    pattern: str
+    tier: Tier
+    by: str = ""
+
+
+LIFECYCLE = "tests/cluster/test_lifecycle.py"
+INSTALL = "tests/e2e/test_install.py"
+
+RULES = (
+    Rule(r"make [a-z-]+", Tier.MAKE),
+    Rule(r"(\S*/)?tracectl lint .*", Tier.LOCAL),
+    Rule(r"sed .* \| (\S*/)?tracectl lint .*", Tier.LOCAL),
+    Rule(r"sed .* > wrong\.yaml", Tier.LOCAL),
+    Rule(r"tracectl admin user --help", Tier.LOCAL),
+    Rule(r"openssl ecparam .*", Tier.LOCAL),
+    Rule(r"export [A-Z_]+=.*", Tier.CLUSTER),
+    Rule(r"(\S*/)?tracectl (query|get|logs) .*", Tier.CLUSTER),
+    Rule(r"(hack/cluster exec -- )?kubectl .*(get|describe|logs) .*", Tier.CLUSTER),
+    Rule(r"(hack/cluster exec -- )?kubectl .*delete pod -l trace\.dev/job=follow", Tier.CLUSTER),
+    Rule(r"(hack/cluster exec -- )?kubectl -n trace port-forward \S+ \d+ &", Tier.CLUSTER),
+    Rule(r"kubectl config set-context .*", Tier.CLUSTER),
+    Rule(r"(sed .* \| )?kubectl apply -f \S+", Tier.CLUSTER),
+    Rule(r"curl -s http://127\.0\.0\.1:.*", Tier.CLUSTER),
+    Rule(r"helm -n trace test trace", Tier.CLUSTER),
+    Rule(r"kubectl .*(create (namespace|secret)|label|patch) .*", Tier.DRY),
+    Rule(r"helm -n trace upgrade --install trace charts/trace --values production\.yaml", Tier.TESTED,
+         "tests/docs/test_pages.py"),
+    Rule(r"helm -n trace uninstall trace", Tier.TESTED, INSTALL),
+    Rule(r"hack/setup|hack/cluster (up|down|load)", Tier.TESTED, LIFECYCLE),
+    Rule(r"hack/images/build( --print)?", Tier.TESTED, "tests/cluster/conftest.py"),
+    Rule(r"(for name in|docker|kind) .*", Tier.UNTRIED),
+)  # fmt: skip
+
+
+def rule(command: Command) -> Rule:
+    """The one rule of a command. LookupError where there is none, or several."""
+    found = [candidate for candidate in RULES if re.fullmatch(candidate.pattern, command.text)]
+    if len(found) != 1:
+        raise LookupError(f"{command}: {len(found)} rules; add or narrow one in tests/docs/rules.py")
+    return found[0]
