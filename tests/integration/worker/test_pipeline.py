@@ -1,0 +1,254 @@
+"""The whole path as processes: dispatcher, follower and compaction workers over a real chain, database and store.
+
+While blocks keep coming, processes are killed and restarted. In the end cold files and hot rows together must be
+the chain: nothing lost, nothing doubled.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import psycopg.rows
+import pyarrow.parquet as pq
+import pytest
+
+from tests import graphs, services
+from tests.integration.dispatch.test_process import running as running_dispatcher
+from tests.integration.operators import chain_truth
+from tests.integration.operators.following import Activity
+from traceplane.settings import Settings
+
+pytestmark = pytest.mark.services
+
+PATIENCE_SECONDS = 90
+RANGE = 10
+OUTPUTS = ("blocks", "transactions", "logs")
+
+
+def manifest() -> dict[str, Any]:
+    """Follower, ranges, and compaction of all three tables, with short leases."""
+    dag = graphs.chain()
+    dag["spec"]["defaults"] = {"heartbeatTimeoutSeconds": 5, "maxAttempts": 10}
+    graphs.job(dag, "follow")["config"] |= {"finalityDepthBlocks": 5, "pollSeconds": 0.1, "batchBlocks": 4}
+    graphs.job(dag, "ranges")["config"]["rangeSize"] = RANGE
+    compact = graphs.job(dag, "compact")
+    compact["outputs"] = list(OUTPUTS)
+    compact["inputs"] += [
+        {"from": {"job": "follow", "output": name}, "trigger": False} for name in ("transactions", "logs")
+    ]
+    return dag
+
+
+@dataclass
+class Pipeline:
+    """The running parts, and what they left in databases and store."""
+
+    settings: Settings
+    databases: services.Databases
+    store: services.ObjectStore
+    chain: services.Chain
+    jobs: dict[str, UUID]
+    folder: Path
+    url: str
+    stack: ExitStack
+    sql: Callable[..., list[dict[str, Any]]]
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def worker(self, job: str) -> subprocess.Popen[bytes]:
+        """Start a worker of a job."""
+        number = len(self.workers)
+        folder = self.folder / f"worker-{number}"
+        (folder / "rpc" / "local").mkdir(parents=True)
+        (folder / "rpc" / "local" / "urls").write_text(self.chain.url + "\n")
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "TRACE_JOB_ID": str(self.jobs[job]),
+            "TRACE_WORKER_ID": f"{job}-{number}",
+            "TRACE_DISPATCHER_URL": self.url,
+            "TRACE_WORKER_TOKEN_FILE": str(self.settings.worker_token_file),
+            "TRACE_DATA_DSN": self.databases.writer_dsn,
+            "TRACE_RPC_DIR": str(folder / "rpc"),
+            "TRACE_SCRATCH_DIR": str(folder / "scratch"),
+            "TRACE_METRICS_PORT": "0",
+            "TRACE_LISTEN_HOST": "127.0.0.1",
+            "TRACE_HEARTBEAT_SECONDS": "1",
+            "TRACE_CLAIM_WAIT_SECONDS": "2",
+            "TRACE_IDLE_TIMEOUT_SECONDS": "300",
+            "TRACE_WORKER_GRACE_SECONDS": "10",
+        }
+        log = self.stack.enter_context((folder / "log").open("wb"))
+        tracectl = str(Path(sys.executable).with_name("tracectl"))
+        child = subprocess.Popen([tracectl, "run", "worker"], env=environment, stdout=log, stderr=log)
+        self.workers.append(child)
+        self.stack.callback(child.wait)
+        self.stack.callback(child.kill)
+        return child
+
+    def eventually(self, what: str, holds: Callable[[], Any]) -> None:
+        """Return once `holds`."""
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while not holds():
+            if time.monotonic() > give_up:
+                logs = "\n".join(path.read_text()[-1500:] for path in sorted(self.folder.rglob("*log")))
+                tasks = self.sql("select status, error, count(*) from tasks group by 1, 2")
+                raise AssertionError(f"{what} did not come about; tasks {tasks}\n{logs}")
+            time.sleep(0.1)  # between looks at processes of their own, which tell us nothing else
+
+    def stored(self) -> int:
+        """Highest block in the hot table, or -1."""
+        with psycopg.connect(self.databases.data_dsn) as connection:
+            row = connection.execute(
+                f"select coalesce(max(block_number), -1) from {self.table('blocks')}"
+            ).fetchone()
+        return int(row[0]) if row else -1
+
+    def table(self, output: str) -> str:
+        [found] = self.sql(
+            "select v.location from dataset_versions v join datasets d on d.id = v.dataset_id"
+            " where d.job = 'follow' and d.output = %(output)s",
+            output=output,
+        )
+        return str(found["location"])
+
+    def compacted(self) -> list[str]:
+        """Partition keys of committed cold blocks."""
+        rows = self.sql(
+            "select partition_key from partition_versions p join datasets d on d.id = p.dataset_id"
+            " where d.output = 'blocks' and superseded_at is null order by range_start"
+        )
+        return [row["partition_key"] for row in rows]
+
+    def whole(self, output: str) -> list[dict[str, Any]]:
+        """Cold files of the relocated ranges, and hot rows outside them, with the columns that both spell alike."""
+        cold: list[dict[str, Any]] = []
+        ranges: list[tuple[int, int]] = []
+        for partition in self.sql(
+            "select p.location, p.files, p.range_start, p.range_end from partition_versions p"
+            " join datasets d on d.id = p.dataset_id where d.output = %(output)s and superseded_at is null",
+            output=output,
+        ):
+            ranges.append((partition["range_start"], partition["range_end"]))
+            bucket, _, prefix = partition["location"].removeprefix("s3://").partition("/")
+            for file in partition["files"]:
+                body = self.store.client().get_object(Bucket=bucket, Key=prefix + file["path"])["Body"].read()
+                cold += pq.read_table(io.BytesIO(body)).to_pylist()
+        with psycopg.connect(self.databases.data_dsn, row_factory=psycopg.rows.dict_row) as connection:
+            hot = connection.execute(f"select * from {self.table(output)}").fetchall()
+        outside = [row for row in hot if not any(low <= row["block_number"] <= high for low, high in ranges)]
+        return [*cold, *outside]
+
+    def equals_chain(self) -> None:
+        """Assert that cold and hot together are the chain, block for block, row for row."""
+        head = self.chain.head
+        keys = {"blocks": (), "transactions": ("transaction_index",), "logs": ("log_index",)}
+        for output in OUTPUTS:
+            names = ("block_number", *keys[output], "block_hash", "block_timestamp")
+            found = sorted(tuple(row[name] for name in names) for row in self.whole(output))
+            truth = [tuple(row[name] for name in names) for row in chain_truth.TABLES[output](self.chain, 0, head)]
+            assert found == truth, output
+
+
+@contextmanager
+def running(settings: Settings, **parts: Any) -> Iterator[Pipeline]:
+    """A dispatcher process, and no workers yet."""
+    with ExitStack() as stack:
+        process = stack.enter_context(running_dispatcher(settings, parts["folder"]))
+        process.wait_ready()
+        yield Pipeline(settings=settings, url=process.url, stack=stack, **parts)
+
+
+@pytest.fixture
+async def pipeline(
+    settings: Settings,
+    deploy: Callable[..., Any],
+    databases: services.Databases,
+    object_store: services.ObjectStore,
+    chain: services.Chain,
+    sql: Callable[..., list[dict[str, Any]]],
+    tmp_path: Path,
+) -> Any:
+    short = settings.model_copy(
+        update={"retry_base_seconds": 0.2, "retry_max_seconds": 1.0, "longest_query_seconds": 0.5}
+    )
+    jobs = await deploy(manifest())
+    with running(
+        short,
+        databases=databases,
+        store=object_store,
+        chain=chain,
+        jobs=jobs,
+        folder=tmp_path,
+        sql=sql,
+    ) as running_pipeline:
+        yield running_pipeline
+
+
+def test_blocks_travel_from_the_chain_to_cold_files(pipeline: Pipeline) -> None:
+    head = Activity(pipeline.chain).blocks(34)
+    follower, _ = pipeline.worker("follow"), pipeline.worker("compact")
+    pipeline.eventually("the head is stored", lambda: pipeline.stored() == head)
+    pipeline.eventually("final ranges are cold", lambda: pipeline.compacted() == ["0-9", "10-19", "20-29"])
+    pipeline.equals_chain()
+    pipeline.eventually("hot rows of cold ranges are gone", lambda: _lowest(pipeline) == 30)
+    pipeline.equals_chain()
+    follower.send_signal(signal.SIGTERM)
+    assert follower.wait(15) == 0
+    [source] = pipeline.sql("select status, attempt from tasks where dedupe_key = 'source'")
+    assert source["status"] == "Queued", "the drained source was handed back"
+    pipeline.worker("follow")
+    head = pipeline.chain.mine(3)
+    pipeline.eventually("a new worker went on", lambda: pipeline.stored() == head)
+    pipeline.equals_chain()
+
+
+def test_killed_workers_lose_and_double_nothing(pipeline: Pipeline) -> None:
+    activity = Activity(pipeline.chain)
+    activity.blocks(20)
+    for round_ in range(2):
+        follower, compactor = pipeline.worker("follow"), pipeline.worker("compact")
+        before = pipeline.stored()
+        head = activity.blocks(12, seed=100 * round_)
+        pipeline.eventually("something new is stored", lambda before=before: pipeline.stored() > before)
+        follower.kill()
+        compactor.kill()
+    pipeline.worker("follow")
+    pipeline.worker("compact")
+    head = activity.blocks(6, seed=900)
+    pipeline.eventually("the head is stored", lambda: pipeline.stored() == head)
+    expected = [f"{low}-{low + RANGE - 1}" for low in range(0, head - 5 - RANGE + 2, RANGE)]
+    pipeline.eventually("final ranges are cold", lambda: pipeline.compacted() == expected)
+    pipeline.equals_chain()
+
+
+def test_a_reorg_while_ranges_are_compacted_ends_in_the_chain(pipeline: Pipeline) -> None:
+    activity = Activity(pipeline.chain)
+    head = activity.blocks(27)
+    pipeline.worker("follow")
+    pipeline.worker("compact")
+    pipeline.eventually("the head is stored", lambda: pipeline.stored() == head)
+    pipeline.chain.reorg(5)
+    head = activity.blocks(9, seed=300)
+    pipeline.eventually("the head is stored", lambda: pipeline.stored() == head)
+    pipeline.eventually("final ranges are cold", lambda: pipeline.compacted() == ["0-9", "10-19", "20-29"])
+    pipeline.equals_chain()
+    [told] = pipeline.sql("select count(*) as n from data_invalidations")
+    assert told["n"] == 3
+
+
+def _lowest(pipeline: Pipeline) -> int:
+    with psycopg.connect(pipeline.databases.data_dsn) as connection:
+        row = connection.execute(f"select min(block_number) from {pipeline.table('blocks')}").fetchone()
+    return int(row[0]) if row and row[0] is not None else -1
