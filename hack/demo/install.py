@@ -28,18 +28,8 @@ def cluster_up() -> None:
 
 
 def images() -> dict[str, str]:
-    """Build and load the images whose content changed; returns name to reference.
-
-    A tag is the hash of the content, so an edit while this runs gives another one: then it builds once more.
-    """
-    while True:
-        listed = _own("hack/images/build", "--print")
-        archives = _own("hack/images/build").split()
-        if listed == _own("hack/images/build", "--print"):
-            break
-    with step("loading images into the cluster"):
-        _own("hack/cluster", "load", *archives)
-    return dict(line.split("=", 1) for line in listed.splitlines())
+    """Build and load the images whose content changed; returns name to reference."""
+    return dict(line.split("=", 1) for line in _own("hack/cluster", "load").splitlines())
 
 
 def chart(kube: Kube, references: Mapping[str, str], values: Mapping[str, Any], release: str = RELEASE) -> None:

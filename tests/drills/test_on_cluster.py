@@ -37,15 +37,9 @@ def worker(trace: Installation) -> dict:
 
 def attempts(trace: Installation, job: str) -> int:
     """Attempts of a job's tasks that ended, by the state database's own history."""
-    return int(psql(trace, f"""
+    return int(trace.psql("trace_state", f"""
         SELECT count(*) FROM task_attempts a JOIN tasks t ON t.id = a.task_id JOIN jobs j ON j.id = t.job_id
          WHERE j.dag = '{DAG}' AND j.name = '{job}' AND a.result <> 'Completed'"""))  # fmt: skip
-
-
-def psql(trace: Installation, sql: str) -> str:
-    (pod,) = trace.running(POSTGRES)
-    argv = ("psql", "--host", "/tmp", "--username", "postgres", "--dbname", "trace_state", "-At", "-c", sql)
-    return trace.kube.kubectl("exec", pod["metadata"]["name"], "--container", "postgres", "--", *argv).strip()
 
 
 def blocks_pass(trace: Installation, count: int) -> None:
@@ -56,9 +50,12 @@ def blocks_pass(trace: Installation, count: int) -> None:
 
 def nothing_is_left_over(trace: Installation) -> None:
     """No task is dead and none is running without a lease that lives."""
-    assert psql(trace, "SELECT count(*) FROM tasks WHERE status = 'Failed' AND finished_at IS NOT NULL") == "0"
+    assert (
+        trace.psql("trace_state", "SELECT count(*) FROM tasks WHERE status = 'Failed' AND finished_at IS NOT NULL")
+        == "0"
+    )
     stuck = "SELECT count(*) FROM tasks WHERE status = 'Running' AND lease_expires_at < now() - interval '1 minute'"
-    assert psql(trace, stuck) == "0"
+    assert trace.psql("trace_state", stuck) == "0"
 
 
 def recovered(trace: Installation) -> None:
@@ -146,7 +143,7 @@ def test_two_followers_at_once(trace):
         trace.wait("the first lost its lease", lambda: attempts(trace, "follow") > before)
         holder = "SELECT worker_id FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.name = 'follow' AND " \
                  f"j.dag = '{DAG}' AND t.status = 'Running'"  # fmt: skip
-        trace.wait("the second follows", lambda: psql(trace, holder).startswith("second-follower"))
+        trace.wait("the second follows", lambda: trace.psql("trace_state", holder).startswith("second-follower"))
         blocks_pass(trace, 10)
     finally:
         os.kill(process, signal.SIGCONT)

@@ -113,6 +113,13 @@ class Installation:
         (line,) = [line for line in listed.splitlines() if line.startswith(container)]
         return int(line.split()[1])
 
+    def psql(self, database: str, sql: str) -> str:
+        """What the embedded server answers, unaligned and without headings."""
+        (pod,) = self.running("app.kubernetes.io/component=postgres")
+        argv = ("psql", "--host", "/tmp", "--username", "postgres", "--dbname", database, "-At", "-c", sql)
+        said = self.kube.kubectl("exec", pod["metadata"]["name"], "--container", "postgres", "--", *argv)
+        return said.strip()
+
     def head(self) -> int:
         """The node's newest block."""
         return chain.head(self.rpc)
