@@ -10,7 +10,6 @@ Exit codes: 0 done, 1 the answer is no (invalid manifest, failed query, refused)
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 
 import typer
@@ -31,8 +30,7 @@ _PROCESSES = ("controller", "dispatcher", "query_service", "worker", "migrate")
 
 for _names, _parent in ((_VERBS, app), (_PROCESSES, processes)):
     for _name in _names:
-        if importlib.util.find_spec(f"traceplane.cli.{_name}"):
-            importlib.import_module(f"traceplane.cli.{_name}").register(_parent)
+        importlib.import_module(f"traceplane.cli.{_name}").register(_parent)
 
 
 def main() -> None:
