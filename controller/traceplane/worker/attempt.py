@@ -37,6 +37,7 @@ class Ending(StrEnum):
     COMPLETED = "Completed"
     FAILED = "Failed"
     RELEASED = "Released"
+    CANCELED = "Canceled"
     LEASE_LOST = "LeaseLost"
     STUCK = "Stuck"
 
@@ -122,6 +123,8 @@ class Attempt:
         try:
             self._send(self._completion, lease_seconds)
         except StaleLease as error:
+            if self._control.reason is StopReason.CANCELED:
+                return Ending.CANCELED  # the task has ended already, and so has the run: nothing is in doubt
             self._log("completion refused: lease lost", {"level": "warning", "error": str(error)})
             return Ending.LEASE_LOST
         except TaskApiUnavailable as error:

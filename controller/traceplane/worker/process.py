@@ -41,6 +41,8 @@ class Left(StrEnum):
     LEASE_LOST = "LeaseLost"
     STUCK = "Stuck"
     """The run would not end in time; only ending the process ends it."""
+    GONE = "Gone"
+    """The job generation does not exist any more."""
     REFUSED = "Refused"
 
 
@@ -84,6 +86,8 @@ class Worker:
                 failures = 0
             except (TaskApiUnavailable, TaskApiError, StaleLease) as error:
                 failures = failures + 1
+                if isinstance(error, TaskApiError) and error.code == "NotFound":
+                    return self._leave(Left.GONE)
                 if isinstance(error, TaskApiError) and failures >= MAX_REFUSALS:
                     self._log("claims refused", {"level": "error", "error": str(error)})
                     return self._leave(Left.REFUSED)

@@ -45,6 +45,7 @@ class ScriptedDispatcher:
         self.on_heartbeat: Callable[[wire.HeartbeatState], wire.HeartbeatState] = lambda state: state
         self.on_complete: Callable[[wire.Completion], tuple[int, Any] | None] = lambda _completion: None
         self.claim_status = 200
+        self.claim_code = "Scripted"
         dispatcher = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -98,7 +99,7 @@ class ScriptedDispatcher:
 
     def _claim(self, request: wire.ClaimRequest) -> tuple[int, Any]:
         if self.claim_status != 200:
-            return self.claim_status, problem(self.claim_status)
+            return self.claim_status, problem(self.claim_status, self.claim_code)
         self.changed.wait_for(lambda: bool(self.queue), timeout=request.wait_seconds)
         return 200, wire.ClaimResponse([self.queue.pop(0)] if self.queue else [])
 
@@ -149,11 +150,9 @@ class ScriptedDispatcher:
         return found
 
 
-def problem(status: int) -> wire.Problem:
+def problem(status: int, code: str = "Scripted") -> wire.Problem:
     """An error body."""
-    return wire.Problem(
-        type="about:blank", title="No", status=status, code="Scripted", detail="as the test wants it"
-    )
+    return wire.Problem(type="about:blank", title="No", status=status, code=code, detail="as the test wants it")
 
 
 @contextmanager

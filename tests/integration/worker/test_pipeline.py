@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import graphs, services
+from tests.integration.dispatch.test_process import Process as Dispatcher
 from tests.integration.dispatch.test_process import running as running_dispatcher
 from tests.integration.operators import chain_truth
 from tests.integration.operators.following import Activity
@@ -63,8 +64,21 @@ class Pipeline:
     folder: Path
     url: str
     stack: ExitStack
-    sql: Callable[..., list[dict[str, Any]]]
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    dispatcher: Dispatcher = field(init=False)
+
+    def sql(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
+        """A query of state, on a connection of its own: the server may have been restarted."""
+        with psycopg.connect(self.databases.state_dsn, row_factory=psycopg.rows.dict_row) as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    def start_dispatcher(self) -> None:
+        """Start a dispatcher at the address the workers know."""
+        port = self.url.rpartition(":")[2]
+        process = self.stack.enter_context(running_dispatcher(self.settings, self.folder, TRACE_TASK_PORT=port))
+        process.url = self.url
+        process.wait_ready()
+        self.dispatcher = process
 
     def worker(self, job: str) -> subprocess.Popen[bytes]:
         """Start a worker of a job."""
@@ -165,9 +179,10 @@ class Pipeline:
 def running(settings: Settings, **parts: Any) -> Iterator[Pipeline]:
     """A dispatcher process, and no workers yet."""
     with ExitStack() as stack:
-        process = stack.enter_context(running_dispatcher(settings, parts["folder"]))
-        process.wait_ready()
-        yield Pipeline(settings=settings, url=process.url, stack=stack, **parts)
+        port = services.free_port()
+        made = Pipeline(settings=settings, url=f"http://127.0.0.1:{port}", stack=stack, **parts)
+        made.start_dispatcher()
+        yield made
 
 
 @pytest.fixture
@@ -177,7 +192,6 @@ async def pipeline(
     databases: services.Databases,
     object_store: services.ObjectStore,
     chain: services.Chain,
-    sql: Callable[..., list[dict[str, Any]]],
     tmp_path: Path,
 ) -> Any:
     short = settings.model_copy(
@@ -191,7 +205,6 @@ async def pipeline(
         chain=chain,
         jobs=jobs,
         folder=tmp_path,
-        sql=sql,
     ) as running_pipeline:
         yield running_pipeline
 
@@ -246,6 +259,29 @@ def test_a_reorg_while_ranges_are_compacted_ends_in_the_chain(pipeline: Pipeline
     pipeline.equals_chain()
     [told] = pipeline.sql("select count(*) as n from data_invalidations")
     assert told["n"] == 3
+
+
+def test_a_dispatcher_killed_mid_flight_and_postgres_restarted_lose_and_double_nothing(
+    pipeline: Pipeline, postgres: services.Postgres
+) -> None:
+    activity = Activity(pipeline.chain)
+    activity.blocks(15)
+    pipeline.worker("follow")
+    pipeline.worker("compact")
+    pipeline.eventually("the first range is cold", lambda: pipeline.compacted() == ["0-9"])
+    activity.blocks(6, seed=200)
+    pipeline.dispatcher.process.kill()
+    pipeline.dispatcher.process.wait()
+    activity.blocks(6, seed=300)
+    pipeline.start_dispatcher()
+    postgres.stop()
+    activity.blocks(3, seed=400)
+    postgres.restart()
+    head = activity.blocks(6, seed=500)
+    pipeline.eventually("the head is stored", lambda: pipeline.stored() == head)
+    expected = [f"{low}-{low + RANGE - 1}" for low in range(0, head - 5 - RANGE + 2, RANGE)]
+    pipeline.eventually("final ranges are cold", lambda: pipeline.compacted() == expected)
+    pipeline.equals_chain()
 
 
 def _lowest(pipeline: Pipeline) -> int:

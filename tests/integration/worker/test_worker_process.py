@@ -147,6 +147,28 @@ def test_a_canceled_task_ends_and_the_worker_goes_on(dispatcher: ScriptedDispatc
         assert dispatcher.wait(COMPLETE, 2)[1].completions[0].status == "Completed"
 
 
+def test_a_canceled_task_whose_end_is_known_already_does_not_end_the_worker(
+    dispatcher: ScriptedDispatcher, tmp_path: Path
+) -> None:
+    dispatcher.put("test_operator", {"do": "look", "seconds": 300})
+    dispatcher.on_heartbeat = lambda state: msgspec.structs.replace(state, canceled=True)
+    dispatcher.on_complete = lambda completion: (
+        409,
+        wire.CompleteResponse([wire.CompletionState(task_id=completion.fence.task_id, accepted=False)]),
+    )
+    with worker(dispatcher.url, tmp_path) as child:
+        dispatcher.wait(COMPLETE)
+        dispatcher.wait(CLAIM, 2)
+        assert child.process.poll() is None
+
+
+def test_it_leaves_when_its_job_generation_is_gone(dispatcher: ScriptedDispatcher, tmp_path: Path) -> None:
+    dispatcher.claim_status, dispatcher.claim_code = 404, "NotFound"
+    with worker(dispatcher.url, tmp_path) as child:
+        assert child.exit_code() == 0
+    assert len(dispatcher.seen(CLAIM)) == 1
+
+
 def test_a_paused_source_is_held_and_goes_on(dispatcher: ScriptedDispatcher, tmp_path: Path) -> None:
     paused = True
 
