@@ -80,4 +80,4 @@ def _hash(block: Json) -> str:
     value = block.get("hash") if isinstance(block, dict) else None
     if not isinstance(value, str):
         raise ProviderFault("a block without a hash")
-    return value
+    return value.lower()

@@ -32,6 +32,7 @@ _BODIES: dict[str, type[Any]] = {
     "/internal/task-claim": wire.ClaimRequest,
     "/v1/task/heartbeat": wire.HeartbeatRequest,
     "/v1/task/complete": wire.CompleteRequest,
+    "/v1/task/events": wire.EventsRequest,
 }
 
 
@@ -88,6 +89,8 @@ class ScriptedDispatcher:
                     for lease in body.leases
                 ]
                 return 200, wire.HeartbeatResponse([self.on_heartbeat(state) for state in states])
+            if path == "/v1/task/events":
+                return 200, wire.EventsResponse(len(body.events))
             scripted = self.on_complete(body.completions[0])
             if scripted is not None:
                 return scripted
@@ -245,6 +248,7 @@ from pydantic import BaseModel
 from traceplane_sdk.context import Result
 from traceplane_sdk.errors import OperatorError
 from traceplane_sdk.operator import Operator
+from traceplane_sdk.wire import Event
 
 
 class Config(BaseModel):
@@ -272,6 +276,8 @@ def run(ctx):
         raise ZeroDivisionError("as asked")
     elif c.do == "scratch":
         (ctx.io.scratch / "file").write_text("x")
+    elif c.do == "emit":
+        assert ctx.emit([Event(output="numbers", cursor=7)]) == 1
     elif c.do == "count":
         number = 0
         while time.monotonic() < end:

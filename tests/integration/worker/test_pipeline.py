@@ -29,7 +29,9 @@ from tests.integration.dispatch.test_process import Process as Dispatcher
 from tests.integration.dispatch.test_process import running as running_dispatcher
 from tests.integration.operators import chain_truth
 from tests.integration.operators.following import Activity
+from traceplane.kit import crash
 from traceplane.settings import Settings
+from traceplane.worker import process
 
 pytestmark = pytest.mark.services
 
@@ -41,7 +43,7 @@ OUTPUTS = ("blocks", "transactions", "logs")
 def manifest() -> dict[str, Any]:
     """Follower, ranges, and compaction of all three tables, with short leases."""
     dag = graphs.chain()
-    dag["spec"]["defaults"] = {"heartbeatTimeoutSeconds": 5, "maxAttempts": 10}
+    dag["spec"]["defaults"] = {"heartbeatTimeoutSeconds": 3, "maxAttempts": 10}
     graphs.job(dag, "follow")["config"] |= {"finalityDepthBlocks": 5, "pollSeconds": 0.1, "batchBlocks": 4}
     graphs.job(dag, "ranges")["config"]["rangeSize"] = RANGE
     compact = graphs.job(dag, "compact")
@@ -80,7 +82,7 @@ class Pipeline:
         process.wait_ready()
         self.dispatcher = process
 
-    def worker(self, job: str) -> subprocess.Popen[bytes]:
+    def worker(self, job: str, **settings: str) -> subprocess.Popen[bytes]:
         """Start a worker of a job."""
         number = len(self.workers)
         folder = self.folder / f"worker-{number}"
@@ -102,6 +104,7 @@ class Pipeline:
             "TRACE_CLAIM_WAIT_SECONDS": "2",
             "TRACE_IDLE_TIMEOUT_SECONDS": "300",
             "TRACE_WORKER_GRACE_SECONDS": "10",
+            **{f"TRACE_{name.upper()}": value for name, value in settings.items()},
         }
         log = self.stack.enter_context((folder / "log").open("wb"))
         tracectl = str(Path(sys.executable).with_name("tracectl"))
@@ -225,6 +228,8 @@ def test_blocks_travel_from_the_chain_to_cold_files(pipeline: Pipeline) -> None:
     head = pipeline.chain.mine(3)
     pipeline.eventually("a new worker went on", lambda: pipeline.stored() == head)
     pipeline.equals_chain()
+    assert _lowest(pipeline) == 30, "ranges that moved to cold files were taken for gaps"
+    assert pipeline.sql("select * from data_invalidations") == []
 
 
 def test_killed_workers_lose_and_double_nothing(pipeline: Pipeline) -> None:
@@ -244,6 +249,31 @@ def test_killed_workers_lose_and_double_nothing(pipeline: Pipeline) -> None:
     expected = [f"{low}-{low + RANGE - 1}" for low in range(0, head - 5 - RANGE + 2, RANGE)]
     pipeline.eventually("final ranges are cold", lambda: pipeline.compacted() == expected)
     pipeline.equals_chain()
+
+
+def test_a_crash_at_every_point_of_a_worker_loses_and_doubles_nothing(pipeline: Pipeline) -> None:
+    points = [point for point in crash.declared() if point.startswith(("hot.", "cold.", "worker."))]
+    assert len(points) >= 9, "the worker's modules declare their points when they are imported"
+    activity = Activity(pipeline.chain)
+    for seed, point in enumerate(points):
+        if point.startswith("hot.") or point == process.CLAIMED:
+            follower = pipeline.worker("follow", crash_at=point)
+            activity.blocks(8, seed=100 * seed)
+            assert follower.wait(PATIENCE_SECONDS) == crash.EXIT_CODE, point
+    pipeline.worker("follow")
+    head = activity.blocks(6, seed=5000)
+    pipeline.eventually("the head is stored", lambda: pipeline.stored() == head)
+    for point in points:
+        if not point.startswith("hot."):
+            assert pipeline.worker("compact", crash_at=point).wait(PATIENCE_SECONDS) == crash.EXIT_CODE, point
+    pipeline.worker("compact")
+    expected = [f"{low}-{low + RANGE - 1}" for low in range(0, head - 5 - RANGE + 2, RANGE)]
+    pipeline.eventually("final ranges are cold", lambda: pipeline.compacted() == expected)
+    pipeline.equals_chain()
+    unfinished = pipeline.sql(
+        "select status, error from tasks where status <> 'Completed' and dedupe_key <> 'source'"
+    )
+    assert unfinished == []
 
 
 def test_a_reorg_while_ranges_are_compacted_ends_in_the_chain(pipeline: Pipeline) -> None:

@@ -70,6 +70,15 @@ def test_failures_are_reported_by_code(dispatcher: ScriptedDispatcher, tmp_path:
     ]
 
 
+def test_events_are_reported_while_the_task_runs(dispatcher: ScriptedDispatcher, tmp_path: Path) -> None:
+    claimed = dispatcher.put("test_operator", {"do": "emit"})
+    with worker(dispatcher.url, tmp_path):
+        assert dispatcher.completion().status == "Completed"
+    [report] = dispatcher.seen("/v1/task/events")
+    assert report.fence.task_id == claimed.task.task_id
+    assert [(event.output, event.cursor) for event in report.events] == [("numbers", 7)]
+
+
 def test_a_busy_operator_keeps_its_lease(dispatcher: ScriptedDispatcher, tmp_path: Path) -> None:
     dispatcher.put("test_operator", {"do": "burn", "seconds": 3})
     with worker(dispatcher.url, tmp_path):
