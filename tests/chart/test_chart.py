@@ -249,6 +249,31 @@ def test_several_dispatchers_leave_one_at_a_time(render):
     assert budget["spec"]["maxUnavailable"] == 1
 
 
+def test_every_pod_of_the_release_is_behind_a_policy(render):
+    """But for the example chain, which anybody may call."""
+    rendered = render(exampleChain={"enabled": True})
+    selected = {
+        policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
+        for policy in rendered.kind("NetworkPolicy")
+        if "matchLabels" in policy["spec"]["podSelector"]
+    }
+    pods = {
+        item["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"]
+        for kind in ("Deployment", "StatefulSet")
+        for item in rendered.kind(kind)
+    }
+    assert selected == pods - {"example-chain"}
+    assert not render(networkPolicies={"enabled": False}).kind("NetworkPolicy")
+
+
+def test_metrics_are_scraped_by_whom_the_values_name(render):
+    peer = {"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}
+    closed, opened = render(), render(networkPolicies={"metricsFrom": [peer]})
+    assert closed.one("NetworkPolicy", "trace-controller")["spec"]["ingress"] == []
+    for name in ("controller", "dispatcher", "workers"):
+        assert peer in opened.one("NetworkPolicy", f"trace-{name}")["spec"]["ingress"][0]["from"]
+
+
 def test_example_chain_names_itself_as_the_pool_local(render):
     rendered = render(exampleChain={"enabled": True})
     assert rendered.one("Secret", "rpcpool-local")["stringData"] == {

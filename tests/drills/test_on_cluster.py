@@ -133,7 +133,8 @@ def test_two_followers_at_once(trace):
     twin = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "second-follower"},
+        # A worker to the network policies, and to nobody else: no Deployment shall take it for its own.
+        "metadata": {"name": "second-follower", "labels": {"trace.dev/job": "second"}},
         "spec": copy.deepcopy(first["spec"]),
     }
     del twin["spec"]["nodeName"]
