@@ -24,15 +24,25 @@ DISPATCHER = "app.kubernetes.io/component=dispatcher"
 POSTGRES = "app.kubernetes.io/component=postgres"
 
 
+def one(trace: Installation, labels: str) -> dict:
+    """A pod that runs now; seen once, since a worker that is idle may leave the moment after."""
+    seen: list[dict] = []
+
+    def look() -> bool:
+        seen[:] = trace.running(labels)
+        return bool(seen)
+
+    trace.wait(f"a pod of {labels} runs", look)
+    return seen[0]
+
+
 def follower(trace: Installation) -> dict:
-    trace.wait("a follower runs", lambda: len(trace.running(FOLLOW)) == 1)
-    return trace.running(FOLLOW)[0]
+    return one(trace, FOLLOW)
 
 
 def worker(trace: Installation) -> dict:
     """A compacting worker, which comes with the next final range."""
-    trace.wait("a worker pod runs", lambda: bool(trace.running(COMPACT)))
-    return trace.running(COMPACT)[0]
+    return one(trace, COMPACT)
 
 
 def attempts(trace: Installation, job: str) -> int:

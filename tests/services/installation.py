@@ -87,8 +87,9 @@ class Installation:
         ]
 
     def delete_pod(self, pod: dict[str, Any]) -> None:
-        """Take a pod away without any grace."""
-        self.kube.kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force", "--wait=false")
+        """Take a pod away without any grace, if it is still there."""
+        away = ("--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
+        self.kube.kubectl("delete", "pod", pod["metadata"]["name"], *away)
 
     def process(self, pod: dict[str, Any]) -> int:
         """Process id, on this machine, of the first container of a pod."""
