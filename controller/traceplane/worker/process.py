@@ -86,7 +86,7 @@ class Worker:
                 failures = 0
             except (TaskApiUnavailable, TaskApiError, StaleLease) as error:
                 failures = failures + 1
-                if isinstance(error, TaskApiError) and error.code == "NotFound":
+                if isinstance(error, TaskApiError) and error.code == "UnknownJob":
                     return self._leave(Left.GONE)
                 if isinstance(error, TaskApiError) and failures >= MAX_REFUSALS:
                     self._log("claims refused", {"level": "error", "error": str(error)})

@@ -67,6 +67,7 @@ class Pipeline:
     url: str
     stack: ExitStack
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    kept: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     dispatcher: Dispatcher = field(init=False)
 
     def sql(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
@@ -114,6 +115,10 @@ class Pipeline:
         self.stack.callback(child.kill)
         return child
 
+    def keep(self, job: str) -> None:
+        """Start a worker of a job, and another whenever it left, as the controller does."""
+        self.kept[job] = self.worker(job)
+
     def eventually(self, what: str, holds: Callable[[], Any]) -> None:
         """Return once `holds`."""
         give_up = time.monotonic() + PATIENCE_SECONDS
@@ -122,6 +127,9 @@ class Pipeline:
                 logs = "\n".join(path.read_text()[-1500:] for path in sorted(self.folder.rglob("*log")))
                 tasks = self.sql("select status, error, count(*) from tasks group by 1, 2")
                 raise AssertionError(f"{what} did not come about; tasks {tasks}\n{logs}")
+            for job, child in self.kept.items():
+                if child.poll() is not None:
+                    self.kept[job] = self.worker(job)
             time.sleep(0.1)  # between looks at processes of their own, which tell us nothing else
 
     def stored(self) -> int:
@@ -296,8 +304,8 @@ def test_a_dispatcher_killed_mid_flight_and_postgres_restarted_lose_and_double_n
 ) -> None:
     activity = Activity(pipeline.chain)
     activity.blocks(15)
-    pipeline.worker("follow")
-    pipeline.worker("compact")
+    pipeline.keep("follow")
+    pipeline.keep("compact")
     pipeline.eventually("the first range is cold", lambda: pipeline.compacted() == ["0-9"])
     activity.blocks(6, seed=200)
     pipeline.dispatcher.process.kill()

@@ -172,7 +172,7 @@ def test_a_canceled_task_whose_end_is_known_already_does_not_end_the_worker(
 
 
 def test_it_leaves_when_its_job_generation_is_gone(dispatcher: ScriptedDispatcher, tmp_path: Path) -> None:
-    dispatcher.claim_status, dispatcher.claim_code = 404, "NotFound"
+    dispatcher.claim_status, dispatcher.claim_code = 404, "UnknownJob"
     with worker(dispatcher.url, tmp_path) as child:
         assert child.exit_code() == 0
     assert len(dispatcher.seen(CLAIM)) == 1
