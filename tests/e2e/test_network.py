@@ -13,15 +13,20 @@ DOORS = {
     "users": "trace-dispatcher:8081",
     "query": "trace-query:8082",
 }
+# Again and again for a while: policies reach a new pod a moment after it starts.
 _KNOCK = """
-import socket, sys
-for door in sys.argv[1:]:
-    host, _, port = door.partition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except OSError:
-        continue
-    print(door)
+import socket, sys, time
+closed, until = set(sys.argv[1:]), time.monotonic() + 8
+while closed and time.monotonic() < until:
+    for door in sorted(closed):
+        host, _, port = door.partition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=2).close()
+        except OSError:
+            continue
+        closed.remove(door)
+        print(door)
+    time.sleep(0.2)
 """
 
 
