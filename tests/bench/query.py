@@ -1,0 +1,252 @@
+"""Time of queries through the service against raw DuckDB on the same data.
+
+    python -m tests.bench.query [--rows 4000000] [--rounds 7]
+
+Ours is the whole way: HTTP, token, gate, snapshot, catalogue, a cell, rendered rows. Raw DuckDB runs in a warm
+process of its own: over the same local files, over the same objects through its httpfs extension, and across the
+seam through its Postgres extension. Ratios are raw time over ours, medians of interleaved rounds, so that a noisy
+neighbour hits both sides alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import duckdb_extension_httpfs
+import duckdb_extension_postgres_scanner
+import httpx
+
+from tests import services
+from tests.integration.query.world import World
+from tests.issuer import issuer
+
+FILES = 10
+AIM = 0.77
+"""One over 1.3: a query above 100 ms takes at most 1.3 times what raw DuckDB takes."""
+
+SCAN = (
+    "SELECT substr(hash, 3, 2) AS shard, count(*) AS n, count(DISTINCT note) AS notes, max(value) AS top,"
+    " min(mined_at) AS first FROM {} GROUP BY 1 ORDER BY n DESC, shard LIMIT 10"
+)
+WINDOW = (
+    "SELECT count(*), sum(gap) FROM (SELECT block_number - lag(block_number) OVER (ORDER BY hash) AS gap FROM {}"
+    " WHERE big)"
+)
+SEAM = (
+    "SELECT big, count(*), count(DISTINCT hash), max(mined_at) FROM {}"
+    " WHERE block_number BETWEEN %d AND %d GROUP BY 1"
+)
+
+
+def fill(world: World, rows: int, folder: Path) -> list[Path]:
+    """Blocks 0..rows in cold files, the next tenth as many in the hot table; returns the cold files."""
+    hot, cold = world.federated()
+    each, paths = rows // FILES, []
+    for number in range(FILES):
+        first, last = number * each, (number + 1) * each - 1
+        path = folder / f"blocks_{first}_{last}.parquet"
+        duckdb.execute("SET enable_progress_bar = false")
+        duckdb.execute(
+            f"COPY (SELECT range AS block_number, '0x' || sha256(range::VARCHAR) AS hash,"
+            f" (range * 1000003)::VARCHAR || '000000000000000000' AS value,"
+            f" TIMESTAMPTZ '2026-01-01 00:00:00+00' + to_seconds(range) AS mined_at,"
+            f" CASE WHEN range % 3 = 0 THEN 'note ' || (range % 5000) END AS note, range % 2 = 0 AS big"
+            f" FROM range({first}, {last + 1})) TO '{path}' (FORMAT parquet, COMPRESSION zstd)"
+        )
+        upload(world, hot, cold, first, last, path)
+        paths.append(path)
+    head = FILES * each
+    world.data.execute(
+        f"INSERT INTO hot.d_{hot.hex} SELECT i, '0x' || encode(sha256(i::text::bytea), 'hex'),"
+        " i * 1000003::numeric * 10^18, '2026-01-01 00:00:00+00'::timestamptz + i * interval '1 second',"
+        " CASE WHEN i % 3 = 0 THEN 'note ' || (i % 5000) END, i % 2 = 0"
+        f" FROM generate_series({head}::bigint, {head + rows // 10 - 1}) AS made(i)"
+    )
+    world.data.execute(f"VACUUM ANALYZE hot.d_{hot.hex}")
+    return paths
+
+
+def upload(world: World, hot: Any, cold: Any, first: int, last: int, path: Path) -> None:
+    """Put a file where a compaction would, and commit partition and relocation."""
+    location = f"{world.prefix(cold)}{first}-{last}/bench-1/"
+    key = (location + path.name).removeprefix(f"s3://{world.bucket}/")
+    world.store.client().upload_file(str(path), world.bucket, key)
+    size, digest = path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
+    entry = {"path": path.name, "rows": last - first + 1, "bytes": size, "sha256": digest}
+    world.commit_partition(cold, first, last, location, [entry], size)
+    world.state.execute(
+        "INSERT INTO relocations (hot_version_id, cold_version_id, org_id, ranges)"
+        " VALUES (%s, %s, %s, int8multirange(int8range(%s, %s))) ON CONFLICT (hot_version_id, cold_version_id)"
+        " DO UPDATE SET ranges = relocations.ranges + excluded.ranges",
+        (hot, cold, services.ORG_ID, first, last + 1),
+    )
+
+
+@contextmanager
+def service(world: World, oidc_url: str, cache: Path) -> Iterator[str]:
+    """The query service as a process of its own; yields its address."""
+    port = services.free_port()
+    databases, store = world.databases, world.store
+    environment = {
+        "PATH": os.environ["PATH"],
+        "TRACE_STATE_DSN": databases.query_state_dsn,
+        "TRACE_DATA_DSN": databases.query_dsn,
+        "TRACE_S3_ENDPOINT_URL": store.endpoint_url,
+        "TRACE_S3_BUCKET": world.bucket,
+        "TRACE_S3_ACCESS_KEY_ID": store.access_key_id,
+        "TRACE_S3_SECRET_ACCESS_KEY": store.secret_access_key,
+        "TRACE_OIDC_ISSUER": oidc_url,
+        "TRACE_QUERY_CACHE_DIR": str(cache),
+        "TRACE_QUERY_PORT": str(port),
+        "TRACE_QUERY_MEMORY_MB": "2048",
+        "TRACE_LISTEN_HOST": "127.0.0.1",
+        "TRACE_LOG_LEVEL": "warning",
+    }
+    process = subprocess.Popen([str(Path(sys.executable).parent / "tracectl"), "run", "query"], env=environment)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 60
+        while not answers(url):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit("the query service did not start")
+            time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def raw(world: World) -> duckdb.DuckDBPyConnection:
+    """A warm DuckDB with the extensions and rights to read all of it."""
+    connection = duckdb.connect()
+    connection.execute("SET enable_progress_bar = false")
+    for extension in (duckdb_extension_httpfs, duckdb_extension_postgres_scanner):
+        folder = Path(next(iter(extension.__path__)))
+        connection.execute(f"LOAD '{next(folder.rglob('*.duckdb_extension'))}'")
+    store = world.store
+    connection.execute(
+        f"CREATE SECRET (TYPE s3, KEY_ID '{store.access_key_id}', SECRET '{store.secret_access_key}',"
+        f" ENDPOINT '127.0.0.1:{store.port}', USE_SSL false, URL_STYLE 'path', REGION '{store.region}')"
+    )
+    connection.execute(f"ATTACH '{world.databases.query_dsn}' AS pg (TYPE postgres, READ_ONLY)")
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def race(ours: Callable[[], Any], bare: Callable[[], Any], rounds: int) -> tuple[float, float]:
+    """Median milliseconds of both, taken in turns after one warm-up each."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds + 1):
+        for side, run in enumerate((ours, bare)):
+            started = time.perf_counter()
+            run()
+            if number:
+                times[side].append((time.perf_counter() - started) * 1000)
+            time.sleep(0.15)  # a new cell gets ready; steady load is another measure
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def say(measure: str, ours: float, bare: float, aim: float | None, note: str) -> None:
+    """One measure on standard output."""
+    line = {"bench": "query", "measure": measure, "ratio": round(bare / ours, 2), "aim": aim}
+    print(
+        json.dumps({**line, "ours": round(ours, 1), "raw": round(bare, 1), "unit": "ms", "note": note}), flush=True
+    )
+
+
+def bench(rows: int, rounds: int) -> None:
+    """Print one JSON line a measure."""
+    with (
+        services.postgres() as postgres,
+        services.object_store() as store,
+        issuer() as oidc,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        world = World(postgres.databases(), store, store.bucket())
+        world.user(oidc.url, "bench", "reader")
+        paths = fill(world, rows, Path(folder))
+        with (
+            service(world, oidc.url, Path(folder) / "cache") as url,
+            httpx.Client(base_url=url, timeout=120) as http,
+        ):
+
+            def ours(sql: str) -> Any:
+                headers = {"Authorization": f"Bearer {oidc.token('bench')}"}
+                answer = http.post("/v1/query", json={"sql": sql}, headers=headers)
+                if answer.status_code != 200:
+                    raise SystemExit(answer.text)
+                return answer.json()["rows"]
+
+            measure(ours, raw(world), world, paths, rows, rounds)
+
+
+def measure(
+    ours: Callable[[str], Any],
+    bare: duckdb.DuckDBPyConnection,
+    world: World,
+    paths: list[Path],
+    rows: int,
+    rounds: int,
+) -> None:
+    local = f"read_parquet({[str(path) for path in paths]})"
+    remote = f"read_parquet('s3://{world.bucket}/**/*.parquet')"
+    started = time.perf_counter()
+    ours(SCAN.format("cold_blocks"))
+    first = (time.perf_counter() - started) * 1000
+    for title, sql in (("group", SCAN), ("window", WINDOW)):
+        theirs = sql.format(local)
+        mine = sql.format("cold_blocks")
+        fast, slow = race(lambda s=mine: ours(s), lambda s=theirs: bare.execute(s).to_arrow_table(), rounds)
+        say(f"{title} over {rows} cold rows, local files", fast, slow, AIM, "bare: DuckDB on the same local files")
+    started = time.perf_counter()
+    bare.execute(SCAN.format(remote)).to_arrow_table()
+    say("the first scan, files fetched", first, (time.perf_counter() - started) * 1000, AIM, "bare: DuckDB over S3")
+    fast, slow = race(
+        lambda: ours(SCAN.format("cold_blocks")), lambda: bare.execute(SCAN.format(remote)).to_arrow_table(), rounds
+    )
+    say("a later scan, files in the cache", fast, slow, AIM, "bare: DuckDB over S3 again")
+    low, high = rows - rows // 10, rows + rows // 20
+    (table,) = world.state.execute("SELECT location FROM dataset_versions WHERE storage = 'Postgres'").fetchone()
+    columns = "block_number, hash, mined_at, big"
+    both = f"(SELECT {columns} FROM {local} UNION ALL SELECT {columns} FROM pg.{table})"
+    fast, slow = race(
+        lambda: ours((SEAM % (low, high)).format("blocks")),
+        lambda: bare.execute((SEAM % (low, high)).format(both)).to_arrow_table(),
+        rounds,
+    )
+    say(f"{high - low} rows across the seam", fast, slow, AIM, "bare: local files and DuckDB's Postgres extension")
+    fast, slow = race(lambda: ours("SELECT 1"), lambda: bare.execute("SELECT 1").to_arrow_table(), rounds * 3)
+    say("SELECT 1", fast, slow, None, "the fixed cost of a query with a ready cell")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=4_000_000)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    bench(options.rows, options.rounds)
+
+
+if __name__ == "__main__":
+    main()
