@@ -27,7 +27,7 @@ check() {
   stage "style" 120 .venv/bin/ruff check --quiet .
   stage "format" 60 .venv/bin/ruff format --check --quiet .
   stage "types" 300 .venv/bin/mypy
-  stage "layers" 120 .venv/bin/lint-imports
+  stage "layers" 120 .venv/bin/lint-imports --no-logo
   stage "unit and generated" 300 .venv/bin/pytest -q "${fast[@]}" tests/unit tests/generated operators
 }
 
