@@ -1,0 +1,96 @@
+"""`tracectl query`, `get` and `admin` as processes against running servers: output, exit codes, remedies."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.query.conftest import Client
+from tests.integration.query.world import World
+from tests.issuer import Issuer
+from traceplane.settings import Settings
+from traceplane.userapi.app import app
+
+pytestmark = pytest.mark.services
+
+TRACECTL = str(Path(sys.executable).parent / "tracectl")
+
+
+def tracectl(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """One command, with nothing of our own environment but PATH."""
+    return subprocess.run(
+        [TRACECTL, *arguments],
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **environment},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_query_prints_rows_in_every_form(world: World, client: Client, tmp_path: Path) -> None:
+    hot = world.dataset("follow", "Postgres", "hot-blocks")
+    world.follow(hot, 0, 2)
+    env = {"TRACE_QUERY_URL": client.url, "TRACE_TOKEN": client.token}
+    sql = "SELECT block_number AS n, note FROM hot_blocks ORDER BY n"
+    assert json.loads(tracectl("query", "-o", "json", sql, **env).stdout)["rows"] == [
+        [0, "note 0"],
+        [1, None],
+        [2, None],
+    ]
+    done = tracectl("query", "-o", "csv", "-", stdin=sql, **env)
+    assert list(csv.reader(io.StringIO(done.stdout))) == [["n", "note"], ["0", "note 0"], ["1", ""], ["2", ""]]
+    (tmp_path / "q.sql").write_text(sql)
+    (tmp_path / "token").write_text(client.token)
+    options = ["--file", str(tmp_path / "q.sql"), "--token-file", str(tmp_path / "token"), "--server", client.url]
+    table = tracectl("query", *options)
+    assert table.returncode == 0
+    assert "note 0" in table.stdout
+    assert "3 rows in" in table.stderr
+
+
+def test_query_fails_with_one_line_and_a_code(client: Client) -> None:
+    env = {"TRACE_QUERY_URL": client.url, "TRACE_TOKEN": client.token}
+    refused = tracectl("query", "SELECT getenv('HOME')", **env)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.strip() == "error: function 'getenv' may not be used (FunctionNotAllowed)"
+    stranger = tracectl("query", "SELECT 1", **{**env, "TRACE_TOKEN": "x"})
+    assert (stranger.returncode, "Unauthenticated" in stranger.stderr) == (1, True)
+    nobody = tracectl("query", "SELECT 1", **{**env, "TRACE_QUERY_URL": "http://127.0.0.1:1"})
+    assert (nobody.returncode, "cannot be reached" in nobody.stderr) == (1, True)
+    assert tracectl("query", **env).returncode == 2
+    assert tracectl("query", "SELECT 1", "--file", "/none", **env).returncode == 2
+
+
+def test_admin_makes_a_user_whom_get_then_serves(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> None:
+    world.federated()
+    url = serve(app(Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url)))
+    env = {"TRACE_USER_URL": url, "TRACE_TOKEN": oidc.token("carol"), "TRACE_STATE_DSN": world.databases.state_dsn}
+    denied = tracectl("get", "assets", **env)
+    assert (denied.returncode, "not a user here" in denied.stderr) == (1, True)
+    for _ in range(2):
+        assert (
+            tracectl("admin", "user", "add", "carol", "--issuer", oidc.url, "--role", "reader", **env).returncode
+            == 0
+        )
+    listed = json.loads(tracectl("admin", "user", "list", "-o", "json", **env).stdout)
+    assert [(user["subject"], user["roles"]) for user in listed] == [("carol", ["reader"])]
+    assets = json.loads(tracectl("get", "assets", "-o", "json", **env).stdout)
+    assert [asset["name"] for asset in assets] == ["blocks", "cold-blocks", "hot-blocks"]
+    assert "monad" in tracectl("get", "dags", **env).stdout
+    assert tracectl("get", "tasks", "monad", "-o", "json", **env).stdout.strip() == "[]"
+    missing = tracectl("get", "jobs", "none", **env)
+    assert (missing.returncode, "NotFound" in missing.stderr) == (1, True)
+    assert tracectl("admin", "role", "revoke", "reader", "carol", "--issuer", oidc.url, **env).returncode == 0
+    assert tracectl("get", "dags", **env).returncode == 1
+    assert tracectl("admin", "role", "grant", "Bad Name", "carol", "--issuer", oidc.url, **env).returncode == 1
+    assert tracectl("admin", "role", "grant", "reader", "nobody", "--issuer", oidc.url, **env).returncode == 1
