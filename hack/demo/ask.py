@@ -20,6 +20,10 @@ QUERY_SERVICE = "service/trace-query"
 QUERY_PORT = 8082
 
 
+class Truncated(ClusterError):
+    """An answer has more rows than are handed out at once."""
+
+
 @dataclass(frozen=True)
 class User:
     """Somebody with a token and a way to the query service."""
@@ -49,10 +53,10 @@ class User:
         return found
 
     def rows(self, sql: str) -> list[list[Any]]:
-        """All rows of a statement. ClusterError where the answer was cut."""
+        """All rows of a statement. Truncated where the answer was cut."""
         answer = self.answer(sql)
-        if answer.get("truncated"):
-            raise ClusterError(f"the answer was cut at {len(answer['rows'])} rows: {sql}")
+        if answer["truncated"]:
+            raise Truncated(f"the answer was cut at {len(answer['rows'])} rows: {sql}")
         rows: list[list[Any]] = answer["rows"]
         return rows
 

@@ -12,17 +12,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hack.demo import chain
+from hack.demo.ask import Truncated
 from hack.demo.kube import wait_for
 from hack.localcluster.progress import Step
 
 Ask = Callable[[str], list[list[object]]]
-"""Rows of an SQL statement; an error where the answer was cut."""
+"""Rows of an SQL statement; Truncated where the answer was cut."""
 
 Key = tuple[int, ...]
 Facts = Mapping[Key, tuple[object, ...]]
 
-PAGE = 500
-"""Blocks asked for at once; an inline answer holds 10,000 rows."""
+PAGE = 2_000
+"""Blocks asked for at once; halved where their rows are more than one answer holds."""
 _SHOWN = 5
 
 
@@ -118,7 +119,13 @@ def _reached(ask: Ask, head: int) -> tuple[bool, str]:
 
 def _rows(ask: Ask, table: Table, start: int, end: int) -> list[tuple[Key, tuple[object, ...]]]:
     columns = ", ".join((*table.key, *table.compared))
-    rows = ask(f"SELECT {columns} FROM {table.name} WHERE block_number BETWEEN {start} AND {end}")
+    try:
+        rows = ask(f"SELECT {columns} FROM {table.name} WHERE block_number BETWEEN {start} AND {end}")
+    except Truncated:
+        if start == end:
+            raise
+        middle = (start + end) // 2
+        return _rows(ask, table, start, middle) + _rows(ask, table, middle + 1, end)
     width = len(table.key)
     return [(tuple(int(str(value)) for value in row[:width]), tuple(row[width:])) for row in rows]
 

@@ -129,7 +129,7 @@ def test_the_object_store_is_away_for_thirty_seconds(trace):
     try:
         blocks_pass(trace, int(30 / BLOCK_SECONDS))
         newest = int(str(trace.admin.rows("SELECT max(block_number) FROM hot_blocks")[0][0]))
-        assert newest > trace.head() - 60, "the follower does not need the object store"
+        assert newest > trace.head() - 100, "the follower does not need the object store"
     finally:
         trace.kube.kubectl("scale", "statefulset", "trace-minio", "--replicas=1")
     recovered(trace)

@@ -25,7 +25,7 @@ from hack.demo.kube import Kube, wait_for
 from hack.localcluster.layout import CHECKOUT, cache_dir
 
 DAG = pipeline.DAG
-BLOCK_SECONDS = 0.5
+BLOCK_SECONDS = 0.25
 # Ports of the node at which tests reach Services: a port-forward would end with the pod that a drill takes away.
 _NODE_PORTS = {"query": (30082, QUERY_PORT, "dispatcher"), "chain": (30545, 8545, "example-chain")}
 
@@ -189,7 +189,12 @@ def _chain(kube: Kube, images: dict[str, str]) -> None:
     rendered = kube.helm(
         *("template", install.RELEASE, str(install.CHART), "--show-only", "templates/example-chain.yaml"),
         *("--kube-version", "1.34.0", "--values", "-"),
-        stdin=json.dumps({"images": images, "exampleChain": {"enabled": True, "blockSeconds": BLOCK_SECONDS}}),
+        stdin=json.dumps(
+            {
+                "images": images,
+                "exampleChain": {"enabled": True, "blockSeconds": BLOCK_SECONDS, "transactionsPerBlock": 2},
+            }
+        ),
     )
     kube.kubectl("apply", "--filename", "-", stdin=rendered)
 

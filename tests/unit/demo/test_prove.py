@@ -3,6 +3,7 @@
 import pytest
 
 from hack.demo import chain, prove
+from hack.demo.ask import Truncated
 from hack.demo.prove import BLOCKS, LOGS, TRANSACTIONS, Proof, compare
 from hack.localcluster.layout import ClusterError
 
@@ -83,8 +84,8 @@ def node(monkeypatch):
 class Tables:
     """Answers the statements of the proof from rows."""
 
-    def __init__(self, newest=21, below=0):
-        self.newest, self.below = newest, below
+    def __init__(self, newest=21, below=0, most=1000):
+        self.newest, self.below, self.most = newest, below, most
         self.rows = {
             "blocks": [[n, f"0x{n:x}", f"0x{n - 1:x}", 1] for n in range(10, 20)],
             "transactions": [[n, 0, f"0xa{n}"] for n in range(10, 20)],
@@ -98,13 +99,27 @@ class Tables:
             return [[self.below]]
         table = sql.split(" FROM ")[1].split()[0]
         low, high = (int(word) for word in sql.split("BETWEEN ")[1].split(" AND "))
-        return [row for row in self.rows[table] if low <= row[0] <= high]
+        rows = [row for row in self.rows[table] if low <= row[0] <= high]
+        if len(rows) > self.most:
+            raise Truncated("cut")
+        return rows
 
 
 def test_whole_tables_are_compared_page_by_page(node):
     proof = prove.prove(Tables().ask, "http://node", first=10)
     assert proof.holds
     assert (proof.head, dict(proof.rows)) == (19, {"blocks": 10, "transactions": 10, "logs": 10})
+
+
+def test_a_page_with_too_many_rows_is_halved(node):
+    proof = prove.prove(Tables(most=1).ask, "http://node", first=10)
+    assert proof.holds
+    assert proof.rows["blocks"] == 10
+
+
+def test_a_block_with_too_many_rows_is_an_error(node):
+    with pytest.raises(Truncated):
+        prove.prove(Tables(most=0).ask, "http://node", first=10)
 
 
 @pytest.mark.parametrize("table", [BLOCKS, TRANSACTIONS, LOGS])
