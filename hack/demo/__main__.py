@@ -20,14 +20,12 @@ FROM blocks GROUP BY 1 ORDER BY 1"""
 _AROUND = """
 Trace is running. Look around (each line works as it stands):
 
-  hack/cluster exec -- kubectl -n {namespace} get trace                      # DAGs, jobs, assets
-  hack/cluster exec -- kubectl -n {namespace} describe dag {dag}            # conditions and events
-  hack/cluster exec -- kubectl -n {namespace} get pods --watch               # worker pods come and go
+  hack/cluster exec -- kubectl -n {namespace} get trace            # DAGs, jobs, assets
+  hack/cluster exec -- kubectl -n {namespace} describe dag {dag}   # conditions and events
+  hack/cluster exec -- kubectl -n {namespace} get pods --watch     # worker pods come and go
   hack/cluster exec -- kubectl -n {namespace} logs deploy/trace-dispatcher -c dispatcher
   hack/cluster exec -- helm -n {namespace} test {release}
-  hack/cluster exec -- kubectl -n {namespace} port-forward service/trace-query 8082   # then, in another terminal:
-  TRACE_TOKEN=$(hack/cluster exec -- kubectl -n {namespace} create token trace-admin --audience trace) \\
-    .venv/bin/tracectl query -n {namespace} "SELECT count(*) FROM blocks"
+  hack/cluster exec -- .venv/bin/tracectl query -n {namespace} "SELECT count(*) FROM blocks"
 
 Take it down: make demo-down
 """
