@@ -12,7 +12,7 @@ stage() { # stage TITLE SECONDS COMMAND...
   local title=$1 bound=$2 began=$SECONDS code=0
   shift 2
   printf -- '== %s\n' "$title"
-  timeout --kill-after=30 "$bound" "$@" || code=$?
+  timeout --kill-after=90 "$bound" "$@" || code=$?
   if [ "$code" -eq 124 ]; then
     printf -- '!! %s: not done within %s s\n' "$title" "$bound"
   elif [ "$code" -ne 0 ]; then
@@ -38,7 +38,7 @@ all() {
   stage "docs" 300 .venv/bin/pytest -q -m "not cluster" tests/docs
   stage "with real databases, object store, chain and API server" 900 \
     .venv/bin/pytest -q -m "services or apiserver" tests operators
-  stage "on a whole cluster" 1200 .venv/bin/pytest -q -m cluster tests
+  stage "on a whole cluster" 1500 .venv/bin/pytest -q -m cluster tests
 }
 
 case "${1:-}" in

@@ -83,6 +83,9 @@ def main(argv: list[str]) -> int:
     except ClusterError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("demo: interrupted; `make demo` goes on from here, `make demo-down` removes it", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
