@@ -191,7 +191,7 @@ def _nothing(relation: wire.RelationSpec) -> str:
 def _run(connection: duckdb.DuckDBPyConnection, job: wire.Prepare) -> tuple[wire.Result, bytes]:
     relation = connection.sql(job.sql)
     columns = [(name, str(kind)) for name, kind in zip(relation.columns, relation.types, strict=True)]
-    reader = render.lossless(relation).fetch_record_batch(render.BATCH_ROWS)
+    reader = render.lossless(relation).to_arrow_reader(render.BATCH_ROWS)
     names = [name for name, _ in columns]
     out = render.rows_as(job.format, names, reader, max_rows=job.max_rows, max_bytes=job.max_bytes)
     result = wire.Result(columns=columns, rows=out.rows, truncated=out.truncated, size=len(out.body))

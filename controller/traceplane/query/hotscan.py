@@ -84,8 +84,15 @@ def _arrow(value: Any) -> Any:
 
 def trace_filters() -> None:
     """Make filters that DuckDB builds in this process traceable. Call before the first scan."""
-    ds.field = lambda *names: Traced(_field(*names), ["field", names[0]] if len(names) == 1 else None)
+    ds.field = lambda *path: Traced(_field(*path), _column(path))
     ds.scalar = lambda value: Traced(_scalar(value), _literal(value))
+
+
+def _column(path: Any) -> list[Any] | None:
+    """The tree of a column. DuckDB gives its path as a tuple of one name; a field of a struct has no tree."""
+    while isinstance(path, tuple) and len(path) == 1:
+        (path,) = path
+    return ["field", path] if isinstance(path, str) else None
 
 
 def _literal(value: Any) -> list[Any] | None:
