@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 import msgspec
 
+from traceplane_sdk.secrecy import blot, of_url
+
 Json = Any
 Call = tuple[str, list[Json]]
 """Method and parameters."""
@@ -43,6 +45,7 @@ class Provider:
     def __init__(self, name: str, url: str, http: httpx.Client, max_bytes: int) -> None:
         self.name = name
         self._url = url
+        self._secrets = of_url(url)
         self._http = http
         self._max_bytes = max_bytes
         self._ids = itertools.count(1)
@@ -85,8 +88,13 @@ class Provider:
                 "POST", self._url, content=content, headers={"Content-Type": "application/json"}
             ) as response:
                 data = self._read(response)
-        except httpx.HTTPError as error:
-            raise ProviderFault(f"{self.name}: {type(error).__name__}") from error
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            fault = ProviderFault(f"{self.name}: {type(error).__name__}")  # the original quotes parts of the URL
+        else:
+            return self._read_json(response, data)
+        raise fault
+
+    def _read_json(self, response: httpx.Response, data: bytes) -> Json:
         if response.status_code == 413:
             raise BatchTooLarge(f"{self.name}: HTTP 413")
         if response.is_error:
@@ -113,7 +121,8 @@ class Provider:
 
     def _fault(self, error: Json) -> ProviderFault:
         code = error.get("code") if isinstance(error, dict) else None
-        message = str(error.get("message", ""))[:200] if isinstance(error, dict) else "no reason given"
+        message = str(error.get("message", "")) if isinstance(error, dict) else "no reason given"
+        message = blot(message, self._secrets)[:200]  # a provider may repeat the key it was asked with
         kind = (
             MethodMissing if code == METHOD_NOT_FOUND else BatchTooLarge if code in _LIMIT_CODES else ProviderFault
         )

@@ -16,6 +16,7 @@ from operators.block_follower.fetch import Fetcher
 from operators.block_follower.follow import Follower
 from operators.block_follower.rpc import ProviderFault, Providers, WrongChain
 from traceplane_sdk.context import Context, Result
+from traceplane_sdk.database import DatabaseUnavailable
 from traceplane_sdk.errors import OperatorError
 
 MAX_FAILURES = 40
@@ -62,11 +63,12 @@ def _keep_following(ctx: Context, follower: Follower) -> Result:
                 ctx.control.wait(ctx.config.poll_seconds)
         except WrongChain as error:
             raise OperatorError("WrongChain", str(error), retryable=False) from error
-        except (ProviderFault, BrokenChain, psycopg.OperationalError) as error:
+        except (ProviderFault, BrokenChain, DatabaseUnavailable, psycopg.OperationalError) as error:
             failures += 1
             positioned = False
             if failures >= MAX_FAILURES:
-                code = "DataUnavailable" if isinstance(error, psycopg.OperationalError) else "ProviderUnavailable"
+                away = isinstance(error, (DatabaseUnavailable, psycopg.OperationalError))
+                code = "DataUnavailable" if away else "ProviderUnavailable"
                 raise OperatorError(code, f"{failures} failures in a row, the last: {error}") from error
             delay = min(BACKOFF_LIMIT, BACKOFF_BASE * 2 ** min(failures, 10)) * (0.5 + random.random())  # noqa: S311
             ctx.log("following failed", level="warning", error=str(error), failures=failures, wait=round(delay, 2))

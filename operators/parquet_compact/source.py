@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from traceplane_sdk import wire
+from traceplane_sdk import database, wire
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,10 +57,8 @@ class Snapshot:
 
 @contextmanager
 def snapshot(dsn: str) -> Iterator[Snapshot]:
-    """Open a snapshot; it ends with the block."""
-    from adbc_driver_postgresql import dbapi
-
-    with dbapi.connect(dsn) as connection:
+    """Open a snapshot; it ends with the block. Raises DatabaseUnavailable."""
+    with database.connect_arrow(dsn) as connection:
         with connection.cursor() as cursor:
             cursor.execute("set transaction isolation level repeatable read, read only")
         yield Snapshot(connection)

@@ -16,18 +16,20 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
-from psycopg import conninfo, pq
+from psycopg import pq
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from traceplane.errors import InvalidSettings
 from traceplane.store.failures import mapped
+from traceplane_sdk.dsn import BadDsn
+from traceplane_sdk.dsn import parameters as libpq_parameters
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 60
@@ -48,19 +50,30 @@ class BinaryCursor(psycopg.AsyncCursor[TupleRow]):
 
 
 def session(dsn: str, application: str) -> dict[str, Any]:
-    """libpq parameters of `dsn` with our bounds added. Raises InvalidSettings for a DSN libpq cannot read."""
+    """libpq parameters of `dsn` with our bounds added. Raises InvalidSettings for one that is no DSN.
+
+    What passes has no half of a password in its host or database name, which drivers and pools put into errors
+    and logs.
+    """
     try:
-        parameters = conninfo.conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError as error:
-        raise InvalidSettings("a database DSN is not a libpq URI such as postgresql://user@host/name") from error
+        parameters = libpq_parameters(dsn)
+    except BadDsn as error:
+        refused = InvalidSettings(f"{application}: {error}")
+    else:
+        return parameters | _bounds(parameters, application)
+    raise refused
+
+
+def _bounds(parameters: Mapping[str, Any], application: str) -> dict[str, Any]:
     bounds = (
         f"-c statement_timeout={STATEMENT_SECONDS}s "
         f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_SECONDS}s"
     )
-    parameters["options"] = f"{bounds} {parameters.get('options') or ''}".strip()
-    parameters.setdefault("connect_timeout", CONNECT_SECONDS)
-    parameters.setdefault("application_name", application)
-    return parameters
+    return {
+        "options": f"{bounds} {parameters.get('options') or ''}".strip(),
+        "connect_timeout": parameters.get("connect_timeout", CONNECT_SECONDS),
+        "application_name": parameters.get("application_name", application),
+    }
 
 
 class Database:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,9 @@ Log = Callable[[str, Mapping[str, Any]], None]
 
 
 def configure(level: str) -> None:
-    """Set the process's format and lowest level."""
+    """Set the process's format and lowest level. httpx stays silent: it logs whole URLs, and those carry keys."""
+    for library in ("httpx", "httpcore"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

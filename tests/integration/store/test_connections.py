@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 
 import psycopg
 import pytest
+from psycopg import conninfo
 from sqlalchemy import text
 
 from tests import services
@@ -14,6 +16,7 @@ from traceplane.errors import GiveUp, InvalidSettings, Refused, Unavailable
 from traceplane.store.engine import Database
 from traceplane.store.failures import Collision, Conflict, retrying
 from traceplane.store.listener import Listener
+from traceplane_sdk import database as sdk
 
 pytestmark = pytest.mark.services
 
@@ -122,6 +125,30 @@ def test_a_dsn_libpq_cannot_read_is_a_setting_error_without_the_dsn():
     with pytest.raises(InvalidSettings) as caught:
         Database("postgresql://trace:hunter2@[::1/state", application="test")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://trace:x@hunter2@127.0.0.1/state",
+        "postgresql://trace:x/hunter2@127.0.0.1/state",
+        "postgresql://trace:1/hunter2@127.0.0.1/state",
+        "postgresql//trace:hunter2@127.0.0.1/state",
+    ],
+)
+def test_a_dsn_whose_password_became_another_part_reaches_no_driver(dsn: str):
+    """Drivers and pools write host, port and database name into errors and logs."""
+    with pytest.raises(InvalidSettings, match="percent-encoded") as caught:
+        Database(dsn, application="test")
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_sdk_tells_why_there_is_no_session_with_its_sqlstate(databases: services.Databases):
+    missing = conninfo.make_conninfo(databases.data_dsn, dbname="hunter2")
+    for opened in (sdk.connect, sdk.connect_arrow):
+        with pytest.raises(sdk.DatabaseUnavailable, match="SQLSTATE 3D000") as caught:
+            opened(missing)
+        assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_a_deadlock_victim_runs_again(state: Database):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from traceplane_sdk import hot, wire
+from traceplane_sdk import database, hot, wire
 from traceplane_sdk.control import Control
 from traceplane_sdk.crashpoints import no_crash
 from traceplane_sdk.errors import OperatorError
@@ -97,15 +97,15 @@ class Context:
         return found[0]
 
     def connection(self) -> psycopg.Connection[Any]:
-        """The run's connection to the data database, in autocommit; opened on first use and anew when it broke."""
-        import psycopg
+        """The run's connection to the data database, in autocommit; opened on first use and anew when it broke.
 
+        Raises DatabaseUnavailable.
+        """
         if self._connection is None or self._connection.closed or self._connection.broken:
-            self._connection = psycopg.connect(
+            self._connection = database.connect(
                 self.io.data_dsn(),
                 autocommit=True,
                 application_name=f"trace {self.task.job.dag}/{self.task.job.name}"[:63],
-                connect_timeout=10,
                 options="-c lock_timeout=60s -c idle_in_transaction_session_timeout=300s",
             )
         return self._connection

@@ -1,0 +1,89 @@
+"""Opens connections to the data database, and says why one cannot be opened without quoting the DSN.
+
+What a driver says about a failed connection is built from the DSN, and it would travel far: into the task's
+error, the DAG's status, the user API and the log. So the cause is told in fixed words of ours, with the SQLSTATE
+where there is one (libpq gives none to a client that never got a session; the server's words tell it), and the
+driver's own exception is not kept as the cause, for a traceback would print it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from traceplane_sdk.dsn import BadDsn, parameters
+from traceplane_sdk.errors import OperatorError
+
+if TYPE_CHECKING:
+    import psycopg
+
+CONNECT_SECONDS = 10
+
+_CAUSES = (
+    ("authentication failed", "28P01", "it refused the password of the role"),
+    ("no pg_hba.conf entry", "28000", "it lets no such role in from here"),
+    ("too many clients", "53300", "it has no connection to spare"),
+    ("remaining connection slots", "53300", "it has no connection to spare"),
+    ("too many connections", "53300", "it has no connection to spare"),
+    ("starting up", "57P03", "it is starting"),
+    ("shutting down", "57P03", "it is shutting down"),
+    ("in recovery mode", "57P03", "it is recovering"),
+    ("permission denied for database", "42501", "the role may not use this database"),
+    ("could not translate host name", None, "its host name does not resolve"),
+    ("failed to resolve host", None, "its host name does not resolve"),
+    ("name or service not known", None, "its host name does not resolve"),
+    ("connection refused", None, "nothing listens at its address"),
+    ("timeout", None, f"it did not answer within {CONNECT_SECONDS} s"),
+    ("does not exist", "3D000", "it has no such role or database"),
+)
+"""Words in the driver's message, the SQLSTATE they stand for, and what we say instead."""
+
+
+class DatabaseUnavailable(OperatorError):
+    """No session with the data database now; a later attempt may get one."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("Unavailable", message)
+
+
+def connect(dsn: str, **options: Any) -> psycopg.Connection[Any]:
+    """A psycopg connection; `options` are psycopg's. Raises DatabaseUnavailable, also for a DSN that is none."""
+    import psycopg
+
+    _check(dsn)
+    try:
+        return psycopg.connect(dsn, connect_timeout=CONNECT_SECONDS, **options)
+    except psycopg.Error as error:
+        failure = _told(error)
+    raise failure
+
+
+def connect_arrow(dsn: str) -> Any:
+    """An ADBC connection. Raises DatabaseUnavailable, also for a DSN that is none."""
+    from adbc_driver_manager import Error
+    from adbc_driver_postgresql import dbapi
+
+    _check(dsn)
+    try:
+        return dbapi.connect(dsn)
+    except Error as error:
+        failure = _told(error)
+    raise failure
+
+
+def _check(dsn: str) -> None:
+    try:
+        parameters(dsn)
+        return
+    except BadDsn as error:
+        failure = DatabaseUnavailable(str(error))
+    raise failure
+
+
+def _told(error: Exception) -> DatabaseUnavailable:
+    """Our words for a driver's. Raised outside the handler, so that not even the context keeps the original."""
+    words = str(error).lower()
+    state, said = next(
+        ((state, said) for phrase, state, said in _CAUSES if phrase in words), (None, "no session could be opened")
+    )
+    code = getattr(error, "sqlstate", None) or state
+    return DatabaseUnavailable(f"the data database: {said} (SQLSTATE {code or 'none: no answer of the server'})")

@@ -1,0 +1,98 @@
+"""Keeps what was lent to a run out of what the run says.
+
+A run gets secrets: the DSN of the data database, provider URLs that carry keys. Its errors and log lines leave
+the process and are shown to people who may not know them. Our own code names neither, but an operator's exception
+may quote whatever its libraries quoted, and a provider may repeat the key it was called with. So the runner
+remembers what it lent and blots it out of every text on its way out.
+
+A net, not the rule: it knows secrets whole, not in fragments, and leaves short words alone, which would blot out
+half of a sentence. Code that handles a secret must still speak of it by a name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from traceplane_sdk.context import TaskIO
+from traceplane_sdk.dsn import BadDsn, parameters
+
+BLOT = "[secret]"
+_SHORTEST = 6
+"""Passwords and query values below this length are words of the language more often than secrets."""
+_SHORTEST_SEGMENT = 12
+"""So are shorter segments of a path: `mainnet`, `v2`, `ext`."""
+
+
+class Lent:
+    """The secrets of one run. Grows by what the run asks for, which is bounded by how often they rotate."""
+
+    def __init__(self) -> None:
+        self._secrets: set[str] = set()
+
+    def guard(self, io: TaskIO) -> TaskIO:
+        """`io`, with what it lends remembered and what it logs blotted."""
+
+        def data_dsn() -> str:
+            dsn = io.data_dsn()
+            self._secrets |= of_dsn(dsn)
+            return dsn
+
+        def rpc_urls(pool: str) -> Sequence[str]:
+            urls = io.rpc_urls(pool)
+            self._secrets.update(*map(of_url, urls))
+            return urls
+
+        def log(event: str, fields: Mapping[str, Any]) -> None:
+            io.log(event, self.blotted(fields))
+
+        return replace(io, data_dsn=data_dsn, rpc_urls=rpc_urls, log=log)
+
+    def blotted(self, value: Any) -> Any:
+        """`value` with every secret in its texts replaced, through mappings and sequences."""
+        if isinstance(value, str):
+            return blot(value, self._secrets)
+        if isinstance(value, Mapping):
+            return {key: self.blotted(entry) for key, entry in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.blotted(entry) for entry in value]
+        return value
+
+
+def blot(text: str, secrets: Collection[str]) -> str:
+    """`text` with each of `secrets` replaced; the longer one where one holds another."""
+    if not secrets:
+        return text
+    longest_first = sorted(secrets, key=lambda secret: (-len(secret), secret))
+    return re.sub("|".join(map(re.escape, longest_first)), BLOT, text)
+
+
+def of_dsn(dsn: str) -> set[str]:
+    """What must not be shown of a DSN: all of it, and its password in either spelling."""
+    try:
+        password = str(parameters(dsn).get("password") or "")
+    except BadDsn:
+        password = ""
+    return {dsn} | _spellings(password)
+
+
+def of_url(url: str) -> set[str]:
+    """What must not be shown of a provider's URL: everything but scheme, host and port."""
+    found = {url}
+    try:
+        parts = urlsplit(url)
+        user = [parts.username or "", parts.password or ""]
+    except ValueError:
+        return found
+    values = [pair.partition("=")[2] or pair for pair in parts.query.split("&")]
+    found |= {secret for text in (*user, *values) for secret in _spellings(text)}
+    found |= {secret for segment in parts.path.split("/") for secret in _spellings(segment, _SHORTEST_SEGMENT)}
+    return found
+
+
+def _spellings(text: str, shortest: int = _SHORTEST) -> set[str]:
+    """`text` as written and percent-decoded and -encoded; nothing where it is too short."""
+    return {text, unquote(text), quote(unquote(text), safe="")} if len(text) >= shortest else set()
