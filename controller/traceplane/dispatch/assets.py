@@ -48,6 +48,10 @@ async def upsert_asset(
 
 
 async def delete_asset(conn: AsyncConnection, *, org_id: UUID, namespace: str, name: str) -> bool:
-    """Forget a declared asset's policy; whether there was one. Published data stays."""
+    """Nobody declares the asset any more; whether somebody did. A Federated one is gone with that.
+
+    Published data stays, and so do the roles that may read it: deleting a policy must not open what it closed.
+    They hold until an Asset of that name is declared again.
+    """
     parameters = {"org": org_id, "namespace": namespace, "name": name}
     return (await conn.execute(statements.DELETE_ASSET, parameters)).first() is not None

@@ -35,7 +35,7 @@ MAX_PARTITIONS = 200_000
 """Partitions of one query; more would be read into memory for nothing, since no cache holds that many files."""
 
 _RELATIONS = """
-SELECT namespace, name, storage, read_roles, columns, scope_column, dataset_id, dataset_version_id, location,
+SELECT namespace, name, storage, read_roles, hot_read_roles, cold_read_roles, columns, scope_column, dataset_id, dataset_version_id, location,
        provisioned, hot_version_id, hot_location, cold_version_id
 FROM catalog.relations
 WHERE org_id = %(org)s
@@ -233,7 +233,7 @@ def _catalog_row(row: dict[str, Any]) -> CatalogRow:
         namespace=row["namespace"],
         name=row["name"],
         storage=row["storage"],
-        read_roles=frozenset(row["read_roles"]),
+        read_roles=tuple(frozenset(row[f"{half}read_roles"]) for half in ("", "hot_", "cold_")),
         columns=tuple((column["name"], column["type"]) for column in row["columns"] or ()),
         scope_column=row["scope_column"] or "",
         dataset=row["dataset_id"],

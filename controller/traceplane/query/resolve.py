@@ -48,7 +48,8 @@ class CatalogRow:
     namespace: str
     name: str
     storage: str
-    read_roles: frozenset[str]
+    read_roles: tuple[frozenset[str], ...]
+    """Its own and, for a Federated asset, those of its two halves: a reader needs one of each."""
     columns: tuple[tuple[str, str], ...]
     scope_column: str
     dataset: UUID | None
@@ -190,8 +191,8 @@ def match(
 
 
 def readable(row: CatalogRow, roles: frozenset[str]) -> bool:
-    """Whether a user with `roles` may read it; an asset without readRoles is for every reader."""
-    return not row.read_roles or bool(row.read_roles & roles)
+    """Whether a user with `roles` may read all that it is made of; no readRoles means every reader."""
+    return all(not needed or needed & roles for needed in row.read_roles)
 
 
 def _ready(row: CatalogRow) -> bool:

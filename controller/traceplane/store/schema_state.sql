@@ -133,17 +133,19 @@ CREATE VIEW catalog.relations AS
             v.location,
             v.columns,
             v.scope_column,
-            (v.provisioned_at IS NOT NULL) AS provisioned
-           FROM (((public.asset_publications p
+            (v.provisioned_at IS NOT NULL) AS provisioned,
+            COALESCE(a.read_roles, '{}'::text[]) AS read_roles
+           FROM ((((public.asset_publications p
              JOIN public.dag_current_versions c ON (((c.org_id = p.org_id) AND (c.namespace = p.namespace) AND (c.dag = p.dag) AND (c.deleted_at IS NULL))))
              JOIN public.dag_version_datasets d ON (((d.dag_version_id = c.active_version_id) AND (d.dataset_id = p.dataset_id))))
              JOIN public.dataset_versions v ON ((v.id = d.dataset_version_id)))
+             LEFT JOIN public.assets a ON (((a.org_id = p.org_id) AND (a.namespace = p.namespace) AND (a.name = p.asset))))
         )
  SELECT p.org_id,
     p.namespace,
     p.name,
     p.storage,
-    COALESCE(a.read_roles, '{}'::text[]) AS read_roles,
+    p.read_roles,
     NULL::jsonb AS federation,
     p.dataset_id,
     p.dataset_version_id,
@@ -156,9 +158,10 @@ CREATE VIEW catalog.relations AS
     NULL::text AS hot_location,
     NULL::text AS cold_name,
     NULL::uuid AS cold_version_id,
-    NULL::text AS cold_location
-   FROM (published p
-     LEFT JOIN public.assets a ON (((a.org_id = p.org_id) AND (a.namespace = p.namespace) AND (a.name = p.name) AND (a.deleted_at IS NULL))))
+    NULL::text AS cold_location,
+    '{}'::text[] AS hot_read_roles,
+    '{}'::text[] AS cold_read_roles
+   FROM published p
 UNION ALL
  SELECT a.org_id,
     a.namespace,
@@ -177,7 +180,9 @@ UNION ALL
     h.location AS hot_location,
     (a.federation ->> 'cold'::text) AS cold_name,
     c.dataset_version_id AS cold_version_id,
-    c.location AS cold_location
+    c.location AS cold_location,
+    COALESCE(h.read_roles, '{}'::text[]) AS hot_read_roles,
+    COALESCE(c.read_roles, '{}'::text[]) AS cold_read_roles
    FROM ((public.assets a
      LEFT JOIN published h ON (((h.org_id = a.org_id) AND (h.namespace = a.namespace) AND (h.name = (a.federation ->> 'hot'::text)))))
      LEFT JOIN published c ON (((c.org_id = a.org_id) AND (c.namespace = a.namespace) AND (c.name = (a.federation ->> 'cold'::text)))))

@@ -189,6 +189,30 @@ def test_assets_of_other_roles_look_as_if_they_were_not_there(world: World, clie
     assert fiona.rows("SELECT count(*) FROM hot_blocks") == [[0]]
 
 
+def test_a_federated_asset_needs_a_role_of_its_own_and_of_each_half(
+    world: World, client: Client, oidc: Issuer
+) -> None:
+    world.federated()
+    world.policy("hot-blocks", "Postgres", roles=["finance", "sales"])
+    world.policy("cold-blocks", "S3", roles=["audit"])
+    world.state.execute("UPDATE assets SET read_roles = '{chain}' WHERE name = 'blocks'")
+    closed = {
+        "none": (),
+        "own": ("chain",),
+        "hot": ("finance",),
+        "cold": ("audit",),
+        "halves": ("finance", "audit"),
+        "own-and-hot": ("chain", "sales"),
+        "own-and-cold": ("chain", "audit"),
+    }
+    for subject, roles in closed.items():
+        world.user(oidc.url, subject, "reader", *roles)
+        refused = Client(client.url, oidc.token(subject), client.service).refused("SELECT count(*) FROM blocks")
+        assert refused == (404, "RelationNotFound"), subject
+    world.user(oidc.url, "all", "reader", "chain", "sales", "audit")
+    assert Client(client.url, oidc.token("all"), client.service).rows("SELECT count(*) FROM blocks") == [[0]]
+
+
 def test_a_cold_file_that_differs_from_its_manifest_is_never_rows(world: World, client: Client) -> None:
     _, cold = world.federated()
     location, files, size = world.write_cold(cold, 0, 99)

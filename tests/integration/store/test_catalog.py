@@ -82,7 +82,24 @@ async def test_a_declared_asset_gives_its_publication_roles(deploy: Deploy, stat
     assert seen(query) == [(["finance"],)]
     async with state.transaction() as connection:
         await assets.delete_asset(connection, org_id=services.ORG_ID, namespace="demo", name="hot-blocks")
-    assert seen(query) == [([],)]
+    assert seen(query) == [(["finance"],)], "deleting the policy does not open the data"
+    async with state.transaction() as connection:
+        await assets.upsert_asset(
+            connection,
+            **ASSET | {"name": "hot-blocks", "storage": "Postgres", "federation": None, "read_roles": []},
+        )
+    assert seen(query) == [([],)], "declaring it again does"
+
+
+async def test_a_federated_asset_shows_the_roles_of_its_halves(deploy: Deploy, state: Database, seen: Rows):
+    await deploy(graphs.assembled(graphs.chain()))
+    await _federated(state)
+    query = "SELECT read_roles, hot_read_roles, cold_read_roles FROM catalog.relations WHERE name = 'blocks'"
+    assert seen(query) == [(["finance"], [], [])]
+    half = ASSET | {"name": "cold-blocks", "storage": "S3", "federation": None, "read_roles": ["audit"]}
+    async with state.transaction() as connection:
+        await assets.upsert_asset(connection, **half)
+    assert seen(query) == [(["finance"], [], ["audit"])]
 
 
 async def test_only_current_partitions_and_every_relocation_are_seen(deploy: Deploy, rows: Rows, seen: Rows):

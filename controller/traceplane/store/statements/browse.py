@@ -71,6 +71,8 @@ WHERE r.org_id = :org
   AND (:namespace IS NULL OR r.namespace = :namespace)
   AND (:asset IS NULL OR r.name = :asset)
   AND (cardinality(r.read_roles) = 0 OR r.read_roles && CAST(:roles AS text[]))
+  AND (cardinality(r.hot_read_roles) = 0 OR r.hot_read_roles && CAST(:roles AS text[]))
+  AND (cardinality(r.cold_read_roles) = 0 OR r.cold_read_roles && CAST(:roles AS text[]))
   AND (r.namespace, r.name) > (:after_namespace, :after_name)
 ORDER BY r.namespace, r.name
 LIMIT :limit

@@ -31,7 +31,7 @@ UPDATE assets SET deleted_at = now(), updated_at = now()
 WHERE org_id = :org AND namespace = :namespace AND name = :name AND deleted_at IS NULL
 RETURNING name
 """)
-"""The asset is declared no more: a publication of that name has the default policy again."""
+"""The asset is declared no more. Its readRoles go on holding for what is published under its name."""
 
 SET_PAUSED = text("""
 UPDATE jobs SET paused = :paused

@@ -6,6 +6,10 @@ without showing tasks, leases or specs.
 
 `relations` lists published assets of active DAG versions under their own names, and Federated assets with their
 hot and cold halves resolved. A half that is not published leaves its columns null; the reader says so.
+
+Roles fail closed. A reader of a Federated asset needs a role of each of the three lists: its own, its hot half's
+and its cold half's. And a published name keeps the roles of an Asset that was deleted, until one is declared again:
+deleting a policy must not open the data.
 """
 
 from __future__ import annotations
@@ -31,27 +35,29 @@ VIEWS = (
 CREATE VIEW catalog.relations AS
 WITH published AS (
     SELECT p.org_id, p.namespace, p.asset AS name, p.dag, p.dataset_id, v.id AS dataset_version_id, v.storage,
-           v.location, v.columns, v.scope_column, v.provisioned_at IS NOT NULL AS provisioned
+           v.location, v.columns, v.scope_column, v.provisioned_at IS NOT NULL AS provisioned,
+           coalesce(a.read_roles, '{}') AS read_roles
     FROM asset_publications p
     JOIN dag_current_versions c
       ON c.org_id = p.org_id AND c.namespace = p.namespace AND c.dag = p.dag AND c.deleted_at IS NULL
     JOIN dag_version_datasets d ON d.dag_version_id = c.active_version_id AND d.dataset_id = p.dataset_id
     JOIN dataset_versions v ON v.id = d.dataset_version_id
+    LEFT JOIN assets a ON a.org_id = p.org_id AND a.namespace = p.namespace AND a.name = p.asset
 )
-SELECT p.org_id, p.namespace, p.name, p.storage, coalesce(a.read_roles, '{}') AS read_roles,
+SELECT p.org_id, p.namespace, p.name, p.storage, p.read_roles,
        NULL::jsonb AS federation, p.dataset_id, p.dataset_version_id, p.location, p.columns, p.scope_column,
        p.provisioned,
        NULL::text AS hot_name, NULL::uuid AS hot_version_id, NULL::text AS hot_location,
-       NULL::text AS cold_name, NULL::uuid AS cold_version_id, NULL::text AS cold_location
+       NULL::text AS cold_name, NULL::uuid AS cold_version_id, NULL::text AS cold_location,
+       '{}'::text[] AS hot_read_roles, '{}'::text[] AS cold_read_roles
 FROM published p
-LEFT JOIN assets a
-  ON a.org_id = p.org_id AND a.namespace = p.namespace AND a.name = p.name AND a.deleted_at IS NULL
 UNION ALL
 SELECT a.org_id, a.namespace, a.name, a.storage, a.read_roles,
        a.federation, h.dataset_id, h.dataset_version_id, h.location, h.columns, a.federation ->> 'column',
        coalesce(h.provisioned AND c.provisioned, false),
        a.federation ->> 'hot', h.dataset_version_id, h.location,
-       a.federation ->> 'cold', c.dataset_version_id, c.location
+       a.federation ->> 'cold', c.dataset_version_id, c.location,
+       coalesce(h.read_roles, '{}'), coalesce(c.read_roles, '{}')
 FROM assets a
 LEFT JOIN published h
   ON h.org_id = a.org_id AND h.namespace = a.namespace AND h.name = a.federation ->> 'hot'
