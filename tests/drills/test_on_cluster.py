@@ -128,7 +128,7 @@ def test_the_object_store_is_away_for_thirty_seconds(trace):
     trace.kube.kubectl("scale", "statefulset", "trace-minio", "--replicas=0")
     try:
         blocks_pass(trace, int(30 / BLOCK_SECONDS))
-        newest = int(str(trace.admin.rows("SELECT max(block_number) FROM hot_blocks")[0][0]))
+        newest = int(trace.hot_blocks("max(block_number)"))
         assert newest > trace.head() - 100, "the follower does not need the object store"
     finally:
         trace.kube.kubectl("scale", "statefulset", "trace-minio", "--replicas=1")
@@ -172,7 +172,7 @@ def test_a_reorg_of_depth_5_while_the_follower_is_down(trace):
         (deployment,) = trace.kube.items("deployments", "--selector", FOLLOW)
         trace.kube.kubectl("scale", "deployment", deployment["metadata"]["name"], "--replicas=0")
         trace.wait("the follower is away", lambda: not trace.kube.items("pods", "--selector", FOLLOW))
-        stored = int(str(trace.admin.rows("SELECT max(block_number) FROM hot_blocks")[0][0]))
+        stored = int(trace.hot_blocks("max(block_number)"))
         old = trace.admin.rows(f"SELECT block_hash FROM blocks WHERE block_number = {stored}")[0][0]
         depth = trace.head() - stored + 5
         chain.call(trace.rpc, "anvil_reorg", depth, [])

@@ -39,15 +39,10 @@ def test_cold_and_hot_rows_are_both_part_of_it(trace):
 def test_hot_rows_of_compacted_ranges_are_deleted(trace):
     """Later than the longest query, short here. Only the table itself tells: the relation has every row."""
     trace.prove_new_ranges()
-    location = trace.psql(
-        "trace_state",
-        f"""SELECT v.location FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_id
-             WHERE d.dag = '{DAG}' AND d.job = 'follow' AND d.output = 'blocks'""",
-    )
     newest = trace.admin.rows("SELECT max(block_number) FROM cold_blocks")[0][0]
     trace.wait(
         "the hot rows of ranges that are cold are gone",
-        lambda: trace.psql("trace_data", f"SELECT min(block_number) > {newest} FROM {location}") == "t",
+        lambda: trace.hot_blocks(f"min(block_number) > {newest}") == "t",
     )
     assert trace.admin.rows("SELECT min(block_number) FROM blocks")[0][0] == 0
     trace.prove()

@@ -47,7 +47,7 @@ CONFIG = {
 }
 # Fields of the example that decide nothing about its output, changed on the running DAG.
 _FAST = {"heartbeatTimeoutSeconds": 10}
-_IDLE = "10s"
+_IDLE = "3s"
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,15 @@ class Installation:
         argv = ("psql", "--host", "/tmp", "--username", "postgres", "--dbname", database, "-At", "-c", sql)
         said = self.kube.kubectl("exec", pod["metadata"]["name"], "--container", "postgres", "--", *argv)
         return said.strip()
+
+    def hot_blocks(self, what: str) -> str:
+        """An expression over the follower's own table, cold rows left out."""
+        location = self.psql(
+            "trace_state",
+            f"""SELECT v.location FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_id
+                 WHERE d.dag = '{DAG}' AND d.job = 'follow' AND d.output = 'blocks'""",
+        )
+        return self.psql("trace_data", f"SELECT {what} FROM {location}")
 
     def head(self) -> int:
         """The node's newest block."""
