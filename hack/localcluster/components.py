@@ -76,12 +76,13 @@ class Components:
             kubeconfig(layout.config / f"{name}.kubeconfig", name, subject)
         kubelet = Subject(f"system:node:{layout.name}", "system:nodes", (f"DNS:{layout.name}", f"IP:{node}"))
         kubeconfig(layout.config / "kubelet.kubeconfig", "kubelet", kubelet)
-        kubeconfigs.write(
-            layout.kubeconfig,
-            server=server,
-            authority=credentials.authority.certificate,
-            client=credentials.administrator,
-        )
+        for path in (layout.own_kubeconfig, layout.kubeconfig):
+            kubeconfigs.write(
+                path,
+                server=server,
+                authority=credentials.authority.certificate,
+                client=credentials.administrator,
+            )
         plugin = packages.require("cni:bridge").parent
         cni = layout.config / "cni"
         files = {
@@ -112,7 +113,7 @@ class Components:
     def node_ready(self) -> bool:
         """Whether the node is ready, in the word of the kubelet that runs now and not of one that ran before."""
         try:
-            api, started = Api(self.layout.kubeconfig), self.process("kubelet").record.stat().st_mtime
+            api, started = Api(self.layout.own_kubeconfig), self.process("kubelet").record.stat().st_mtime
             node = api.get(f"/api/v1/nodes/{self.layout.name}")
             lease = api.get(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{self.layout.name}")
         except (ClusterError, FileNotFoundError):
@@ -124,7 +125,7 @@ class Components:
     def _probes(self) -> dict[str, Callable[[], bool]]:
         """How to tell that a started component works; one without a probe works once it runs."""
         return {
-            "kube-apiserver": lambda: Api(self.layout.kubeconfig).ready(),
+            "kube-apiserver": lambda: Api(self.layout.own_kubeconfig).ready(),
             "containerd": self._containerd_answers,
         }
 
@@ -152,7 +153,7 @@ class Components:
             return [str(packages.require(name)), f"--config={config / 'containerd.toml'}"]
         if name == "agent":
             path = f"PYTHONPATH={Path(__file__).resolve().parents[1]}"
-            return ["/usr/bin/env", path, sys.executable, "-m", "localcluster.agent", str(layout.kubeconfig)]
+            return ["/usr/bin/env", path, sys.executable, "-m", "localcluster.agent", str(layout.own_kubeconfig)]
         own = f"--kubeconfig={config / f'{name}.kubeconfig'}"
         flags = {
             "kube-controller-manager": (

@@ -105,8 +105,13 @@ class Layout:
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig."""
+        """The administrator's kubeconfig, for people; kubectl may rewrite it."""
         return self.root / "kubeconfig"
+
+    @property
+    def own_kubeconfig(self) -> Path:
+        """The same for these commands, which read it as the JSON that they wrote."""
+        return self.config / "admin.kubeconfig"
 
     @property
     def lock(self) -> Path:

@@ -65,7 +65,7 @@ def up(layout: Layout) -> None:
             if not wait_until(components.node_ready, _NODE_SECONDS, every=0.1):
                 raise components.process("kubelet").failure(f"the node is not ready within {_NODE_SECONDS:.0f} s")
         with step("installing DNS and volumes"):
-            addons.apply(Api(layout.kubeconfig), layout, images["coredns"].reference)
+            addons.apply(Api(layout.own_kubeconfig), layout, images["coredns"].reference)
         record.complete = True
         record.save()
     say(f"the cluster is ready: export KUBECONFIG={layout.kubeconfig}")

@@ -41,7 +41,7 @@ RULES = (
     Rule(r"sed .* > wrong\.yaml", Tier.LOCAL),
     Rule(r"tracectl admin user --help", Tier.LOCAL),
     Rule(r"openssl ecparam .*", Tier.LOCAL),
-    Rule(r"export [A-Z_]+=.*", Tier.CLUSTER),
+    Rule(r"(cp \$\(hack/cluster kubeconfig\) kubeconfig && )?export [A-Z_]+=.*", Tier.CLUSTER),
     Rule(r"(hack/cluster exec -- )?(\S*/)?tracectl (query|get|logs) .*", Tier.CLUSTER),
     Rule(r"(hack/cluster exec -- )?kubectl .*(get|describe|logs) .*", Tier.CLUSTER),
     Rule(r"(hack/cluster exec -- )?kubectl .*delete pod -l trace\.dev/job=follow", Tier.CLUSTER),
