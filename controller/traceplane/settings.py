@@ -20,7 +20,7 @@ from traceplane.errors import InvalidSettings
 class Settings(BaseSettings):
     """All settings. A process uses the part it needs; what it needs and lacks is named at start."""
 
-    model_config = SettingsConfigDict(env_prefix="TRACE_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="TRACE_", extra="ignore", frozen=True, env_parse_none_str="never")
 
     # Who and where
     org_id: UUID = Field(

@@ -1,0 +1,1 @@
+"""The dispatcher: turns events into tasks and tasks into facts."""
