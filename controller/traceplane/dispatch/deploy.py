@@ -17,6 +17,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from traceplane.dispatch import assets
 from traceplane.dispatch.deploy_rows import (
     Names,
     Versions,
@@ -51,6 +52,9 @@ class Deployment:
     jobs: tuple[DeployedJob, ...]
 
 
+_NO_POLICIES = assets.Policies()
+
+
 class PublishedElsewhere(Refused):
     """An asset of this DAG is published by another one; nothing was changed."""
 
@@ -58,11 +62,19 @@ class PublishedElsewhere(Refused):
 
 
 async def deploy(
-    conn: AsyncConnection, *, org_id: UUID, graph: Graph, resource_uid: str, generation: int, bucket: str
+    conn: AsyncConnection,
+    *,
+    org_id: UUID,
+    graph: Graph,
+    resource_uid: str,
+    generation: int,
+    bucket: str,
+    policies: assets.Policies = _NO_POLICIES,
 ) -> Deployment:
     """Make `graph` the current version of its DAG, inside the caller's transaction.
 
-    `generation` is the resource's `metadata.generation`; `bucket` is where cold datasets go. Raises
+    `generation` is the resource's `metadata.generation`; `bucket` is where cold datasets go; `policies` are those
+    of the Assets declared for what the graph publishes: they hold from the moment it is published. Raises
     RebuildNotSupported, PublishedElsewhere, or Stale where somebody else deployed a newer generation of the same
     resource or began to delete it; the caller's transaction must then roll back, and nothing has changed.
     """
@@ -83,6 +95,8 @@ async def deploy(
         ids = _ids(known)
         version_id = await _define(conn, names, graph, ids, bucket)
         await _publish(conn, names, version_id)
+        await assets.declare(conn, org_id=org_id, namespace=names.namespace, policies=policies.declared)
+        await assets.close(conn, org_id=org_id, namespace=names.namespace, policies=policies.closing)
         await conn.execute(statements.ACTIVATE, names.key | resource | {"version": version_id})
         await _move_work(conn, version_id, graph, ids, known)
         result = "Created" if pointer["active_version_id"] is None else "Updated"

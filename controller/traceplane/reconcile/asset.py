@@ -12,10 +12,12 @@ from typing import Any
 
 from traceplane import graph as graphs
 from traceplane.dispatch import assets
+from traceplane.dispatch.assets import Stored
 from traceplane.drivers.kube import ASSETS, BUNDLES, JOBS
+from traceplane.graph import Problem
 from traceplane.kinds import Asset
 from traceplane.kit import crash
-from traceplane.reconcile import conditions
+from traceplane.reconcile import conditions, policies
 from traceplane.reconcile.conditions import Condition, false, true
 from traceplane.reconcile.dag import Object, Scope
 from traceplane.reconcile.plan import Status
@@ -33,18 +35,20 @@ class Assets:
 
     async def reconcile(self, obj: Object) -> None:
         """Store the policy, show the state."""
-        facts = await self._facts()
+        name = obj["metadata"]["name"]
         asset = graphs.parse("Asset", obj)
+        facts, stored = await self._look(name, asset)
         problems = asset if isinstance(asset, list) else graphs.check_asset(asset)
         if not isinstance(asset, list) and not problems:
-            problems = graphs.check_federation(asset, self._scope.manifests.published())
+            # What is read now counts, not what a DAG's newest spec would publish: that one may be wrong.
+            schemas = self._scope.manifests.published() | policies.running(facts)
+            problems = graphs.check_federation(asset, schemas)
         if isinstance(asset, list) or problems:
-            lines = [str(problem) for problem in problems]
-            condition = false("Ready", "Invalid", conditions.listed(lines))
+            await self._close(obj, facts.get(name), stored)
+            condition = false("Ready", "Invalid", conditions.listed([str(problem) for problem in problems]))
         else:
-            await self._store(asset, obj, facts)
-            condition = ready(asset, facts)
-        name = obj["metadata"]["name"]
+            await self._declare(asset, obj, facts.get(name), stored)
+            condition = ready(asset, facts, policies.left_behind(obj, stored))
         status = _status(obj, [condition], facts.get(name), self._scope.namespace)
         await self._scope.applier.status(Status(ASSETS, obj, status))
 
@@ -54,56 +58,71 @@ class Assets:
             await assets.delete_asset(conn, org_id=self._scope.org_id, namespace=self._scope.namespace, name=name)
         crash.point(STORED)
 
-    async def _store(self, asset: Asset, obj: Object, facts: Mapping[str, AssetFacts]) -> None:
-        spec, name = asset.spec, asset.metadata.name
-        storage = spec.storage or (facts[name].storage if name in facts else None)
+    async def _look(self, name: str, asset: Asset | list[Problem]) -> tuple[dict[str, AssetFacts], Stored | None]:
+        """What is published under its name and those of its halves, and the policy that is stored."""
+        federation = None if isinstance(asset, list) else asset.spec.federation
+        wanted = [name, federation.hot, federation.cold] if federation else [name]
+        org, namespace = self._scope.org_id, self._scope.namespace
+        async with self._scope.database.transaction() as conn:
+            facts = await observe.asset_facts(conn, org_id=org, namespace=namespace, names=wanted)
+            stored = await assets.stored(conn, org_id=org, namespace=namespace, names=[name])
+        return facts, stored.get(name)
+
+    async def _declare(self, asset: Asset, obj: Object, facts: AssetFacts | None, stored: Stored | None) -> None:
+        storage = asset.spec.storage or (facts.storage if facts else None)
         if storage is None:
             return  # it takes the storage of what will be published under its name
+        policy, keep = policies.declared(asset, obj, storage), policies.keeps_roles(obj)
+        if policies.holds(policy, stored, keep_roles=keep):
+            return
         async with self._scope.database.transaction() as conn:
-            await assets.upsert_asset(
+            await assets.declare(
                 conn,
                 org_id=self._scope.org_id,
                 namespace=self._scope.namespace,
-                name=name,
-                resource_uid=obj["metadata"]["uid"],
-                storage=storage,
-                federation=spec.federation.model_dump() if spec.federation else None,
-                description=spec.description or "",
-                read_roles=spec.read_roles,
-                policy={"deletionPolicy": spec.deletion_policy},
+                policies=[policy],
+                keep_roles=keep,
             )
         crash.point(STORED)
 
-    async def _facts(self) -> dict[str, AssetFacts]:
+    async def _close(self, obj: Object, facts: AssetFacts | None, stored: Stored | None) -> None:
+        """An Asset that is wrong opens nothing and changes nothing, but what was open it closes."""
+        storage = facts.storage if facts else stored.policy.storage if stored else None
+        if storage is None or (stored and stored.policy.read_roles):
+            return  # there is nothing to read, or not for everybody
+        policy = policies.closing(obj, storage, stored)
+        if policy is None:
+            return
         async with self._scope.database.transaction() as conn:
-            return await observe.asset_facts(conn, org_id=self._scope.org_id, namespace=self._scope.namespace)
+            await assets.close(conn, org_id=self._scope.org_id, namespace=self._scope.namespace, policies=[policy])
+        crash.point(STORED)
 
 
-def ready(asset: Asset, facts: Mapping[str, AssetFacts]) -> Condition:
-    """Whether readers can query the asset. Pure."""
+def ready(asset: Asset, facts: Mapping[str, AssetFacts], said: str = "") -> Condition:
+    """Whether readers can query the asset; `said` is what else they should know. Pure."""
     federation = asset.spec.federation
     if federation is None:
         found = facts.get(asset.metadata.name)
         if found is not None and asset.spec.storage not in (None, found.storage):
-            said = f"spec.storage is {asset.spec.storage}, but what is published lives in {found.storage}"
-            return false("Ready", "StorageMismatch", said)
-        return _published({asset.metadata.name: found})
+            mismatch = f"spec.storage is {asset.spec.storage}, but what is published lives in {found.storage}"
+            return false("Ready", "StorageMismatch", mismatch)
+        return _published({asset.metadata.name: found}, said)
     parts = {federation.hot: "Postgres", federation.cold: "S3"}
     for part, storage in parts.items():
         found = facts.get(part)
         if found is not None and found.storage != storage:
             return false("Ready", "StorageMismatch", f"{part} lives in {found.storage}; it must be in {storage}")
-    return _published({part: facts.get(part) for part in parts})
+    return _published({part: facts.get(part) for part in parts}, said)
 
 
-def _published(parts: Mapping[str, AssetFacts | None]) -> Condition:
+def _published(parts: Mapping[str, AssetFacts | None], said: str) -> Condition:
     missing = [name for name, found in parts.items() if found is None]
     if missing:
         return false("Ready", "NotPublished", f"no active DAG version publishes {', '.join(missing)}")
     making = [name for name, found in parts.items() if found and not found.provisioned]
     if making:
         return false("Ready", "Provisioning", f"the table of {', '.join(making)} is being made")
-    return true("Ready", "Published", "")
+    return true("Ready", "Published", said)
 
 
 def _status(obj: Object, new: list[Condition], facts: AssetFacts | None, namespace: str) -> Object:

@@ -19,6 +19,7 @@ import structlog
 
 from traceplane.dispatch import deploy as deployment
 from traceplane.dispatch import pause
+from traceplane.dispatch.assets import Policies
 from traceplane.dispatch.rebuild import RebuildNotSupported
 from traceplane.drivers.kube import ASSETS, DAGS
 from traceplane.errors import Refused, Stale, Unavailable
@@ -90,7 +91,7 @@ class Dags:
             crash.point(FINALIZER)
         written = scope.manifests.read(dag)
         try:
-            facts, refusal, told = await self._bring_state(dag, written.graph)
+            facts, refusal, told = await self._bring_state(dag, written)
         except Unavailable as error:
             said = status.state_unavailable(dag, written.problems, error.message, datetime.now(UTC))
             await scope.applier.status(Status(DAGS, dag, said))
@@ -134,10 +135,10 @@ class Dags:
         return plan.next_in
 
     async def _bring_state(
-        self, dag: Object, graph: Graph | None
+        self, dag: Object, written: gather.Written
     ) -> tuple[observe.DagFacts | None, str | None, list[Note]]:
         """Deploy the spec where it is not the running one; how the DAG stands then, and why it was refused."""
-        name = dag["metadata"]["name"]
+        name, graph = dag["metadata"]["name"], written.graph
         facts = await self._facts(name)
         uid, at = self._ensured.get(name, ("", 0.0))
         ensured = uid == dag["metadata"]["uid"] and time.monotonic() - at < _ENSURE_SECONDS
@@ -148,7 +149,7 @@ class Dags:
         if known and known[0] == graph.spec_hash and time.monotonic() < known[2]:
             return facts, known[1], []
         try:
-            note = await self._deploy(dag, graph)
+            note = await self._deploy(dag, graph, written.policies)
         except RebuildNotSupported as error:
             self._refusals[name] = (graph.spec_hash, error.message, time.monotonic() + _REFUSAL_SECONDS)
             return facts, error.message, []
@@ -158,7 +159,7 @@ class Dags:
         await self._pause(graph, facts)
         return facts, None, [note] if note else []
 
-    async def _deploy(self, dag: Object, graph: Graph) -> Note | None:
+    async def _deploy(self, dag: Object, graph: Graph, policies: Policies) -> Note | None:
         metadata = dag["metadata"]
         async with self._scope.database.transaction() as conn:
             done = await deployment.deploy(
@@ -168,6 +169,7 @@ class Dags:
                 resource_uid=metadata["uid"],
                 generation=metadata.get("generation", 0),
                 bucket=self._scope.bucket,
+                policies=policies,
             )
         crash.point(DEPLOYED)
         log.info("deployed", dag=metadata["name"], result=done.result, version=str(done.version_id))

@@ -8,12 +8,13 @@ says all of it, so a kept graph is never a stale one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from traceplane import graph as graphs
+from traceplane.dispatch.assets import Policies
 from traceplane.graph import Graph, Problem
-from traceplane.reconcile import names
+from traceplane.reconcile import names, policies
 from traceplane.reconcile.mirror import Mirror
 from traceplane.reconcile.podspec import Platform
 from traceplane.settings import Settings
@@ -30,6 +31,8 @@ class Written:
 
     graph: Graph | None
     problems: tuple[str, ...] = ()
+    policies: Policies = field(default_factory=Policies)
+    """Of the Assets that users wrote under the names it publishes."""
 
 
 class Manifests:
@@ -86,13 +89,13 @@ class Manifests:
             node = graphs.parse("Job", job)
             problems += node if isinstance(node, list) else []
             nodes += [] if isinstance(node, list) else [node]
-        policies = [a for a in (graphs.parse("Asset", asset) for asset in assets) if not isinstance(a, list)]
+        declared = [a for a in (graphs.parse("Asset", asset) for asset in assets) if not isinstance(a, list)]
         if isinstance(parsed, list):
             return Written(None, _lines(parsed + problems))
-        assembled = graphs.assemble(parsed, nodes, policies, self._operators)
+        assembled = graphs.assemble(parsed, nodes, declared, self._operators)
         if isinstance(assembled, list) or problems:
             return Written(None, _lines(problems + (assembled if isinstance(assembled, list) else [])))
-        return Written(assembled)
+        return Written(assembled, (), policies.of_publications(assembled, assets))
 
 
 def platform(settings: Settings) -> Platform:

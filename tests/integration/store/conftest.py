@@ -11,6 +11,7 @@ from psycopg import sql
 
 from tests import services
 from traceplane.dispatch import deploy as deploying
+from traceplane.dispatch.assets import Policies
 from traceplane.graph import Graph
 from traceplane.store import tables
 from traceplane.store.engine import Database
@@ -24,7 +25,9 @@ BUCKET = "bucket"
 def deploy(state: Database) -> Deploy:
     """Deploys a graph as the controller does."""
 
-    async def run(graph: Graph, *, uid: str = "uid-1", generation: int = 1) -> deploying.Deployment:
+    async def run(
+        graph: Graph, *, uid: str = "uid-1", generation: int = 1, policies: Policies | None = None
+    ) -> deploying.Deployment:
         async def unit() -> deploying.Deployment:
             async with state.transaction() as connection:
                 return await deploying.deploy(
@@ -34,6 +37,7 @@ def deploy(state: Database) -> Deploy:
                     resource_uid=uid,
                     generation=generation,
                     bucket=BUCKET,
+                    policies=policies or Policies(),
                 )
 
         return await retrying(unit)

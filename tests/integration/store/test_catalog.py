@@ -12,7 +12,7 @@ from psycopg import errors
 
 from tests import graphs, services
 from tests.integration.store.conftest import Deploy
-from tests.integration.store.test_drain import ASSET
+from tests.integration.store.test_drain import ASSET, declared
 from traceplane.dispatch import assets
 from traceplane.store import tables
 from traceplane.store.engine import Database
@@ -34,7 +34,7 @@ def seen(databases: services.Databases) -> Rows:
 
 async def _federated(state: Database) -> None:
     async with state.transaction() as connection:
-        await assets.upsert_asset(connection, **ASSET)
+        await declared(connection, **ASSET)
 
 
 async def test_published_assets_name_the_active_versions_place(deploy: Deploy, rows: Rows, seen: Rows):
@@ -75,16 +75,14 @@ async def test_a_federated_asset_resolves_both_halves(deploy: Deploy, state: Dat
 async def test_a_declared_asset_gives_its_publication_roles(deploy: Deploy, state: Database, seen: Rows):
     await deploy(graphs.assembled(graphs.chain()))
     async with state.transaction() as connection:
-        await assets.upsert_asset(
-            connection, **ASSET | {"name": "hot-blocks", "storage": "Postgres", "federation": None}
-        )
+        await declared(connection, **ASSET | {"name": "hot-blocks", "storage": "Postgres", "federation": None})
     query = "SELECT read_roles FROM catalog.relations WHERE name = 'hot-blocks'"
     assert seen(query) == [(["finance"],)]
     async with state.transaction() as connection:
         await assets.delete_asset(connection, org_id=services.ORG_ID, namespace="demo", name="hot-blocks")
     assert seen(query) == [(["finance"],)], "deleting the policy does not open the data"
     async with state.transaction() as connection:
-        await assets.upsert_asset(
+        await declared(
             connection,
             **ASSET | {"name": "hot-blocks", "storage": "Postgres", "federation": None, "read_roles": []},
         )
@@ -98,7 +96,7 @@ async def test_a_federated_asset_shows_the_roles_of_its_halves(deploy: Deploy, s
     assert seen(query) == [(["finance"], [], [])]
     half = ASSET | {"name": "cold-blocks", "storage": "S3", "federation": None, "read_roles": ["audit"]}
     async with state.transaction() as connection:
-        await assets.upsert_asset(connection, **half)
+        await declared(connection, **half)
     assert seen(query) == [(["finance"], [], ["audit"])]
 
 

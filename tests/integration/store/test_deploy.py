@@ -13,6 +13,8 @@ from sqlalchemy import event
 
 from tests import graphs, services
 from tests.integration.store.conftest import BUCKET, Deploy
+from traceplane.dispatch import deploy as deploying
+from traceplane.dispatch.assets import Policies, Policy
 from traceplane.dispatch.deploy import PublishedElsewhere
 from traceplane.dispatch.rebuild import RebuildNotSupported
 from traceplane.errors import Stale, TraceError
@@ -293,6 +295,29 @@ async def test_an_asset_has_one_producer(deploy: Deploy, picture: Callable[[], A
     with pytest.raises(PublishedElsewhere, match=r"cold-blocks \(by DAG chain\), hot-blocks \(by DAG chain\)"):
         await deploy(graphs.assembled(graphs.chain("other")), uid="uid-2")
     assert picture() == before
+
+
+async def test_a_publication_is_never_seen_without_its_declared_policy(
+    deploy: Deploy, rows: Rows, monkeypatch: pytest.MonkeyPatch
+):
+    """The policies are written by the transaction that publishes: a crash after it finds them in force."""
+    graph = graphs.assembled(graphs.chain())
+    closed = Policy(name="hot-blocks", resource_uid="a", storage="Postgres", read_roles=("finance",))
+    wrong = Policy(name="cold-blocks", resource_uid="b", storage="S3", read_roles=("audit",))
+    policies = Policies(declared=(closed,), closing=(wrong,))
+    seen = "SELECT name, read_roles FROM catalog.relations ORDER BY name"
+
+    async def dies(*_: object, **__: object) -> None:
+        raise RuntimeError("died before the commit")
+
+    with monkeypatch.context() as dying:
+        dying.setattr(deploying, "_ensure", dies)
+        with pytest.raises(RuntimeError):
+            await deploy(graph, policies=policies)
+    assert rows(seen) == []
+    assert rows("SELECT name FROM assets") == []
+    await deploy(graph, policies=policies)
+    assert rows(seen) == [("cold-blocks", ["audit"]), ("hot-blocks", ["finance"])]
 
 
 async def test_two_dags_that_claim_one_asset_at_once_do_not_both_get_it(deploy: Deploy, rows: Rows):

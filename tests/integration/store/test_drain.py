@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests import graphs, services
 from tests.integration.store.conftest import Deploy
@@ -122,10 +123,17 @@ ASSET: dict[str, Any] = {
 }
 
 
+async def declared(connection: AsyncConnection, *, keep_roles: bool = False, **fields: Any) -> bool:
+    """Declare one asset; whether anything changed."""
+    where = {"org_id": fields.pop("org_id"), "namespace": fields.pop("namespace")}
+    policy = assets.Policy(**fields)
+    return bool(await assets.declare(connection, **where, policies=[policy], keep_roles=keep_roles))
+
+
 async def test_an_assets_policy_is_stored_once_and_forgotten_once(state: Database, rows: Rows):
     async def upsert(**changes: Any) -> bool:
         async with state.transaction() as connection:
-            return await assets.upsert_asset(connection, **ASSET | changes)
+            return await declared(connection, **ASSET | changes)
 
     async def delete() -> bool:
         async with state.transaction() as connection:
@@ -137,3 +145,39 @@ async def test_an_assets_policy_is_stored_once_and_forgotten_once(state: Databas
     assert [await delete(), await delete()] == [True, False]
     assert await upsert()
     assert rows("SELECT deleted_at FROM assets") == [(None,)]
+
+
+async def test_roles_outlive_their_asset_and_its_projection_until_one_is_declared(state: Database, rows: Rows):
+    name = {"org_id": services.ORG_ID, "namespace": "demo"}
+    plain = ASSET | {"storage": "Postgres", "federation": None}
+
+    async def act(what: Any, **arguments: Any) -> Any:
+        async with state.transaction() as connection:
+            return await what(connection, **arguments)
+
+    async def stored() -> tuple[Any, ...]:
+        held = (await act(assets.stored, **name, names=["blocks", "unknown"]))["blocks"]
+        return held.policy.resource_uid, held.policy.read_roles, held.deleted
+
+    await act(declared, **plain)
+    await act(assets.delete_asset, **name, name="blocks")
+    assert await stored() == ("a-1", ("finance",), True)
+    projection = plain | {"resource_uid": "p-1", "read_roles": ()}
+    assert await act(declared, **projection, keep_roles=True)
+    assert not await act(declared, **projection, keep_roles=True)
+    assert await stored() == ("p-1", ("finance",), False)
+    assert await act(declared, **plain | {"resource_uid": "a-2", "read_roles": ()})
+    assert await stored() == ("a-2", (), False)
+
+
+async def test_an_invalid_asset_closes_what_is_open_and_opens_nothing(state: Database, rows: Rows):
+    async def close(roles: str) -> bool:
+        policy = assets.Policy(name="blocks", resource_uid="x", storage="S3", read_roles=(roles,))
+        async with state.transaction() as connection:
+            where = {"org_id": services.ORG_ID, "namespace": "demo"}
+            return bool(await assets.close(connection, **where, policies=[policy]))
+
+    async with state.transaction() as connection:
+        await declared(connection, **ASSET | {"read_roles": ()})
+    assert [await close("audit"), await close("anybody")] == [True, False]
+    assert rows("SELECT storage, read_roles, resource_uid FROM assets") == [("Federated", ["audit"], "a-1")]

@@ -114,8 +114,10 @@ async def test_assets_show_what_they_hold(deploy: Deploy, state: Database, rows:
         " WHERE d.job = 'follow' AND d.output = 'blocks'"
     )
     async with state.transaction() as connection:
-        facts = await observe.asset_facts(connection, **NAMESPACE)
+        facts = await observe.asset_facts(connection, **NAMESPACE, names=["hot-blocks", "cold-blocks", "blocks"])
+        one = await observe.asset_facts(connection, **NAMESPACE, names=["hot-blocks"])
     assert facts.keys() == {"hot-blocks", "cold-blocks"}
+    assert one == {"hot-blocks": facts["hot-blocks"]}
     hot, cold = facts["hot-blocks"], facts["cold-blocks"]
     assert (hot.job, hot.output, hot.storage, hot.cursor, hot.partitions) == ("follow", "blocks", "Postgres", 50, 0)
     assert (cold.storage, cold.partitions, cold.rows, cold.bytes) == ("S3", 2, 40, 2000)
