@@ -119,7 +119,9 @@ class AssetSpec(Model):
     )
     federation: Federation | None = Field(None, description="Required for, and only for, storage Federated.")
     read_roles: Annotated[list[RoleName], Field(max_length=32), ListSet()] = Field(
-        default_factory=list, description="Roles that may read; none means any reader."
+        default_factory=list,
+        description="Roles that may read; none means any reader. A Federated asset asks for a role of each half "
+        "besides. The roles outlive the Asset: they hold until one of its name is applied again.",
     )
     write_mode: Literal["Direct", "Buffered"] | None = Field(
         None, description="Only for storage Postgres. Buffered is not supported yet."
