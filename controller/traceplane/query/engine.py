@@ -60,26 +60,37 @@ class Answer:
 
 
 class Cancel:
-    """Ends one query from another thread, at any moment of it."""
+    """Ends one query from another thread, at any moment of it, without waiting for anything."""
 
     def __init__(self) -> None:
         self.event = threading.Event()
-        self._cell: Cell | None = None
+        self._covered: tuple[Cell, hot.HotReader] | None = None
         self._lock = threading.Lock()
 
     def __call__(self) -> None:
         """Cancel. The query then raises `QueryFailed` of code `QueryCanceled`."""
         with self._lock:
             self.event.set()
-            if self._cell is not None:
-                self._cell.kill()
+            self._end()
 
-    def covers(self, cell: Cell) -> None:
-        """From now on, canceling kills `cell`."""
+    def covers(self, cell: Cell, reader: hot.HotReader) -> None:
+        """From now on, canceling kills `cell` and ends the scans of `reader`."""
         with self._lock:
-            self._cell = cell
+            self._covered = cell, reader
             if self.event.is_set():
-                cell.kill()
+                self._end()
+
+    def over(self) -> None:
+        """The query has ended: from now on there is nothing to cancel."""
+        with self._lock:
+            self._covered = None
+
+    def _end(self) -> None:
+        if self._covered is not None:
+            cell, reader = self._covered
+            cell.kill()
+            # It talks to the server, and whoever cancels may be the event loop.
+            threading.Thread(target=reader.cancel, name="hot-cancel", daemon=True).start()
 
 
 class Engine:
@@ -99,10 +110,12 @@ class Engine:
                 snapshot = open_parts.enter_context(self._databases.snapshot(job.seconds))
                 relations = self._databases.resolve(job.admitted.relations, job.namespace, job.roles)
             cell = open_parts.enter_context(self._cells.one())
-            cancel.covers(cell)
-            run = _Run(job, relations, cell, cancel, deadline)
-            run.reader = hot.HotReader(self._databases.data_dsn, snapshot, job.seconds)
-            open_parts.callback(run.reader.close)
+            reader = hot.HotReader(self._databases.data_dsn, snapshot, deadline)
+            run = _Run(job, relations, cell, reader, cancel, deadline)
+            open_parts.callback(reader.close)
+            open_parts.callback(cell.kill)  # before the scans are waited for: only its end frees a full pipe
+            cancel.covers(cell, reader)
+            open_parts.callback(cancel.over)
             try:
                 run.plan()
                 files = [file for relation in relations for file in relation.files]
@@ -120,12 +133,19 @@ class Engine:
 class _Run:
     """The conversation with one cell."""
 
-    reader: hot.HotReader
-
-    def __init__(self, job: Job, relations: list[Relation], cell: Cell, cancel: Cancel, deadline: float) -> None:
+    def __init__(
+        self,
+        job: Job,
+        relations: list[Relation],
+        cell: Cell,
+        reader: hot.HotReader,
+        cancel: Cancel,
+        deadline: float,
+    ) -> None:
         self._job = job
         self._relations = relations
         self._cell = cell
+        self._reader = reader
         self._cancel = cancel
         self._deadline = deadline
         self._scans = 0
@@ -162,6 +182,8 @@ class _Run:
         while True:
             message = self._receive(wire.HotScan | wire.Result | wire.Failed)
             if isinstance(message, wire.Failed):
+                if message.kind == "HotRows":
+                    self._left()  # Postgres keeps the time, too, and may be the first to end the scan
                 raise _failed(message)
             if isinstance(message, wire.Result):
                 return self._result(message)
@@ -193,7 +215,11 @@ class _Run:
         def count(rows: int) -> None:
             relation.hot_rows += rows
 
-        pipe = self.reader.scan(sql, count)
+        try:
+            pipe = self._reader.scan(sql, count)
+        except Unavailable:
+            self._left()  # canceled, or out of time: that is why there are no rows
+            raise
         try:
             self._send(wire.HotRows(), (pipe,))
         finally:
@@ -209,7 +235,7 @@ class _Run:
             body=body,
             rows=message.rows,
             truncated=message.truncated,
-            bytes_scanned=sum(f.bytes for relation in self._relations for f in relation.files) + self.reader.bytes,
+            bytes_scanned=sum(f.bytes for relation in self._relations for f in relation.files) + self._reader.bytes,
             versions=[version for relation in self._relations for version in relation.versions()],
         )
 

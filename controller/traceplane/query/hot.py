@@ -17,6 +17,7 @@ import contextlib
 import datetime
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -154,15 +155,14 @@ class HotReader:
     (`pg_export_snapshot`), not a connection.
     """
 
-    def __init__(self, dsn: str, snapshot: str, seconds: float) -> None:
+    def __init__(self, dsn: str, snapshot: str, deadline: float) -> None:
+        """`deadline` (monotonic) is when Postgres shall give up on a statement."""
         self._dsn = dsn
-        self._begin = (
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-            f"SET TRANSACTION SNAPSHOT '{snapshot}'",
-            f"SET LOCAL statement_timeout = {max(1, int(seconds * 1000))}",
-        )
+        self._snapshot = snapshot
+        self._deadline = deadline
         self._threads: list[threading.Thread] = []
         self._open: set[adbc.Connection] = set()
+        self._canceled = False
         self._lock = threading.Lock()
         self.bytes = 0
         """Arrow bytes handed over so far."""
@@ -179,29 +179,57 @@ class HotReader:
         thread.start()
         return read_end
 
+    def cancel(self) -> None:
+        """End every scan, also one that Postgres has not answered yet, and begin no more. Talks to the server."""
+        with self._lock:  # a connection leaves the set before it is closed, so none of these is closed under us
+            self._canceled = True
+            for connection in self._open:
+                with contextlib.suppress(adbc_driver_manager.Error):
+                    connection.adbc_cancel()
+
     def close(self) -> None:
-        """Cancel what still runs and wait for the threads to leave."""
-        with self._lock:
-            running = list(self._open)
-        for connection in running:
-            with contextlib.suppress(adbc_driver_manager.Error):
-                connection.adbc_cancel()
+        """Cancel what still runs and wait for the threads to leave; who reads the pipes must be gone by now."""
+        self.cancel()
         for thread in self._threads:
             thread.join(timeout=5)
 
     def _start(self, sql: str) -> tuple[adbc.Connection, adbc.Cursor, pa.RecordBatchReader]:
         try:
             connection = adbc.connect(self._dsn, autocommit=True)
-            cursor = connection.cursor()
-            for step in self._begin:
+        except adbc_driver_manager.Error as error:
+            raise Unavailable("the data database cannot be reached") from error
+        cursor = connection.cursor()
+        try:
+            with self._lock:
+                if self._canceled:
+                    raise Unavailable("the query was canceled", code="QueryCanceled")
+                self._open.add(connection)
+            for step in self._begin():
                 cursor.execute(step)
             cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
             cursor.execute(sql)
-            with self._lock:
-                self._open.add(connection)
             return connection, cursor, cursor.fetch_record_batch()
-        except adbc_driver_manager.Error as error:
-            raise Unavailable("the data database gave no rows") from error
+        except BaseException as error:
+            self._leave(connection, cursor)
+            if isinstance(error, adbc_driver_manager.Error):
+                raise Unavailable("the data database gave no rows") from error
+            raise
+
+    def _begin(self) -> tuple[str, ...]:
+        left = max(0.0, self._deadline - time.monotonic())
+        return (
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            f"SET TRANSACTION SNAPSHOT '{self._snapshot}'",
+            f"SET LOCAL statement_timeout = {int(left * 1000) + 1}",
+        )
+
+    def _leave(self, connection: adbc.Connection, *parts: Any) -> None:
+        """Close `parts`, then the connection."""
+        with self._lock:
+            self._open.discard(connection)
+        for part in (*parts, connection):
+            with contextlib.suppress(OSError, adbc_driver_manager.Error):
+                part.close()
 
     def _pump(
         self,
@@ -226,11 +254,7 @@ class HotReader:
             with contextlib.suppress(adbc_driver_manager.Error):
                 cursor.adbc_cancel()
         finally:
-            with self._lock:
-                self._open.discard(connection)
-            for part in (sink, cursor, connection):
-                with contextlib.suppress(OSError, adbc_driver_manager.Error):
-                    part.close()
+            self._leave(connection, sink, cursor)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
