@@ -114,6 +114,8 @@ def test_a_quota_is_told_and_not_hammered(world: World) -> None:
 def test_an_invalid_update_leaves_the_running_version_at_work(world: World) -> None:
     world.led()
     before = world.running_chain()["status"]
+    world.apply(world.federated())
+    world.until(lambda: world.holds("assets", "blocks", "Ready"), "the federated asset is ready")
     spec = world.chain()["spec"]
     spec["jobs"][1]["inputs"][0]["from"]["job"] = "nobody"
     spec["jobs"][2]["operator"] = "unheard_of"
@@ -125,6 +127,13 @@ def test_an_invalid_update_leaves_the_running_version_at_work(world: World) -> N
     after = (world.get("dags", "chain") or {})["status"]
     assert (after["activeVersion"], after["specHash"]) == (before["activeVersion"], before["specHash"])
     assert world.holds("dags", "chain", "Ready", "False", "Invalid")
+    tightened = world.patch("assets", "blocks", {"spec": {"readRoles": ["finance"]}})["metadata"]["generation"]
+    asset = world.until(
+        lambda: (a := world.get("assets", "blocks")) and a["status"]["observedGeneration"] == tightened and a,
+        "the asset's change is seen",
+    )
+    assert world.holds("assets", "blocks", "Ready"), asset["status"]
+    assert world.sql("SELECT read_roles FROM assets WHERE name = 'blocks'") == [{"read_roles": ["finance"]}]
     assert world.names("jobs") == PROJECTED_JOBS
     world.enqueue(1)
     world.until(lambda: "w0" in world.pods(), "the running version still gets workers")
@@ -196,7 +205,9 @@ def test_nothing_is_written_when_nothing_changes(world: World) -> None:
         for plural in ("dags", "jobs", "assets"):
             for name in world.names(plural):
                 found[f"{plural}/{name}"] = (world.get(plural, name) or {})["metadata"]["resourceVersion"]
-        return found
+        # A write that changes nothing still locks its row, which shows in xmax.
+        rows = world.sql("SELECT name, concat_ws('/', ctid, xmin, xmax) AS version FROM assets")
+        return found | {f"state/{row['name']}": row["version"] for row in rows}
 
     def quiet_for(runs: int) -> bool:
         """Whether the versions stayed the same over that many further reconciles."""
@@ -228,6 +239,56 @@ def test_a_user_s_asset_wins_over_the_projection(world: World) -> None:
     world.delete("assets", "hot-blocks")
     again = world.until(lambda: world.get("assets", "hot-blocks"), "the projection takes its place")
     assert again["metadata"]["ownerReferences"][0]["kind"] == "DAG"
+    world.until(
+        lambda: "only finance may read" in world.condition("assets", "hot-blocks", "Ready").get("message", ""),
+        "the projection says which roles hold",
+    )
+    roles = "SELECT read_roles FROM catalog.relations WHERE name = 'hot-blocks'"
+    assert world.sql(roles) == [{"read_roles": ["finance"]}]
+    world.delete("assets", "hot-blocks")
+    world.until(lambda: (a := world.get("assets", "hot-blocks")) and a != again, "it comes again")
+    assert world.sql(roles) == [{"read_roles": ["finance"]}]
+    world.patch("assets", "hot-blocks", {"spec": {"description": "For everybody."}})
+    world.until(lambda: world.sql(roles) == [{"read_roles": []}], "an Asset that a user applies opens it")
+
+
+def test_an_asset_that_is_wrong_elsewhere_closes_its_data_and_opens_nothing(world: World) -> None:
+    world.led()
+    world.running_chain()
+    world.apply(world.federated())
+    world.until(lambda: world.holds("assets", "blocks", "Ready"), "the federated asset is ready")
+    stored = "SELECT read_roles, federation ->> 'cold' AS cold FROM assets WHERE name = 'blocks'"
+    assert world.sql(stored) == [{"read_roles": [], "cold": "cold-blocks"}]
+    for roles in (["finance"], []):
+        wrong = {"readRoles": roles, "federation": {"cold": "nobody"}}
+        generation = world.patch("assets", "blocks", {"spec": wrong})["metadata"]["generation"]
+        world.until(
+            lambda: (a := world.get("assets", "blocks")) and a["status"]["observedGeneration"] == generation,  # noqa: B023
+            "the change is seen",
+        )
+        assert world.holds("assets", "blocks", "Ready", "False", "Invalid")
+        assert world.sql(stored) == [{"read_roles": ["finance"], "cold": "cold-blocks"}]
+
+
+def test_a_declared_policy_is_in_force_when_its_name_is_published(world: World) -> None:
+    world.led()
+    mine = {"apiVersion": "trace.dev/v1alpha1", "kind": "Asset", "metadata": {"name": "hot-blocks"}}
+    world.apply(mine | {"spec": {"readRoles": ["finance"]}})
+    world.until(lambda: world.holds("assets", "hot-blocks", "Ready", "False", "NotPublished"), "it is seen")
+    assert world.sql("SELECT name FROM assets") == [], "its storage is not known yet"
+    world.sql("CREATE TABLE seen (name text, read_roles text[])")
+    world.sql(
+        """CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO seen SELECT name, read_roles FROM catalog.relations WHERE name = 'hot-blocks';
+             RETURN NULL; END $$"""
+    )
+    # Looks at the very end of the transaction that publishes: what commits is what is seen first.
+    world.sql(
+        """CREATE CONSTRAINT TRIGGER look AFTER INSERT ON asset_publications DEFERRABLE INITIALLY DEFERRED
+           FOR EACH ROW EXECUTE FUNCTION look()"""
+    )
+    world.running_chain()
+    assert world.sql("SELECT DISTINCT read_roles FROM seen") == [{"read_roles": ["finance"]}]
 
 
 def test_a_projected_asset_becomes_the_user_s_who_applies_it(world: World) -> None:

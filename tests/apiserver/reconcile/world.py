@@ -274,6 +274,12 @@ class World:
         documents = yaml.safe_load_all((ROOT / "dags" / "chain.yaml").read_text())
         return next(document for document in documents if document["kind"] == "DAG")
 
+    def federated(self, name: str = "blocks") -> Object:
+        """One of the example's Assets over hot and cold."""
+        documents = yaml.safe_load_all((ROOT / "dags" / "chain.yaml").read_text())
+        found = (document for document in documents if document["kind"] == "Asset")
+        return next(document for document in found if document["metadata"]["name"] == name)
+
     def running_chain(self) -> Object:
         """Apply the example and bring it to Ready."""
         self.apply(self.chain())
