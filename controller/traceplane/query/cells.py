@@ -109,11 +109,12 @@ class Cells:
         with self._lock:
             self._closed = True
             cells = list(self._all.values())
+            control = self._control
             self._waiting.clear()
         for cell in cells:
             cell.kill()
-        if self._control is not None:
-            self._control.close()
+        if control is not None:
+            control.close()
         if self._process is not None:
             self._process.terminate()
             self._process.wait(END_SECONDS)
@@ -124,7 +125,11 @@ class Cells:
             with self._lock:
                 cell = self._waiting.pop(0) if self._waiting else self._spawn()
             if cell.code is None:
-                cell.wait_started()
+                try:
+                    cell.wait_started()
+                except BaseException:
+                    self._bury(cell)
+                    raise
                 return cell
             self._bury(cell)  # it died while it waited
 
@@ -185,6 +190,7 @@ class Cells:
             self._waiting = [cell for cell in self._waiting if cell.zygote is not control]
             if self._control is control:
                 self._control = None
+        control.close()
         for cell in lost:
             cell.ended(-signal.SIGKILL)
 

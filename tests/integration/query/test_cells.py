@@ -1,0 +1,57 @@
+"""Cells and their zygote as processes: what is left when one cannot be started, or the zygote is gone."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.query.test_limits import until
+from traceplane.errors import Unavailable
+from traceplane.query import cells
+from traceplane.query.cell import Limits
+
+pytestmark = pytest.mark.services
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[cells.Cells]:
+    limits = Limits(memory_bytes=256 * 1024**2, cpu_seconds=30, threads=1)
+    running = cells.Cells(tmp_path / "cells", limits, ready=0)
+    yield running
+    running.close()
+
+
+def test_a_cell_that_does_not_start_is_buried(
+    made: cells.Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with made.one():
+        pass
+    zygote = made._process
+    assert zygote is not None
+    monkeypatch.setattr(cells, "SPAWN_SECONDS", 0.2)
+    monkeypatch.setattr(cells, "END_SECONDS", 0.2)
+    zygote.send_signal(signal.SIGSTOP)
+    try:
+        for _ in range(3):
+            with pytest.raises(Unavailable), made.one():
+                pass
+        assert not made._all
+        assert not list((tmp_path / "cells").iterdir())
+    finally:
+        zygote.send_signal(signal.SIGCONT)
+
+
+def test_the_socket_of_a_dead_zygote_is_closed(made: cells.Cells) -> None:
+    with made.one():
+        pass
+    zygote, control = made._process, made._control
+    assert zygote is not None
+    assert control is not None
+    zygote.kill()
+    zygote.wait()
+    until(lambda: control.fileno() == -1)
+    with made.one() as cell:
+        assert cell.code is None
