@@ -69,9 +69,8 @@ class Cache:
         Waiting for downloads ends early when `stop` is set, and with TimeoutError at `deadline` (monotonic).
         """
         distinct = {file.sha256: file for file in files}
-        self._pin(distinct)
+        waits = self._pin(distinct)
         try:
-            waits = [self._fetched(file) for file in distinct.values()]
             for coming in waits:
                 _await(coming, stop, deadline)
             yield [self._folder / file.sha256 for file in files]
@@ -102,7 +101,11 @@ class Cache:
         with self._lock:
             self._evict(0)
 
-    def _pin(self, files: dict[str, ColdFile]) -> None:
+    def _pin(self, files: dict[str, ColdFile]) -> list[Future[None]]:
+        """Keep `files` from leaving, start the downloads that lack, and return every download to wait for.
+
+        Taken under one lock: a download that fails between the two would leave a name here and no file.
+        """
         needed = sum(file.bytes for file in files.values())
         if needed > self._limit:
             raise Refused(
@@ -121,6 +124,7 @@ class Cache:
                     self._total += file.bytes
                     self._coming[file.sha256] = self._workers.submit(self._fetch, file)
                 self._sizes.move_to_end(file.sha256)
+            return [self._coming[name] for name in files if name in self._coming]
 
     def _unpin(self, files: dict[str, ColdFile]) -> None:
         with self._lock:
@@ -137,20 +141,16 @@ class Cache:
                 (self._folder / name).unlink(missing_ok=True)
         return self._total + room <= self._limit
 
-    def _fetched(self, file: ColdFile) -> Future[None] | None:
-        with self._lock:
-            return self._coming.get(file.sha256)
-
     def _fetch(self, file: ColdFile) -> None:
         try:
             self._download(file)
         except BaseException:
-            with self._lock:
+            with self._lock:  # both at once: a file without its download must not look as if it were here
                 self._total -= self._sizes.pop(file.sha256)
+                del self._coming[file.sha256]
             raise
-        finally:
-            with self._lock:
-                self._coming.pop(file.sha256, None)
+        with self._lock:
+            del self._coming[file.sha256]
 
     def _download(self, file: ColdFile) -> None:
         target = self._folder / f"{file.sha256}.{uuid4().hex}"
@@ -174,9 +174,9 @@ class Cache:
                 target.unlink(missing_ok=True)
 
 
-def _await(coming: Future[None] | None, stop: threading.Event, deadline: float) -> None:
+def _await(coming: Future[None], stop: threading.Event, deadline: float) -> None:
     """Wait for a download, looking at `stop` and the clock now and then."""
-    while coming is not None and not stop.is_set():
+    while not stop.is_set():
         wait([coming], timeout=0.1)
         if coming.done():
             coming.result()
