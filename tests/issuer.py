@@ -28,6 +28,10 @@ class Issuer:
         self.fetches = 0
         self.down = False
         self.require_bearer: str | None = None
+        self.keys_at: str | None = None
+        """Where discovery says the keys are, when not here."""
+        self.bearers: list[str | None] = []
+        """`Authorization` of every request for keys."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -64,12 +68,14 @@ class Issuer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 wanted = issuer.require_bearer
+                if self.path == "/keys":
+                    issuer.bearers.append(self.headers.get("Authorization"))
                 if issuer.down:
                     self.send_error(503)
                 elif wanted is not None and self.headers.get("Authorization") != f"Bearer {wanted}":
                     self.send_error(401)
                 elif self.path == "/.well-known/openid-configuration":
-                    self._json({"issuer": issuer.url, "jwks_uri": f"{issuer.url}/keys"})
+                    self._json({"issuer": issuer.url, "jwks_uri": issuer.keys_at or f"{issuer.url}/keys"})
                 elif self.path == "/keys":
                     issuer.fetches += 1
                     self._json(issuer.jwks())

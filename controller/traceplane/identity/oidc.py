@@ -7,16 +7,21 @@ in a claim.
 
 Keys come from the issuer's discovery document and its JWKS, cached and bounded. An unknown `kid` fetches them
 again (the issuer rotated), but at most once per `jwks_min_refresh_seconds`: made-up key ids must not turn us into
-a hammer against the issuer. While the issuer is away, the keys we have go on working.
+a hammer against the issuer. Keys older than `MAX_KEY_AGE_SECONDS` are fetched again before they are used, so that a
+key the issuer withdrew stops working within that time. While the issuer is away, the keys we have go on working,
+until `MAX_STALE_SECONDS`: whoever keeps us from the issuer must not keep a withdrawn key alive.
 
 In a cluster the default issuer is the cluster itself: its name is read from the pod's own service-account token,
-its keys from the API server, which wants that token and is checked against the cluster's CA.
+its keys from the API server, which wants that token and is checked against the cluster's CA. The token is shown
+to the configured key address and to the issuer's own origin, and to nobody a document names.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +29,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import jwt
+import structlog
 
 from traceplane.errors import InvalidSettings, Unauthenticated, Unavailable
 from traceplane.settings import Settings
+
+_log = structlog.get_logger("trace.oidc")
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 MAX_TOKEN_BYTES = 16 * 1024
@@ -34,6 +42,10 @@ MAX_DOCUMENT_BYTES = 256 * 1024
 MAX_KEYS = 64
 LEEWAY_SECONDS = 30
 FETCH_SECONDS = 5.0
+MAX_KEY_AGE_SECONDS = 300.0
+"""How long keys are used without asking the issuer again."""
+MAX_STALE_SECONDS = 3600.0
+"""How long keys are used while the issuer does not answer."""
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CLUSTER_JWKS = "https://kubernetes.default.svc/openid/v1/jwks"
@@ -89,10 +101,12 @@ def _issuer_of(token_file: Path) -> str:
 class TokenVerifier:
     """Verifies tokens of one issuer. One per process; `close()` at the end."""
 
-    def __init__(self, config: IssuerConfig) -> None:
+    def __init__(self, config: IssuerConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._config = config
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched_at: float | None = None
+        self._tried_at: float | None = None
+        self._keys_at = 0.0
+        self._clock = clock
         self._lock = asyncio.Lock()
         self._client = httpx.AsyncClient(
             timeout=FETCH_SECONDS,
@@ -132,7 +146,7 @@ class TokenVerifier:
         if header.get("alg") not in ALGORITHMS:
             raise Unauthenticated(f"the token's algorithm must be one of {', '.join(ALGORITHMS)}")
         kid = str(header.get("kid", ""))
-        if kid not in self._keys:
+        if kid not in self._keys or self._age() > MAX_KEY_AGE_SECONDS:
             await self._refresh(kid)
         key = self._keys.get(kid)
         if key is None:
@@ -142,20 +156,24 @@ class TokenVerifier:
     async def _refresh(self, kid: str) -> None:
         """Fetch the keys, unless that happened just now. Concurrent callers wait for one fetch."""
         async with self._lock:
-            now = time.monotonic()
-            if kid in self._keys or not self._may_fetch(now):
-                if not self._keys:
-                    raise Unavailable("the keys of the token issuer could not be fetched")
-                return
-            self._fetched_at = now
-            try:
-                self._keys = _usable(await self._document(await self._jwks_url()))
-            except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-                if not self._keys:
-                    raise Unavailable("the keys of the token issuer could not be fetched") from error
+            fresh = kid in self._keys and self._age() <= MAX_KEY_AGE_SECONDS
+            if not fresh and self._may_fetch():
+                self._tried_at = self._clock()
+                try:
+                    self._keys = _usable(await self._document(await self._jwks_url()))
+                    self._keys_at = self._clock()
+                except (httpx.HTTPError, OSError, ValueError, KeyError, TypeError) as error:
+                    _log.warning("the keys of the token issuer could not be fetched", error=type(error).__name__)
+            if self._age() > MAX_STALE_SECONDS:
+                self._keys = {}
+            if not self._keys:
+                raise Unavailable("the keys of the token issuer could not be fetched")
 
-    def _may_fetch(self, now: float) -> bool:
-        return self._fetched_at is None or now - self._fetched_at >= self._config.min_refresh_seconds
+    def _age(self) -> float:
+        return self._clock() - self._keys_at if self._keys else math.inf
+
+    def _may_fetch(self) -> bool:
+        return self._tried_at is None or self._clock() - self._tried_at >= self._config.min_refresh_seconds
 
     async def _jwks_url(self) -> str:
         if self._config.jwks_url is not None:
@@ -170,7 +188,8 @@ class TokenVerifier:
 
     async def _document(self, url: str) -> dict[str, Any]:
         headers = {}
-        if self._config.bearer_file is not None:
+        trusted = url == self._config.jwks_url or _origin(url) == _origin(self._config.issuer)
+        if self._config.bearer_file is not None and trusted:
             headers["Authorization"] = f"Bearer {self._config.bearer_file.read_text().strip()}"
         body = bytearray()
         async with self._client.stream("GET", url, headers=headers) as response:
@@ -183,6 +202,13 @@ class TokenVerifier:
         if not isinstance(document, dict):
             raise TypeError("the issuer's document is not an object")
         return document
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port of `url` (RFC 6454). Raises ValueError for a port that is none."""
+    parts = urlsplit(url)
+    usual = {"https": 443, "http": 80}.get(parts.scheme)
+    return parts.scheme, parts.hostname, parts.port or usual
 
 
 def _trust(ca_file: Path | None) -> Any:

@@ -30,7 +30,7 @@ def running() -> Iterator[Issuer]:
 async def verifier(running: Issuer) -> AsyncIterator[Callable[..., oidc.TokenVerifier]]:
     made: list[oidc.TokenVerifier] = []
 
-    def make(**changed: Any) -> oidc.TokenVerifier:
+    def make(clock: Callable[[], float] = time.monotonic, **changed: Any) -> oidc.TokenVerifier:
         config = {
             "issuer": running.url,
             "audience": AUDIENCE,
@@ -40,7 +40,7 @@ async def verifier(running: Issuer) -> AsyncIterator[Callable[..., oidc.TokenVer
             "min_refresh_seconds": 60,
             **changed,
         }
-        made.append(oidc.TokenVerifier(oidc.IssuerConfig(**config)))
+        made.append(oidc.TokenVerifier(oidc.IssuerConfig(**config), clock))
         return made[-1]
 
     yield make
@@ -149,6 +149,69 @@ async def test_known_keys_go_on_working_while_the_issuer_is_away(
     assert (await warm.verify(running.token("bob"))).subject == "bob"
     with pytest.raises(Unavailable):
         await cold.verify(running.token("alice"))
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_a_withdrawn_key_stops_working_within_a_bounded_time(
+    running: Issuer, verifier: Callable[..., oidc.TokenVerifier]
+) -> None:
+    clock = Clock()
+    one = verifier(clock)
+    old = running.token("alice")
+    await one.verify(old)
+    running.rotate("second")
+    clock.now += oidc.MAX_KEY_AGE_SECONDS - 1
+    await one.verify(old)
+    clock.now += 2
+    with pytest.raises(Unauthenticated):
+        await one.verify(old)
+
+
+async def test_known_keys_do_not_outlive_a_long_absence_of_the_issuer(
+    running: Issuer, verifier: Callable[..., oidc.TokenVerifier]
+) -> None:
+    clock = Clock()
+    one = verifier(clock)
+    await one.verify(running.token("alice"))
+    running.down = True
+    clock.now += oidc.MAX_STALE_SECONDS - 1
+    await one.verify(running.token("alice"))
+    clock.now += 2
+    with pytest.raises(Unavailable):
+        await one.verify(running.token("alice"))
+    running.down = False
+    clock.now += 61
+    await one.verify(running.token("alice"))
+
+
+async def test_a_missing_token_of_our_own_is_an_absence_not_a_defect(
+    running: Issuer, verifier: Callable[..., oidc.TokenVerifier], tmp_path: Path
+) -> None:
+    with pytest.raises(Unavailable):
+        await verifier(bearer_file=tmp_path / "none").verify(running.token("alice"))
+
+
+async def test_our_own_token_goes_only_to_the_issuer_and_the_configured_address(
+    running: Issuer, verifier: Callable[..., oidc.TokenVerifier], tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("pod-token")
+    with issuer() as elsewhere:
+        elsewhere.keys = running.keys
+        running.keys_at = f"{elsewhere.url}/keys"
+        await verifier(bearer_file=file).verify(running.token("alice"))
+        assert elsewhere.bearers == [None]
+        await verifier(bearer_file=file, jwks_url=f"{elsewhere.url}/keys").verify(running.token("alice"))
+        assert elsewhere.bearers == [None, "Bearer pod-token"]
+    running.keys_at = None
+    await verifier(bearer_file=file).verify(running.token("alice"))
+    assert running.bearers == ["Bearer pod-token"]
 
 
 async def test_the_issuer_may_want_our_own_token(
