@@ -18,15 +18,21 @@ def query() -> None:
 
     Needs a state and a data DSN of the role trace_query, read access to the bucket, and an issuer of user tokens.
     """
+    import contextlib
+
     import uvicorn
 
+    from traceplane.errors import Unavailable
     from traceplane.observe import logs
     from traceplane.query import confine
     from traceplane.query.app import create_app
     from traceplane.settings import load
+    from traceplane.store import migrate
 
     settings = load()
     logs.configure(settings.log_level, quiet=("httpx", "httpcore", "asyncio", "psycopg"))
+    with contextlib.suppress(Unavailable):  # the service starts without state, and is not ready until it is there
+        migrate.check(settings.secret("state_dsn"))
     confine.undumpable()
     uvicorn.run(
         create_app(settings),

@@ -21,11 +21,12 @@ from psycopg import IsolationLevel
 from psycopg.rows import TupleRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from traceplane.errors import Unavailable
+from traceplane.errors import Unavailable, UnknownSchema
 from traceplane.query import ranges
 from traceplane.query.gate import RelationName
 from traceplane.query.resolve import CatalogRow, PartitionRow, Relation, check_columns, match, relation
 from traceplane.settings import Settings
+from traceplane.store import migrate
 from traceplane.store.engine import session
 
 WAIT_SECONDS = 5.0
@@ -35,8 +36,8 @@ MAX_PARTITIONS = 200_000
 """Partitions of one query; more would be read into memory for nothing, since no cache holds that many files."""
 
 _RELATIONS = """
-SELECT namespace, name, storage, read_roles, hot_read_roles, cold_read_roles, columns, scope_column, dataset_id, dataset_version_id, location,
-       provisioned, hot_version_id, hot_location, cold_version_id
+SELECT namespace, name, storage, read_roles, hot_read_roles, cold_read_roles, columns, scope_column, dataset_id,
+       dataset_version_id, location, provisioned, hot_version_id, hot_location, cold_version_id
 FROM catalog.relations
 WHERE org_id = %(org)s
   AND (replace(namespace, '-', '_'), replace(name, '-', '_')) IN
@@ -77,9 +78,13 @@ class Databases:
         self._data.close()
 
     def ping(self) -> None:
-        """Return when state answers. Raises Unavailable."""
+        """Return when state answers and has the schema this release knows. Raises Unavailable."""
         with _mapped("state"), self._state.connection(timeout=WAIT_SECONDS) as connection:
-            connection.execute("SELECT 1")
+            found = migrate.revision(connection, migrate.STATE)
+        if found != migrate.STATE.head:
+            raise Unavailable(
+                f"state has schema {found}, this release knows {migrate.STATE.head}", code=UnknownSchema.code
+            )
 
     def principal(self, issuer: str, subject: str) -> tuple[UUID, UUID, frozenset[str]] | None:
         """(user, org, roles) of a user of this organisation; None where there is none."""

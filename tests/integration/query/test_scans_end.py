@@ -22,6 +22,7 @@ from traceplane.query import hot
 
 pytestmark = pytest.mark.services
 
+
 def scans(world: World) -> list[str]:
     """Statements of hot scans that Postgres has a session for."""
     rows = world.data.execute(
@@ -38,7 +39,9 @@ def test_full_pipes_do_not_delay_the_end(world: World, start_service: Callable[.
         f"INSERT INTO hot.d_{version.hex} (block_number, hash, value, mined_at, note, big)"
         " SELECT n, '0x', 0, now(), repeat('x', 10000), true FROM generate_series(0, 19999) n"
     )
-    sql = " UNION ALL ".join(f"SELECT max(sha256(note)) FROM hot_blocks WHERE block_number >= {n}" for n in range(2))
+    sql = " UNION ALL ".join(
+        f"SELECT max(sha256(note)) FROM hot_blocks WHERE block_number >= {n}" for n in range(2)
+    )
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(client.refused, sql, timeout_seconds=6)
         until(lambda: len(scans(world)) == 2)
@@ -96,7 +99,8 @@ def test_a_scan_that_fails_leaves_no_session(world: World) -> None:
 
 def _sessions(world: World) -> int:
     row = world.data.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND backend_type = 'client backend'"
     ).fetchone()
     assert row is not None
     return row[0]
