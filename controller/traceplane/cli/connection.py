@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import select
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from traceplane.cli import kubectl
 from traceplane.errors import Refused, TraceError, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Access:
         if self.token:
             return self.token.strip()
         asked = ["create", "token", self.account, "--namespace", self.release_namespace, "--audience", AUDIENCE]
-        done = subprocess.run([kubectl(), *asked], capture_output=True, text=True, timeout=TOKEN_SECONDS)
+        done = kubectl.ask(*asked, seconds=TOKEN_SECONDS)
         if done.returncode:
             raise Unauthenticated(
                 f"no token of service account {self.account!r}: {done.stderr.strip()}; "
@@ -90,14 +90,6 @@ class Access:
             return
         with _forward(self.release_namespace, service, port) as url:
             yield url
-
-
-def kubectl() -> str:
-    """Path of kubectl. Raises Refused with the remedy."""
-    found = shutil.which("kubectl")
-    if found is None:
-        raise Refused("kubectl is not on PATH: install it, or give --server and TRACE_TOKEN")
-    return found
 
 
 def call(client: httpx.Client, method: str, path: str, **arguments: Any) -> httpx.Response:
@@ -126,17 +118,9 @@ def call(client: httpx.Client, method: str, path: str, **arguments: Any) -> http
 @contextmanager
 def _forward(namespace: str, service: str, port: int) -> Iterator[str]:
     """A port-forward to a service on a free local port, while the block runs."""
-    argv = [kubectl(), "port-forward", "--namespace", namespace, f"service/{service}", f":{port}"]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
+    argv = ["port-forward", "--namespace", namespace, f"service/{service}", f":{port}"]
+    with kubectl.beside(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         yield f"http://127.0.0.1:{_local_port(process)}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _local_port(process: subprocess.Popen[str]) -> int:

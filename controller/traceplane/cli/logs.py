@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import sys
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from traceplane.cli import connection
+from traceplane.cli import kubectl
 from traceplane.errors import NotFound, Refused, Unavailable
 
 MAX_PODS = 50
 KUBECTL_SECONDS = 30
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_LINE = re.compile(r"\[pod/(?P<pod>[^/\]]+)/(?P<container>[^\]]+)\] (?P<time>\S+) (?P<message>.*)", re.DOTALL)
+
+
+class Output(StrEnum):
+    """How lines are printed."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +40,9 @@ def logs(
     namespace: Annotated[
         str | None, typer.Option("--namespace", "-n", help="Namespace of the pods; kubectl's own by default.")
     ] = None,
+    output: Annotated[
+        Output, typer.Option("--output", "-o", help="text: lines as they are; json: an object a line.")
+    ] = Output.TEXT,
 ) -> None:
     """Print the logs of a job's living pods, or of one pod.
 
@@ -39,6 +53,8 @@ def logs(
       tracectl logs follow --dag monad -f
 
       tracectl logs monad-compact-1f2e3d4c-w0 --tail -1
+
+      tracectl logs compact -o json | jq -r .message
     """
     if not _NAME.fullmatch(name) or (dag is not None and not _NAME.fullmatch(dag)):
         raise Refused(f"{name!r} is not the name of a job or a pod")
@@ -48,17 +64,37 @@ def logs(
         raise NotFound(f"no living pod of a job {name!r}, and no pod of that name")
     if len(pods) > MAX_PODS:
         raise Refused(f"{len(pods)} pods; name one of them: {', '.join(pods[:5])}, ...")
-    argv = [connection.kubectl(), "logs", *scope, f"--tail={tail}", "--all-containers"]
+    argv = ["logs", *scope, f"--tail={tail}", "--all-containers"]
     argv += ["--follow"] if follow else []
     if len(pods) == 1:
         argv.append(pods[0])
     else:
-        argv += ["--selector", _selector(name, dag), "--prefix", f"--max-log-requests={MAX_PODS}"]
+        argv += ["--selector", _selector(name, dag), f"--max-log-requests={MAX_PODS}"]
+    if output is Output.JSON:
+        argv += ["--prefix", "--timestamps"]
+    elif len(pods) > 1:
+        argv.append("--prefix")
     try:
-        code = subprocess.run(argv).returncode
+        code = _print(argv, output)
     except KeyboardInterrupt:
         code = 0  # the way to end --follow
     raise typer.Exit(1 if code else 0)
+
+
+def _print(argv: list[str], output: Output) -> int:
+    """Run kubectl and pass on what it says; returns its exit code."""
+    piped = subprocess.PIPE if output is Output.JSON else None
+    with kubectl.beside(*argv, stdout=piped) as process:
+        for line in process.stdout or ():
+            sys.stdout.write(json.dumps(_parsed(line.rstrip("\n")), ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+        return process.wait()
+
+
+def _parsed(line: str) -> dict[str, str | None]:
+    """A line of `kubectl logs --prefix --timestamps`; a notice of kubectl's own has only a message."""
+    found = _LINE.fullmatch(line)
+    return found.groupdict() if found else {"pod": None, "container": None, "time": None, "message": line}
 
 
 def _selector(job: str, dag: str | None) -> str:
@@ -75,9 +111,7 @@ def _pods(name: str, dag: str | None, scope: list[str]) -> list[str]:
 
 
 def _kubectl(*arguments: str) -> list[str]:
-    done = subprocess.run(
-        [connection.kubectl(), *arguments], capture_output=True, text=True, timeout=KUBECTL_SECONDS
-    )
+    done = kubectl.ask(*arguments, seconds=KUBECTL_SECONDS)
     if done.returncode:
         raise Unavailable(f"kubectl {arguments[0]}: {done.stderr.strip()}")
     return done.stdout.split()

@@ -1,0 +1,182 @@
+"""tracectl with a kubectl of ours on PATH: what it is told, and how it ends when tracectl does."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from traceplane.cli import kubectl
+from traceplane.errors import Unavailable
+
+TRACECTL = str(Path(sys.executable).parent / "tracectl")
+LINE = "[pod/chain-compact-w0/worker] 2026-01-01T00:00:00.000000001Z"
+
+
+class Bench:
+    """A folder with our kubectl. It writes down its arguments, a line a call, and its process id."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def kubectl(self, script: str) -> None:
+        """What kubectl does after it has written down its call; `$1` is its verb."""
+        file = self.folder / "kubectl"
+        told = shlex.quote(str(self.folder / "told"))
+        file.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >> {told}\necho $$ > {told}.pid\n{script}\n')
+        file.chmod(0o755)
+
+    @property
+    def told(self) -> list[str]:
+        return (self.folder / "told").read_text().splitlines()
+
+    @property
+    def pid(self) -> int:
+        return int((self.folder / "told.pid").read_text())
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [TRACECTL, *arguments],
+            env={"PATH": str(self.folder), "HOME": "/nonexistent"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> tuple[int | None, str, str]:
+        """Exit code, standard output and standard error."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=30)
+        return process.returncode, out, err
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        threading.Event().wait(0.02)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+FORWARD = 'case $1 in create) echo token;; *) echo "Forwarding from 127.0.0.1:9 -> 8082"; exec /bin/sleep 60;; esac'
+SILENT = "case $1 in create) echo token;; *) exec /bin/sleep 60;; esac"
+PODS = 'case $1 in get) printf "chain-compact-w0\\n";; *) '
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+def test_a_port_forward_ends_with_tracectl(bench: Bench, number: int) -> None:
+    bench.kubectl(SILENT)
+    process = bench.start("query", "SELECT 1")
+    until(lambda: (bench.folder / "told").exists() and len(bench.told) == 2)
+    child = bench.pid
+    assert lives(child)
+    process.send_signal(number)
+    process.communicate(timeout=15)
+    assert process.returncode != 0
+    until(lambda: not lives(child))
+
+
+def test_a_port_forward_ends_after_a_failed_call(bench: Bench) -> None:
+    bench.kubectl(FORWARD)
+    code, _, err = bench.run("get", "dags", "--release-namespace", "mine", "--as", "reader")
+    assert (code, "(Unavailable)" in err, "Traceback" in err) == (1, True, False)
+    assert bench.told == [
+        "create token reader --namespace mine --audience trace",
+        "port-forward --namespace mine service/trace-dispatcher :8081",
+    ]
+    assert not lives(bench.pid)
+
+
+def test_what_kubectl_refuses_is_told(bench: Bench) -> None:
+    bench.kubectl('echo "error: You must be logged in" >&2; exit 1')
+    code, out, err = bench.run("get", "dags")
+    assert (code, out) == (1, "")
+    assert "You must be logged in" in err
+    code, out, err = bench.run("logs", "compact")
+    assert (code, out) == (1, "")
+    assert "You must be logged in" in err
+
+
+def test_without_kubectl_the_remedy_is_named(bench: Bench) -> None:
+    code, _, err = bench.run("logs", "compact")
+    assert (code, "kubectl is not on PATH" in err) == (1, True)
+
+
+def test_a_silent_cluster_is_an_error_of_one_line(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.kubectl("exec /bin/sleep 60")
+    monkeypatch.setenv("PATH", str(bench.folder))
+    with pytest.raises(Unavailable, match="kubectl get did not answer within 0.5 seconds"):
+        kubectl.ask("get", "pods", seconds=0.5)
+
+
+def test_logs_of_one_pod_pass_through(bench: Bench) -> None:
+    bench.kubectl(PODS + "echo '{\"event\": 1}'; exit 3;; esac")
+    assert bench.run("logs", "compact", "-n", "team", "--dag", "chain", "--tail", "5")[:2] == (1, '{"event": 1}\n')
+    assert bench.told[0].startswith(
+        "get pods --namespace team --selector trace.dev/job=compact,trace.dev/dag=chain "
+    )
+    assert bench.told[1] == "logs --namespace team --tail=5 --all-containers chain-compact-w0"
+
+
+def test_logs_of_several_pods_say_whose_line_it_is(bench: Bench) -> None:
+    bench.kubectl('case $1 in get) printf "a\\nb\\n";; *) echo line;; esac')
+    assert bench.run("logs", "compact", "--follow")[0] == 0
+    assert bench.told[1].split()[:4] == ["logs", "--tail=100", "--all-containers", "--follow"]
+    assert "--selector trace.dev/job=compact" in bench.told[1]
+    assert bench.told[1].endswith("--prefix")
+
+
+def test_logs_as_json_are_an_object_a_line(bench: Bench) -> None:
+    bench.kubectl(PODS + f"echo '{LINE} a [b] c'; echo 'kubectl says'; exit 0;; esac")
+    code, out, _ = bench.run("logs", "compact", "-o", "json")
+    assert code == 0
+    assert [json.loads(line) for line in out.splitlines()] == [
+        {
+            "pod": "chain-compact-w0",
+            "container": "worker",
+            "time": "2026-01-01T00:00:00.000000001Z",
+            "message": "a [b] c",
+        },
+        {"pod": None, "container": None, "time": None, "message": "kubectl says"},
+    ]
+    assert bench.told[1].endswith("chain-compact-w0 --prefix --timestamps")
+
+
+def test_logs_that_are_followed_end_with_tracectl(bench: Bench) -> None:
+    bench.kubectl(PODS + "exec /bin/sleep 60;; esac")
+    process = bench.start("logs", "compact", "-f")
+    until(lambda: (bench.folder / "told").exists() and len(bench.told) == 2)
+    child = bench.pid
+    os.kill(process.pid, signal.SIGTERM)
+    process.communicate(timeout=15)
+    assert process.returncode == 128 + signal.SIGTERM
+    until(lambda: not lives(child))
+
+
+def test_no_pod_and_a_wrong_name_are_told(bench: Bench) -> None:
+    bench.kubectl("exit 0")
+    code, _, err = bench.run("logs", "compact")
+    assert (code, "(NotFound)" in err) == (1, True)
+    assert bench.told[1].startswith("get pods --field-selector metadata.name=compact ")
+    code, _, err = bench.run("logs", "--", "-x; rm")
+    assert (code, "is not the name" in err, len(bench.told)) == (1, True, 2)
