@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 MAX_OBJECT_BYTES = 1536 * 1024
 """etcd's default limit of a request, which the API server passes on (etcd, "System limits")."""
+_COLUMNS = ("file", "line", "object", "path", "code", "message")
 
 
 class Output(StrEnum):
     """How problems are printed."""
 
     TEXT = "text"
+    TABLE = "table"
     JSON = "json"
+    YAML = "yaml"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -122,22 +125,28 @@ def lint(
         if str(path) != "-" and not path.exists():
             raise typer.BadParameter(f"{path} does not exist", param_hint="-f")
     checked = check(paths)
-    if output is Output.JSON:
-        typer.echo(json.dumps(_json(checked), indent=2))
-    else:
-        for finding in checked.findings:
-            typer.echo(str(finding))
-        typer.echo(_summary(checked), err=True)
+    _print(checked, output)
     if checked.findings:
         raise typer.Exit(1)
 
 
-def _json(checked: Checked) -> dict[str, Any]:
+def _print(checked: Checked, output: Output) -> None:
+    from traceplane.cli import printing
+
+    if output in (Output.JSON, Output.YAML):
+        printing.structured(_plain(checked), printing.Output(output.value))
+        return
+    if output is Output.TABLE:
+        printing.table(_COLUMNS, [[getattr(finding, name) for name in _COLUMNS] for finding in checked.findings])
+    else:
+        for finding in checked.findings:
+            typer.echo(str(finding))
+    typer.echo(_summary(checked), err=True)
+
+
+def _plain(checked: Checked) -> dict[str, Any]:
     return {
-        "problems": [
-            {name: getattr(finding, name) for name in ("file", "line", "object", "path", "code", "message")}
-            for finding in checked.findings
-        ],
+        "problems": [{name: getattr(finding, name) for name in _COLUMNS} for finding in checked.findings],
         "resources": checked.resources,
         "skipped": checked.skipped,
     }

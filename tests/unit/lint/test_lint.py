@@ -67,6 +67,25 @@ def test_json_has_the_same_and_nothing_else(write):
     assert problem["line"] > 1
 
 
+def test_yaml_has_what_json_has(write):
+    dag = right()["dag"]
+    del dag["spec"]["jobs"][0]["source"]
+    path = write("dag.yaml", dag)
+    done = lint("-f", path, "-o", "yaml")
+    assert done.exit_code == 1
+    assert yaml.safe_load(done.stdout) == json.loads(lint("-f", path, "-o", "json").stdout)
+
+
+def test_a_table_names_its_columns(write):
+    dag = right()["dag"]
+    del dag["spec"]["jobs"][0]["source"]
+    done = lint("-f", write("dag.yaml", dag), "-o", "table")
+    assert done.exit_code == 1
+    assert done.stdout.split()[:6] == ["file", "line", "object", "path", "code", "message"]
+    assert "spec.jobs[0].source" in done.stdout
+    assert done.stderr == "1 problem in 1 resource\n"
+
+
 def test_files_are_one_set(write, tmp_path):
     manifests = right()
     write("dag.yaml", manifests["dag"])
