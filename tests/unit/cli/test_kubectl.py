@@ -125,7 +125,7 @@ def test_without_kubectl_the_remedy_is_named(bench: Bench) -> None:
 def test_a_silent_cluster_is_an_error_of_one_line(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.kubectl("exec /bin/sleep 60")
     monkeypatch.setenv("PATH", str(bench.folder))
-    with pytest.raises(Unavailable, match="kubectl get did not answer within 0.5 seconds"):
+    with pytest.raises(Unavailable, match="kubectl get did not answer"):
         kubectl.ask("get", "pods", seconds=0.5)
 
 
