@@ -1,0 +1,85 @@
+"""`tracectl get` as a process: every noun, every form, its pages and its bounds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.query.test_cli import tracectl
+from tests.integration.query.test_userapi import add_tasks, join_dag
+from tests.integration.query.world import NAMESPACE, World
+from tests.issuer import Issuer
+from traceplane.settings import Settings
+from traceplane.userapi.app import app
+
+pytestmark = pytest.mark.services
+
+Get = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def get(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> Get:
+    """`tracectl get` of `alice`, a reader, in a world with a compacted range and 505 tasks."""
+    hot, cold = world.federated()
+    world.follow(hot, 0, 9)
+    world.compact(hot, cold, 0, 9)
+    join_dag(world)
+    add_tasks(world, "follow", 500)
+    add_tasks(world, "compact", 5, "Canceled")
+    world.user(oidc.url, "alice", "reader")
+    url = serve(app(Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url)))
+    return lambda *arguments: tracectl("get", *arguments, TRACE_USER_URL=url, TRACE_TOKEN=oidc.token("alice"))
+
+
+def rows(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_form_says_the_same(get: Get) -> None:
+    expected = rows(get("jobs", "monad", "-o", "json"))
+    assert {job["name"]: job["queued"] for job in expected} == {"follow": 500, "compact": 0}
+    assert yaml.safe_load(get("jobs", "monad", "-o", "yaml").stdout) == expected
+    table = list(csv.DictReader(io.StringIO(get("jobs", "monad", "-o", "csv").stdout)))
+    assert {row["name"]: row["queued"] for row in table} == {"follow": "500", "compact": "0"}
+    drawn = get("jobs", "monad").stdout
+    assert drawn.split()[:3] == ["name", "operator", "runtime"]
+    assert "follow" in drawn
+
+
+def test_tasks_beyond_one_page_come_newest_first_up_to_the_limit(get: Get) -> None:
+    found = rows(get("tasks", "monad", "-o", "json", "--limit", "1000"))
+    ids = [task["id"] for task in found]
+    assert len(set(ids)) == 505
+    assert ids == sorted(ids, reverse=True)
+    assert [task["id"] for task in rows(get("tasks", "-o", "json", "--limit", "3"))] == ids[:3]
+    assert len(rows(get("tasks", "monad", "-o", "json"))) == 50
+
+
+def test_tasks_are_narrowed(get: Get) -> None:
+    canceled = rows(get("tasks", "monad", "--status", "Canceled", "-o", "json"))
+    assert {(task["job"], task["status"]) for task in canceled} == {("compact", "Canceled")}
+    assert rows(get("tasks", "monad", "--job", "follow", "--status", "Canceled", "-o", "json")) == []
+    wrong = get("tasks", "monad", "--status", "Sleeping")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "Sleeping" in wrong.stderr or "status" in wrong.stderr
+
+
+def test_assets_and_partitions_are_listed(get: Get) -> None:
+    assets = rows(get("assets", "-n", NAMESPACE, "-o", "json"))
+    assert [asset["name"] for asset in assets] == ["blocks", "cold-blocks", "hot-blocks"]
+    (partition,) = rows(get("partitions", "cold-blocks", "-o", "json"))
+    assert (partition["key"], partition["rows"]) == ("0-9", 10)
+    assert rows(get("dags", "-n", "elsewhere", "-o", "json")) == []
+
+
+@pytest.mark.parametrize("arguments", [("jobs",), ("tasks", "--limit", "0"), ("dags", "-o", "xml"), ("nothing",)])
+def test_wrong_usage_is_told_apart_from_a_refusal(arguments: tuple[str, ...]) -> None:
+    assert tracectl("get", *arguments).returncode == 2
