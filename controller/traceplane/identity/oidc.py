@@ -162,7 +162,7 @@ class TokenVerifier:
                 try:
                     self._keys = _usable(await self._document(await self._jwks_url()))
                     self._keys_at = self._clock()
-                except (httpx.HTTPError, OSError, ValueError, KeyError, TypeError) as error:
+                except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, KeyError, TypeError) as error:
                     _log.warning("the keys of the token issuer could not be fetched", error=type(error).__name__)
             if self._age() > MAX_STALE_SECONDS:
                 self._keys = {}
@@ -226,7 +226,11 @@ def _usable(document: dict[str, Any]) -> dict[str, jwt.PyJWK]:
     """Signature keys by their id; a key of a kind we do not accept is left out, not an error (RFC 7517, 5)."""
     keys: dict[str, jwt.PyJWK] = {}
     for entry in document["keys"][:MAX_KEYS]:
-        if entry.get("use", "sig") != "sig" or entry.get("kty") not in ("RSA", "EC", "OKP"):
+        if (
+            not isinstance(entry, dict)
+            or entry.get("use", "sig") != "sig"
+            or entry.get("kty") not in ("RSA", "EC", "OKP")
+        ):
             continue
         try:
             keys[str(entry.get("kid", ""))] = jwt.PyJWK(entry)

@@ -197,6 +197,23 @@ async def test_a_missing_token_of_our_own_is_an_absence_not_a_defect(
         await verifier(bearer_file=tmp_path / "none").verify(running.token("alice"))
 
 
+@pytest.mark.parametrize(
+    "document", [{}, {"keys": None}, {"keys": ["x", 1, None]}, {"keys": [{"kty": "EC"}]}], ids=str
+)
+async def test_a_document_without_usable_keys_is_an_absence_too(
+    document: dict[str, Any],
+    running: Issuer,
+    verifier: Callable[..., oidc.TokenVerifier],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(running, "jwks", lambda: document)
+    with pytest.raises(Unavailable):
+        await verifier().verify(running.token("alice"))
+    running.keys_at = "http://\x7f/keys"
+    with pytest.raises(Unavailable):
+        await verifier().verify(running.token("alice"))
+
+
 async def test_our_own_token_goes_only_to_the_issuer_and_the_configured_address(
     running: Issuer, verifier: Callable[..., oidc.TokenVerifier], tmp_path: Path
 ) -> None:
