@@ -4,7 +4,14 @@ import json
 
 import pytest
 
-from hack.generate import chart_config, chart_crds, kinds_reference, settings_reference, tracectl_reference
+from hack.generate import (
+    chart_config,
+    chart_crds,
+    kinds_reference,
+    openapi,
+    settings_reference,
+    tracectl_reference,
+)
 from traceplane.settings import Settings
 
 
@@ -29,7 +36,7 @@ def test_a_crd_template_is_kept_on_removal_and_escapes_braces():
     assert 'a{{ "{{" }}b' in made
 
 
-PAGES = [kinds_reference, settings_reference, tracectl_reference]
+PAGES = [kinds_reference, openapi, settings_reference, tracectl_reference]
 
 
 @pytest.mark.parametrize("generator", PAGES)

@@ -23,7 +23,8 @@ class Principal(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route. `statuses` are the problem statuses its call may answer besides those of its principal."""
+    """A route. `statuses` are the problem statuses its call may answer besides those of its principal; with
+    `partial` it may answer its own response instead, which says item by item what was refused."""
 
     method: str
     path: str
@@ -33,6 +34,7 @@ class Route:
     request: type | None
     response: Any
     statuses: tuple[int, ...] = ()
+    partial: int | None = None
 
 
 _BODY = (400, 413, 415, 429, 503)
@@ -77,6 +79,7 @@ ROUTES = (
         wire.CompleteRequest,
         wire.CompleteResponse,
         (*_BODY, 409),
+        partial=409,
     ),
     Route(
         "POST",

@@ -13,6 +13,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from tests import graphs, services
+from tests.integration.dispatch import contract
 from tests.integration.dispatch.callers import Caller, signing_key
 from traceplane.dispatch import deploy as deploying
 from traceplane.dispatch import dispatcher as building
@@ -56,9 +57,12 @@ async def dispatcher(settings: Settings) -> AsyncIterator[Dispatcher]:
 
 @pytest.fixture
 async def http(dispatcher: Dispatcher) -> AsyncIterator[httpx.AsyncClient]:
-    """The task API, called in process."""
+    """The task API, called in process; every answer is held against its OpenAPI document."""
     transport = httpx.ASGITransport(app(dispatcher), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://dispatcher", timeout=30) as client:
+    hooks = {"response": [contract.check]}
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://dispatcher", timeout=30, event_hooks=hooks
+    ) as client:
         yield client
 
 
