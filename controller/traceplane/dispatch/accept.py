@@ -68,7 +68,7 @@ class Acceptance:
     async def report(self, token: Token, request: EventsRequest) -> int:
         """How many events and invalidations of a running task were new. Raises Stale, Forbidden, Refused."""
         fence = request.fence
-        token.require(fence.task_id, fence.attempt)
+        token.require([(fence.task_id, fence.attempt)])
         job = await self._jobs.get(UUID(token.job))
         told: list[dict[str, object]] = []
         for index, event in enumerate(request.events):

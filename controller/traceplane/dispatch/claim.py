@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from itertools import accumulate
 from uuid import UUID
@@ -24,7 +25,8 @@ from traceplane.kit import crash
 from traceplane.kit.ids import uuid7
 from traceplane.observe import dispatch_metrics as metrics
 from traceplane.settings import Settings
-from traceplane.store.engine import Database
+from traceplane.store.engine import Database, HotConnection
+from traceplane.store.failures import mapped
 from traceplane.store.statements import tasks
 from traceplane.store.statements.tasks import Claimant
 from traceplane_sdk.wire import MAX_TASKS_PER_CLAIM
@@ -50,25 +52,26 @@ class _Gate:
 
     def __init__(self, claims: Claims, job: Job) -> None:
         self._claims = claims
-        self._job = job
+        self.job = job
         self.limited = job.newest_only
-        self.line: Coalescer[Wanted, bytes | None] = Coalescer(
+        self.line: Coalescer[HotConnection, Wanted, bytes | None] = Coalescer(
+            claims.session,
             self._run,
             batch_weight=MAX_TASKS_PER_CLAIM,
             queue_weight=QUEUE_WEIGHT,
             weight=lambda wanted: wanted.max_tasks,
         )
 
-    async def _run(self, batch: Sequence[Wanted]) -> Sequence[bytes | None]:
+    async def _run(self, conn: HotConnection, batch: Sequence[Wanted]) -> Sequence[bytes | None]:
         claimants = [Claimant(uuid7(), wanted.worker_id, wanted.max_tasks) for wanted in batch]
-        claimed = await self._claims.statement(self._job, claimants, alone=self.limited)
+        claimed = await self._claims.statement(conn, self.job, claimants, alone=self.limited)
         if claimed is not None and claimed.limited and not self.limited:
             self.limited = True
-            claimed = await self._claims.statement(self._job, claimants, alone=True)
+            claimed = await self._claims.statement(conn, self.job, claimants, alone=True)
         if claimed is None:
             return [None] * len(batch)
         self.limited = claimed.limited
-        return self._claims.deal(self._job, claimants, claimed)
+        return self._claims.deal(self.job, claimants, claimed)
 
 
 class Claims:
@@ -79,7 +82,7 @@ class Claims:
     ) -> None:
         self._settings = settings
         self._state = state
-        self._jobs = jobs
+        self.jobs = jobs
         self._capabilities = capabilities
         self._wakeups = wakeups
         self._gates: dict[UUID, _Gate] = {}
@@ -93,7 +96,7 @@ class Claims:
         self, *, job_id: UUID, worker_id: str, max_tasks: int, wait_seconds: float = 0.0, gone: Gone | None = None
     ) -> bytes:
         """Up to `max_tasks` leases, as an encoded ClaimResponse; empty when nothing came within `wait_seconds`."""
-        job = await self._jobs.get(job_id)
+        job = await self.jobs.get(job_id)
         clock = asyncio.get_running_loop().time
         deadline = clock() + wait_seconds
         wanted = Wanted(worker_id, max_tasks)
@@ -114,21 +117,32 @@ class Claims:
             job_id = await tasks.job_of(conn, org_id=self._settings.org_id, task_id=task_id)
         if job_id is None:
             raise NotFound(f"no task {task_id}", code="UnknownTask")
-        job = await self._jobs.get(job_id)
+        job = await self.jobs.get(job_id)
         if job.newest_only:
             raise Refused("a PerUpdate job's tasks are claimed by job, never by task_id", code="ClaimByJob")
         claimants = [Claimant(uuid7(), worker_id, 1)]
-        claimed = await self.statement(job, claimants, alone=True, task_id=task_id)
+        async with self.session() as conn:
+            claimed = await self.statement(conn, job, claimants, alone=True, task_id=task_id)
         lease = self.deal(job, claimants, claimed)[0] if claimed else None
         if lease is None:
             raise Stale(f"task {task_id} is not queued, or its job may not run it now", code="TaskNotQueued")
         return lease
 
+    def session(self) -> AbstractAsyncContextManager[HotConnection]:
+        """A pooled connection."""
+        return self._state.hot()
+
     async def statement(
-        self, job: Job, claimants: Sequence[Claimant], *, alone: bool, task_id: UUID | None = None
+        self,
+        conn: HotConnection,
+        job: Job,
+        claimants: Sequence[Claimant],
+        *,
+        alone: bool,
+        task_id: UUID | None = None,
     ) -> tasks.Claimed | None:
         """Run the claim statement and count what it did."""
-        async with self._state.hot() as conn:
+        with mapped():
             claimed = await tasks.claim(
                 conn,
                 org_id=self._settings.org_id,
@@ -190,4 +204,5 @@ class Claims:
             if len(self._gates) >= MAX_GATES:
                 self._gates = {known: kept for known, kept in self._gates.items() if not kept.line.idle}
             gate = self._gates[job.id] = _Gate(self, job)
+        gate.job = job
         return gate

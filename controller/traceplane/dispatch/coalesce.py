@@ -13,16 +13,26 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Generic, TypeVar
 
 from traceplane.errors import Overloaded, Unavailable
 
 Request = TypeVar("Request")
+Session = TypeVar("Session")
 Answer = TypeVar("Answer")
+Batch = list[tuple[Request, "asyncio.Future[Answer]"]]
 
 
-class Coalescer(Generic[Request, Answer]):
+FLIGHTS = 32
+"""Batches that one session runs in a row before others get their turn at the pool."""
+
+
+class Coalescer(Generic[Session, Request, Answer]):
     """Runs `run` on batches of submitted requests, one batch at a time.
+
+    `session` lends what a batch runs on, such as a pooled connection; a busy line keeps it for some batches, since
+    taking and checking one costs as much as a small statement.
 
     A batch weighs at most `batch_weight` (or is one request); more than `queue_weight` waiting is refused with
     Overloaded. Requests that share any of `keys` never meet in one batch.
@@ -30,13 +40,15 @@ class Coalescer(Generic[Request, Answer]):
 
     def __init__(
         self,
-        run: Callable[[Sequence[Request]], Awaitable[Sequence[Answer]]],
+        session: Callable[[], AbstractAsyncContextManager[Session]],
+        run: Callable[[Session, Sequence[Request]], Awaitable[Sequence[Answer]]],
         *,
         batch_weight: int,
         queue_weight: int,
         weight: Callable[[Request], int] = lambda _request: 1,
         keys: Callable[[Request], Sequence[Hashable]] = lambda _request: (),
     ) -> None:
+        self._session = session
         self._run = run
         self._batch_weight = batch_weight
         self._queue_weight = queue_weight
@@ -64,8 +76,10 @@ class Coalescer(Generic[Request, Answer]):
 
     async def _fly(self) -> None:
         try:
-            while batch := self._take():
-                await self._answer(batch)
+            batch = self._take()
+            while batch:
+                # what came while the session was given back has nobody else to take it
+                batch = await self._on_session(batch) or self._take()
         finally:
             self._flight = None
             for _, future in self._waiting:
@@ -73,10 +87,10 @@ class Coalescer(Generic[Request, Answer]):
             self._waiting.clear()
             self._waiting_weight = 0
 
-    def _take(self) -> list[tuple[Request, asyncio.Future[Answer]]]:
+    def _take(self) -> Batch[Request, Answer]:
         """The next batch, in order of arrival; what conflicts with an earlier request stays first in line."""
-        batch: list[tuple[Request, asyncio.Future[Answer]]] = []
-        later: list[tuple[Request, asyncio.Future[Answer]]] = []
+        batch: Batch[Request, Answer] = []
+        later: Batch[Request, Answer] = []
         seen: set[Hashable] = set()
         weight = 0
         while self._waiting:
@@ -97,18 +111,36 @@ class Coalescer(Generic[Request, Answer]):
         self._waiting.extendleft(reversed(later))
         return batch
 
-    async def _answer(self, batch: list[tuple[Request, asyncio.Future[Answer]]]) -> None:
+    async def _on_session(self, batch: Batch[Request, Answer]) -> Batch[Request, Answer]:
+        """Answer `batch` and what follows it on one session; the batch to go on with on the next."""
         try:
-            answers = await self._run([request for request, _ in batch])
+            async with self._session() as session:
+                for _ in range(FLIGHTS):
+                    healthy = await self._answer(session, batch)
+                    batch = self._take()
+                    if not batch or not healthy:
+                        break
+        except Exception as error:  # no session to be had: whoever waits for this batch learns it
+            _fail(batch, error)
+            batch = self._take()
+        return batch
+
+    async def _answer(self, session: Session, batch: Batch[Request, Answer]) -> bool:
+        """Run one batch; whether the session can still be used."""
+        try:
+            answers = await self._run(session, [request for request, _ in batch])
         except Exception as error:  # handed to whoever asked
             if len(batch) > 1 and not isinstance(error, Unavailable):
-                for entry in batch:
-                    await self._answer([entry])
-                return
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
-            return
+                return all([await self._answer(session, [entry]) for entry in batch])
+            _fail(batch, error)
+            return not isinstance(error, Unavailable)
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
+        return True
+
+
+def _fail(batch: Batch[Request, Answer], error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)

@@ -11,6 +11,7 @@ draining worker hands back, go their own way.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,8 +31,8 @@ from traceplane.kit import crash
 from traceplane.kit.ids import event_id
 from traceplane.observe import dispatch_metrics as metrics
 from traceplane.settings import Settings
-from traceplane.store.engine import Database
-from traceplane.store.failures import Conflict, retrying
+from traceplane.store.engine import Database, HotConnection
+from traceplane.store.failures import Conflict, mapped, retrying
 from traceplane.store.statements import attempts, completions
 from traceplane.tasks.retries import RetryPolicy
 from traceplane_sdk.wire import MAX_ITEMS, MAX_STATE_BYTES, Completion, CompletionState, Event
@@ -75,7 +76,8 @@ class Completions:
         self._wakeups = wakeups
         self._objects = objects
         self._retry = RetryPolicy(settings.retry_base_seconds, settings.retry_max_seconds)
-        self._line: Coalescer[Prepared, dict[UUID, str]] = Coalescer(
+        self._line: Coalescer[HotConnection, Prepared, dict[str, str]] = Coalescer(
+            state.hot,
             self._run,
             batch_weight=MAX_ITEMS,
             queue_weight=QUEUE_WEIGHT,
@@ -87,13 +89,13 @@ class Completions:
         """The outcome of each of `given`, in order. Raises Refused, Forbidden, TooLarge; then nothing changed."""
         job = await self._jobs.get(UUID(token.job))
         prepared = await self._prepare(job, token, given)
-        outcome: dict[UUID, str] = {}
+        outcome: dict[str, str] = {}
         if prepared.items:
             outcome |= await self._line.submit(prepared)
         if prepared.released:
             outcome |= await self._release(prepared.released)
-        unknown = [item for item in _fences(token, given) if UUID(str(item["task_id"])) not in outcome]
-        if unknown:
+        if any(completion.fence.task_id not in outcome for completion in given):
+            unknown = [fence for fence in _fences(token, given) if fence["task_id"] not in outcome]
             async with self._state.hot() as conn:
                 repeats = await completions.settled(conn, org_id=self._settings.org_id, items=unknown)
             outcome |= {task: _STATUS_OF_RESULT.get(result, result) for task, result in repeats.items()}
@@ -103,7 +105,7 @@ class Completions:
             metrics.STALE.labels("complete").inc(stale)
         return states
 
-    async def _run(self, batch: Sequence[Prepared]) -> Sequence[dict[UUID, str]]:
+    async def _run(self, conn: HotConnection, batch: Sequence[Prepared]) -> Sequence[dict[str, str]]:
         """One statement for many requests; status of each accepted task, the same answer for all."""
         joined = completions.Batch(
             items=[item for prepared in batch for item in prepared.items],
@@ -114,7 +116,7 @@ class Completions:
         )
 
         async def unit() -> tuple[tuple[completions.Done, ...], frozenset[UUID]]:
-            async with self._state.hot() as conn:
+            with mapped():
                 return await completions.complete(
                     conn,
                     org_id=self._settings.org_id,
@@ -128,15 +130,15 @@ class Completions:
         except Conflict:  # two commits of one partition at once: the second try supersedes the first
             done, routed = await retrying(unit)
         crash.point(AFTER_COMMIT)
-        room = {attempt.job_id for attempt in done if self._claims.may_be_limited(attempt.job_id)}
-        self._wakeups.publish(routed | room)
-        for attempt in done:
-            metrics.ATTEMPTS.labels(attempt.status).inc()
+        room = filter(self._claims.may_be_limited, {attempt.job_id for attempt in done})
+        self._wakeups.publish(routed.union(room))
+        for status, count in Counter(attempt.status for attempt in done).items():
+            metrics.ATTEMPTS.labels(status).inc(count)
         if joined.events:
             metrics.ROUTED.labels("complete").inc(len(joined.events))
         return [{attempt.task_id: attempt.status for attempt in done}] * len(batch)
 
-    async def _release(self, items: Sequence[dict[str, object]]) -> dict[UUID, str]:
+    async def _release(self, items: Sequence[dict[str, object]]) -> dict[str, str]:
         async with self._state.hot() as conn:
             ended = await attempts.release(conn, org_id=self._settings.org_id, items=items, retry=self._retry)
         self._wakeups.publish({attempt.job_id for attempt in ended})
@@ -147,22 +149,23 @@ class Completions:
         if len({completion.fence.task_id for completion in given}) != len(given):
             raise Refused("completions: a task is named twice", code="DuplicateTask")
         prepared = Prepared(cursors=job.newest_only)
+        token.require((completion.fence.task_id, completion.fence.attempt) for completion in given)
         fences = _fences(token, given)
         with_files = {c.fence.task_id for c in given if c.outputs or c.relocations}
-        scopes: dict[UUID, tuple[int | None, int | None]] = {}
+        scopes: dict[str, tuple[int | None, int | None]] = {}
         if with_files:
             wanted = [fence for fence in fences if fence["task_id"] in with_files]
             async with self._state.hot() as conn:
                 scopes = await completions.scopes(conn, org_id=self._settings.org_id, items=wanted)
         for completion, fence in zip(given, fences, strict=True):
-            _check(job, token, completion)
+            _check(job, completion)
             if completion.state:
                 await self._check_state(job, completion)
             if completion.status == "Released":
                 prepared.released.append({**fence, "state": completion.state})
                 continue
             if completion.fence.task_id in with_files:
-                scope = scopes.get(UUID(completion.fence.task_id))
+                scope = scopes.get(completion.fence.task_id)
                 if scope is None:
                     continue  # not leased like that: a repeat or stale, decided without looking at its files
                 await self._add_files(prepared, job, completion, scope)
@@ -259,35 +262,39 @@ def check_output(job: Job, name: str, field_path: str) -> dict[str, Any]:
 
 
 def _fences(token: Token, given: Sequence[Completion]) -> list[dict[str, object]]:
+    claim_id = token.claim_id
     return [
         {
             "task_id": completion.fence.task_id,
             "attempt": completion.fence.attempt,
             "lease_token": completion.fence.lease_token,
-            "claim_id": token.claim_id,
+            "claim_id": claim_id,
             "status": completion.status,
         }
         for completion in given
     ]
 
 
-def _check(job: Job, token: Token, completion: Completion) -> None:
-    """Refuse what the token does not cover and what the job cannot have done."""
-    fence = completion.fence
-    token.require(fence.task_id, fence.attempt)
+def _check(job: Job, completion: Completion) -> None:
+    """Refuse what the job cannot have done."""
     if completion.status != "Completed" and (completion.outputs or completion.events or completion.relocations):
         raise Refused("only a Completed attempt has outputs, events and relocations", code="BadCompletion")
     if (completion.status == "Failed") != (completion.error is not None):
         raise Refused("error: a Failed attempt says why, and no other does", code="BadCompletion")
     if completion.status == "Failed" and completion.state:
         raise Refused("state: a Failed attempt keeps none", code="BadCompletion")
+    for event in completion.events:
+        check_output(job, event.output, "events.output")
+    if completion.outputs or completion.relocations:
+        _check_files(job, completion)
+
+
+def _check_files(job: Job, completion: Completion) -> None:
     committed = [output.name for output in completion.outputs]
     if len(set(committed)) != len(committed):
         raise Refused("outputs: an output is named twice", code="BadCompletion")
     for name in committed:
         check_output(job, name, "outputs.name")
-    for event in completion.events:
-        check_output(job, event.output, "events.output")
     positions = {given["position"]: given for given in job.facts.inputs}
     for move in completion.relocations:
         if move.output not in committed:
@@ -296,6 +303,6 @@ def _check(job: Job, token: Token, completion: Completion) -> None:
             raise Refused(f"relocations: input {move.input} is no hot input of the job", code="BadRelocation")
 
 
-def _state(completion: Completion, outcome: dict[UUID, str]) -> CompletionState:
-    status = outcome.get(UUID(completion.fence.task_id))
+def _state(completion: Completion, outcome: dict[str, str]) -> CompletionState:
+    status = outcome.get(completion.fence.task_id)
     return CompletionState(task_id=completion.fence.task_id, accepted=status is not None, status=status)

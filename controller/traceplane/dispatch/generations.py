@@ -82,11 +82,11 @@ class Job:
         return tuple(orjson.dumps(given)[:-1] for given in self.facts.inputs)
 
     @cached_property
-    def grants(self) -> bytes:
+    def grants(self) -> capability.Grants:
         """What a token of this generation allows, without relocated inputs."""
         return self.grants_with(())
 
-    def grants_with(self, cold_locations: tuple[str, ...]) -> bytes:
+    def grants_with(self, cold_locations: tuple[str, ...]) -> capability.Grants:
         """What a token allows when inputs were relocated to further `cold_locations`."""
         used = [*self.facts.inputs, *self.facts.outputs]
         versions = list(dict.fromkeys((item["dataset"], item["version"]) for item in used))

@@ -45,8 +45,7 @@ class Leases:
 
     async def heartbeat(self, token: Token, leases: Sequence[Fence]) -> list[HeartbeatState]:
         """The state of each lease, in order; a lost one has no expiry."""
-        for fence in leases:
-            token.require(fence.task_id, fence.attempt)
+        token.require((fence.task_id, fence.attempt) for fence in leases)
         wanted = {fence.task_id: _row(token, fence) for fence in leases}
         if len(wanted) != len(leases):
             raise Refused("leases: a task is named twice", code="DuplicateTask")
@@ -64,7 +63,7 @@ class Leases:
 
     async def credentials(self, token: Token, fence: Fence) -> Credentials:
         """Temporary object-store credentials for the token's prefixes. Raises Stale, Forbidden, Unavailable."""
-        token.require(fence.task_id, fence.attempt)
+        token.require([(fence.task_id, fence.attempt)])
         if self._credentials is None:
             raise Refused("this installation has no object store", code="NoObjectStore")
         policy = prefixes.session_policy(

@@ -6,8 +6,8 @@ RFC 7518 section 3.4), one per claim, because a signature costs more than the re
 `MAX_INLINE` attempts stand in the token; past that `tasks` is empty and the claim's id, which every statement
 checks against the row, stands for them.
 
-Minting puts the JWT together itself, from parts that a job generation's claims share; verifying is PyJWT's, with
-algorithm, issuer and audience pinned and every claim required. Verified tokens are remembered until they expire.
+Minting puts the JWT together itself; verifying is PyJWT's, with algorithm, issuer and audience pinned and every
+claim required. Tokens that this process signed or verified are remembered, a bounded number of them.
 Two keys verify during a rotation, found by `kid` (RFC 7638 thumbprint).
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 import base64
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -82,10 +82,22 @@ class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Id of the claim that the token was made for."""
         return self.sub.removeprefix("claim:")
 
-    def require(self, task_id: str, attempt: int) -> None:
-        """Raise Forbidden unless the token names this attempt (a large claim leaves that to its id)."""
-        if self.tasks and not any(t.task_id == task_id and t.attempt == attempt for t in self.tasks):
-            raise Forbidden(f"the token does not cover task {task_id}, attempt {attempt}", code="NotCovered")
+    def require(self, attempts: Iterable[tuple[str, int]]) -> None:
+        """Raise Forbidden unless the token names these attempts (a large claim leaves that to its id)."""
+        if not self.tasks:
+            return
+        covered = {(task.task_id, task.attempt) for task in self.tasks}
+        for task_id, attempt in attempts:
+            if (task_id, attempt) not in covered:
+                raise Forbidden(f"the token does not cover task {task_id}, attempt {attempt}", code="NotCovered")
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What all tokens of one job generation allow."""
+
+    datasets: list[DatasetVersion]
+    s3: Prefixes
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,31 +133,32 @@ class Capabilities:
         claim_id: UUID,
         org_id: UUID,
         job_id: UUID,
-        tasks: Sequence[tuple[UUID, int]],
-        grants: bytes,
+        tasks: Sequence[tuple[str, int]],
+        grants: Grants,
         seconds: float,
     ) -> str:
         """A token for one claim, valid for `seconds`. `grants` is the job's part, from `grants()`."""
         now = int(self._clock())
-        listed = [{"task_id": str(task), "attempt": attempt} for task, attempt in tasks]
-        own = orjson.dumps(
-            {
-                "iss": self._issuer,
-                "aud": AUDIENCE,
-                "sub": f"claim:{claim_id}",
-                "iat": now,
-                "exp": now + int(seconds),
-                "org_id": str(org_id),
-                "job": str(job_id),
-                "tasks": listed if len(listed) <= MAX_INLINE else [],
-            }
+        inline = tasks if len(tasks) <= MAX_INLINE else ()
+        return self._signed(
+            Claims(
+                iss=self._issuer,
+                aud=AUDIENCE,
+                sub=f"claim:{claim_id}",
+                iat=now,
+                exp=now + int(seconds),
+                org_id=str(org_id),
+                job=str(job_id),
+                tasks=[TaskAttempt(task, attempt) for task, attempt in inline],
+                datasets=grants.datasets,
+                s3=grants.s3,
+            )
         )
-        return self._sign(own[:-1] + b"," + grants[1:])
 
     def renew(self, claims: Claims, *, seconds: float) -> str:
         """The same token, valid for `seconds` from now."""
         now = int(self._clock())
-        return self._sign(msgspec.json.encode(msgspec.structs.replace(claims, iat=now, exp=now + int(seconds))))
+        return self._signed(msgspec.structs.replace(claims, iat=now, exp=now + int(seconds)))
 
     def verify(self, token: str | None) -> Claims:
         """The claims of a valid token. Raises Unauthenticated for any other, and says little about why."""
@@ -159,9 +172,7 @@ class Capabilities:
             self._verified.move_to_end(token)
             return known[1]
         kid, claims = self._verify(token, keys)
-        self._verified[token] = (kid, claims)
-        if len(self._verified) > REMEMBERED:
-            self._verified.popitem(last=False)
+        self._remember(token, kid, claims)
         return claims
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
@@ -179,11 +190,19 @@ class Capabilities:
             keys.setdefault(self._previous.value.kid, self._previous.value)
         return keys
 
-    def _sign(self, payload: bytes) -> str:
+    def _signed(self, claims: Claims) -> str:
+        """The token of `claims`; what we signed ourselves need not be verified when it comes back."""
         key = self._current.value
-        signed = key.header + b"." + _b64(payload)
+        signed = key.header + b"." + _b64(msgspec.json.encode(claims))
         r, s = decode_dss_signature(key.private.sign(signed, _SHA256))
-        return (signed + b"." + _b64(r.to_bytes(32, "big") + s.to_bytes(32, "big"))).decode()
+        token = (signed + b"." + _b64(r.to_bytes(32, "big") + s.to_bytes(32, "big"))).decode()
+        self._remember(token, key.kid, claims)
+        return token
+
+    def _remember(self, token: str, kid: str, claims: Claims) -> None:
+        self._verified[token] = (kid, claims)
+        if len(self._verified) > REMEMBERED:
+            self._verified.popitem(last=False)
 
     def _verify(self, token: str, keys: dict[str, Key]) -> tuple[str, Claims]:
         try:
@@ -210,15 +229,13 @@ class Capabilities:
         return key.kid, claims
 
 
-def grants(datasets: Sequence[tuple[str, str]], read: Sequence[str], write: Sequence[str]) -> bytes:
+def grants(datasets: Sequence[tuple[str, str]], read: Sequence[str], write: Sequence[str]) -> Grants:
     """The part of a token that all claims of a job generation share. Raises BadPrefix."""
     for prefix in (*read, *write):
         prefixes.parse(prefix)
-    return orjson.dumps(
-        {
-            "datasets": [{"dataset": dataset, "version": version} for dataset, version in datasets],
-            "s3": {"read_prefixes": list(read), "write_prefixes": list(write)},
-        }
+    return Grants(
+        [DatasetVersion(dataset, version) for dataset, version in datasets],
+        Prefixes(read_prefixes=list(read), write_prefixes=list(write)),
     )
 
 

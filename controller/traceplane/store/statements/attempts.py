@@ -83,7 +83,7 @@ held AS (
     WHERE t.id IN (SELECT id FROM late UNION SELECT id FROM over)
 ),
 {_END}
-SELECT id, job_id, result, status FROM ended
+SELECT id::text, job_id, result, status FROM ended
 """
 """Fail up to `limit` attempts whose lease ran out and `limit` that are past their deadline; schedule retries."""
 
@@ -108,7 +108,7 @@ kept AS (
     ON CONFLICT (job_id, key) DO UPDATE
         SET value = excluded.value, task_id = excluded.task_id, updated_at = statement_timestamp()
 )
-SELECT id, job_id, result, status FROM ended
+SELECT id::text, job_id, result, status FROM ended
 """
 """Hand tasks back unspent under their fence: queued again at once, one more attempt allowed instead."""
 
@@ -122,7 +122,7 @@ WITH held AS (
     FOR NO KEY UPDATE
 ),
 {_END}
-SELECT id, job_id, result, status FROM ended
+SELECT id::text, job_id, result, status FROM ended
 """
 """End whatever one worker holds, because its pod is known to be gone."""
 
@@ -149,7 +149,7 @@ NOT_SPENT = frozenset({"Evicted", "NodeLost"})
 class Ended:
     """One attempt that was ended. `result` is the attempt's, `status` the task's state afterwards."""
 
-    task_id: UUID
+    task_id: str
     job_id: UUID
     result: str
     status: str

@@ -95,7 +95,7 @@ said AS (
 )"""
 
 SETTLED = """
-SELECT x.task_id, a.result
+SELECT x.task_id::text, a.result
 FROM jsonb_to_recordset(%(items)s::jsonb) AS x(task_id uuid, attempt int4, lease_token uuid, status text)
 JOIN task_attempts a ON a.task_id = x.task_id AND a.attempt = x.attempt AND a.lease_token = x.lease_token
 WHERE a.org_id = %(org)s AND (a.result = x.status OR (a.result = 'Canceled' AND x.status IN ('Failed', 'Released')))
@@ -110,7 +110,7 @@ FROM operator_state WHERE job_id = %(job)s AND key <> ALL(%(keys)s::text[])
 """Bytes of a job's operator state besides the named keys."""
 
 SCOPES = """
-SELECT t.id, t.range_start, t.range_end
+SELECT t.id::text, t.range_start, t.range_end
 FROM jsonb_to_recordset(%(items)s::jsonb) AS x(task_id uuid, attempt int4, lease_token uuid, claim_id uuid)
 JOIN tasks t ON t.id = x.task_id AND t.attempt = x.attempt AND t.lease_token = x.lease_token
      AND t.claim_id = x.claim_id
@@ -144,12 +144,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """One accepted completion, and how long the attempt ran."""
+    """One accepted completion."""
 
-    task_id: UUID
+    task_id: str
     job_id: UUID
     status: str
-    seconds: float
 
 
 @cache
@@ -168,11 +167,7 @@ def statement(parts: Parts) -> str:
     if parts.events:
         ctes += [_SAID, ACCEPTED, ROUTED]
         routed = "(SELECT coalesce(array_agg(DISTINCT job_id), '{}') FROM routed)"
-    return (
-        ",".join(ctes)
-        + "\nSELECT id, job_id, status, extract(epoch FROM statement_timestamp() - started_at)::float8, "
-        + f"{routed} FROM done"
-    )
+    return ",".join(ctes) + f"\nSELECT id::text, job_id, status, {routed} FROM done"
 
 
 async def complete(
@@ -197,10 +192,10 @@ async def complete(
         "retry_max": retry.max_seconds,
     }
     rows = await (await conn.execute(statement(parts), parameters)).fetchall()
-    return tuple(Done(*row[:4]) for row in rows), frozenset(rows[0][4]) if rows else frozenset()
+    return tuple(Done(*row[:3]) for row in rows), frozenset(rows[0][3]) if rows else frozenset()
 
 
-async def settled(conn: HotConnection, *, org_id: UUID, items: Sequence[dict[str, object]]) -> dict[UUID, str]:
+async def settled(conn: HotConnection, *, org_id: UUID, items: Sequence[dict[str, object]]) -> dict[str, str]:
     """Result of each of `items` (task_id, attempt, lease_token, status) that was accepted before."""
     rows = await (await conn.execute(SETTLED, {"org": org_id, "items": _document(items)})).fetchall()
     return {row[0]: row[1] for row in rows}
@@ -208,7 +203,7 @@ async def settled(conn: HotConnection, *, org_id: UUID, items: Sequence[dict[str
 
 async def scopes(
     conn: HotConnection, *, org_id: UUID, items: Sequence[dict[str, object]]
-) -> dict[UUID, tuple[int | None, int | None]]:
+) -> dict[str, tuple[int | None, int | None]]:
     """Inclusive range of each of `items` that is leased as it says; None where a task has no range."""
     rows = await (await conn.execute(SCOPES, {"org": org_id, "items": _document(items)})).fetchall()
     return {row[0]: (row[1], row[2]) for row in rows}

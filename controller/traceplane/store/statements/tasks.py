@@ -67,7 +67,7 @@ Relocations are those of its inputs and of its own outputs, within what the clai
 
 _ANSWER = """
 SELECT l.newest_only OR l.max_concurrency IS NOT NULL AS limited, l.lease_expires_at, l.timeout_seconds::float8,
-       c.n, c.id, c.attempt, c.lease_token, c.lease_epoch, c.cause, c.scope::text, c.queued_at, l.now,
+       c.n, c.id::text, c.attempt, c.lease_token::text, c.lease_epoch, c.cause, c.scope::text, c.queued_at, l.now,
        {superseded} AS superseded, {context}
 FROM live l LEFT JOIN claimed c ON true
 ORDER BY c.n
@@ -212,12 +212,13 @@ class Claimant:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedRow:
-    """One task that a claim leased. `scope` is JSON text; `number` counts from 1 over all claimants."""
+    """One task that a claim leased. `scope` is JSON text; `number` counts from 1 over all claimants. Ids are text,
+    as the answer needs them: making and printing UUID objects would cost more than the rest of a row."""
 
     number: int
-    task_id: UUID
+    task_id: str
     attempt: int
-    lease_token: UUID
+    lease_token: str
     lease_epoch: int
     cause: str
     scope: str
