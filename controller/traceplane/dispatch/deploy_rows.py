@@ -128,8 +128,6 @@ def version_job_rows(graph: Graph, ids: Ids) -> list[Row]:
             "timeout_seconds": job.timeout_seconds,
             "heartbeat_timeout_seconds": job.heartbeat_timeout_seconds,
             "max_concurrency": job.max_concurrency,
-            "max_queue_depth": job.max_queue_depth,
-            "max_queue_age_seconds": job.max_queue_age_seconds,
             "min_workers": job.min_workers,
             "max_workers": job.max_workers,
             "idle_timeout_seconds": job.idle_timeout_seconds,

@@ -117,8 +117,6 @@ class GraphJob:
     """None for a source: its run has no end."""
     heartbeat_timeout_seconds: int
     max_concurrency: int | None
-    max_queue_depth: int
-    max_queue_age_seconds: int
     min_workers: int
     max_workers: int
     idle_timeout_seconds: int | None

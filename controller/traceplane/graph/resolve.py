@@ -12,7 +12,7 @@ from traceplane.graph.nodes import Node
 from traceplane.graph.quantities import effective
 from traceplane.kinds import DAG
 from traceplane.kinds.dag import Defaults
-from traceplane.kinds.fields import idle_seconds, seconds
+from traceplane.kinds.fields import idle_seconds
 from traceplane.kinds.job import JobTemplate
 
 TIMEOUT_SECONDS = {"Pod": 1800, "Dispatcher": 300}
@@ -83,8 +83,6 @@ def _queue(job: JobTemplate, defaults: Defaults) -> dict[str, Any]:
     return {
         "priority": PRIORITIES[job.priority or defaults.priority],
         "heartbeat_timeout_seconds": job.heartbeat_timeout_seconds or defaults.heartbeat_timeout_seconds,
-        "max_queue_depth": job.max_queue_depth or defaults.max_queue_depth,
-        "max_queue_age_seconds": seconds(job.max_queue_age or defaults.max_queue_age),
     }
 
 
@@ -123,8 +121,6 @@ def _canonical(job: GraphJob) -> dict[str, Any]:
         "timeoutSeconds": job.timeout_seconds,
         "heartbeatTimeoutSeconds": job.heartbeat_timeout_seconds,
         "maxConcurrency": job.max_concurrency,
-        "maxQueueDepth": job.max_queue_depth,
-        "maxQueueAgeSeconds": job.max_queue_age_seconds,
         "minWorkers": job.min_workers,
         "maxWorkers": job.max_workers,
         "idleTimeoutSeconds": job.idle_timeout_seconds,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from traceplane.kinds.rules import FORBIDDEN, NOT_SUPPORTED, REQUIRED, Rule
+from traceplane.kinds.rules import FORBIDDEN, NOT_SUPPORTED, REQUIRED, Rule, not_supported
 
 CHECK_KINDS = {
     "notNull": "not_null",
@@ -13,17 +13,6 @@ CHECK_KINDS = {
     "roots": "roots",
     "sql": "sql",
 }
-
-
-def _not_supported(field: str, attribute: str) -> Rule:
-    """`field` may not be set yet."""
-    return Rule(
-        f"!has(self.{field})",
-        lambda spec: getattr(spec, attribute) is None,
-        f"{field} is not supported yet; remove it",
-        field,
-        NOT_SUPPORTED,
-    )
 
 
 ASSET_RULES = (
@@ -62,11 +51,11 @@ ASSET_RULES = (
         "deletionPolicy",
         NOT_SUPPORTED,
     ),
-    _not_supported("schema", "schema_"),
-    _not_supported("freshness", "freshness"),
-    _not_supported("checks", "checks"),
-    _not_supported("external", "external"),
-    _not_supported("retention", "retention"),
+    not_supported("schema", "schema_", "remove it"),
+    not_supported("freshness", "freshness", "remove it"),
+    not_supported("checks", "checks", "remove it"),
+    not_supported("external", "external", "remove it"),
+    not_supported("retention", "retention", "remove it"),
 )
 
 FEDERATION_RULES = (

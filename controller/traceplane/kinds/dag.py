@@ -16,10 +16,12 @@ from traceplane.kinds.fields import (
     Label,
     OutputName,
     Priority,
+    QueueDepth,
     Seconds,
 )
 from traceplane.kinds.fields import Text as Line
 from traceplane.kinds.job import InlineJob
+from traceplane.kinds.job_rules import QUEUE_RULES
 from traceplane.kinds.meta import AGE, Column, Conditions, Failures, Resource, TaskCounts, condition_column
 from traceplane.kinds.rules import NOT_SUPPORTED, ListMap, Model, Rule
 
@@ -27,15 +29,15 @@ from traceplane.kinds.rules import NOT_SUPPORTED, ListMap, Model, Rule
 class Defaults(Model):
     """What a job of this DAG takes where it says nothing itself."""
 
+    rules: ClassVar[tuple[Rule, ...]] = QUEUE_RULES
+
     max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(3, description="Attempts before a task is dead.")
     heartbeat_timeout_seconds: Seconds = Field(
         120, description="An attempt that does not heartbeat for this long has failed."
     )
-    priority: Priority = Field("Normal", description="Bulk is claimed last and shed first.")
-    max_queue_depth: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
-        1000, description="Backpressure: longest queue of a job."
-    )
-    max_queue_age: Duration = Field("5m", description="Backpressure: oldest queued task of a job.")
+    priority: Priority = Field("Normal", description="Bulk is claimed last.")
+    max_queue_depth: QueueDepth | None = Field(None, description="Backpressure. Not supported yet.")
+    max_queue_age: Duration | None = Field(None, description="Backpressure. Not supported yet.")
 
 
 class Rollout(Model):

@@ -65,6 +65,7 @@ IdleTimeout = Annotated[str, Field(pattern=IDLE, max_length=32)]
 Seconds = Annotated[int, Field(ge=1, le=31 * 86400)]
 Count = Annotated[int, Field(ge=0, le=MAX_INT32)]
 Priority = Literal["Normal", "Bulk"]
+QueueDepth = Annotated[int, Field(ge=1, le=10_000_000)]
 Text = Annotated[str, Field(max_length=1024)]
 
 

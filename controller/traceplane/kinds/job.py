@@ -29,6 +29,7 @@ from traceplane.kinds.fields import (
     OutputName,
     Priority,
     Quantity,
+    QueueDepth,
     Seconds,
     Text,
 )
@@ -180,11 +181,9 @@ class JobTemplate(Model):
         None, description="Secrets for trusted pods. Not supported yet."
     )
     scaling: Scaling | None = Field(None, description="Reactive only: bounds of parallel work.")
-    priority: Priority | None = Field(None, description="Bulk is claimed last and shed first.")
-    max_queue_depth: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
-        None, description="Backpressure: longest queue."
-    )
-    max_queue_age: Duration | None = Field(None, description="Backpressure: oldest queued task, such as 5m.")
+    priority: Priority | None = Field(None, description="Bulk is claimed last.")
+    max_queue_depth: QueueDepth | None = Field(None, description="Backpressure. Not supported yet.")
+    max_queue_age: Duration | None = Field(None, description="Backpressure. Not supported yet.")
     timeout_seconds: Seconds | None = Field(
         None, description="Reactive only: longest attempt; 1800 in pods and 300 in the dispatcher where left out."
     )

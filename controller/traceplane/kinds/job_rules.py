@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from traceplane.kinds.rules import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, Rule
+from traceplane.kinds.rules import FORBIDDEN, INVALID, NOT_SUPPORTED, REQUIRED, Rule, not_supported
 
-
-def _not_supported(field: str, attribute: str, instead: str) -> Rule:
-    """`field` may not be set yet."""
-    return Rule(
-        f"!has(self.{field})",
-        lambda job: getattr(job, attribute) is None,
-        f"{field} is not supported yet; {instead}",
-        field,
-        NOT_SUPPORTED,
-    )
+NO_BACKPRESSURE = "queues hold no producer back; remove it and bound workers with scaling"
 
 
 def _source_has_no(field: str, attribute: str, because: str) -> Rule:
@@ -59,6 +50,12 @@ def _one_at_a_time(field: str, attribute: str) -> Rule:
 def _triggers(job: Any) -> bool:
     return job.activation != "Reactive" or not job.inputs or any(i.trigger for i in job.inputs)
 
+
+QUEUE_RULES = (
+    not_supported("maxQueueDepth", "max_queue_depth", NO_BACKPRESSURE),
+    not_supported("maxQueueAge", "max_queue_age", NO_BACKPRESSURE),
+)
+"""Of a job, and of the defaults of a DAG."""
 
 JOB_RULES = (
     Rule(
@@ -130,10 +127,11 @@ JOB_RULES = (
         "bootstrap.resetOutputs",
         NOT_SUPPORTED,
     ),
-    _not_supported("image", "image", "name an operator that is installed"),
-    _not_supported("udf", "udf", "name an operator that is installed"),
-    _not_supported("secrets", "secrets", "remove it; RPC providers are reached through an rpcPool"),
-    _not_supported("serviceAccountName", "service_account_name", "worker pods run without a token"),
+    not_supported("image", "image", "name an operator that is installed"),
+    not_supported("udf", "udf", "name an operator that is installed"),
+    not_supported("secrets", "secrets", "remove it; RPC providers are reached through an rpcPool"),
+    not_supported("serviceAccountName", "service_account_name", "worker pods run without a token"),
+    *QUEUE_RULES,
     _pod_only("idleTimeout", "idle_timeout"),
     _pod_only("resources", "resources"),
     _pod_only("nodeSelector", "node_selector"),

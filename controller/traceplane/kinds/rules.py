@@ -53,6 +53,17 @@ class Rule:
         return said
 
 
+def not_supported(field: str, attribute: str, instead: str) -> Rule:
+    """`field` may not be set yet."""
+    return Rule(
+        f"!has(self.{field})",
+        lambda model: getattr(model, attribute) is None,
+        f"{field} is not supported yet; {instead}",
+        field,
+        NOT_SUPPORTED,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ListMap:
     """Marks a list whose items are told apart by `key` (a manifest's field name)."""

@@ -220,8 +220,6 @@ CREATE TABLE public.dag_version_jobs (
     timeout_seconds integer,
     heartbeat_timeout_seconds integer NOT NULL,
     max_concurrency integer,
-    max_queue_depth integer NOT NULL,
-    max_queue_age_seconds integer NOT NULL,
     min_workers integer NOT NULL,
     max_workers integer NOT NULL,
     idle_timeout_seconds integer,

@@ -37,7 +37,7 @@ def test_every_example_is_accepted(kubernetes_api: client.ApiClient, example):
 def test_defaults_are_applied_and_mean_the_same_to_us(kubernetes_api: client.ApiClient):
     written = right()["dag"]
     stored = dry_run(kubernetes_api, written).stored
-    assert stored["spec"]["defaults"]["maxQueueDepth"] == 1000
+    assert stored["spec"]["defaults"]["maxAttempts"] == 3
     assert stored["spec"]["rollout"] == {"cutover": "Auto"}
     assert stored["spec"]["jobs"][0]["paused"] is False
     assert stored["spec"]["jobs"][1]["inputs"][0]["trigger"] is True

@@ -50,8 +50,8 @@ def join_dag(world: World) -> None:
     """Make every job a member of the active version."""
     world.state.execute(
         "INSERT INTO dag_version_jobs (dag_version_id, job_id, org_id, runtime, priority,"
-        " heartbeat_timeout_seconds, max_queue_depth, max_queue_age_seconds, min_workers, max_workers, placement)"
-        " SELECT %s, id, org_id, 'Pod', 0, 60, 1000, 300, 0, 4, '{}' FROM jobs",
+        " heartbeat_timeout_seconds, min_workers, max_workers, placement)"
+        " SELECT %s, id, org_id, 'Pod', 0, 60, 0, 4, '{}' FROM jobs",
         (world.dag_version,),
     )
 

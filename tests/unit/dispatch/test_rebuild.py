@@ -58,7 +58,6 @@ def _refusal(change: Callable[[dict[str, Any]], None]) -> Any:
         _set("compact", "timeoutSeconds", 60),
         _set("compact", "scaling", {"maxWorkers": 4}),
         _set("ranges", "priority", "Bulk"),
-        _set("ranges", "maxQueueDepth", 5),
         lambda manifest: graphs.without(manifest, "compact"),
         lambda manifest: manifest["spec"]["publish"].pop(),
     ],

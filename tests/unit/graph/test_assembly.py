@@ -41,14 +41,14 @@ def test_an_operators_refusal_keeps_its_field():
 def test_a_job_takes_its_own_value_then_the_dags_then_the_platforms():
     found = assembled(
         source("s"),
-        derived("own", "s", maxAttempts=7, priority="Bulk", maxQueueAge="1h30m", timeoutSeconds=9),
+        derived("own", "s", maxAttempts=7, priority="Bulk", timeoutSeconds=9),
         derived("plain", "s"),
         derived("inside", "s", runtime="Dispatcher"),
-        defaults={"maxAttempts": 5, "maxQueueDepth": 10},
+        defaults={"maxAttempts": 5},
     )
     own, plain, inside, at_source = (found.job(name) for name in ("own", "plain", "inside", "s"))
-    assert (own.max_attempts, own.priority, own.max_queue_age_seconds, own.timeout_seconds) == (7, 1, 5400, 9)
-    assert (plain.max_attempts, plain.priority, plain.max_queue_depth, plain.timeout_seconds) == (5, 0, 10, 1800)
+    assert (own.max_attempts, own.priority, own.timeout_seconds) == (7, 1, 9)
+    assert (plain.max_attempts, plain.priority, plain.timeout_seconds) == (5, 0, 1800)
     assert (plain.min_workers, plain.max_workers, plain.idle_timeout_seconds) == (0, 1, 300)
     assert (inside.timeout_seconds, inside.max_workers) == (300, 0)
     assert (at_source.max_attempts, at_source.timeout_seconds, at_source.max_workers) == (None, None, 0)

@@ -57,8 +57,6 @@ def test_what_decides_the_rows_rebuilds_the_job_and_all_behind_it(fields):
         {"maxAttempts": 9},
         {"heartbeatTimeoutSeconds": 5},
         {"priority": "Bulk"},
-        {"maxQueueDepth": 5},
-        {"maxQueueAge": "1h"},
         {"idleTimeout": "never"},
         {"resources": {"limits": {"cpu": 4}}},
         {"nodeSelector": {"disk": "fast"}},

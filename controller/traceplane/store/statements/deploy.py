@@ -109,15 +109,14 @@ ON CONFLICT (job_id, position) DO NOTHING
 
 INSERT_VERSION_JOBS = _named("""
 INSERT INTO dag_version_jobs (dag_version_id, job_id, org_id, runtime, priority, max_attempts, timeout_seconds,
-                              heartbeat_timeout_seconds, max_concurrency, max_queue_depth, max_queue_age_seconds,
-                              min_workers, max_workers, idle_timeout_seconds, placement)
+                              heartbeat_timeout_seconds, max_concurrency, min_workers, max_workers,
+                              idle_timeout_seconds, placement)
 SELECT :version, r.job_id, :org, r.runtime, r.priority, r.max_attempts, r.timeout_seconds,
-       r.heartbeat_timeout_seconds, r.max_concurrency, r.max_queue_depth, r.max_queue_age_seconds, r.min_workers,
-       r.max_workers, r.idle_timeout_seconds, r.placement
+       r.heartbeat_timeout_seconds, r.max_concurrency, r.min_workers, r.max_workers, r.idle_timeout_seconds,
+       r.placement
 FROM jsonb_to_recordset(:rows) AS r(job_id uuid, runtime text, priority smallint, max_attempts integer,
-    timeout_seconds integer, heartbeat_timeout_seconds integer, max_concurrency integer, max_queue_depth integer,
-    max_queue_age_seconds integer, min_workers integer, max_workers integer, idle_timeout_seconds integer,
-    placement jsonb)
+    timeout_seconds integer, heartbeat_timeout_seconds integer, max_concurrency integer, min_workers integer,
+    max_workers integer, idle_timeout_seconds integer, placement jsonb)
 ON CONFLICT DO NOTHING
 """)
 """The generations of a version, with what may change without a new generation."""

@@ -91,8 +91,6 @@ dag_version_jobs = Table(
     Column("timeout_seconds", Integer),
     Column("heartbeat_timeout_seconds", Integer, nullable=False),
     Column("max_concurrency", Integer),
-    Column("max_queue_depth", Integer, nullable=False),
-    Column("max_queue_age_seconds", Integer, nullable=False),
     Column("min_workers", Integer, nullable=False),
     Column("max_workers", Integer, nullable=False),
     Column("idle_timeout_seconds", Integer),

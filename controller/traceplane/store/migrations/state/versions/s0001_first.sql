@@ -227,8 +227,6 @@ CREATE TABLE dag_version_jobs (
     timeout_seconds INTEGER,
     heartbeat_timeout_seconds INTEGER NOT NULL,
     max_concurrency INTEGER,
-    max_queue_depth INTEGER NOT NULL,
-    max_queue_age_seconds INTEGER NOT NULL,
     min_workers INTEGER NOT NULL,
     max_workers INTEGER NOT NULL,
     idle_timeout_seconds INTEGER,
