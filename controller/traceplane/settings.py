@@ -40,9 +40,7 @@ class Settings(BaseSettings):
     data_dsn: str | None = Field(None, description="libpq URI of the data database.")
     data_dsn_file: Path | None = Field(None, description="File that holds the data DSN; wins over the plain form.")
     migrate_lock_seconds: float = Field(120, gt=0, description="Longest wait for another process's migration.")
-    pool_size: int = Field(
-        4, ge=1, le=64, description="Pooled connections per process: four were enough, measured."
-    )
+    pool_size: int = Field(8, ge=1, le=64, description="Pooled connections per process and database.")
     first_admin: str | None = Field(
         None, description="`issuer|subject` of the first admin, made by `run migrate` where no admin exists."
     )

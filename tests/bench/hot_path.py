@@ -25,6 +25,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
+import msgspec
 import orjson
 import psycopg
 import uvloop
@@ -37,6 +38,7 @@ from traceplane.kit.ids import event_id
 from traceplane.store.engine import Database
 from traceplane.store.statements import completions, tasks
 from traceplane.tasks.retries import RetryPolicy
+from traceplane_sdk import wire
 
 WORKER_TOKEN = "the-worker-token-of-the-bench"
 BARE_CLIENTS = 4
@@ -220,14 +222,14 @@ async def timed_http(port: int, job: UUID, measure: Measure) -> float:
         connection = await Connection.open(port)
         done = 0
         while True:
-            leases = (await connection.post("/internal/task-claim", proof, claim))["tasks"]
+            leases = LEASES.decode(await connection.post("/internal/task-claim", proof, claim)).tasks
             if not leases:
                 connection.close()
                 return done
             body = orjson.dumps({"completions": [completion(lease, events) for lease in leases]})
-            token = f"X-Trace-Task-Capability: {leases[0]['capability_token']}"
-            answer = await connection.post("/v1/task/complete", token, body)
-            done += sum(state["accepted"] for state in answer["completions"])
+            token = f"X-Trace-Task-Capability: {leases[0].capability_token}"
+            answer = STATES.decode(await connection.post("/v1/task/complete", token, body))
+            done += sum(state.accepted for state in answer.completions)
 
     started = time.perf_counter()
     done = await asyncio.gather(*(client() for _ in range(measure.clients)))
@@ -237,11 +239,34 @@ async def timed_http(port: int, job: UUID, measure: Measure) -> float:
     return taken
 
 
-def completion(lease: dict[str, object], events: list[dict[str, object]]) -> dict[str, object]:
+class LeasedTask(msgspec.Struct):
+    """What a completion needs of a task; decoding more would measure the load generator."""
+
+    task_id: str
+
+
+class Lease(msgspec.Struct):
+    """What a completion needs of a lease."""
+
+    task: LeasedTask
+    attempt: int
+    lease_token: str
+    capability_token: str
+
+
+class Leases(msgspec.Struct):
+    """The answer to a claim."""
+
+    tasks: list[Lease]
+
+
+LEASES = msgspec.json.Decoder(Leases)
+STATES = msgspec.json.Decoder(wire.CompleteResponse)
+
+
+def completion(lease: Lease, events: list[dict[str, object]]) -> dict[str, object]:
     """A completion of one lease."""
-    task = lease["task"]
-    assert isinstance(task, dict)
-    fence = {"task_id": task["task_id"], "attempt": lease["attempt"], "lease_token": lease["lease_token"]}
+    fence = {"task_id": lease.task.task_id, "attempt": lease.attempt, "lease_token": lease.lease_token}
     return {"fence": fence, "status": "Completed", "events": events}
 
 
@@ -256,8 +281,8 @@ class Connection:
     async def open(cls, port: int) -> Connection:
         return cls(*await asyncio.open_connection("127.0.0.1", port, limit=64 * 1024 * 1024))
 
-    async def post(self, path: str, header: str, body: bytes) -> dict[str, list[dict[str, object]]]:
-        """The JSON answer to a POST; anything but 200 is an error."""
+    async def post(self, path: str, header: str, body: bytes) -> bytes:
+        """The answer to a POST; anything but 200 is an error."""
         head = (
             f"POST {path} HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n{header}\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
@@ -268,8 +293,7 @@ class Connection:
         content = await self.reader.readexactly(length)
         if not answer.startswith(b"http/1.1 200"):
             raise AssertionError(f"{answer!r} {content[:500]!r}")
-        decoded: dict[str, list[dict[str, object]]] = orjson.loads(content)
-        return decoded
+        return content
 
     def close(self) -> None:
         """Leave."""

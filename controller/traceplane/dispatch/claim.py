@@ -33,6 +33,10 @@ from traceplane_sdk.wire import MAX_TASKS_PER_CLAIM
 
 AFTER_COMMIT = crash.declare("claim.after_commit")
 QUEUE_WEIGHT = 100 * MAX_TASKS_PER_CLAIM
+HEAVY = 100
+"""Tasks from which on a statement costs more than the round trip that company would spare."""
+FLIGHTS = 3
+"""Heavy statements of one kind at once, so that claims and completions leave each other pooled connections."""
 MAX_GATES = 4096
 
 Gone = Callable[[], Awaitable[object]]
@@ -60,6 +64,8 @@ class _Gate:
             batch_weight=MAX_TASKS_PER_CLAIM,
             queue_weight=QUEUE_WEIGHT,
             weight=lambda wanted: wanted.max_tasks,
+            heavy=HEAVY,
+            flights=lambda: 1 if self.limited else FLIGHTS,
         )
 
     async def _run(self, conn: HotConnection, batch: Sequence[Wanted]) -> Sequence[bytes | None]:

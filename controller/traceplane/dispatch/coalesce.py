@@ -2,7 +2,9 @@
 
 While one statement is in flight, further requests of its kind gather; the next statement takes them all. Under
 load that multiplies the throughput of small requests, and when idle it costs nothing, since the first request
-starts at once. One flight at a time per kind is enough.
+starts at once. One flight at a time is enough for small requests. What waits and is already heavy gains nothing
+by more company: it flies beside the others, as far as the line may, so that a server with several cores has work
+for them.
 
 A batch that fails is run again one request at a time, so that a bad request fails alone. Not so when the database
 was away or the transaction collided: then every request learns the same, and its caller tries again.
@@ -24,18 +26,18 @@ Answer = TypeVar("Answer")
 Batch = list[tuple[Request, "asyncio.Future[Answer]"]]
 
 
-FLIGHTS = 32
+TURNS = 32
 """Batches that one session runs in a row before others get their turn at the pool."""
 
 
 class Coalescer(Generic[Session, Request, Answer]):
-    """Runs `run` on batches of submitted requests, one batch at a time.
+    """Runs `run` on batches of submitted requests: one batch at a time, and up to `flights` heavy ones at once.
 
     `session` lends what a batch runs on, such as a pooled connection; a busy line keeps it for some batches, since
     taking and checking one costs as much as a small statement.
 
-    A batch weighs at most `batch_weight` (or is one request); more than `queue_weight` waiting is refused with
-    Overloaded. Requests that share any of `keys` never meet in one batch.
+    A batch weighs at most `batch_weight` (or is one request), and is heavy from `heavy` on; more than
+    `queue_weight` waiting is refused with Overloaded. Requests that share any of `keys` never meet in one batch.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class Coalescer(Generic[Session, Request, Answer]):
         queue_weight: int,
         weight: Callable[[Request], int] = lambda _request: 1,
         keys: Callable[[Request], Sequence[Hashable]] = lambda _request: (),
+        heavy: int = 0,
+        flights: Callable[[], int] = lambda: 1,
     ) -> None:
         self._session = session
         self._run = run
@@ -54,14 +58,16 @@ class Coalescer(Generic[Session, Request, Answer]):
         self._queue_weight = queue_weight
         self._weight = weight
         self._keys = keys
+        self._heavy = heavy
+        self._most = flights
         self._waiting: deque[tuple[Request, asyncio.Future[Answer]]] = deque()
         self._waiting_weight = 0
-        self._flight: asyncio.Task[None] | None = None
+        self._flights: set[asyncio.Task[None]] = set()
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing runs."""
-        return self._flight is None
+        return not self._flights
 
     async def submit(self, request: Request) -> Answer:
         """The answer to `request`, once its batch ran."""
@@ -70,22 +76,31 @@ class Coalescer(Generic[Session, Request, Answer]):
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, future))
         self._waiting_weight += self._weight(request)
-        if self._flight is None:
-            self._flight = asyncio.create_task(self._fly())
+        beside = self._waiting_weight >= self._heavy and len(self._flights) < self._most()
+        if beside or not self._flights:
+            self._flights.add(asyncio.create_task(self._fly()))
         return await future
 
     async def _fly(self) -> None:
+        own = asyncio.current_task()
+        assert own is not None
         try:
             batch = self._take()
             while batch:
-                # what came while the session was given back has nobody else to take it
+                # what came while the session was given back may have nobody else to take it
                 batch = await self._on_session(batch) or self._take()
         finally:
-            self._flight = None
-            for _, future in self._waiting:
-                future.cancel()
-            self._waiting.clear()
-            self._waiting_weight = 0
+            # In the same breath as the last look: who comes a moment later starts a flight of their own.
+            self._flights.discard(own)
+            if not self._flights:
+                self._abandon()
+
+    def _abandon(self) -> None:
+        """Only a flight that was canceled, at the end of the process, leaves anybody waiting."""
+        for _, future in self._waiting:
+            future.cancel()
+        self._waiting.clear()
+        self._waiting_weight = 0
 
     def _take(self) -> Batch[Request, Answer]:
         """The next batch, in order of arrival; what conflicts with an earlier request stays first in line."""
@@ -115,7 +130,7 @@ class Coalescer(Generic[Session, Request, Answer]):
         """Answer `batch` and what follows it on one session; the batch to go on with on the next."""
         try:
             async with self._session() as session:
-                for _ in range(FLIGHTS):
+                for _ in range(TURNS):
                     healthy = await self._answer(session, batch)
                     batch = self._take()
                     if not batch or not healthy:

@@ -20,7 +20,7 @@ from uuid import UUID
 import orjson
 
 from traceplane.dispatch import verify
-from traceplane.dispatch.claim import Claims
+from traceplane.dispatch.claim import FLIGHTS, HEAVY, Claims
 from traceplane.dispatch.coalesce import Coalescer
 from traceplane.dispatch.generations import Job, Jobs
 from traceplane.dispatch.wake import Wakeups
@@ -83,6 +83,8 @@ class Completions:
             queue_weight=QUEUE_WEIGHT,
             weight=lambda prepared: len(prepared.items),
             keys=lambda prepared: [item["task_id"] for item in prepared.items],
+            heavy=HEAVY,
+            flights=lambda: FLIGHTS,
         )
 
     async def complete(self, token: Token, given: Sequence[Completion]) -> list[CompletionState]:

@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from traceplane.dispatch.coalesce import FLIGHTS, Coalescer
+from traceplane.dispatch.coalesce import TURNS, Coalescer
 from traceplane.errors import Overloaded, Refused, Unavailable
 
 
 class Line:
     """A coalescer of numbers that records its batches and runs one when told."""
 
-    def __init__(self, *, batch: int = 10, queue: int = 100) -> None:
+    def __init__(self, *, batch: int = 10, queue: int = 100, heavy: int = 0, flights: int = 1) -> None:
         self.batches: list[list[int]] = []
         self.sessions = 0
         self.go = asyncio.Semaphore(0)
@@ -23,7 +23,13 @@ class Line:
         self.returned.set()
         self.failing: dict[int, Exception] = {}
         self.line: Coalescer[int, int, int] = Coalescer(
-            self._session, self._run, batch_weight=batch, queue_weight=queue, keys=lambda n: [n % 100]
+            self._session,
+            self._run,
+            batch_weight=batch,
+            queue_weight=queue,
+            keys=lambda n: [n % 100],
+            heavy=heavy,
+            flights=lambda: flights,
         )
 
     @asynccontextmanager
@@ -134,8 +140,28 @@ async def test_what_comes_while_the_session_is_given_back_is_answered():
 
 async def test_a_busy_line_gives_its_session_back_now_and_then():
     line = Line(batch=1)
-    running = [line.submit(number) for number in range(FLIGHTS + 1)]
+    running = [line.submit(number) for number in range(TURNS + 1)]
     for _ in running:
         line.go.release()
     await asyncio.gather(*running)
     assert line.sessions == 2
+
+
+async def test_a_heavy_batch_flies_beside_the_others_up_to_a_bound():
+    line = Line(batch=2, heavy=2, flights=2)
+    running = [line.submit(1)]
+    await settle()
+    running += [line.submit(2)]
+    await settle()
+    assert line.batches == [[1]], "a light one waits for company"
+    running += [line.submit(3)]
+    await settle()
+    assert line.batches == [[1], [2, 3]]
+    running += [line.submit(number) for number in (4, 5)]
+    await settle()
+    assert line.batches == [[1], [2, 3]], "no more than two at once"
+    for _ in range(3):
+        line.go.release()
+    assert await asyncio.gather(*running) == [2, 4, 6, 8, 10]
+    assert line.sessions == 2
+    assert line.line.idle
