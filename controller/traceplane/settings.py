@@ -82,6 +82,15 @@ class Settings(BaseSettings):
         gt=0,
         description="Hot rows that moved to cold files stay this long, so that no running query misses them.",
     )
+    outbox_retention_seconds: float = Field(
+        7 * 86_400, gt=0, description="How long outbox rows stay after their effect, in either database."
+    )
+    event_retention_seconds: float = Field(
+        30 * 86_400,
+        ge=3600,
+        description="How long events of cursors stay, with the finished tasks they caused. Longer than any event "
+        "can be repeated: its id is a dedupe key only while its row exists.",
+    )
     capability_slack_seconds: float = Field(300, ge=0, description="Capability token outlives the timeout by this.")
     capability_max_seconds: float = Field(86400, gt=0, description="Longest life of a capability token.")
 

@@ -72,12 +72,13 @@ class Dispatcher:
         policy = RetryPolicy(settings.retry_base_seconds, settings.retry_max_seconds)
         handlers = HotTables(state, data, self.wakeups).handlers()
         due = min(DUE_SECONDS, settings.poll_seconds)
+        janitor = Janitor(state, data, settings.outbox_retention_seconds, settings.event_retention_seconds)
         return (
             Loop("outbox", Outbox(settings, state, handlers).run_once, settings.poll_seconds),
             Loop("retry", Retry(state, self.wakeups).run_once, due),
             Loop("reaper", Reaper(state, self.wakeups, policy).run_once, due),
             Loop("relay", Relay(data, self.acceptance).run_once, settings.poll_seconds),
-            Loop("janitor", Janitor(state, data).run_once, JANITOR_SECONDS),
+            Loop("janitor", janitor.run_once, JANITOR_SECONDS),
             Loop("gauges", Gauges(state, data).run_once, GAUGES_SECONDS),
             Loop("local", self.local.run_once, settings.poll_seconds, wake=self.wakeups.any_work),
         )

@@ -63,14 +63,12 @@ Conditions = Annotated[list[Condition], Field(max_length=16), ListMap("type")]
 
 
 class TaskCounts(Model):
-    """How many tasks are in which state; `dead` are those that failed for good."""
+    """How many tasks are alive, by state, and `dead`: failed for good. History is counted by metrics alone."""
 
     queued: Count = 0
     running: Count = 0
     retrying: Count = 0
-    completed: Annotated[int, Field(ge=0)] = 0
     dead: Count = 0
-    canceled: Annotated[int, Field(ge=0)] = 0
 
 
 class Failure(Model):

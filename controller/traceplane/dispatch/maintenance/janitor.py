@@ -1,7 +1,8 @@
 """The janitor: rows that served their purpose leave, a bounded batch at a time.
 
-Done outbox rows, relayed source rows and old events only. Failed outbox rows stay until a person looked at them,
-and the furthest event of each dataset version stays because it says how far a consumer has to read.
+Done outbox rows, relayed source rows, and old events with the finished tasks they caused. Failed outbox rows and
+dead tasks stay until a person looked at them, and the furthest event of each dataset version stays because it says
+how far a consumer has to read.
 """
 
 from __future__ import annotations
@@ -12,9 +13,6 @@ from traceplane.store.engine import Database
 from traceplane.store.statements import events, outbox, sources
 
 BATCH = 1_000
-OUTBOX_SECONDS = 7 * 86_400.0
-EVENTS_SECONDS = 30 * 86_400.0
-"""Longer than any event can be repeated: ids of events are dedupe keys only while their rows exist."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +21,8 @@ class Janitor:
 
     state: Database
     data: Database
-    outbox_seconds: float = OUTBOX_SECONDS
-    events_seconds: float = EVENTS_SECONDS
+    outbox_seconds: float
+    events_seconds: float
 
     async def run_once(self) -> int:
         """One batch of each kind; how many rows went."""

@@ -86,17 +86,30 @@ spoiled AS (
 """Accept rows of the source outbox, in any order and any number of times."""
 
 FORGET = """
-DELETE FROM events WHERE id IN (
-    SELECT e.id FROM events e
-    WHERE e.created_at < statement_timestamp() - make_interval(secs => %(older)s)
-      AND NOT EXISTS (SELECT FROM tasks t WHERE t.event_id = e.id AND t.status IN ('Queued', 'Running', 'Failed')
-                        AND t.finished_at IS NULL)
-      AND EXISTS (SELECT FROM events n WHERE n.dataset_version_id = e.dataset_version_id
-                    AND n.cursor_value > coalesce(e.cursor_value, -1))
-    ORDER BY e.created_at LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED)
+WITH gone AS (
+    DELETE FROM events WHERE id IN (
+        SELECT e.id FROM events e
+        WHERE e.kind = 'Cursor' AND e.created_at < statement_timestamp() - make_interval(secs => %(older)s)
+          AND NOT EXISTS (SELECT FROM tasks t WHERE t.event_id = e.id
+                            AND t.status IN ('Queued', 'Running', 'Failed') AND t.finished_at IS NULL)
+          AND EXISTS (SELECT FROM events n WHERE n.dataset_version_id = e.dataset_version_id
+                        AND n.cursor_value > e.cursor_value)
+        ORDER BY e.created_at LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED)
+    RETURNING id, dataset_version_id
+),
+done AS (
+    DELETE FROM tasks t USING gone g JOIN job_inputs i ON i.dataset_version_id = g.dataset_version_id
+    WHERE t.job_id = i.job_id AND t.dedupe_key = 'event:' || g.id AND t.status IN ('Completed', 'Canceled')
+    RETURNING t.id
+)
+SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM done)
 """
-"""Old events, but never the furthest one of a dataset version, which says how far a PerUpdate job has to read."""
+"""Old events of cursors, with the finished tasks that they caused and the attempts of these.
+
+Never the furthest event of a dataset version, which says how far a PerUpdate job has to read; never one of a
+partition: a job that joins later finds by them what there is to do. Dead tasks stay for a person to see.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +145,9 @@ async def relay(
 
 
 async def forget(conn: HotConnection, *, older_seconds: float, limit: int) -> int:
-    """Delete up to `limit` events that are older and not the furthest of their dataset version."""
-    return (await conn.execute(FORGET, {"older": older_seconds, "limit": limit})).rowcount
+    """Delete up to `limit` old events and the finished tasks they caused; how many rows of either went."""
+    row = await (await conn.execute(FORGET, {"older": older_seconds, "limit": limit})).fetchone()
+    return sum(row) if row else 0
 
 
 async def _accept(
