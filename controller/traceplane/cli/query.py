@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,21 @@ SLACK_SECONDS = 15.0
 """How much longer than the query's own limit we wait for its answer: it may queue, and it has to travel."""
 
 
+class Form(StrEnum):
+    """`-o`: printed for eyes and programs, or the service's own bytes."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    CSV = "csv"
+    ARROW = "arrow"
+    PARQUET = "parquet"
+
+
+_RAW = (Form.CSV, Form.ARROW, Form.PARQUET)
+"""Forms that are passed on as the service sent them."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb."""
     app.command("query", no_args_is_help=True)(query)
@@ -27,7 +43,7 @@ def query(
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="File with the statement.", exists=True, dir_okay=False)
     ] = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="How to print the rows.")] = Output.TABLE,
+    output: Annotated[Form, typer.Option("--output", "-o", help="How to print the rows.")] = Form.TABLE,
     namespace: Annotated[
         str | None, typer.Option("--namespace", "-n", help="Where unqualified names are looked up.")
     ] = None,
@@ -52,20 +68,24 @@ def query(
 
       tracectl query -o csv -n research --file holders.sql > holders.csv
 
+      tracectl query -o parquet 'FROM blocks LIMIT 1000' > blocks.parquet
+
       echo 'FROM blocks LIMIT 5' | tracectl query -o json -
     """
     statement = _statement(sql, file)
+    if output in (Form.ARROW, Form.PARQUET) and sys.stdout.isatty():
+        raise typer.BadParameter(f"{output.value} is not for a terminal; redirect it into a file")
     access = connection.Access(server, token_file, token, release_namespace, account)
-    body = {"sql": statement, "format": "csv" if output is Output.CSV else "json", "timeout_seconds": timeout}
+    body = {"sql": statement, "format": output.value if output in _RAW else "json", "timeout_seconds": timeout}
     if namespace:
         body["namespace"] = namespace
     with access.client(SERVICE, PORT, timeout + SLACK_SECONDS) as client:
         answer = connection.call(client, "POST", "/v1/query", json=body)
-    if output is Output.CSV:
+    if output in _RAW:
         sys.stdout.buffer.write(answer.content)
         _warn(answer.headers.get("x-trace-truncated") == "true", answer.headers.get("x-trace-row-count"))
         return
-    _print(answer.json(), output)
+    _print(answer.json(), Output(output.value))
 
 
 def _statement(sql: str | None, file: Path | None) -> str:

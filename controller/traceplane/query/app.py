@@ -36,6 +36,11 @@ from traceplane.query.telemetry import Telemetry
 from traceplane.settings import Settings
 
 MAX_BODY_BYTES = 256 * 1024
+MEDIA_TYPES = {
+    "csv": "text/csv",
+    "arrow": "application/vnd.apache.arrow.stream",
+    "parquet": "application/vnd.apache.parquet",
+}
 MAX_THREADS = 8
 """Threads of DuckDB in one cell, at most; DuckDB's own default already heeds the container's CPU limit."""
 
@@ -44,7 +49,7 @@ class QueryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body. Without `namespace` the header `X-Trace-Namespace` or the service's own namespace counts."""
 
     sql: str
-    format: Annotated[str, msgspec.Meta(pattern="^(json|csv)$")] = "json"
+    format: Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(engine.FORMATS)})$")] = "json"
     mode: Annotated[str, msgspec.Meta(pattern="^interactive$")] = "interactive"
     timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] | None = None
     namespace: Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)] | None = None
@@ -237,9 +242,14 @@ async def _gone(receive: Receive) -> None:
 
 
 def _response(form: str, answer: engine.Answer, seconds: float) -> Response:
-    if form == "csv":
-        headers = {"X-Trace-Row-Count": str(answer.rows), "X-Trace-Truncated": str(answer.truncated).lower()}
-        return Response(answer.body, headers=headers, media_type="text/csv")
+    if form != "json":
+        headers = {
+            "X-Trace-Row-Count": str(answer.rows),
+            "X-Trace-Truncated": str(answer.truncated).lower(),
+            "X-Trace-Duration-Ms": str(round(seconds * 1000, 1)),
+            "X-Trace-Bytes-Scanned": str(answer.bytes_scanned),
+        }
+        return Response(answer.body, headers=headers, media_type=MEDIA_TYPES[form])
     head = orjson.dumps({"columns": [{"name": name, "type": kind} for name, kind in answer.columns]})
     tail = orjson.dumps(
         {

@@ -8,7 +8,7 @@ DuckDB, confines itself and waits. Then:
    can match.
 2. `Run` brings the number of linked files. Views named as the user names the relations are made over the files and
    over the broker's hot rows, the configuration is locked, and the statement runs.
-3. Rows leave rendered, after one `Result`; an error of DuckDB's leaves as `Failed`.
+3. The answer leaves rendered, after one `Result`; an error of DuckDB's leaves as `Failed`.
 
 Whatever the SQL does, this process holds nothing but what was granted to this query.
 """
@@ -24,7 +24,7 @@ import msgspec
 import orjson
 import pyarrow as pa
 
-from traceplane.query import confine, hotscan, render, wire
+from traceplane.query import columnar, confine, hotscan, render, wire
 
 _TYPES = {
     "BOOLEAN": pa.bool_(),
@@ -101,8 +101,8 @@ def _serve(
         wire.send(channel, wire.Scans(_scans(shadow, job)))
         run, _ = wire.receive(channel, wire.Run)
         _build(main_db, folder, job.relations, run, broker)
-        result, body = _run(main_db, job)
-    except (duckdb.Error, MemoryError, RuntimeError) as error:
+        result, body = _run(main_db, job, run.versions)
+    except (duckdb.Error, MemoryError, RuntimeError, pa.ArrowInvalid) as error:
         wire.send(channel, _failure(error, broker))
         return
     wire.send(channel, result)
@@ -188,12 +188,15 @@ def _nothing(relation: wire.RelationSpec) -> str:
     return f"SELECT {columns} WHERE false"
 
 
-def _run(connection: duckdb.DuckDBPyConnection, job: wire.Prepare) -> tuple[wire.Result, bytes]:
+def _run(connection: duckdb.DuckDBPyConnection, job: wire.Prepare, versions: str) -> tuple[wire.Result, bytes]:
     relation = connection.sql(job.sql)
     columns = [(name, str(kind)) for name, kind in zip(relation.columns, relation.types, strict=True)]
     reader = render.lossless(relation).to_arrow_reader(render.BATCH_ROWS)
-    names = [name for name, _ in columns]
-    out = render.rows_as(job.format, names, reader, max_rows=job.max_rows, max_bytes=job.max_bytes)
+    if job.format in columnar.FORMS:
+        out = columnar.columns_as(job.format, reader, versions, max_rows=job.max_rows, max_bytes=job.max_bytes)
+    else:
+        names = [name for name, _ in columns]
+        out = render.rows_as(job.format, names, reader, max_rows=job.max_rows, max_bytes=job.max_bytes)
     result = wire.Result(columns=columns, rows=out.rows, truncated=out.truncated, size=len(out.body))
     return result, out.body
 

@@ -16,6 +16,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from traceplane.errors import Refused, TraceError, Unavailable
 from traceplane.query import hot, wire
 from traceplane.query.attach import Databases
@@ -28,6 +30,9 @@ MAX_SCANS = 64
 """Hot scans of one query; each is a connection while it runs."""
 
 
+FORMATS = ("json", "csv", "arrow", "parquet")
+
+
 class QueryFailed(Refused):
     """The statement was admitted and did not succeed; `code` says how."""
 
@@ -36,7 +41,7 @@ class QueryFailed(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to run, for whom. `seconds` is the time left; `form` is `json` or `csv`."""
+    """What to run, for whom. `seconds` is the time left; `form` is one of FORMATS."""
 
     admitted: Admitted
     namespace: str
@@ -175,7 +180,13 @@ class _Run:
                 for number, _ in enumerate(parts):
                     self._left()
                     os.link(next(remaining), self._cell.folder / f"{index}-{group}-{number}.parquet")
-        self._send(wire.Run([relation.cell_groups() for relation in self._relations]))
+        pinned = [
+            {key: version[key] for key in ("relation", "dataset", "version")}
+            for relation in self._relations
+            for version in relation.versions()
+        ]
+        groups = [relation.cell_groups() for relation in self._relations]
+        self._send(wire.Run(groups, msgspec.json.encode(pinned).decode()))
 
     def answer(self) -> Answer:
         """Serve hot scans until the result comes."""

@@ -48,13 +48,15 @@ class Scans(msgspec.Struct, frozen=True, tag=True):
 
 
 class Run(msgspec.Struct, frozen=True, tag=True):
-    """The linked files: per relation its groups, each (number of files, ranges that count in them).
+    """The linked files: per relation its groups, each (number of files, ranges that count in them). `versions` is
+    JSON that names what is read, for answers that are files of their own.
 
     Files are named `<relation>-<group>-<n>.parquet`. Without ranges every row of the group counts, else only
     rows whose scope column lies in one of them.
     """
 
     groups: list[list[tuple[int, list[tuple[int, int]]]]]
+    versions: str
 
 
 class HotScan(msgspec.Struct, frozen=True, tag=True):

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.query.conftest import Client
@@ -49,6 +51,11 @@ def test_query_prints_rows_in_every_form(world: World, client: Client, tmp_path:
     ]
     done = tracectl("query", "-o", "csv", "-", stdin=sql, **env)
     assert list(csv.reader(io.StringIO(done.stdout))) == [["n", "note"], ["0", "note 0"], ["1", ""], ["2", ""]]
+    for form, read in (("arrow", lambda path: pa.ipc.open_stream(path).read_all()), ("parquet", pq.read_table)):
+        with (tmp_path / form).open("wb") as out:
+            argv = [TRACECTL, "query", "-o", form, sql]
+            subprocess.run(argv, env={"PATH": os.environ["PATH"], **env}, stdout=out, check=True, timeout=60)
+        assert read(tmp_path / form).to_pydict() == {"n": [0, 1, 2], "note": ["note 0", None, None]}
     (tmp_path / "q.sql").write_text(sql)
     (tmp_path / "token").write_text(client.token)
     options = ["--file", str(tmp_path / "q.sql"), "--token-file", str(tmp_path / "token"), "--server", client.url]

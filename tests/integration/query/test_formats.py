@@ -1,0 +1,105 @@
+"""Answers as columns: the same rows as in JSON, with their types, within the same bounds."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.integration.query.conftest import Client
+from tests.integration.query.world import World
+
+pytestmark = pytest.mark.services
+
+READERS: dict[str, tuple[str, Callable[[bytes], pa.Table]]] = {
+    "arrow": ("application/vnd.apache.arrow.stream", lambda body: pa.ipc.open_stream(body).read_all()),
+    "parquet": ("application/vnd.apache.parquet", lambda body: pq.read_table(io.BytesIO(body))),
+}
+BOTH = pytest.mark.parametrize("form", READERS)
+
+
+def table(client: Client, sql: str, form: str) -> pa.Table:
+    """The answer, read by its media type."""
+    answer = client.post(sql, format=form)
+    assert answer.status_code == 200, answer.text
+    kind, read = READERS[form]
+    assert answer.headers["content-type"] == kind
+    found = read(answer.content)
+    assert answer.headers["x-trace-row-count"] == str(found.num_rows)
+    return found
+
+
+@BOTH
+def test_rows_of_both_tiers_come_with_the_versions_they_were_read_from(
+    form: str, world: World, client: Client
+) -> None:
+    world.federated()
+    sql = "SELECT * FROM blocks ORDER BY block_number"
+    found = table(client, sql, form)
+    answer = client.post(sql).json()
+    assert [row["block_number"] for row in found.to_pylist()] == [row[0] for row in answer["rows"]]
+    named = json.loads(found.schema.metadata[b"trace.versions"])
+    assert named == [{key: of[key] for key in ("relation", "dataset", "version")} for of in answer["versions"]]
+
+
+@BOTH
+def test_types_are_kept(form: str, client: Client) -> None:
+    found = table(
+        client,
+        "SELECT 1::TINYINT AS a, 1.50::DECIMAL(9, 2) AS b, DATE '2026-01-31' AS c, [1, NULL] AS d, {'x': 'y'} AS e,"
+        " 'z'::BLOB AS f, TIMESTAMPTZ '2026-01-31 00:00:00+00' AS g, 2::HUGEINT ** 100 AS h, NULL AS i,"
+        " 170141183460469231731687303715884105727::HUGEINT AS j",
+        form,
+    )
+    (row,) = found.to_pylist()
+    assert found.schema.field("a").type == pa.int8()
+    assert (row["b"], row["c"]) == (decimal.Decimal("1.50"), datetime.date(2026, 1, 31))
+    assert (row["d"], row["e"], row["f"]) == ([1, None], {"x": "y"}, b"z")
+    assert row["g"] == datetime.datetime(2026, 1, 31, tzinfo=datetime.UTC)
+    assert (row["i"], row["j"]) == (None, "170141183460469231731687303715884105727")
+
+
+@BOTH
+def test_an_empty_answer_has_its_columns(form: str, client: Client) -> None:
+    found = table(client, "SELECT range AS n, 'x' AS t FROM range(5) WHERE range > 9", form)
+    assert (found.num_rows, found.column_names) == (0, ["n", "t"])
+
+
+@BOTH
+@pytest.mark.parametrize("rows", [10, 2048, 2049, 5000])
+def test_answers_are_cut_at_the_row_limit_and_say_so(
+    form: str, rows: int, start_service: Callable[..., Client]
+) -> None:
+    client = start_service(query_max_rows=rows)
+    for asked, truncated in ((rows, "false"), (rows + 1, "true")):
+        answer = client.post(f"SELECT * FROM range({asked}) ORDER BY 1", format=form)
+        found = READERS[form][1](answer.content)
+        assert found["range"].to_pylist() == list(range(rows))
+        assert answer.headers["x-trace-truncated"] == truncated
+
+
+@BOTH
+def test_answers_are_cut_at_the_byte_limit_between_rows(form: str, start_service: Callable[..., Client]) -> None:
+    client = start_service(query_max_bytes=10_000)
+    sql = "SELECT range AS n, md5(range::VARCHAR) || repeat('x', 68) AS pad FROM range(1000) ORDER BY n"
+    answer = client.post(sql, format=form)
+    assert answer.headers["x-trace-truncated"] == "true"
+    assert len(answer.content) < 11_500
+    found = READERS[form][1](answer.content)
+    assert 60 < found.num_rows < 100
+    assert found["n"].to_pylist() == list(range(found.num_rows))
+    huge: Any = client.post("SELECT repeat('x', 1000000)", format=form)
+    assert (huge.status_code, huge.headers["x-trace-truncated"]) == (200, "true")
+    assert READERS[form][1](huge.content).num_rows == 0
+
+
+def test_what_a_form_cannot_hold_is_said(client: Client) -> None:
+    assert client.refused("SELECT union_value(n := 1) AS u", format="parquet")[0] == 422
+    assert client.refused("SELECT 1", format="xml") == (400, "InvalidRequest")
