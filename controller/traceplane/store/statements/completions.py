@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 from uuid import UUID
 
 import orjson
@@ -142,8 +143,7 @@ class Batch:
     """False where no task of the batch belongs to a PerUpdate job."""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """One accepted completion."""
 
     task_id: str

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import orjson
@@ -210,10 +211,10 @@ class Claimant:
     wanted: int
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedRow:
+class ClaimedRow(NamedTuple):
     """One task that a claim leased. `scope` is JSON text; `number` counts from 1 over all claimants. Ids are text,
-    as the answer needs them: making and printing UUID objects would cost more than the rest of a row."""
+    as the answer needs them: making and printing UUID objects would cost more than the rest of a row, and so would
+    a frozen dataclass."""
 
     number: int
     task_id: str
