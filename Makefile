@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check test bench demo demo-down generate format
+.PHONY: help setup check test bench fuzz demo demo-down generate format
 
 RUN := .venv/bin
 
@@ -27,6 +27,9 @@ test: ## set up, then prove everything: the whole run that CI does
 
 bench: .venv/.stamp ## figures as ratios, each taken in one run
 	@$(RUN)/python -m tests.bench
+
+fuzz: .venv/.stamp ## statements that nobody wrote, against the gate; SECONDS=60, SEED= to repeat a run
+	@$(RUN)/python -m tests.unit.query.fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 demo: setup ## raise a cluster, install Trace, run a pipeline, query it, prove the answer
 	@$(RUN)/python -m hack.demo up

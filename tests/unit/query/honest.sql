@@ -115,3 +115,130 @@ SELECT 1 -- a comment; DROP TABLE blocks
 SELECT /* ; */ 1
 SELECT 'read_csv(''/etc/passwd'')', $$; DROP TABLE blocks$$
 SELECT read_csv FROM (SELECT 1 AS read_csv)
+FROM blocks SELECT n, hash WHERE n > 3 ORDER BY n LIMIT 5
+FROM (SELECT n FROM blocks) AS sub(m) SELECT max(m)
+SELECT n FROM blocks LIMIT 10 OFFSET 20
+SELECT n FROM blocks ORDER BY n DESC NULLS LAST FETCH FIRST 3 ROWS ONLY
+SELECT n FROM blocks ORDER BY 1, hash NULLS FIRST LIMIT 5%
+SELECT DISTINCT miner FROM blocks ORDER BY miner
+SELECT count(DISTINCT miner), count(*), sum(n), avg(n), min(hash), max(hash) FROM blocks
+SELECT any_value(miner), first(hash ORDER BY n), last(hash ORDER BY n), list(n) FROM blocks
+SELECT bool_and(big), bool_or(big), bit_xor(n), product(n) FROM blocks
+SELECT var_pop(n), var_samp(n), stddev_pop(n), covar_pop(n, n), regr_slope(n, n), kurtosis(n) FROM blocks
+SELECT approx_quantile(n, 0.9), quantile_disc(n, [0.1, 0.9]), mad(n) FROM blocks
+SELECT arg_min(hash, n, 3), max(n, 2), min(n, 2) FROM blocks
+SELECT miner, grouping(miner), count(*) FROM blocks GROUP BY CUBE (miner)
+SELECT miner FROM blocks GROUP BY miner HAVING sum(n) > avg(n) ORDER BY count(*) DESC
+SELECT date_trunc('month', at_time) AS month, count(*) FROM blocks GROUP BY month ORDER BY month
+SELECT b1.n FROM blocks AS b1 INNER JOIN blocks AS b2 ON b1.n = b2.n + 1
+SELECT * FROM blocks RIGHT JOIN transfers ON blocks.n = transfers.n
+SELECT * FROM blocks b JOIN transfers t ON b.n = t.n AND t.amount <> '0' JOIN research.prices p ON p.day = b.at_time::DATE
+SELECT * FROM blocks ASOF LEFT JOIN transfers USING (n)
+SELECT b.n, t.total FROM blocks b LEFT JOIN LATERAL (SELECT count(*) AS total FROM transfers WHERE transfers.n = b.n) t ON true
+SELECT * FROM blocks b JOIN (VALUES (1, 'a'), (2, 'b')) v(n, label) ON b.n = v.n
+SELECT * FROM (VALUES (1, 'x'), (2, NULL)) AS v(a, b)
+SELECT rank() OVER (ORDER BY n), dense_rank() OVER (ORDER BY n), percent_rank() OVER (ORDER BY n), cume_dist() OVER (ORDER BY n) FROM blocks
+SELECT ntile(4) OVER (ORDER BY n), nth_value(n, 2) OVER (ORDER BY n), last_value(n) OVER (ORDER BY n) FROM blocks
+SELECT avg(n) OVER (ORDER BY at_time RANGE BETWEEN INTERVAL 7 DAYS PRECEDING AND INTERVAL 7 DAYS FOLLOWING) FROM blocks
+SELECT sum(n) OVER (ORDER BY n GROUPS BETWEEN 1 PRECEDING AND 1 FOLLOWING EXCLUDE CURRENT ROW) FROM blocks
+SELECT sum(n) FILTER (WHERE big) OVER (PARTITION BY miner) FROM blocks
+SELECT lag(n, 1, 0) OVER (PARTITION BY miner ORDER BY n), n - lag(n) OVER (ORDER BY n) AS step FROM blocks
+SELECT count(*) OVER () FROM blocks WINDOW unused AS (ORDER BY n)
+SELECT last_value(miner IGNORE NULLS) OVER (ORDER BY n) FROM blocks
+SELECT sum(DISTINCT n) OVER (ORDER BY n) FROM blocks
+SELECT first_value(hash ORDER BY n DESC) OVER (PARTITION BY miner) FROM blocks
+WITH per_day(day, c) AS (SELECT at_time::DATE, count(*) FROM blocks GROUP BY 1) SELECT day, c, sum(c) OVER (ORDER BY day) FROM per_day
+WITH RECURSIVE chain(n, depth) AS (SELECT max(n), 0 FROM blocks UNION ALL SELECT b.n, depth + 1 FROM chain c JOIN blocks b ON b.n = c.n - 1 WHERE depth < 10) SELECT * FROM chain
+WITH RECURSIVE t AS (SELECT 1 AS i UNION SELECT i % 3 + 1 FROM t) SELECT count(*) FROM t
+WITH a AS NOT MATERIALIZED (SELECT n FROM blocks), b AS (SELECT n FROM a WHERE n > 1) SELECT * FROM b ANTI JOIN a USING (n)
+WITH outermost AS (WITH inner_one AS (SELECT n FROM blocks) SELECT * FROM inner_one) SELECT * FROM outermost
+WITH a AS (FROM blocks SELECT n) FROM a
+SELECT n, (SELECT count(*) FROM transfers t WHERE t.n <= b.n) FROM blocks b
+SELECT ARRAY(SELECT n FROM blocks ORDER BY n)
+SELECT * FROM blocks WHERE (n, hash) IN (SELECT n, sender FROM transfers)
+SELECT * FROM blocks WHERE (n, big) = (1, true)
+SELECT * FROM blocks WHERE n NOT BETWEEN 1 AND 2 AND hash IS NOT NULL AND NOT (big OR n = 3)
+SELECT * FROM blocks WHERE n IN [1, 2, 3]
+SELECT * FROM blocks WHERE big IS TRUE OR big IS NOT FALSE
+SELECT * FROM blocks WHERE hash IN ('0x1', '0x2') AND miner IS NOT DISTINCT FROM NULL
+SELECT n FROM blocks EXCEPT ALL SELECT n FROM transfers
+SELECT n FROM blocks INTERSECT ALL SELECT n FROM transfers ORDER BY n LIMIT 3
+SELECT * FROM (SELECT 1 AS a UNION ALL BY NAME SELECT 2 AS b)
+SELECT blocks.* EXCLUDE (hash, value), t.sender FROM blocks JOIN transfers t USING (n)
+SELECT COLUMNS(* EXCLUDE (n)) FROM blocks
+SELECT COLUMNS(['n', 'hash']) FROM blocks
+SELECT min(COLUMNS('^n$')), max(COLUMNS('^n$')) FROM blocks
+SELECT * LIKE 'h%' FROM blocks
+SELECT * FROM blocks WHERE COLUMNS(*) IS NOT NULL
+SELECT coalesce(*COLUMNS(['hash', 'miner'])) FROM blocks
+SELECT struct_pack(*COLUMNS(['n'])) FROM blocks
+SELECT blocks FROM blocks
+SELECT b.n, b['hash'] FROM blocks b
+SELECT #1, #2 FROM blocks
+SELECT n AS k, count(*) FROM blocks GROUP BY k HAVING k > 1
+SELECT x.a.b FROM (SELECT {'a': {'b': 1}} AS x)
+SELECT s.* FROM (SELECT {'a': 1, 'b': 2} AS s)
+SELECT unnest({'a': 1, 'b': {'c': 2}}, recursive := true)
+SELECT unnest([1, 2]) AS i, unnest(['a', 'b']) AS t
+SELECT unnest([[1, 2], [3]], max_depth := 2)
+SELECT * FROM transfers t, unnest(t.tags) WITH ORDINALITY AS u(tag, place)
+SELECT t.n, tag FROM transfers t CROSS JOIN unnest(t.tags) AS u(tag) WHERE tag <> ''
+SELECT list_slice([1, 2, 3], 1, 2), [1, 2, 3][-1], [1, 2, 3][1:2], [1, 2, 3][:-1:2]
+SELECT list_concat([1], [2]), list_append([1], 2), list_prepend(0, [1]), list_distinct([1, 1]), list_unique([1, 1])
+SELECT list_aggregate([1, 2], 'sum'), list_max([1]), list_min([1]), list_avg([1, 2]), list_position([1], 1)
+SELECT list_zip([1], ['a']), list_reverse([1, 2]), list_any_value([NULL, 1]), list_has_all([1, 2], [1]), list_has_any([1], [2])
+SELECT list_reduce([1, 2, 3], lambda a, b: a + b), array_length([1, 2]), cardinality(MAP {'a': 1})
+SELECT [(a, b) FOR a, b IN [1, 2]]
+SELECT list_transform([1, 2], lambda x, i: x * i)
+SELECT array_value(1, 2, 3), array_distance([1.0, 2.0]::FLOAT[2], [0.0, 1.0]::FLOAT[2]), array_cosine_similarity([1.0]::FLOAT[1], [1.0]::FLOAT[1])
+SELECT map_from_entries([{'k': 'a', 'v': 1}]), map_entries(MAP {'a': 1}), map_values(MAP {'a': 1}), map_extract(MAP {'a': 1}, 'a'), map_contains(MAP {'a': 1}, 'a')
+SELECT struct_extract({'a': 1}, 'a'), struct_insert({'a': 1}, b := 2)
+SELECT union_value(k := 1), union_tag(union_value(k := 1))
+SELECT json_object('a', 1), json_array(1, 2), to_json({'a': 1}), json_keys('{"a": 1}'), json_type('[1]'), json_array_length('[1]'), json_valid('{')
+SELECT json_group_array(n), json_group_object(hash, n) FROM blocks
+SELECT from_json('{"a": 1}', '{"a": "BIGINT"}'), json_transform('[1]', '["INTEGER"]')
+SELECT value -> 'a' ->> 'b', json_extract(value, ['$.a', '$.b']) FROM blocks
+SELECT left(hash, 2), right(hash, 2), repeat('ab', 3), reverse(hash), position('a' IN hash), strpos(hash, 'a'), translate(hash, 'a', 'b') FROM blocks
+SELECT regexp_extract_all(hash, 'a'), regexp_split_to_array(hash, 'x'), regexp_full_match(hash, '.*'), regexp_extract(hash, '(?P<a>.)(.)', ['x', 'y']) FROM blocks
+SELECT levenshtein(hash, miner), jaccard(hash, miner), hamming('ab', 'ac'), editdist3('a', 'b'), damerau_levenshtein('ab', 'ba') FROM blocks
+SELECT hash ^@ '0x', hash !~~ 'y%', hash NOT SIMILAR TO 'z', contains(hash, 'a'), suffix(hash, 'f'), prefix(hash, '0') FROM blocks
+SELECT ascii('a'), chr(97), ord('a'), unicode('a'), bit_length('a'), octet_length('a'::BLOB), strlen(hash) FROM blocks
+SELECT url_encode('a b'), url_decode('a%20b'), strip_accents('é'), nfc_normalize('é'), to_hex(n), bin(n), from_hex('ff') FROM blocks
+SELECT encode('a'), decode('a'::BLOB), from_base64('YQ=='), base64('a'::BLOB), md5_number('a'), sha1('a') FROM blocks
+SELECT format('{:,}', n), format('{:.2f}', 1.5), format_bytes(n), formatReadableSize(n), bar(n, 0, 100) FROM blocks
+SELECT year(at_time), month(at_time), day(at_time), hour(at_time), minute(at_time), second(at_time), dayofweek(at_time), week(at_time), quarter(at_time) FROM blocks
+SELECT date_diff('day', at_time, at_time), date_sub('hour', at_time, at_time), datediff('minute', at_time, at_time), date_add(at_time::TIMESTAMP, INTERVAL 1 DAY) FROM blocks
+SELECT make_date(2026, 1, 31), make_timestamp(2026, 1, 31, 0, 0, 0), make_time(1, 2, 3), to_timestamp(1), epoch_ms(1), epoch_ms(at_time) FROM blocks
+SELECT to_days(1), to_hours(2), to_minutes(3), INTERVAL '1 month' * 2, INTERVAL (n) SECONDS FROM blocks
+SELECT last_day(at_time), monthname(at_time), dayname(at_time), isodow(at_time), yearweek(at_time), julian(at_time) FROM blocks
+SELECT at_time > TIMESTAMP '2026-01-01', at_time::DATE = DATE '2026-01-01', at_time::TIME, at_time BETWEEN now() - INTERVAL 1 DAY AND now() FROM blocks
+SELECT EXTRACT(epoch FROM at_time), date_part(['year', 'month'], at_time) FROM blocks
+SELECT range(DATE '2026-01-01', DATE '2026-01-03', INTERVAL 1 DAY), generate_series(1, 10, 3)
+SELECT ceil(1.2), floor(1.2), trunc(1.9), sign(n), gcd(n, 2), lcm(n, 2), factorial(5), cbrt(n), exp(1), log(10), log2(8), log10(n + 1) FROM blocks
+SELECT pi(), sin(n), cos(n), tan(n), atan2(n, 1), degrees(n), radians(n), even(n), isnan(n::DOUBLE), isfinite(1.0), bit_count(n) FROM blocks
+SELECT round(value::DOUBLE / 1e18, 6), value::DECIMAL(38, 18), value::UHUGEINT, TRY_CAST(value AS HUGEINT) FROM blocks
+SELECT 0xff, 1_000_000, 1e3, .5, E'a\n', $$raw$$, $tag$raw$tag$, X'ab', b'01'::BIT
+SELECT 1 = 1.0, 1 <> 2, 1 != 2, 1 == 1, 1 <= 2, NOT 1 > 2, 7 // 2, 7 % 2, 2 ^ 3, ~1, 1 << 2, 8 >> 1, 5!
+SELECT if(big, 1, 0), iff, CASE WHEN n > 1 THEN 'a' WHEN n > 2 THEN 'b' ELSE 'c' END FROM (SELECT *, 1 AS iff FROM blocks)
+SELECT hash, n FROM blocks WHERE hash = lower('0xAB') OR hash GLOB '0x*' ORDER BY lower(hash), n DESC
+SELECT least(n, 1, 2), greatest(n, NULL), nullif(miner, ''), coalesce(NULL, miner) FROM blocks
+SELECT hash(n, hash), md5(hash || n), sha256(hash::BLOB), uuid(), gen_random_uuid(), random() FROM blocks
+PIVOT (SELECT miner, big, n FROM blocks) ON big IN (true, false) USING sum(n) AS total, count(*) AS c GROUP BY miner
+SELECT * FROM (PIVOT blocks ON big IN (true, false) USING max(n) GROUP BY miner)
+UNPIVOT (SELECT 1 AS jan, 2 AS feb) ON COLUMNS(*) INTO NAME month VALUE sales
+SELECT * FROM (SELECT 1 AS jan, 2 AS feb) UNPIVOT (sales FOR month IN (jan, feb))
+SELECT * FROM blocks USING SAMPLE reservoir(50 ROWS) REPEATABLE (7)
+SELECT * FROM (SELECT n FROM blocks) TABLESAMPLE bernoulli(5 PERCENT)
+SELECT n FROM research.prices AS p, blocks WHERE p.price > n
+SELECT "n" FROM "blocks" AS "B" WHERE "B"."n" = 1
+select N, HASH from BLOCKS where Big
+SELECT n FROM blocks -- a remark
+SELECT	n	FROM	blocks
+SELECT n FROM blocks;
+SELECT n::TEXT COLLATE NOACCENT, hash < 'z' COLLATE NOCASE FROM blocks
+SELECT {'n': n, 'when': at_time} AS record, [n, NULL] AS pair, MAP {hash: n} AS by_hash FROM blocks
+SELECT max_by({'h': hash, 'n': n}, n).h FROM blocks
+SELECT x FROM (SELECT unnest(list_sort(tags, 'DESC')) AS x, n FROM transfers) QUALIFY row_number() OVER (PARTITION BY n) <= 3
+SELECT map_from_entries(list((miner, n))) FROM blocks
+SELECT current_date - DATE '2020-01-01', current_timestamp, today(), get_current_timestamp()
+SELECT substring(hash FROM 1 FOR 3), trim(BOTH 'x' FROM hash), ltrim(hash), rtrim(hash) FROM blocks

@@ -186,3 +186,226 @@ SELECT
 ;;
 SELECT (
 SELEC 1
+SELECT * FROM read_csv(['/etc/passwd'], header = false)
+SELECT * FROM read_json_auto('/etc/passwd')
+SELECT * FROM read_json_objects('/etc/passwd')
+SELECT * FROM read_json_objects_auto('/etc/passwd')
+SELECT * FROM read_ndjson('/etc/passwd')
+SELECT * FROM read_ndjson_auto('/etc/passwd')
+SELECT * FROM parquet_bloom_probe('x.parquet', 'a', 1)
+SELECT * FROM parquet_file_metadata('x.parquet')
+SELECT * FROM parquet_full_metadata('x.parquet')
+SELECT * FROM parquet_kv_metadata('x.parquet')
+SELECT * FROM read_arrow('x.arrow')
+SELECT * FROM scan_arrow_ipc([{'ptr': 1, 'size': 1}])
+SELECT * FROM sqlite_scan('x.db', 't')
+SELECT * FROM mysql_query('m', 'SELECT 1')
+SELECT * FROM iceberg_scan('s3://b/t')
+SELECT * FROM delta_scan('s3://b/t')
+SELECT * FROM st_read('/etc/passwd')
+SELECT * FROM read_xlsx('/etc/passwd')
+SELECT * FROM postgres_attach('host=127.0.0.1')
+SELECT * FROM postgres_scan_pushdown('host=127.0.0.1', 'public', 't')
+SELECT * FROM load_aws_credentials()
+SELECT http_get('http://127.0.0.1')
+SELECT * FROM pragma_show('blocks')
+SELECT * FROM pragma_storage_info('blocks')
+SELECT * FROM pragma_platform()
+SELECT * FROM pragma_user_agent()
+SELECT * FROM pragma_collations()
+SELECT * FROM pragma_metadata_info()
+SELECT * FROM pragma_last_profiling_output()
+SELECT * FROM pragma_detailed_profiling_output()
+SELECT * FROM pragma_version()
+SELECT * FROM duckdb_columns()
+SELECT * FROM duckdb_constraints()
+SELECT * FROM duckdb_dependencies()
+SELECT * FROM duckdb_extensions()
+SELECT * FROM duckdb_external_file_cache()
+SELECT * FROM duckdb_indexes()
+SELECT * FROM duckdb_keywords()
+SELECT * FROM duckdb_log_contexts()
+SELECT * FROM duckdb_memory()
+SELECT * FROM duckdb_optimizers()
+SELECT * FROM duckdb_prepared_statements()
+SELECT * FROM duckdb_schemas()
+SELECT * FROM duckdb_secret_types()
+SELECT * FROM duckdb_sequences()
+SELECT * FROM duckdb_temporary_files()
+SELECT * FROM duckdb_types()
+SELECT * FROM duckdb_variables()
+SELECT * FROM duckdb_views()
+SELECT * FROM "duckdb_secrets"()
+SELECT * FROM main."duckdb_secrets"()
+SELECT * FROM system."main"."duckdb_secrets"()
+SELECT * FROM /* hidden */ duckdb_settings /* here */ ()
+SELECT * FROM checkpoint('memory')
+SELECT * FROM force_checkpoint()
+SELECT * FROM storage_info('blocks')
+SELECT * FROM enable_logging()
+SELECT * FROM disable_logging()
+SELECT * FROM truncate_duckdb_logs()
+SELECT * FROM parse_duckdb_log_message('x', 'y')
+SELECT * FROM from_substrait('x'::BLOB)
+SELECT get_substrait('SELECT 1')
+SELECT json_deserialize_sql(json_serialize_sql('SELECT 1'))
+PRAGMA json_execute_serialized_sql('{}')
+SELECT * FROM query(getenv('HOME'))
+SELECT * FROM query('FROM ' || 'duckdb_settings()')
+SELECT * FROM query_table(['blocks', 'transfers'])
+SELECT * FROM "query"('SELECT 1')
+SELECT "getenv"('HOME')
+SELECT main.getenv('HOME')
+SELECT system.main.getenv('HOME')
+SELECT getenv/**/('HOME')
+SELECT ('HOME').getenv()
+SELECT 'HOME'.getenv().lower()
+SELECT list_aggregate(['x'], 'getvariable'), getvariable('x')
+SELECT list_filter(['HOME'], lambda x: getenv(x) IS NOT NULL)
+SELECT list_reduce(['HOME', 'PATH'], lambda a, b: getenv(a) || getenv(b))
+SELECT {'a': getenv('HOME')}
+SELECT MAP {'a': getenv('HOME')}
+SELECT [1, 2][getenv('HOME')::INT]
+SELECT COLUMNS(c -> c = getenv('HOME')) FROM blocks
+SELECT coalesce(NULL, (SELECT content FROM read_text('/etc/passwd')))
+SELECT * FROM blocks WHERE n IN (SELECT size FROM read_blob('/etc/passwd'))
+SELECT * FROM blocks WHERE EXISTS (FROM glob('/root/*'))
+SELECT * FROM blocks, LATERAL (SELECT * FROM read_text(blocks.hash)) r
+SELECT * FROM blocks ASOF JOIN duckdb_settings() s ON blocks.hash >= s.name
+SELECT * FROM blocks POSITIONAL JOIN glob('*')
+SELECT * FROM (FROM read_text('/etc/passwd')) USING SAMPLE 1 ROWS
+SELECT * FROM 'data/*.csv' AS t
+SELECT * FROM '/proc/self/environ'
+SELECT * FROM 'file:///etc/passwd'
+SELECT * FROM 'gs://b/x.parquet'
+SELECT * FROM 'hf://datasets/x/y.parquet'
+SELECT * FROM 'azure://c/x.parquet'
+SELECT * FROM "/etc/passwd"
+SELECT * FROM "..".blocks
+SELECT * FROM blocks."/etc/passwd"
+FROM 'x.json' SELECT *
+SELECT * FROM information_schema.columns
+SELECT * FROM information_schema.schemata
+SELECT * FROM pg_catalog.pg_tables
+SELECT * FROM pg_catalog.pg_settings
+SELECT * FROM pg_attribute
+SELECT * FROM sqlite_schema
+SELECT * FROM sqlite_temp_master
+SELECT * FROM duckdb_columns
+SELECT * FROM pragma_database_list
+SELECT * FROM __shadow_0
+SELECT * FROM warm
+SELECT * FROM public.blocks
+SELECT * FROM "memory"."main"."blocks"
+SELECT * FROM pg.public.pg_shadow
+DESCRIBE SELECT * FROM blocks
+SUMMARIZE SELECT * FROM blocks
+SHOW DATABASES
+SHOW blocks
+DESC blocks
+EXPLAIN (ANALYZE, FORMAT json) SELECT 1
+SET SESSION threads = 1
+SET GLOBAL enable_external_access = true
+SET enable_external_access = true; SELECT * FROM read_text('/etc/passwd')
+SELECT 1; SET lock_configuration = false
+RESET ALL
+PRAGMA enable_profiling
+PRAGMA memory_limit = '100GB'
+PRAGMA table_info('blocks')
+PRAGMA show_tables
+COPY (SELECT 1) TO '/tmp/x.csv' (FORMAT csv)
+COPY blocks FROM '/etc/passwd'
+COPY FROM DATABASE memory TO x
+ATTACH ':memory:' AS x
+ATTACH IF NOT EXISTS 's3://b/x.db' (READ_ONLY)
+CREATE TEMP TABLE x AS SELECT 1
+CREATE TABLE x (a INTEGER DEFAULT (getenv('HOME')))
+CREATE SCHEMA x
+CREATE SEQUENCE s
+CREATE INDEX i ON blocks (n)
+CREATE OR REPLACE VIEW blocks AS SELECT 1
+CREATE PERSISTENT SECRET s (TYPE s3)
+CREATE OR REPLACE TEMP MACRO lower(x) AS getenv(x)
+CREATE FUNCTION f(x) AS x
+DROP SECRET s
+DROP SCHEMA main CASCADE
+DROP MACRO lower
+COMMENT ON TABLE blocks IS 'x'
+ALTER DATABASE memory SET ALIAS TO x
+UPDATE EXTENSIONS
+FORCE INSTALL httpfs FROM community
+FORCE CHECKPOINT
+START TRANSACTION
+ROLLBACK
+INSERT INTO blocks BY NAME SELECT 1 AS n
+INSERT OR REPLACE INTO blocks VALUES (1)
+DELETE FROM blocks USING transfers WHERE blocks.n = transfers.n
+WITH u AS (UPDATE blocks SET n = 1 RETURNING *) SELECT * FROM u
+WITH x AS (COPY blocks TO '/tmp/x') SELECT 1
+WITH a AS (SELECT 1) INSERT INTO blocks SELECT * FROM a
+WITH a AS (SELECT 1) DELETE FROM blocks
+WITH a AS (SELECT * FROM query('SELECT 1')) SELECT * FROM a
+WITH a AS (SELECT 1), b AS (SELECT * FROM read_text('/etc/passwd')) SELECT * FROM a
+WITH RECURSIVE a AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM a, duckdb_settings()) SELECT * FROM a
+WITH duckdb_tables AS (SELECT 1) SELECT * FROM main.duckdb_tables
+SELECT (SELECT * FROM (WITH a AS (SELECT 1) SELECT * FROM a)) FROM a
+VALUES (getenv('HOME'))
+VALUES ((SELECT content FROM read_text('/etc/passwd')))
+PIVOT read_csv('/etc/passwd') ON column0 IN ('a') USING count(*)
+UNPIVOT (FROM duckdb_settings()) ON name, value INTO NAME k VALUE v
+SELECT * FROM range((SELECT count(*) FROM duckdb_settings()))
+SELECT * FROM unnest([getenv('HOME')])
+SELECT * FROM generate_series(1, getenv('HOME')::INT)
+SELECT n FROM blocks LIMIT (SELECT count(*) FROM duckdb_settings())
+SELECT n FROM blocks OFFSET getenv('HOME')::INT
+SELECT sum(n) OVER w FROM blocks WINDOW w AS (ORDER BY getenv('HOME'))
+SELECT sum(n) OVER (ROWS BETWEEN getenv('HOME')::INT PRECEDING AND CURRENT ROW) FROM blocks
+SELECT max(n) FILTER (WHERE EXISTS (FROM duckdb_settings())) FROM blocks
+SELECT TRY(getenv('HOME'))
+SELECT getenv('HOME') COLLATE NOCASE
+SELECT CAST(getenv('HOME') AS INTEGER)
+SELECT n IN (getenv('HOME')) FROM blocks
+SELECT 'a' || getenv('HOME')
+SELECT -getenv('HOME')
+SELECT getenv('HOME') IS NULL
+SELECT getenv(x) FROM (SELECT 'HOME' AS x)
+SELECT ｇｅｔｅｎｖ('HOME')
+SELECT gеtenv('HOME')
+SELECT * FROM rеad_csv('/etc/passwd')
+SELECT * FROM read_csv​('/etc/passwd')
+SELECT current_role()
+SELECT current_schema()
+SELECT current_catalog()
+SELECT pg_conf_load_time()
+SELECT pg_table_is_visible(1)
+SELECT obj_description(1, 'x')
+SELECT format_pg_type(1, 'x')
+SELECT col_description(1, 1)
+SELECT pg_size_pretty(1), pg_get_expr('x', 1)
+SELECT shobj_description(1, 'x')
+SELECT current_transaction_id()
+SELECT get_block_size('x')
+SELECT constant_or_null(1, pg_my_temp_schema())
+SELECT current_localtime(), txid_current()
+SELECT is_histogram_other_bin(1), version()
+SELECT write_log('x', level := 'error')
+SELECT sleep_ms(1) FROM range(1000)
+SELECT nextval('main.s')
+SELECT add_parquet_key('k', 'v')
+SELECT 'blocks'::regclass::oid
+SELECT 1::main.integer
+SELECT NULL::"/etc/passwd"
+SELECT CAST('x' AS ENUM('x', 'y'))
+SELECT $1 + ?
+EXECUTE p(1)
+PREPARE p AS FROM read_text('/etc/passwd')
+CALL read_text('/etc/passwd')
+CALL query('SELECT 1')
+LOAD httpfs; SELECT 1
+SELECT 1 LIMIT 1; ATTACH '/tmp/x.db'
+BEGIN; SELECT 1; COMMIT
+SELECT * FROM blocks AT (TIMESTAMP => now())
+SELECT * FROM (SELECT 1) INTO OUTFILE '/tmp/x'
+SELECT 1 /* unfinished
+SELECT 'unfinished
+SELECT $$unfinished

@@ -1,0 +1,70 @@
+"""What DuckDB itself says of a statement that the gate admitted: the judge of the gate's tests."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import duckdb
+
+from traceplane.query import gate
+
+GRANTED = {
+    "blocks": "n BIGINT, hash VARCHAR, value VARCHAR, at_time TIMESTAMPTZ, big BOOLEAN, miner VARCHAR",
+    "transfers": "n BIGINT, sender VARCHAR, receiver VARCHAR, amount VARCHAR, tags VARCHAR[]",
+    "research.prices": "day DATE, price DOUBLE",
+}
+
+_OF_ITS_OWN = {
+    "COLUMN_DATA_SCAN",
+    "CTE_SCAN",
+    "DELIM_SCAN",
+    "DUMMY_SCAN",
+    "EXPRESSION_SCAN",
+    "POSITIONAL_SCAN",
+    "REC_CTE_SCAN",
+}
+"""Scans of what the statement itself made."""
+
+
+def admitted(sql: str) -> gate.Admitted:
+    """The statement judged as the service judges it: by the gate, then by what is granted."""
+    found = gate.judge(sql)
+    for name in found.relations:
+        if name.text not in GRANTED:
+            raise gate.Refusal("RelationNotFound", f"no relation {name.text}")
+    return found
+
+
+def world() -> duckdb.DuckDBPyConnection:
+    """A DuckDB in which the granted relations exist and nothing else does, without external access."""
+    connection = duckdb.connect(config={"threads": 1, "python_enable_replacements": False})
+    for name, columns in GRANTED.items():
+        schema, _, table = name.rpartition(".")
+        if schema:
+            connection.execute(f"CREATE SCHEMA {schema}")
+        connection.execute(f"CREATE TABLE {schema or 'main'}.{table} ({columns})")
+    connection.execute("SET enable_external_access = false")
+    return connection
+
+
+def bound_by_duckdb(sql: str, connection: duckdb.DuckDBPyConnection | None = None) -> None:
+    """The oracle: one SELECT over the granted relations. Raises duckdb.Error where it does not bind."""
+    parsed = duckdb.extract_statements(sql)
+    assert [statement.type for statement in parsed] == [duckdb.StatementType.SELECT]
+    plan = (connection or world()).execute("EXPLAIN (FORMAT json) " + sql).fetchone()
+    assert plan is not None
+    assert _read_by(json.loads(plan[1])) <= {name.rpartition(".")[2] for name in GRANTED} | _OF_ITS_OWN
+
+
+def _read_by(plan: list[Any]) -> set[str]:
+    """Tables a plan scans, and the names of its scans of anything else."""
+    found: set[str] = set()
+    for node in plan:
+        table = node.get("extra_info", {}).get("Table")
+        if table:
+            found.add(table.rpartition(".")[2])
+        elif "SCAN" in node["name"] or "READ" in node["name"]:
+            found.add(node["name"].strip())
+        found |= _read_by(node["children"])
+    return found
