@@ -60,8 +60,10 @@ _TITLES = {
 }
 
 
-def problem(status: int, code: str, detail: str, extra: Mapping[str, Any] | None = None) -> Response:
-    """A problem response. 401 names the scheme (RFC 6750), 429 and 503 say when to come back."""
+def problem(
+    status: int, code: str, detail: str, extra: Mapping[str, Any] | None = None, retry_after: int | None = None
+) -> Response:
+    """A problem response. 401 names the scheme (RFC 6750), 429 and 503 say when to come back (seconds)."""
     body = {
         "type": "about:blank",
         "title": _TITLES.get(status, "Error"),
@@ -70,7 +72,11 @@ def problem(status: int, code: str, detail: str, extra: Mapping[str, Any] | None
         "detail": detail,
         **(extra or {}),
     }
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "2"}}
+    headers = {
+        401: {"WWW-Authenticate": "Bearer"},
+        429: {"Retry-After": str(retry_after or 1)},
+        503: {"Retry-After": "2"},
+    }
     return Response(orjson.dumps(body), status, headers.get(status), "application/problem+json")
 
 
@@ -88,7 +94,7 @@ def from_error(error: errors.TraceError) -> Response:
         _log.error("request failed", code=error.code, detail=error.message)
         return problem(status, error.code, "the server failed; its log says why")
     extra = {name: value for name in ("position", "name") if (value := getattr(error, name, None)) is not None}
-    return problem(status, error.code, error.message, extra)
+    return problem(status, error.code, error.message, extra, getattr(error, "retry_after", None))
 
 
 async def on_trace_error(request: Request, error: Exception) -> Response:

@@ -102,11 +102,23 @@ class Settings(BaseSettings):
 
     # Users
     oidc_issuer: str | None = Field(None, description="Issuer of user tokens; None means the cluster's own.")
+    oidc_other_issuers: str = Field(
+        "",
+        description="Further issuers, separated by spaces. Each publishes its keys by discovery, and its tokens "
+        "carry the same audience.",
+    )
     oidc_audience: str = Field("trace", description="Audience that user tokens must carry.")
     oidc_jwks_url: str | None = Field(None, description="JWKS address where it differs from discovery's.")
     oidc_ca_file: Path | None = Field(None, description="CA that the issuer's certificate is checked against.")
     oidc_bearer_file: Path | None = Field(None, description="Token sent to the issuer, where it wants one.")
     jwks_min_refresh_seconds: float = Field(60, gt=0, description="At most one JWKS fetch in this time.")
+
+    user_rate_per_minute: float = Field(
+        100, gt=0, description="Requests of one user to the user API in a minute, as many at once; per process."
+    )
+    query_rate_per_minute: float = Field(
+        10, gt=0, description="Queries of one user in a minute, as many at once; per process."
+    )
 
     # Query
     query_timeout_seconds: float = Field(60, gt=0, description="Longest interactive query of a user.")

@@ -112,6 +112,7 @@ def service(world: World, oidc_url: str, cache: Path) -> Iterator[str]:
         "TRACE_QUERY_CACHE_DIR": str(cache),
         "TRACE_QUERY_PORT": str(port),
         "TRACE_QUERY_MEMORY_MB": "2048",
+        "TRACE_QUERY_RATE_PER_MINUTE": "100000",
         "TRACE_LISTEN_HOST": "127.0.0.1",
         "TRACE_LOG_LEVEL": "warning",
     }

@@ -44,6 +44,8 @@ CONFIG = {
     "worker_grace_seconds": 10,
     "drain_seconds": 30,
     "outbox_base_seconds": 0.5,
+    "query_rate_per_minute": 6000,
+    "user_rate_per_minute": 6000,
 }
 # Fields of the example that decide nothing about its output, changed on the running DAG.
 _FAST = {"heartbeatTimeoutSeconds": 10}

@@ -74,7 +74,7 @@ class IssuerConfig:
 
 
 def configured(settings: Settings) -> IssuerConfig:
-    """The issuer of `settings`; the cluster's own where none is set. Raises InvalidSettings."""
+    """The first issuer of `settings`; the cluster's own where none is set. Raises InvalidSettings."""
     issuer, jwks_url = settings.oidc_issuer or None, settings.oidc_jwks_url or None
     ca_file, bearer_file = settings.oidc_ca_file, settings.oidc_bearer_file
     if issuer is None:
@@ -114,6 +114,11 @@ class TokenVerifier:
             follow_redirects=False,
             trust_env=False,
         )
+
+    @property
+    def issuer(self) -> str:
+        """Whose tokens these are."""
+        return self._config.issuer
 
     async def close(self) -> None:
         """Close connections to the issuer."""

@@ -11,7 +11,8 @@ from typing import Protocol
 from uuid import UUID
 
 from traceplane.errors import Forbidden
-from traceplane.identity.oidc import Subject, TokenVerifier
+from traceplane.identity.issuers import Verifier
+from traceplane.identity.oidc import Subject
 
 _LADDER = ("reader", "writer", "admin")
 
@@ -36,7 +37,7 @@ class Lookup(Protocol):
         """The user that `subject` names; None where nobody entered it. Raises Unavailable."""
 
 
-async def authenticate(verifier: TokenVerifier, lookup: Lookup, token: str, role: str) -> Principal:
+async def authenticate(verifier: Verifier, lookup: Lookup, token: str, role: str) -> Principal:
     """The user behind a bearer token, if it holds `role`. Raises Unauthenticated or Forbidden."""
     subject = await verifier.verify(token)
     principal = await lookup(subject)

@@ -25,8 +25,9 @@ from starlette.types import Receive
 
 from traceplane import problems
 from traceplane.errors import Refused, TooLarge, TraceError
-from traceplane.identity import oidc
+from traceplane.identity import issuers, oidc
 from traceplane.identity.principals import Principal, authenticate
+from traceplane.identity.rates import RateLimit
 from traceplane.query import attach, engine, gate
 from traceplane.query.admission import Admission
 from traceplane.query.cache import Cache
@@ -61,8 +62,9 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.telemetry = Telemetry()
+        self.rate = RateLimit(settings.query_rate_per_minute)
         self.admission = Admission(settings.query_concurrency, settings.query_queue)
-        self.verifier = oidc.TokenVerifier(oidc.configured(settings))
+        self.verifier = issuers.verifier(settings)
         self.databases = attach.Databases(settings)
         self.cache = Cache(
             settings.query_cache_dir / "files", settings.query_cache_mb * 1024**2, attach.Bucket(settings)
@@ -94,6 +96,7 @@ class Service:
         """POST /v1/query."""
         started = time.monotonic()
         principal = await self.principal(request)
+        self.rate.take(principal.user_id)
         asked = _decode(await _body(request))
         relations: tuple[gate.RelationName, ...] = ()
         code, answer = "Internal", None

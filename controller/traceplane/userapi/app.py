@@ -16,8 +16,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from traceplane import problems
-from traceplane.identity import oidc
+from traceplane.identity import issuers, oidc
 from traceplane.identity.principals import Principal, authenticate
+from traceplane.identity.rates import RateLimit
 from traceplane.settings import Settings
 from traceplane.store.engine import Database
 from traceplane.store.statements import browse
@@ -29,12 +30,13 @@ class UserApi:
 
     def __init__(self, settings: Settings, state: Database | None = None) -> None:
         self._settings = settings
-        self._config = oidc.configured(settings)
+        self._verifier = issuers.verifier(settings)
+        self._rate = RateLimit(settings.user_rate_per_minute)
         self._given = state
         self._lock = asyncio.Lock()
-        self._parts: tuple[oidc.TokenVerifier, Database] | None = None
+        self._parts: tuple[issuers.Verifier, Database] | None = None
 
-    async def parts(self) -> tuple[oidc.TokenVerifier, Database]:
+    async def parts(self) -> tuple[issuers.Verifier, Database]:
         """(verifier, state database)."""
         async with self._lock:
             if self._parts is None:
@@ -43,7 +45,7 @@ class UserApi:
                     application="trace-user-api",
                     pool_size=self._settings.pool_size,
                 )
-                self._parts = oidc.TokenVerifier(self._config), state
+                self._parts = self._verifier, state
             return self._parts
 
     async def close(self) -> None:
@@ -70,6 +72,7 @@ class UserApi:
                 return Principal(row.user_id, row.org_id, frozenset(row.roles))
 
             principal = await authenticate(verifier, lookup, problems.bearer(request), route.role)
+            self._rate.take(principal.user_id)
             body = await route.handler(Call(request, principal, state, self._settings.namespace))
             return Response(orjson.dumps(body, default=str), media_type="application/json")
 

@@ -20,6 +20,9 @@ from tests.issuer import Issuer, issuer
 from traceplane.query.app import Service, create_app
 from traceplane.settings import Settings
 
+MANY = 1e6
+"""Queries a minute: tests ask faster than people."""
+
 
 @pytest.fixture
 def oidc() -> Iterator[Issuer]:
@@ -74,7 +77,7 @@ def start_service(world: World, oidc: Issuer, tmp_path: Path) -> Iterator[Callab
                 s3_secret_access_key=world.store.secret_access_key,
                 oidc_issuer=oidc.url,
                 query_cache_dir=tmp_path / "cache",
-                **changed,
+                **{"query_rate_per_minute": MANY, **changed},
             )
             app = create_app(settings)
             return Client(started(app), oidc.token("alice"), app.state.service)

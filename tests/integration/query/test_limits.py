@@ -274,7 +274,7 @@ def test_the_cell_holds_without_the_gate(sql: str, client: Client) -> None:
         kinds: Any = wire.Scans | wire.Failed
         message, _ = wire.receive(cell.channel, kinds)
         assert isinstance(message, wire.Scans)
-        wire.send(cell.channel, wire.Run([]))
+        wire.send(cell.channel, wire.Run([], "[]"))
         kinds = wire.Result | wire.Failed
         message, _ = wire.receive(cell.channel, kinds)
         assert isinstance(message, wire.Failed), message
@@ -302,3 +302,14 @@ def test_a_cell_has_no_credential_and_cannot_write(world: World, client: Client)
         assert "Max core file size        0" in limits
         opened = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
         assert sum(name.startswith("socket:") for name in opened) == 1
+
+
+def test_a_user_who_asks_too_often_is_told_when_to_come_back_and_others_are_not(
+    world: World, oidc: Issuer, start_service: Callable[..., Client]
+) -> None:
+    client = start_service(query_rate_per_minute=3)
+    assert [client.post("SELECT 1").status_code for _ in range(4)] == [200, 200, 200, 429]
+    refused = client.post("SELECT 1")
+    assert (refused.json()["code"], 10 <= int(refused.headers["retry-after"]) <= 20) == ("RateLimited", True)
+    world.user(oidc.url, "bob", "reader")
+    assert Client(client.url, oidc.token("bob"), client.service).rows("SELECT 1") == [[1]]
