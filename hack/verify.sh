@@ -28,7 +28,7 @@ check() {
   stage "format" 60 .venv/bin/ruff format --check --quiet .
   stage "types" 300 .venv/bin/mypy
   stage "layers" 120 .venv/bin/lint-imports --no-logo
-  stage "unit and generated" 300 .venv/bin/pytest -q "${fast[@]}" tests/unit tests/generated operators
+  stage "unit and generated" 300 .venv/bin/pytest -q -n 2 --dist worksteal "${fast[@]}" tests/unit tests/generated operators
 }
 
 all() {
@@ -39,7 +39,7 @@ all() {
   # Two at a time, each with servers of its own: these tests wait for processes more than they compute.
   stage "with real databases, object store, chain and API server" 1200 \
     .venv/bin/pytest -q -n 2 --dist worksteal -m "services or apiserver" tests operators
-  stage "on a whole cluster" 1500 .venv/bin/pytest -q -m cluster tests
+  stage "on a whole cluster" 1500 .venv/bin/pytest -q --durations=12 -m cluster tests
 }
 
 case "${1:-}" in
