@@ -112,6 +112,14 @@ def test_the_controller_is_restarted_and_touches_no_pod(trace):
     assert follower(trace)["metadata"]["uid"] == source
 
 
+def test_a_second_postgres_would_wait_for_the_first(trace):
+    """A pod deleted by force may serve on while its successor starts: two servers would ruin the data."""
+    (pod,) = trace.running(POSTGRES)
+    locked = "flock --nonblock /var/lib/postgresql/data/server.lock true && echo free || echo locked"
+    said = trace.kube.kubectl("exec", pod["metadata"]["name"], "--container", "postgres", "--", "sh", "-c", locked)
+    assert said.strip() == "locked"
+
+
 def test_postgres_is_restarted(trace):
     (pod,) = trace.running(POSTGRES)
     trace.delete_pod(pod)

@@ -3,6 +3,13 @@
 # password changed in the Secret holds from the next start of the pod on. Runs before the server that others reach;
 # its own server listens on a socket in /tmp only.
 set -eu
+# A server of a pod that Kubernetes no longer knows may still be on this data: wait until it is gone. The server's own
+# lock file does not tell, since its process id means nothing in another pod.
+exec 9>> "$(dirname "$PGDATA")/server.lock"
+if ! flock --nonblock 9; then
+  echo "another server is on this data; waiting until it is gone" >&2
+  flock --wait 600 9
+fi
 secrets=/etc/trace/postgres
 
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
