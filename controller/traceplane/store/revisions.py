@@ -3,8 +3,8 @@
 They are constants so that a process can compare them at start without loading the migration scripts.
 """
 
-STATE = "s0001"
-DATA = "d0001"
+STATE = "s0002"
+DATA = "d0002"
 
 STATE_VERSION_TABLE = "trace_schema_state"
 DATA_VERSION_TABLE = "trace_schema_data"

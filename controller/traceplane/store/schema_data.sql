@@ -10,6 +10,50 @@ BEGIN
     RETURN NULL;
 END $$;
 
+CREATE TABLE trace.pii_access_log (
+    id uuid NOT NULL,
+    org_id uuid NOT NULL,
+    user_id uuid,
+    task_id uuid,
+    attempt integer,
+    query_id uuid NOT NULL,
+    sql_sha256 text NOT NULL,
+    namespace text NOT NULL,
+    relation text NOT NULL,
+    dataset_version_ids uuid[] NOT NULL,
+    pii_columns text[] NOT NULL,
+    accessed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT pii_access_log_attempt_check CHECK (((task_id IS NULL) = (attempt IS NULL))),
+    CONSTRAINT pii_access_log_principal_check CHECK ((num_nonnulls(user_id, task_id) = 1)),
+    CONSTRAINT pii_access_log_sql_sha256_check CHECK ((sql_sha256 ~ '^[0-9a-f]{64}$'::text))
+);
+
+CREATE TABLE trace.query_results (
+    id uuid NOT NULL,
+    org_id uuid NOT NULL,
+    user_id uuid,
+    task_id uuid,
+    attempt integer,
+    sql_sha256 text NOT NULL,
+    format text NOT NULL,
+    rows bigint NOT NULL,
+    truncated boolean NOT NULL,
+    bytes bigint NOT NULL,
+    bytes_scanned bigint NOT NULL,
+    duration_ms double precision NOT NULL,
+    columns jsonb NOT NULL,
+    versions jsonb NOT NULL,
+    as_of text,
+    output_location text,
+    output_sha256 text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT query_results_attempt_check CHECK (((task_id IS NULL) = (attempt IS NULL))),
+    CONSTRAINT query_results_format_check CHECK ((format = ANY (ARRAY['json'::text, 'csv'::text, 'arrow'::text, 'parquet'::text]))),
+    CONSTRAINT query_results_output_check CHECK (((output_location IS NULL) = (output_sha256 IS NULL))),
+    CONSTRAINT query_results_principal_check CHECK ((num_nonnulls(user_id, task_id) = 1)),
+    CONSTRAINT query_results_sql_sha256_check CHECK ((sql_sha256 ~ '^[0-9a-f]{64}$'::text))
+);
+
 CREATE TABLE trace.source_outbox (
     id uuid NOT NULL,
     seq bigint NOT NULL,
@@ -35,12 +79,26 @@ ALTER TABLE trace.source_outbox ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTIT
     CACHE 1
 );
 
+CREATE VIEW trace.unrelayed_invalidations AS
+ SELECT source_outbox.org_id,
+    source_outbox.dataset_version_id,
+    ((source_outbox.payload ->> 'start'::text))::bigint AS range_start,
+    ((source_outbox.payload ->> 'end'::text))::bigint AS range_end
+   FROM trace.source_outbox
+  WHERE ((source_outbox.relayed_at IS NULL) AND (source_outbox.kind = 'Invalidation'::text));
+
 CREATE TABLE trace.write_fences (
     dataset_version_id uuid NOT NULL,
     writer text NOT NULL,
     epoch bigint NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+ALTER TABLE ONLY trace.pii_access_log
+    ADD CONSTRAINT pii_access_log_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY trace.query_results
+    ADD CONSTRAINT query_results_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY trace.source_outbox
     ADD CONSTRAINT source_outbox_pkey PRIMARY KEY (id);
@@ -51,6 +109,12 @@ ALTER TABLE ONLY trace.source_outbox
 ALTER TABLE ONLY trace.write_fences
     ADD CONSTRAINT write_fences_pkey PRIMARY KEY (dataset_version_id, writer);
 
+CREATE INDEX pii_access_log_accessed_at_idx ON trace.pii_access_log USING btree (accessed_at);
+
+CREATE INDEX query_results_created_at_idx ON trace.query_results USING btree (created_at);
+
+CREATE INDEX query_results_output_idx ON trace.query_results USING btree (output_location) WHERE (output_location IS NOT NULL);
+
 CREATE INDEX source_outbox_due_idx ON trace.source_outbox USING btree (seq) WHERE (relayed_at IS NULL);
 
 CREATE TRIGGER source_outbox_notify AFTER INSERT ON trace.source_outbox FOR EACH STATEMENT EXECUTE FUNCTION trace.notify_source();
@@ -59,8 +123,15 @@ GRANT USAGE ON SCHEMA hot TO trace_writer;
 GRANT USAGE ON SCHEMA hot TO trace_query;
 
 GRANT USAGE ON SCHEMA trace TO trace_writer;
+GRANT USAGE ON SCHEMA trace TO trace_query;
+
+GRANT INSERT ON TABLE trace.pii_access_log TO trace_query;
+
+GRANT SELECT,INSERT ON TABLE trace.query_results TO trace_query;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE trace.source_outbox TO trace_writer;
+
+GRANT SELECT ON TABLE trace.unrelayed_invalidations TO trace_query;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE trace.write_fences TO trace_writer;
 

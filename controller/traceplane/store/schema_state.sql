@@ -11,6 +11,34 @@ CREATE FUNCTION public.trace_uuid7() RETURNS uuid
         ), 52, 1), 53, 1), 'hex')::uuid
 $$;
 
+CREATE TABLE public.data_invalidations (
+    id uuid NOT NULL,
+    org_id uuid NOT NULL,
+    dataset_id uuid NOT NULL,
+    dataset_version_id uuid NOT NULL,
+    sequence bigint NOT NULL,
+    kind text NOT NULL,
+    range_start bigint,
+    range_end bigint,
+    time_start timestamp with time zone,
+    time_end timestamp with time zone,
+    reason text NOT NULL,
+    detail jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    processed_at timestamp with time zone,
+    CONSTRAINT data_invalidations_kind_check CHECK ((kind = 'Rows'::text)),
+    CONSTRAINT data_invalidations_range_check CHECK ((range_start <= range_end))
+);
+
+CREATE VIEW catalog.invalidations AS
+ SELECT data_invalidations.org_id,
+    data_invalidations.dataset_version_id,
+    data_invalidations.sequence,
+    data_invalidations.range_start,
+    data_invalidations.range_end,
+    data_invalidations.reason
+   FROM public.data_invalidations;
+
 CREATE TABLE public.partition_versions (
     id uuid DEFAULT public.trace_uuid7() NOT NULL,
     org_id uuid NOT NULL,
@@ -28,9 +56,24 @@ CREATE TABLE public.partition_versions (
     attempt integer NOT NULL,
     committed_at timestamp with time zone DEFAULT now() NOT NULL,
     superseded_at timestamp with time zone,
+    committed_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    superseded_xid xid8,
     CONSTRAINT partition_versions_range_check CHECK ((range_start <= range_end)),
     CONSTRAINT partition_versions_sizes_check CHECK (((rows >= 0) AND (bytes >= 0)))
 );
+
+CREATE VIEW catalog.partition_history AS
+ SELECT partition_versions.org_id,
+    partition_versions.dataset_id,
+    partition_versions.dataset_version_id,
+    partition_versions.range_start,
+    partition_versions.range_end,
+    partition_versions.location,
+    partition_versions.files,
+    partition_versions.id,
+    partition_versions.committed_xid,
+    partition_versions.superseded_xid
+   FROM public.partition_versions;
 
 CREATE VIEW catalog.partitions AS
  SELECT partition_versions.org_id,
@@ -203,6 +246,36 @@ CREATE VIEW catalog.relocations AS
     relocations.ranges
    FROM public.relocations;
 
+CREATE TABLE public.datasets (
+    id uuid DEFAULT public.trace_uuid7() NOT NULL,
+    org_id uuid NOT NULL,
+    namespace text NOT NULL,
+    dag text NOT NULL,
+    job text NOT NULL,
+    output text NOT NULL,
+    storage text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT datasets_storage_check CHECK ((storage = ANY (ARRAY['Postgres'::text, 'S3'::text])))
+);
+
+CREATE VIEW catalog.versions AS
+ SELECT d.org_id,
+    d.namespace,
+    d.dag,
+    d.job,
+    d.output,
+    p.asset,
+    d.id AS dataset_id,
+    v.id AS dataset_version_id,
+    v.storage,
+    v.location,
+    v.columns,
+    v.scope_column,
+    (v.provisioned_at IS NOT NULL) AS provisioned
+   FROM ((public.datasets d
+     JOIN public.dataset_versions v ON ((v.dataset_id = d.id)))
+     LEFT JOIN public.asset_publications p ON ((p.dataset_id = d.id)));
+
 CREATE TABLE public.dag_version_assets (
     dag_version_id uuid NOT NULL,
     asset text NOT NULL,
@@ -240,25 +313,6 @@ CREATE TABLE public.dag_versions (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
-CREATE TABLE public.data_invalidations (
-    id uuid NOT NULL,
-    org_id uuid NOT NULL,
-    dataset_id uuid NOT NULL,
-    dataset_version_id uuid NOT NULL,
-    sequence bigint NOT NULL,
-    kind text NOT NULL,
-    range_start bigint,
-    range_end bigint,
-    time_start timestamp with time zone,
-    time_end timestamp with time zone,
-    reason text NOT NULL,
-    detail jsonb NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    processed_at timestamp with time zone,
-    CONSTRAINT data_invalidations_kind_check CHECK ((kind = 'Rows'::text)),
-    CONSTRAINT data_invalidations_range_check CHECK ((range_start <= range_end))
-);
-
 ALTER TABLE public.data_invalidations ALTER COLUMN sequence ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.data_invalidations_sequence_seq
     START WITH 1
@@ -276,18 +330,6 @@ CREATE TABLE public.dataset_cursors (
     cursor_column text NOT NULL,
     cursor_value bigint NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL
-);
-
-CREATE TABLE public.datasets (
-    id uuid DEFAULT public.trace_uuid7() NOT NULL,
-    org_id uuid NOT NULL,
-    namespace text NOT NULL,
-    dag text NOT NULL,
-    job text NOT NULL,
-    output text NOT NULL,
-    storage text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT datasets_storage_check CHECK ((storage = ANY (ARRAY['Postgres'::text, 'S3'::text])))
 );
 
 CREATE TABLE public.events (
@@ -778,6 +820,10 @@ ALTER TABLE ONLY public.users
 
 GRANT USAGE ON SCHEMA catalog TO trace_query;
 
+GRANT SELECT ON TABLE catalog.invalidations TO trace_query;
+
+GRANT SELECT ON TABLE catalog.partition_history TO trace_query;
+
 GRANT SELECT ON TABLE catalog.partitions TO trace_query;
 
 GRANT SELECT ON TABLE catalog.principals TO trace_query;
@@ -785,3 +831,5 @@ GRANT SELECT ON TABLE catalog.principals TO trace_query;
 GRANT SELECT ON TABLE catalog.relations TO trace_query;
 
 GRANT SELECT ON TABLE catalog.relocations TO trace_query;
+
+GRANT SELECT ON TABLE catalog.versions TO trace_query;

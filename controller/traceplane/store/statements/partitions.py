@@ -27,7 +27,7 @@ committing AS (
     JOIN datasets o ON o.id = v.dataset_id AND o.output = x.output
 ),
 replaced AS (
-    UPDATE partition_versions p SET superseded_at = statement_timestamp()
+    UPDATE partition_versions p SET superseded_at = statement_timestamp(), superseded_xid = pg_current_xact_id()
     FROM committing c
     WHERE p.dataset_version_id = c.dataset_version_id AND p.partition_key = c.key
       AND p.superseded_at IS NULL AND c.nth = 1
@@ -36,10 +36,10 @@ replaced AS (
 committed AS (
     INSERT INTO partition_versions
         (org_id, dataset_id, dataset_version_id, partition_key, range_start, range_end, location, files, rows,
-         bytes, manifest_sha256, task_id, attempt, committed_at, superseded_at)
+         bytes, manifest_sha256, task_id, attempt, committed_at, superseded_at, superseded_xid)
     SELECT c.org_id, c.dataset_id, c.dataset_version_id, c.key, c.start, c."end", c.location, c.files, c.rows,
            c.bytes, c.sha256, c.task_id, c.attempt, statement_timestamp(),
-           CASE WHEN c.nth > 1 THEN statement_timestamp() END
+           CASE WHEN c.nth > 1 THEN statement_timestamp() END, CASE WHEN c.nth > 1 THEN pg_current_xact_id() END
     FROM committing c
     WHERE (SELECT count(*) FROM replaced) >= 0
     RETURNING id

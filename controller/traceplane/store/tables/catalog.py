@@ -1,8 +1,11 @@
-"""What a reader may know of state: four read-only views in schema `catalog`, and the id function.
+"""What a reader may know of state: seven read-only views in schema `catalog`, and the id function.
 
 The query service reads the catalogue under a role that can see nothing else. So a view here is a contract: it
 says which relations a name means now, which files and ranges they have, and which roles a principal holds,
 without showing tasks, leases or specs.
+
+`versions`, `partition_history` and `invalidations` are for readers of what is not current: a query repeated as of an
+earlier one, or a task whose inputs were pinned when it was made.
 
 `relations` lists published assets of active DAG versions under their own names, and Federated assets with their
 hot and cold halves resolved. A half that is not published leaves its columns null; the reader says so.
@@ -75,6 +78,25 @@ WHERE superseded_at IS NULL
     """
 CREATE VIEW catalog.relocations AS
 SELECT org_id, hot_version_id, cold_version_id, ranges FROM relocations
+""",
+    """
+CREATE VIEW catalog.versions AS
+SELECT d.org_id, d.namespace, d.dag, d.job, d.output, p.asset, d.id AS dataset_id, v.id AS dataset_version_id,
+       v.storage, v.location, v.columns, v.scope_column, v.provisioned_at IS NOT NULL AS provisioned
+FROM datasets d
+JOIN dataset_versions v ON v.dataset_id = d.id
+LEFT JOIN asset_publications p ON p.dataset_id = d.id
+""",
+    """
+CREATE VIEW catalog.partition_history AS
+SELECT org_id, dataset_id, dataset_version_id, range_start, range_end, location, files, id, committed_xid,
+       superseded_xid
+FROM partition_versions
+""",
+    """
+CREATE VIEW catalog.invalidations AS
+SELECT org_id, dataset_version_id, sequence, range_start, range_end, reason
+FROM data_invalidations
 """,
     """
 CREATE VIEW catalog.principals AS

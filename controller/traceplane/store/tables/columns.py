@@ -21,6 +21,7 @@ from sqlalchemy import (
     func,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import UserDefinedType
 
 _NAMES = {
     "pk": "%(table_name)s_pkey",
@@ -70,6 +71,16 @@ def stamped(name: str) -> Column[Any]:
 def big(name: str, *, null: bool = False, **options: Any) -> Column[Any]:
     """A `bigint` column: block numbers, counts, bytes."""
     return Column(name, BigInteger, nullable=null, **options)
+
+
+class XID8(UserDefinedType[Any]):
+    """A transaction's id that never repeats (https://www.postgresql.org/docs/current/functions-info.html)."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_options: Any) -> str:
+        """The type's name in DDL."""
+        return "xid8"
 
 
 def one_of(column: str, *values: str) -> CheckConstraint:

@@ -4,6 +4,9 @@ A dataset is (DAG, job, output) with a stable id; a dataset version is one gener
 own (a hot table or a cold prefix), so generations coexist and only pointers in this database decide which one
 is read. Coverage is kept as ranges: `partition_versions` for cold commits, `dataset_cursors` for how far each
 consumer read, `relocations` for hot rows that now live in cold files.
+
+A partition remembers the transactions that committed and superseded it. So which files a reader saw is a question to
+Postgres's own snapshots, exact where a clock could not be: a transaction that began earlier may commit later.
 """
 
 from __future__ import annotations
@@ -22,13 +25,25 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    func,
 )
 from sqlalchemy import (
     text as sql,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, INT8MULTIRANGE
 
-from traceplane.store.tables.columns import big, document, identity, moment, one_of, org, stamped, state, text
+from traceplane.store.tables.columns import (
+    XID8,
+    big,
+    document,
+    identity,
+    moment,
+    one_of,
+    org,
+    stamped,
+    state,
+    text,
+)
 
 
 def _version(name: str = "dataset_version_id", **options: Any) -> Column[Any]:
@@ -146,6 +161,8 @@ partition_versions = Table(
     Column("attempt", Integer, nullable=False),
     stamped("committed_at"),
     moment("superseded_at"),
+    Column("committed_xid", XID8, nullable=False, server_default=func.pg_current_xact_id()),
+    Column("superseded_xid", XID8),
     CheckConstraint("range_start <= range_end", name="range"),
     CheckConstraint("rows >= 0 AND bytes >= 0", name="sizes"),
     Index(
