@@ -40,6 +40,7 @@ _STATUS_OF_CODE = {
     "QueryOutOfMemory": 422,
     "QueryCrashed": 422,
     "QueryCanceled": 499,
+    "SnapshotGone": 410,
 }
 """Codes whose status says more than their class."""
 
@@ -51,6 +52,7 @@ _TITLES = {
     405: "Method not allowed",
     408: "Time limit reached",
     409: "Conflict",
+    410: "Gone",
     413: "Too large",
     422: "The query failed",
     429: "Too many requests",

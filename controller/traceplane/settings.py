@@ -47,6 +47,9 @@ class Settings(BaseSettings):
 
     # Object store
     s3_endpoint_url: str | None = Field(None, description="S3 endpoint; None means AWS.")
+    s3_public_endpoint_url: str | None = Field(
+        None, description="S3 endpoint as users reach it, for pre-signed URLs; None means the endpoint above."
+    )
     s3_region: str = Field("us-east-1", description="S3 region.")
     s3_bucket: str = Field("trace", description="Bucket of cold data.")
     s3_access_key_id_file: Path | None = Field(None, description="File with the platform's own access key id.")
@@ -85,6 +88,12 @@ class Settings(BaseSettings):
     outbox_retention_seconds: float = Field(
         7 * 86_400, gt=0, description="How long outbox rows stay after their effect, in either database."
     )
+    query_retention_seconds: float = Field(
+        30 * 86_400, ge=3600, description="How long results of queries stay, with the files they were exported to."
+    )
+    audit_retention_seconds: float = Field(
+        2 * 365 * 86_400, ge=86_400, description="How long accesses to personal data stay on record."
+    )
     event_retention_seconds: float = Field(
         30 * 86_400,
         ge=3600,
@@ -122,6 +131,16 @@ class Settings(BaseSettings):
 
     # Query
     query_timeout_seconds: float = Field(60, gt=0, description="Longest interactive query of a user.")
+    query_task_timeout_seconds: float = Field(300, gt=0, description="Longest query of a task.")
+    query_export_max_mb: int = Field(
+        1024,
+        ge=1,
+        le=4096,
+        description="Largest Parquet file that an answer beyond the inline bounds is exported to.",
+    )
+    query_url_seconds: int = Field(
+        3600, ge=60, le=604_800, description="How long the pre-signed URL of an export is good."
+    )
     query_max_rows: int = Field(10_000, ge=1, description="Rows in an inline answer.")
     query_max_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Bytes in an inline answer.")
     query_memory_mb: int = Field(512, ge=64, description="Memory of one running query.")

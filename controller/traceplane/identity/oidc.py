@@ -126,11 +126,15 @@ class TokenVerifier:
 
     async def verify(self, token: str) -> Subject:
         """Who the token names. Raises Unauthenticated, or Unavailable while no keys could be had yet."""
+        return Subject(self._config.issuer, str((await self.claims(token))["sub"]))
+
+    async def claims(self, token: str) -> dict[str, Any]:
+        """All claims of a valid token. Raises as `verify`."""
         if len(token) > MAX_TOKEN_BYTES:
             raise Unauthenticated("the token is too long")
         key = await self._key(token)
         try:
-            claims = jwt.decode(
+            claims: dict[str, Any] = jwt.decode(
                 token,
                 key,
                 algorithms=[key.algorithm_name] if key.algorithm_name in ALGORITHMS else [],
@@ -141,7 +145,7 @@ class TokenVerifier:
             )
         except jwt.InvalidTokenError as error:
             raise Unauthenticated(f"the token is not valid: {_reason(error)}") from error
-        return Subject(self._config.issuer, str(claims["sub"]))
+        return claims
 
     async def _key(self, token: str) -> jwt.PyJWK:
         try:

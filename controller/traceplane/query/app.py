@@ -1,8 +1,10 @@
-"""`POST /v1/query`: the service's one question, with health and metrics beside it.
+"""The query service: `POST /v1/query` for users, `POST /v1/task/query` for tasks, with health and metrics beside.
 
-A request is authenticated, judged by the gate, given a turn, and run in a thread; this module holds the parts
-that need the event loop: the turn, the time limit, and noticing that the client went away. An answer is complete
-before its first byte is sent, so a query that fails late is an error and never a broken 200.
+Users show an OIDC token and read what their roles allow; tasks show their capability token and read the dataset
+versions it lists. From there on both are the same. A request is authenticated, judged by the gate, given a turn,
+and run in a thread; this module holds the parts that need the event loop: the turn, the time limit, and noticing
+that the client went away. An answer is complete before its first byte is sent, so a query that fails late is an
+error and never a broken 200.
 """
 
 from __future__ import annotations
@@ -12,48 +14,39 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Any
+from uuid import UUID
 
-import msgspec
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive
 
 from traceplane import problems
-from traceplane.errors import Refused, TooLarge, TraceError
+from traceplane.errors import Forbidden, NotFound, Refused, TraceError
 from traceplane.identity import issuers, oidc
 from traceplane.identity.principals import Principal, authenticate
+from traceplane.identity.published_capability import PublishedCapabilities
 from traceplane.identity.rates import RateLimit
-from traceplane.query import attach, engine, gate
+from traceplane.kit.ids import uuid7
+from traceplane.query import attach, audit, engine, gate, pins, responses
 from traceplane.query.admission import Admission
+from traceplane.query.audit import Asker
+from traceplane.query.bucket import Bucket
 from traceplane.query.cache import Cache
 from traceplane.query.cell import Limits
 from traceplane.query.cells import Cells
+from traceplane.query.job import Answer, Cancel, Job
+from traceplane.query.requests import Asked, QueryRequest, TaskQueryRequest, decoded
+from traceplane.query.resolve import Reader
 from traceplane.query.telemetry import Telemetry
 from traceplane.settings import Settings
 
-MAX_BODY_BYTES = 256 * 1024
-MEDIA_TYPES = {
-    "csv": "text/csv",
-    "arrow": "application/vnd.apache.arrow.stream",
-    "parquet": "application/vnd.apache.parquet",
-}
 MAX_THREADS = 8
 """Threads of DuckDB in one cell, at most; DuckDB's own default already heeds the container's CPU limit."""
-
-
-class QueryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body. Without `namespace` the header `X-Trace-Namespace` or the service's own namespace counts."""
-
-    sql: str
-    format: Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(engine.FORMATS)})$")] = "json"
-    mode: Annotated[str, msgspec.Meta(pattern="^interactive$")] = "interactive"
-    timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    namespace: Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)] | None = None
 
 
 class Service:
@@ -65,12 +58,12 @@ class Service:
         self.rate = RateLimit(settings.query_rate_per_minute)
         self.admission = Admission(settings.query_concurrency, settings.query_queue)
         self.verifier = issuers.verifier(settings)
+        self.capabilities = PublishedCapabilities(settings)
         self.databases = attach.Databases(settings)
-        self.cache = Cache(
-            settings.query_cache_dir / "files", settings.query_cache_mb * 1024**2, attach.Bucket(settings)
-        )
+        self.bucket = Bucket(settings)
+        self.cache = Cache(settings.query_cache_dir / "files", settings.query_cache_mb * 1024**2, self.bucket)
         self.cells = Cells(settings.query_cache_dir / "cells", _limits(settings), settings.query_concurrency)
-        self.engine = engine.Engine(self.databases, self.cache, self.cells)
+        self.engine = engine.Engine(self.databases, self.cache, self.cells, self.bucket, settings.org_id)
         self.threads = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="query")
         self.lookups = ThreadPoolExecutor(2, thread_name_prefix="lookup")
 
@@ -82,6 +75,7 @@ class Service:
         self.lookups.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self.databases.close)
         await self.verifier.close()
+        await self.capabilities.close()
 
     async def principal(self, request: Request) -> Principal:
         """The reader who calls. Raises Unauthenticated or Forbidden."""
@@ -94,38 +88,80 @@ class Service:
 
     async def query(self, request: Request) -> Response:
         """POST /v1/query."""
-        started = time.monotonic()
         principal = await self.principal(request)
         self.rate.take(principal.user_id)
-        asked = _decode(await _body(request))
+        asked = await decoded(request, QueryRequest)
+        asker = Asker(uuid7(), asked.sql, user=principal.user_id)
+        limit = self.settings.query_timeout_seconds
+        return await self._answer(request, asked, asker, Reader(roles=principal.roles), limit)
+
+    async def task_query(self, request: Request) -> Response:
+        """POST /v1/task/query."""
+        claims = await self.capabilities.verify(request.headers.get("x-trace-task-capability"))
+        asked = await decoded(request, TaskQueryRequest)
+        claims.require([(asked.fence.task_id, asked.fence.attempt)])
+        if claims.org_id != str(self.settings.org_id):
+            raise Forbidden("the token is another organisation's")
+        asker = Asker(uuid7(), asked.sql, task=UUID(asked.fence.task_id), attempt=asked.fence.attempt)
+        reader = Reader(versions=frozenset(UUID(dataset.version) for dataset in claims.datasets))
+        return await self._answer(request, asked, asker, reader, self.settings.query_task_timeout_seconds)
+
+    async def result(self, request: Request) -> Response:
+        """GET /v1/queries/{id}: what is known of an answer the caller got."""
+        principal = await self.principal(request)
+        self.rate.take(principal.user_id)
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self.lookups, self._find, request.path_params["id"], principal)
+        return Response(orjson.dumps(found, default=str), media_type="application/json")
+
+    def _find(self, query: UUID, principal: Principal) -> dict[str, Any]:
+        with self.databases.audit() as log:
+            found = log.find(query, principal.user_id)
+        if found is None:
+            raise NotFound(f"there is no query {query} of yours")
+        location, digest = found.pop("output_location"), found.pop("output_sha256")
+        output = None
+        if location is not None and self.bucket.holds(location):
+            seconds = self.settings.query_url_seconds
+            exported_to = audit.Output(location, digest, found["bytes"])
+            output = responses.output_of(exported_to, self.bucket.url(location, seconds), seconds)
+        return {**found, "exported": location is not None, "output": output}
+
+    async def _answer(self, request: Request, asked: Asked, asker: Asker, reader: Reader, limit: float) -> Response:
+        """Judge, wait for a turn, run, answer; and one audit line whatever happens."""
+        started = time.monotonic()
         relations: tuple[gate.RelationName, ...] = ()
         code, answer = "Internal", None
         try:
-            seconds = self._seconds(asked)
+            seconds = _seconds(asked, limit)
+            pin = pins.decode(asked.as_of) if asked.as_of is not None else None
             admitted = gate.judge(asked.sql)
             relations = admitted.relations
             async with self.admission.turn(seconds):
-                job = engine.Job(
+                exporting = asked.overflow == "export"
+                job = Job(
                     admitted=admitted,
                     namespace=asked.namespace
                     or request.headers.get("x-trace-namespace")
                     or self.settings.namespace,
-                    roles=principal.roles,
+                    reader=reader,
+                    asker=asker,
                     form=asked.format,
                     seconds=max(0.001, seconds - (time.monotonic() - started)),
                     max_rows=self.settings.query_max_rows,
                     max_bytes=self.settings.query_max_bytes,
+                    max_export_bytes=self.settings.query_export_max_mb * 1024**2 if exporting else 0,
+                    as_of=pin,
                 )
                 answer = await self._run(request, job)
             code = "OK"
-            return _response(asked.format, answer, time.monotonic() - started)
+            return self._response(asker.query, asked.format, answer, time.monotonic() - started)
         except TraceError as error:
             code = error.code
             raise
         finally:
             self.telemetry.audit(
-                sql=asked.sql,
-                principal=principal,
+                asker,
                 code=code,
                 seconds=time.monotonic() - started,
                 relations=[name.text for name in relations],
@@ -133,15 +169,16 @@ class Service:
                 scanned=answer.bytes_scanned if answer else 0,
             )
 
-    def _seconds(self, asked: QueryRequest) -> float:
-        limit = self.settings.query_timeout_seconds
-        if asked.timeout_seconds is not None and asked.timeout_seconds > limit:
-            raise Refused(f"timeout_seconds: at most {limit:g}")
-        return asked.timeout_seconds or limit
+    def _response(self, query: UUID, form: str, answer: Answer, seconds: float) -> Response:
+        if answer.output is None:
+            return responses.answered(query, form, answer, seconds)
+        good_for = self.settings.query_url_seconds
+        url = self.bucket.url(answer.output.location, good_for)
+        return responses.exported(query, form, answer, seconds, responses.output_of(answer.output, url, good_for))
 
-    async def _run(self, request: Request, job: engine.Job) -> engine.Answer:
+    async def _run(self, request: Request, job: Job) -> Answer:
         """Run in a thread; kill the query when the client goes away or this request is canceled."""
-        cancel = engine.Cancel()
+        cancel = Cancel()
         loop = asyncio.get_running_loop()
         running = loop.run_in_executor(self.threads, self.engine.run, job, cancel)
         leaving = asyncio.create_task(_gone(request.receive))
@@ -196,6 +233,8 @@ def create_app(settings: Settings) -> Starlette:
     app = Starlette(
         routes=[
             Route("/v1/query", service.query, methods=["POST"]),
+            Route("/v1/queries/{id:uuid}", service.result),
+            Route("/v1/task/query", service.task_query, methods=["POST"]),
             Route("/healthz", _healthy),
             Route("/readyz", service.ready),
             Route("/metrics", service.metrics),
@@ -214,53 +253,18 @@ def _limits(settings: Settings) -> Limits:
     threads = min(MAX_THREADS, int(row[0]) if row else 1)
     return Limits(
         memory_bytes=settings.query_memory_mb * 1024**2,
-        cpu_seconds=int(settings.query_timeout_seconds * threads) + 5,
+        cpu_seconds=int(max(settings.query_timeout_seconds, settings.query_task_timeout_seconds) * threads) + 5,
         threads=threads,
     )
 
 
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    try:
-        async for piece in request.stream():
-            body += piece
-            if len(body) > MAX_BODY_BYTES:
-                raise TooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes")
-    except ClientDisconnect:
-        raise Refused("the client left before its request was complete") from None
-    return bytes(body)
-
-
-def _decode(body: bytes) -> QueryRequest:
-    try:
-        return msgspec.json.decode(body, type=QueryRequest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refused(f"the body is not a query: {error}", code="InvalidRequest") from None
+def _seconds(asked: Asked, limit: float) -> float:
+    if asked.timeout_seconds is not None and asked.timeout_seconds > limit:
+        raise Refused(f"timeout_seconds: at most {limit:g}")
+    return asked.timeout_seconds or limit
 
 
 async def _gone(receive: Receive) -> None:
     """Return when the client has closed the connection."""
     while (await receive())["type"] != "http.disconnect":
         continue
-
-
-def _response(form: str, answer: engine.Answer, seconds: float) -> Response:
-    if form != "json":
-        headers = {
-            "X-Trace-Row-Count": str(answer.rows),
-            "X-Trace-Truncated": str(answer.truncated).lower(),
-            "X-Trace-Duration-Ms": str(round(seconds * 1000, 1)),
-            "X-Trace-Bytes-Scanned": str(answer.bytes_scanned),
-        }
-        return Response(answer.body, headers=headers, media_type=MEDIA_TYPES[form])
-    head = orjson.dumps({"columns": [{"name": name, "type": kind} for name, kind in answer.columns]})
-    tail = orjson.dumps(
-        {
-            "row_count": answer.rows,
-            "truncated": answer.truncated,
-            "duration_ms": round(seconds * 1000, 1),
-            "bytes_scanned": answer.bytes_scanned,
-            "versions": answer.versions,
-        }
-    )
-    return Response(head[:-1] + b',"rows":[' + answer.body + b"]," + tail[1:], media_type="application/json")

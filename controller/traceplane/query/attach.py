@@ -1,64 +1,83 @@
-"""The broker's databases and object store: the only place in the query service that holds their credentials.
+"""The broker's databases: with `bucket`, the only place in the query service that holds credentials.
 
-State is read as the role `trace_query` through four views of the schema `catalog`; data through the same role's
-right to read hot tables. A query opens its data snapshot first and reads the catalogue second, in one snapshot
-of state: see `resolve` for why that order is the whole point.
+State is read as the role `trace_query` through the views of the schema `catalog`; data through the same role's
+right to read hot tables and to add audit rows. A query opens its data snapshot first and reads the catalogue
+second, in one snapshot of state: see `relation` for why that order is the whole point.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 from uuid import UUID
 
-import obstore
-import obstore.exceptions
-import obstore.store
 import psycopg
-from psycopg import IsolationLevel
-from psycopg.rows import TupleRow, dict_row
+from psycopg import IsolationLevel, sql
+from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from traceplane.errors import Unavailable, UnknownSchema
-from traceplane.query import ranges
-from traceplane.query.gate import RelationName
-from traceplane.query.resolve import CatalogRow, PartitionRow, Relation, check_columns, match, relation
+from traceplane.query import audit, catalogue
+from traceplane.query.hot import table_of
 from traceplane.settings import Settings
 from traceplane.store import migrate
 from traceplane.store.engine import session
 
 WAIT_SECONDS = 5.0
+CANCEL_SECONDS = 2.0
 CATALOG_SECONDS = 10
 _IDLE_SLACK_SECONDS = 60
-MAX_PARTITIONS = 200_000
-"""Partitions of one query; more would be read into memory for nothing, since no cache holds that many files."""
 
-_RELATIONS = """
-SELECT namespace, name, storage, read_roles, hot_read_roles, cold_read_roles, columns, scope_column, dataset_id,
-       dataset_version_id, location, provisioned, hot_version_id, hot_location, cold_version_id
-FROM catalog.relations
-WHERE org_id = %(org)s
-  AND (replace(namespace, '-', '_'), replace(name, '-', '_')) IN
-      (SELECT unnest(%(namespaces)s::text[]), unnest(%(names)s::text[]))
-"""
-
-_MOVED = """
-SELECT hot_version_id, cold_version_id, ranges::text AS ranges
-FROM catalog.relocations
-WHERE org_id = %(org)s AND hot_version_id = ANY (%(versions)s::uuid[]) AND NOT isempty(ranges)
-"""
-
-_PARTITIONS = """
-SELECT dataset_id, dataset_version_id, range_start, range_end, location, files
-FROM catalog.partitions
-WHERE org_id = %(org)s AND dataset_version_id = ANY (%(versions)s::uuid[])
-ORDER BY dataset_version_id, range_start
-LIMIT %(limit)s
-"""
+_UNRELAYED = "SELECT range_start, range_end FROM trace.unrelayed_invalidations WHERE dataset_version_id = %s"
 
 _ROLES = "SELECT user_id, org_id, roles FROM catalog.principals WHERE issuer = %s AND external_id = %s"
+
+
+class DataSnapshot:
+    """One snapshot of data; others join it by `id`. `cancel` may be called from any thread."""
+
+    def __init__(self, snapshot: str, connection: psycopg.Connection[TupleRow]) -> None:
+        self.id = snapshot
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._open = True
+
+    def cancel(self) -> None:
+        """End the statement that runs in it, if one does. Talks to the server."""
+        with self._lock:
+            if self._open:
+                with contextlib.suppress(psycopg.Error):
+                    self._connection.cancel_safe(timeout=CANCEL_SECONDS)
+
+    def leave(self) -> None:
+        """From now on the connection is somebody else's."""
+        with self._lock:
+            self._open = False
+
+    def heads(self, tables: Sequence[tuple[str, str]]) -> list[int | None]:
+        """The highest value of each (location, scope column), in order; None for an empty table."""
+        if not tables:
+            return []
+        heads = [
+            sql.SQL("(SELECT max({}) FROM {})").format(
+                sql.Identifier(column), sql.Identifier("hot", table_of(place))
+            )
+            for place, column in tables
+        ]
+        try:
+            row = self._connection.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(heads))).fetchone()
+        except psycopg.Error as error:
+            raise Unavailable("a hot table cannot be read") from error
+        assert row is not None
+        return [None if head is None else int(head) for head in row]
+
+    def unrelayed(self, version: UUID) -> list[tuple[int | None, int | None, str]]:
+        """Invalidations (start, end, reason) of a hot version that state has not heard of yet."""
+        with _mapped("data"):
+            rows = self._connection.execute(_UNRELAYED, (version,)).fetchall()
+        return [(start, end, "just now") for start, end in rows]
 
 
 class Databases:
@@ -68,7 +87,7 @@ class Databases:
         self._org = settings.org_id
         self._bucket = settings.s3_bucket
         self.data_dsn = settings.secret("data_dsn")
-        size = settings.query_concurrency + 1
+        size = 2 * settings.query_concurrency + 1  # each query's own, one for what it writes down, one for logins
         self._state = _pool(settings.secret("state_dsn"), "trace-query-state", size)
         self._data = _pool(self.data_dsn, "trace-query-data", size)
 
@@ -93,8 +112,8 @@ class Databases:
         return (row[0], row[1], frozenset(row[2])) if row and row[1] == self._org else None
 
     @contextmanager
-    def snapshot(self, seconds: float) -> Iterator[str]:
-        """A read-only snapshot of data that others can join by the id it yields, held for at most `seconds`."""
+    def snapshot(self, seconds: float) -> Iterator[DataSnapshot]:
+        """A read-only snapshot of data, held for at most `seconds`."""
         with _mapped("data"), self._data.connection(timeout=WAIT_SECONDS) as connection:
             idle = int((seconds + _IDLE_SLACK_SECONDS) * 1000)
             connection.isolation_level = IsolationLevel.REPEATABLE_READ
@@ -102,96 +121,39 @@ class Databases:
             connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {idle}")
             row = connection.execute("SELECT pg_export_snapshot()").fetchone()
             assert row is not None
-            yield str(row[0])
+            connection.execute(f"SET LOCAL statement_timeout = {int(seconds * 1000) + 1}")
+            snapshot = DataSnapshot(str(row[0]), connection)
+            try:
+                yield snapshot
+            finally:
+                snapshot.leave()
             connection.rollback()
 
-    def resolve(self, names: Sequence[RelationName], namespace: str, roles: frozenset[str]) -> list[Relation]:
-        """Pin every relation of a statement. Raises Refusal for one that is missing or may not be read."""
-        spelled = [(name.schema or namespace).replace("-", "_") for name in names]
+    def last_invalidation(self) -> int:
+        """How far the log of invalidations has got. A pin asks before it opens its snapshot of data."""
+        with _mapped("state"), self._state.connection(timeout=WAIT_SECONDS) as connection:
+            row = connection.execute(catalogue.LAST_INVALIDATION).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    @contextmanager
+    def catalogue(self) -> Iterator[catalogue.Catalogue]:
+        """The catalogue, in one snapshot of state."""
         with _mapped("state"), self._state.connection(timeout=WAIT_SECONDS) as connection:
             connection.isolation_level = IsolationLevel.REPEATABLE_READ
             connection.read_only = True
-            asked = {"org": self._org, "namespaces": spelled, "names": [name.table for name in names]}
-            found = [_catalog_row(row) for row in _fetch(connection, _RELATIONS, asked)]
-            matched = match(names, namespace, found, roles)
-            moved = self._moved(connection, [row.hot_version for row, _ in matched if row.hot_version])
-            versions = {row.cold_version for row, _ in matched if row.cold_version}
-            versions.update(cold for by_cold in moved.values() for cold in by_cold)
-            partitions = self._partitions(connection, list(versions))
+            yield catalogue.Catalogue(connection, self._org, self._bucket)
             connection.rollback()
-        for row, _ in matched:
-            check_columns(row)
-        nothing: Mapping[UUID, Sequence[ranges.Range]] = {}
-        return [
-            relation(row, spellings, moved.get(row.hot_version, nothing) if row.hot_version else nothing,
-                     partitions, self._bucket)
-            for row, spellings in matched
-        ]  # fmt: skip
 
-    def _moved(
-        self, connection: psycopg.Connection[TupleRow], hot: Sequence[UUID]
-    ) -> dict[UUID, dict[UUID, tuple[ranges.Range, ...]]]:
-        found: dict[UUID, dict[UUID, tuple[ranges.Range, ...]]] = defaultdict(dict)
-        if hot:
-            for row in _fetch(connection, _MOVED, {"org": self._org, "versions": list(hot)}):
-                found[row["hot_version_id"]][row["cold_version_id"]] = ranges.parse_multirange(row["ranges"])
-        return found
-
-    def _partitions(
-        self, connection: psycopg.Connection[TupleRow], versions: Sequence[UUID]
-    ) -> dict[UUID, list[PartitionRow]]:
-        found: dict[UUID, list[PartitionRow]] = defaultdict(list)
-        if not versions:
-            return found
-        asked = {"org": self._org, "versions": list(versions), "limit": MAX_PARTITIONS + 1}
-        rows = _fetch(connection, _PARTITIONS, asked)
-        if len(rows) > MAX_PARTITIONS:
-            raise Unavailable(f"the relations have more than {MAX_PARTITIONS} partitions", code="TooManyPartitions")
-        for row in rows:
-            found[row["dataset_version_id"]].append(
-                PartitionRow(
-                    row["dataset_id"],
-                    row["dataset_version_id"],
-                    row["range_start"],
-                    row["range_end"],
-                    row["location"],
-                    tuple(row["files"]),
-                )
-            )
-        return found
-
-
-class Bucket:
-    """The object store's bucket of cold data, read only."""
-
-    def __init__(self, settings: Settings) -> None:
-        endpoint = settings.s3_endpoint_url
-        options: dict[str, Any] = {"region": settings.s3_region}
-        if endpoint is not None:
-            options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-        if settings.s3_access_key_id_file or settings.s3_access_key_id:
-            options["access_key_id"] = settings.secret("s3_access_key_id")
-            options["secret_access_key"] = settings.secret("s3_secret_access_key")
-        self._store = obstore.store.S3Store(
-            settings.s3_bucket,
-            **options,
-            client_options={
-                "allow_http": bool(endpoint and endpoint.startswith("http://")),
-                "connect_timeout": "5s",
-                "timeout": "60s",
-            },
-            retry_config={"max_retries": 3},
-        )
-
-    def stream(self, key: str) -> Iterator[bytes]:
-        """The object's bytes. Raises Unavailable."""
+    @contextmanager
+    def audit(self, seconds: float = WAIT_SECONDS) -> Iterator[audit.Audit]:
+        """Where results and accesses are written down, within `seconds`; committed when this ends."""
         try:
-            for piece in obstore.get(self._store, key).stream(min_chunk_size=1024 * 1024):
-                yield bytes(piece)
-        except FileNotFoundError as error:
-            raise Unavailable("a cold file is missing from the object store", code="DataMissing") from error
-        except (obstore.exceptions.BaseError, OSError) as error:
-            raise Unavailable("the object store does not answer") from error
+            with _mapped("data"), self._data.connection(timeout=WAIT_SECONDS) as connection:
+                connection.execute(f"SET LOCAL statement_timeout = {int(seconds * 1000) + 1}")
+                yield audit.Audit(connection, self._org)
+        except psycopg.Error as error:
+            raise Unavailable("the audit log cannot be written") from error
 
 
 def _pool(dsn: str, name: str, size: int) -> ConnectionPool[psycopg.Connection[TupleRow]]:
@@ -223,27 +185,3 @@ def _mapped(database: str) -> Iterator[None]:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
         raise Unavailable(f"the {database} database does not answer") from error
-
-
-def _fetch(connection: psycopg.Connection[TupleRow], sql: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(sql, values).fetchall()
-
-
-def _catalog_row(row: dict[str, Any]) -> CatalogRow:
-    """For a plain asset the view gives one version; it is the hot or the cold one by its storage."""
-    federated, hot = row["storage"] == "Federated", row["storage"] == "Postgres"
-    own = row["dataset_version_id"]
-    return CatalogRow(
-        namespace=row["namespace"],
-        name=row["name"],
-        storage=row["storage"],
-        read_roles=tuple(frozenset(row[f"{half}read_roles"]) for half in ("", "hot_", "cold_")),
-        columns=tuple((column["name"], column["type"]) for column in row["columns"] or ()),
-        scope_column=row["scope_column"] or "",
-        dataset=row["dataset_id"],
-        provisioned=row["provisioned"],
-        hot_version=row["hot_version_id"] if federated else own if hot else None,
-        hot_location=row["hot_location"] if federated else row["location"] if hot else None,
-        cold_version=row["cold_version_id"] if federated else None if hot else own,
-    )

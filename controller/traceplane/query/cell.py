@@ -8,15 +8,18 @@ DuckDB, confines itself and waits. Then:
    can match.
 2. `Run` brings the number of linked files. Views named as the user names the relations are made over the files and
    over the broker's hot rows, the configuration is locked, and the statement runs.
-3. The answer leaves rendered, after one `Result`; an error of DuckDB's leaves as `Failed`.
+3. The answer leaves rendered, after one `Result`; one beyond the inline bounds leaves as the pieces of a Parquet
+   file, before it. An error of DuckDB's leaves as `Failed`.
 
 Whatever the SQL does, this process holds nothing but what was granted to this query.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import duckdb
@@ -24,7 +27,7 @@ import msgspec
 import orjson
 import pyarrow as pa
 
-from traceplane.query import columnar, confine, hotscan, render, wire
+from traceplane.query import columnar, confine, export, hotscan, render, wire
 
 _TYPES = {
     "BOOLEAN": pa.bool_(),
@@ -101,7 +104,7 @@ def _serve(
         wire.send(channel, wire.Scans(_scans(shadow, job)))
         run, _ = wire.receive(channel, wire.Run)
         _build(main_db, folder, job.relations, run, broker)
-        result, body = _run(main_db, job, run.versions)
+        result, body = _run(main_db, job, run.versions, broker)
     except (duckdb.Error, MemoryError, RuntimeError, pa.ArrowInvalid) as error:
         wire.send(channel, _failure(error, broker))
         return
@@ -188,17 +191,33 @@ def _nothing(relation: wire.RelationSpec) -> str:
     return f"SELECT {columns} WHERE false"
 
 
-def _run(connection: duckdb.DuckDBPyConnection, job: wire.Prepare, versions: str) -> tuple[wire.Result, bytes]:
+def _run(
+    connection: duckdb.DuckDBPyConnection, job: wire.Prepare, versions: str, broker: hotscan.Broker
+) -> tuple[wire.Result, bytes]:
     relation = connection.sql(job.sql)
     columns = [(name, str(kind)) for name, kind in zip(relation.columns, relation.types, strict=True)]
     reader = render.lossless(relation).to_arrow_reader(render.BATCH_ROWS)
+    seen: list[pa.RecordBatch] = []
+    batches = pa.RecordBatchReader.from_batches(reader.schema, _remembered(reader, seen))
     if job.format in columnar.FORMS:
-        out = columnar.columns_as(job.format, reader, versions, max_rows=job.max_rows, max_bytes=job.max_bytes)
+        out = columnar.columns_as(job.format, batches, versions, max_rows=job.max_rows, max_bytes=job.max_bytes)
     else:
         names = [name for name, _ in columns]
-        out = render.rows_as(job.format, names, reader, max_rows=job.max_rows, max_bytes=job.max_bytes)
+        out = render.rows_as(job.format, names, batches, max_rows=job.max_rows, max_bytes=job.max_bytes)
+    if out.truncated and job.max_export_bytes:
+        rows = export.export(
+            broker.piece, reader.schema, itertools.chain(seen, reader), versions, job.max_export_bytes
+        )
+        return wire.Result(columns=columns, rows=rows, truncated=False, size=0), b""
     result = wire.Result(columns=columns, rows=out.rows, truncated=out.truncated, size=len(out.body))
     return result, out.body
+
+
+def _remembered(batches: pa.RecordBatchReader, seen: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches, each kept in `seen`: what was rendered in vain is exported after all."""
+    for batch in batches:
+        seen.append(batch)
+        yield batch
 
 
 def _failure(error: BaseException, broker: hotscan.Broker) -> wire.Failed:
@@ -206,6 +225,8 @@ def _failure(error: BaseException, broker: hotscan.Broker) -> wire.Failed:
         return wire.Failed("HotRows", broker.error)
     if isinstance(error, (MemoryError, duckdb.OutOfMemoryException)) or "bad_alloc" in str(error):
         return wire.Failed("OutOfMemory", "")
+    if isinstance(error, export.ExportTooLarge):
+        return wire.Failed("ExportTooLarge", "")
     if isinstance(error, _PASSED_ON):
         text = str(error).split("\n\nStack Trace", 1)[0]
         return wire.Failed(type(error).__name__, re.sub(r"__(hot|shadow)_\d+", "relation", text)[:1000])

@@ -54,11 +54,17 @@ class BadScan(ValueError):
     """The cell asked for what the relation does not have."""
 
 
+def table_of(location: str) -> str:
+    """The table's name in schema `hot`. Raises BadScan for what is no location of a hot table."""
+    schema, _, name = location.partition(".")
+    if schema != "hot" or not name.startswith("d_") or UUID(hex=name[2:]).hex != name[2:]:
+        raise BadScan(f"not the location of a hot table: {location!r}")
+    return name
+
+
 def statement(table: HotTable, columns: Sequence[str], tree: Any) -> str:
     """The SELECT for one scan. Raises BadScan for a column or a filter that is not the relation's."""
-    schema, _, name = table.location.partition(".")
-    if schema != "hot" or not name.startswith("d_") or UUID(hex=name[2:]).hex != name[2:]:
-        raise BadScan(f"not the location of a hot table: {table.location!r}")
+    name = table_of(table.location)
     if not columns or any(column not in table.columns for column in columns):
         raise BadScan("the scan names a column the relation does not have")
     selected = ", ".join(_selected(column, table.columns[column]) for column in columns)

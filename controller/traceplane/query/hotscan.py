@@ -125,6 +125,11 @@ class Broker:
             raise RuntimeError(self.error)
         return _Checked(descriptors[0], self).reader()
 
+    def piece(self, data: bytes) -> None:
+        """Hand over the next bytes of an exported answer."""
+        with self._lock:
+            wire.send(self._channel, wire.Piece(data))
+
 
 class _Checked:
     """Arrow batches from a pipe; a stream that ends early is an error, never a shorter answer."""

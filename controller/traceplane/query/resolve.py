@@ -1,26 +1,20 @@
-"""From names in a statement to what is read: which files, which hot table, and where the seam lies.
+"""From names in a statement to rows of the catalogue, under what the caller may read.
 
-The rule for hot data: **cold files of the relocated ranges, and hot rows outside them.** It is complete and free
-of doubles because of an order the engine keeps: the data snapshot is opened first and the relocations are read
-after it. Rows that move later are still in the snapshot; rows that had moved are in files, and what the snapshot
-still holds of them is left out.
+A user reads published assets that its roles allow. A task reads exactly the dataset versions that its token lists,
+each under its asset's name and as `<job>_<output>`, and a Federated asset where the token lists both halves.
 
-Pure: catalogue rows in, `Relation`s out.
+Pure.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from traceplane.errors import Refused, TraceError
-from traceplane.query import ranges, wire
-from traceplane.query.cache import ColdFile
+from traceplane.errors import Refused
 from traceplane.query.gate import Refusal, RelationName
-from traceplane.query.hot import HotTable
 
 DUCKDB_TYPES = {
     "Int32": "INTEGER",
@@ -34,11 +28,16 @@ DUCKDB_TYPES = {
     "Json": "VARCHAR",
 }
 
-_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.parquet")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
 RESERVED_SCHEMAS = frozenset({"main", "memory", "system", "temp", "information_schema", "pg_catalog"})
 """Schemas DuckDB has of its own; a namespace of such a name is reached by unqualified names only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads: a user by `roles`, or a task by the `versions` of its token."""
+
+    roles: frozenset[str] = frozenset()
+    versions: frozenset[UUID] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,7 @@ class CatalogRow:
     columns: tuple[tuple[str, str], ...]
     scope_column: str
     dataset: UUID | None
+    """Of its hot half where it has one, else of its cold half."""
     provisioned: bool
     hot_version: UUID | None
     hot_location: str | None
@@ -60,9 +60,21 @@ class CatalogRow:
 
 
 @dataclass(frozen=True, slots=True)
-class PartitionRow:
-    """One current partition of a cold dataset version."""
+class VersionRow:
+    """One row of `catalog.versions`, current or not. `pii` are its columns with personal data."""
 
+    dataset: UUID
+    version: UUID
+    location: str
+    columns: tuple[tuple[str, str], ...]
+    pii: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionRow:
+    """One partition of a cold dataset version."""
+
+    id: UUID
     dataset: UUID
     version: UUID
     start: int
@@ -71,111 +83,15 @@ class PartitionRow:
     files: tuple[Mapping[str, Any], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ColdPart:
-    """A file and the range its partition covers. `file.key` is its key in the bucket."""
-
-    start: int
-    end: int
-    file: ColdFile
-
-
-@dataclass(frozen=True, slots=True)
-class ColdGroup:
-    """Files of one cold dataset version, and the ranges that are read from it; no ranges: all of it."""
-
-    dataset: UUID
-    version: UUID
-    ranges: tuple[ranges.Range, ...]
-    parts: tuple[ColdPart, ...]
-
-
-@dataclass(slots=True)
-class Relation:
-    """A granted relation, pinned. `names` are all the ways the statement spells it."""
-
-    row: CatalogRow
-    names: list[RelationName]
-    hot: HotTable | None
-    groups: tuple[ColdGroup, ...]
-    chosen: list[tuple[ColdGroup, list[ColdPart]]] = field(default_factory=list)
-    hot_rows: int = 0
-
-    @property
-    def title(self) -> str:
-        return f"{self.row.namespace}/{self.row.name}"
-
-    def spec(self) -> wire.RelationSpec:
-        """What the cell is told of it."""
-        return wire.RelationSpec(
-            names=[(name.schema or "", name.table) for name in self.names],
-            columns=[(name, DUCKDB_TYPES[kind]) for name, kind in self.row.columns],
-            hot=self.hot is not None,
-            cold=bool(self.groups),
-            scope_column=self.row.scope_column,
-        )
-
-    def prune(self, scans: Sequence[Sequence[str]]) -> None:
-        """Choose the files that `scans` (the filters of each scan of this relation) can match.
-
-        A relation the plan does not scan keeps all files: that costs a link and never an answer.
-        """
-        column = self.row.scope_column
-        wanted = ranges.normal(part for filters in scans for part in ranges.of_filters(filters, column))
-        if not scans:
-            wanted = ranges.EVERYTHING
-        for group in self.groups:
-            reach = ranges.both(wanted, group.ranges) if group.ranges else wanted
-            self.chosen.append(
-                (group, [part for part in group.parts if ranges.touches((part.start, part.end), reach)])
-            )
-
-    def cell_groups(self) -> list[tuple[int, list[ranges.Range]]]:
-        """For the cell: number of files per group, with ranges only where a chosen file reaches beyond them."""
-        told = []
-        for group, parts in self.chosen:
-            partly = group.ranges and any(not ranges.inside((part.start, part.end), group.ranges) for part in parts)
-            told.append((len(parts), list(group.ranges) if partly else []))
-        return told
-
-    @property
-    def files(self) -> list[ColdFile]:
-        """The chosen files."""
-        return [part.file for _, parts in self.chosen for part in parts]
-
-    def versions(self) -> list[dict[str, Any]]:
-        """For the answer: each dataset version that was read."""
-        found: list[dict[str, Any]] = [
-            {
-                "relation": self.title,
-                "dataset": str(group.dataset),
-                "version": str(group.version),
-                "files": len(parts),
-                "hot_rows": 0,
-            }
-            for group, parts in self.chosen
-        ]
-        if self.hot is not None:
-            found.append(
-                {
-                    "relation": self.title,
-                    "dataset": str(self.row.dataset),
-                    "version": str(self.row.hot_version),
-                    "files": 0,
-                    "hot_rows": self.hot_rows,
-                }
-            )
-        return found
-
-
 def match(
-    names: Sequence[RelationName], namespace: str, rows: Iterable[CatalogRow], roles: frozenset[str]
+    names: Sequence[RelationName], namespace: str, rows: Iterable[CatalogRow], reader: Reader
 ) -> list[tuple[CatalogRow, list[RelationName]]]:
     """The catalogue row of each name, names of one row together. Raises Refusal for one that is not there.
 
-    A relation the roles may not read is answered exactly as one that does not exist.
+    A relation the reader may not read is answered exactly as one that does not exist. Of two rows of one name the
+    later one counts.
     """
-    known = {(_sql(row.namespace), _sql(row.name)): row for row in rows if readable(row, roles)}
+    known = {(_sql(row.namespace), _sql(row.name)): row for row in rows if readable(row, reader)}
     found: dict[tuple[str, str], tuple[CatalogRow, list[RelationName]]] = {}
     for name in names:
         key = (_sql(name.schema or namespace), name.table)
@@ -190,9 +106,39 @@ def match(
     return list(found.values())
 
 
-def readable(row: CatalogRow, roles: frozenset[str]) -> bool:
-    """Whether a user with `roles` may read all that it is made of; no readRoles means every reader."""
-    return all(not needed or needed & roles for needed in row.read_roles)
+def readable(row: CatalogRow, reader: Reader) -> bool:
+    """Whether all that it is made of may be read; no readRoles means every user."""
+    if reader.versions is not None:
+        return all(version in reader.versions for version in (row.hot_version, row.cold_version) if version)
+    return all(not needed or needed & reader.roles for needed in row.read_roles)
+
+
+def task_rows(versions: Iterable[Mapping[str, Any]]) -> list[CatalogRow]:
+    """Rows for a task's versions (rows of `catalog.versions`): by job and output, then by asset, which wins."""
+    by_job, by_asset = [], []
+    for version in versions:
+        hot = version["storage"] == "Postgres"
+        own = version["dataset_version_id"]
+
+        def row(name: str, version: Mapping[str, Any] = version, hot: bool = hot, own: UUID = own) -> CatalogRow:
+            return CatalogRow(
+                namespace=version["namespace"],
+                name=name,
+                storage=version["storage"],
+                read_roles=(),
+                columns=tuple((column["name"], column["type"]) for column in version["columns"] or ()),
+                scope_column=version["scope_column"] or "",
+                dataset=version["dataset_id"],
+                provisioned=version["provisioned"],
+                hot_version=own if hot else None,
+                hot_location=version["location"] if hot else None,
+                cold_version=None if hot else own,
+            )
+
+        by_job.append(row(f"{version['job']}_{version['output']}"))
+        if version["asset"]:
+            by_asset.append(row(version["asset"]))
+    return [*by_job, *by_asset]
 
 
 def _ready(row: CatalogRow) -> bool:
@@ -203,58 +149,6 @@ def _ready(row: CatalogRow) -> bool:
 
 def _sql(name: str) -> str:
     return name.replace("-", "_").lower()
-
-
-def relation(
-    row: CatalogRow,
-    names: list[RelationName],
-    moved: Mapping[UUID, Sequence[ranges.Range]],
-    partitions: Mapping[UUID, Sequence[PartitionRow]],
-    bucket: str,
-) -> Relation:
-    """Pin `row`. `moved` holds, per cold version, the ranges relocated from the row's hot version."""
-    if row.hot_version is None or row.hot_location is None:
-        assert row.cold_version is not None
-        return Relation(row, names, None, _group(row.cold_version, (), partitions, bucket))
-    groups: list[ColdGroup] = []
-    covered: tuple[ranges.Range, ...] = ()
-    for version in sorted(moved, key=lambda version: (version != row.cold_version, str(version))):
-        fresh = ranges.both(ranges.normal(moved[version]), ranges.outside(covered))
-        groups.extend(_group(version, fresh, partitions, bucket) if fresh else ())
-        covered = ranges.normal([*covered, *fresh])
-    table = HotTable(row.hot_location, dict(row.columns), row.scope_column, covered)
-    return Relation(row, names, table, tuple(groups))
-
-
-def _group(
-    version: UUID,
-    wanted: tuple[ranges.Range, ...],
-    partitions: Mapping[UUID, Sequence[PartitionRow]],
-    bucket: str,
-) -> tuple[ColdGroup, ...]:
-    found = [p for p in partitions.get(version, ()) if not wanted or ranges.touches((p.start, p.end), wanted)]
-    held = ranges.normal((part.start, part.end) for part in found)
-    if any(not ranges.inside(part, held) for part in wanted):
-        raise TraceError("relocated rows have no cold files", code="DataMissing")
-    parts = tuple(part for partition in found for part in _files(partition, bucket))
-    dataset = found[0].dataset if found else version
-    return (ColdGroup(dataset, version, wanted, parts),) if found else ()
-
-
-def _files(partition: PartitionRow, bucket: str) -> list[ColdPart]:
-    """The partition's files. Refuses a location outside the bucket and a path that leaves the location."""
-    prefix = f"s3://{bucket}/"
-    location = partition.location
-    if not location.startswith(prefix) or not location.endswith("/") or ".." in location:
-        raise TraceError("a partition lies outside the bucket", code="DataCorrupt")
-    files = []
-    for entry in partition.files:
-        path = str(entry["path"])
-        if not _FILE.fullmatch(path) or not _SHA256.fullmatch(str(entry["sha256"])):
-            raise TraceError("a manifest names what is not a file of its partition", code="DataCorrupt")
-        file = ColdFile(location.removeprefix(prefix) + path, int(entry["bytes"]), str(entry["sha256"]))
-        files.append(ColdPart(partition.start, partition.end, file))
-    return files
 
 
 def check_columns(row: CatalogRow) -> None:

@@ -6,13 +6,13 @@ travel further than databases. The hash still joins a complaint to its line.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+from uuid import UUID
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from traceplane.identity.principals import Principal
+from traceplane.query.audit import Asker, hash_of
 
 _log = structlog.get_logger("trace.audit")
 
@@ -39,9 +39,8 @@ class Telemetry:
 
     def audit(
         self,
+        asker: Asker,
         *,
-        sql: str,
-        principal: Principal,
         code: str,
         seconds: float,
         relations: Sequence[str] = (),
@@ -54,12 +53,17 @@ class Telemetry:
         self.scanned.inc(scanned)
         _log.info(
             "query",
-            sql_sha256=hashlib.sha256(sql.encode("utf-8", "replace")).hexdigest(),
-            user_id=str(principal.user_id),
-            org_id=str(principal.org_id),
+            query_id=str(asker.query),
+            sql_sha256=hash_of(asker.sql),
+            user_id=_text(asker.user),
+            task_id=_text(asker.task),
             code=code,
             relations=list(relations),
             rows=rows,
             bytes_scanned=scanned,
             duration_ms=round(seconds * 1000, 1),
         )
+
+
+def _text(value: UUID | None) -> str | None:
+    return None if value is None else str(value)

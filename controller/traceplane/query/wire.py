@@ -39,6 +39,8 @@ class Prepare(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     format: str
     max_rows: int
     max_bytes: int
+    max_export_bytes: int = 0
+    """Bytes of the Parquet file that an answer beyond the inline bounds becomes; 0: it is cut instead."""
 
 
 class Scans(msgspec.Struct, frozen=True, tag=True):
@@ -73,8 +75,17 @@ class HotRows(msgspec.Struct, frozen=True, tag=True):
     error: str = ""
 
 
+class Piece(msgspec.Struct, frozen=True, tag=True):
+    """The next bytes of the Parquet file that the answer is too large to go without."""
+
+    data: bytes
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The end of a query; `size` bytes of rendered rows follow. `columns` are (name, DuckDB type)."""
+    """The end of a query; `size` bytes of rendered rows follow, none after `Piece`s.
+
+    `columns` are (name, DuckDB type).
+    """
 
     columns: list[tuple[str, str]]
     rows: int
@@ -89,7 +100,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
-FromCell = Scans | HotScan | Result | Failed
+FromCell = Scans | HotScan | Piece | Result | Failed
 ToCell = Prepare | Run | HotRows
 
 

@@ -71,6 +71,7 @@ CREATE VIEW catalog.partition_history AS
     partition_versions.location,
     partition_versions.files,
     partition_versions.id,
+    partition_versions.superseded_at,
     partition_versions.committed_xid,
     partition_versions.superseded_xid
    FROM public.partition_versions;

@@ -71,13 +71,12 @@ def start_service(world: World, oidc: Issuer, tmp_path: Path) -> Iterator[Callab
             settings = Settings(
                 state_dsn=world.databases.query_state_dsn,
                 data_dsn=world.databases.query_dsn,
-                s3_endpoint_url=world.store.endpoint_url,
                 s3_bucket=world.bucket,
                 s3_access_key_id=world.store.access_key_id,
                 s3_secret_access_key=world.store.secret_access_key,
                 oidc_issuer=oidc.url,
                 query_cache_dir=tmp_path / "cache",
-                **{"query_rate_per_minute": MANY, **changed},
+                **{"s3_endpoint_url": world.store.endpoint_url, "query_rate_per_minute": MANY, **changed},
             )
             app = create_app(settings)
             return Client(started(app), oidc.token("alice"), app.state.service)

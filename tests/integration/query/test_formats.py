@@ -79,7 +79,7 @@ def test_answers_are_cut_at_the_row_limit_and_say_so(
 ) -> None:
     client = start_service(query_max_rows=rows)
     for asked, truncated in ((rows, "false"), (rows + 1, "true")):
-        answer = client.post(f"SELECT * FROM range({asked}) ORDER BY 1", format=form)
+        answer = client.post(f"SELECT * FROM range({asked}) ORDER BY 1", format=form, overflow="truncate")
         found = READERS[form][1](answer.content)
         assert found["range"].to_pylist() == list(range(rows))
         assert answer.headers["x-trace-truncated"] == truncated
@@ -89,13 +89,13 @@ def test_answers_are_cut_at_the_row_limit_and_say_so(
 def test_answers_are_cut_at_the_byte_limit_between_rows(form: str, start_service: Callable[..., Client]) -> None:
     client = start_service(query_max_bytes=10_000)
     sql = "SELECT range AS n, md5(range::VARCHAR) || repeat('x', 68) AS pad FROM range(1000) ORDER BY n"
-    answer = client.post(sql, format=form)
+    answer = client.post(sql, format=form, overflow="truncate")
     assert answer.headers["x-trace-truncated"] == "true"
     assert len(answer.content) < 11_500
     found = READERS[form][1](answer.content)
     assert 60 < found.num_rows < 100
     assert found["n"].to_pylist() == list(range(found.num_rows))
-    huge: Any = client.post("SELECT repeat('x', 1000000)", format=form)
+    huge: Any = client.post("SELECT repeat('x', 1000000)", format=form, overflow="truncate")
     assert (huge.status_code, huge.headers["x-trace-truncated"]) == (200, "true")
     assert READERS[form][1](huge.content).num_rows == 0
 

@@ -55,21 +55,26 @@ def test_answers_are_cut_at_the_row_limit_and_say_so(start_service: Callable[...
     client = start_service(query_max_rows=10)
     exact = client.post("SELECT * FROM range(10) ORDER BY 1").json()
     assert (exact["row_count"], exact["truncated"]) == (10, False)
-    cut = client.post("SELECT * FROM range(11) ORDER BY 1").json()
+    cut = client.post("SELECT * FROM range(11) ORDER BY 1", overflow="truncate").json()
     assert (cut["rows"], cut["row_count"], cut["truncated"]) == ([[n] for n in range(10)], 10, True)
-    assert client.post("FROM range(5000000)", format="csv").headers["x-trace-truncated"] == "true"
+    assert (
+        client.post("FROM range(5000000)", format="csv", overflow="truncate").headers["x-trace-truncated"] == "true"
+    )
+
+
+PADDED = "SELECT range AS n, repeat('x', 100) AS pad FROM range(1000) ORDER BY n"
 
 
 def test_answers_are_cut_at_the_byte_limit_between_rows(start_service: Callable[..., Client]) -> None:
     client = start_service(query_max_bytes=10_000)
     for form in ("json", "csv"):
-        answer = client.post("SELECT range AS n, repeat('x', 100) AS pad FROM range(1000) ORDER BY n", format=form)
+        answer = client.post(PADDED, format=form, overflow="truncate")
         assert len(answer.content) < 11_500
         assert answer.status_code == 200
-    cut = client.post("SELECT range AS n, repeat('x', 100) AS pad FROM range(1000) ORDER BY n").json()
+    cut = client.post(PADDED, overflow="truncate").json()
     assert cut["truncated"]
     assert 80 < cut["row_count"] == len(cut["rows"]) < 100
-    huge = client.post("SELECT repeat('x', 1000000)").json()
+    huge = client.post("SELECT repeat('x', 1000000)", overflow="truncate").json()
     assert (huge["rows"], huge["truncated"]) == ([], True)
 
 

@@ -24,9 +24,10 @@ pytestmark = pytest.mark.services
 
 
 def scans(world: World) -> list[str]:
-    """Statements of hot scans that Postgres has a session for."""
+    """Statements on hot tables that Postgres has a session for."""
     rows = world.data.execute(
-        "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%FROM hot.d\\_%'"
+        "SELECT query FROM pg_stat_activity WHERE datname = current_database()"
+        " AND query ~ 'FROM \"?hot\"?\\.\"?d_'"
         " AND state = 'active' AND pid <> pg_backend_pid()"
     ).fetchall()
     return [row[0] for row in rows]
@@ -82,6 +83,23 @@ def test_a_scan_that_waits_longer_than_its_query_may_is_a_time_limit(
     with psycopg.connect(world.databases.data_dsn) as locker:
         locker.execute(f"LOCK TABLE hot.d_{version.hex} IN ACCESS EXCLUSIVE MODE")
         assert client.refused("FROM hot_blocks", timeout_seconds=1) == (408, "QueryTimeout")
+
+
+def test_canceling_ends_a_scan_that_waits_for_a_lock(world: World) -> None:
+    version = world.dataset("follow", "Postgres", "hot-blocks")
+    statement = f"SELECT note FROM hot.d_{version.hex}"
+    with psycopg.connect(world.databases.query_dsn) as shared, psycopg.connect(world.databases.data_dsn) as locker:
+        shared.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        row = shared.execute("SELECT pg_export_snapshot()").fetchone()
+        assert row is not None
+        locker.execute(f"LOCK TABLE hot.d_{version.hex} IN ACCESS EXCLUSIVE MODE")
+        reader = hot.HotReader(world.databases.query_dsn, row[0], time.monotonic() + 60)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(reader.scan, statement, lambda rows: None)
+            until(lambda: scans(world) == [statement])
+            reader.cancel()
+            assert isinstance(waiting.exception(10), Unavailable)
+        until(lambda: not scans(world))
 
 
 def test_a_scan_that_fails_leaves_no_session(world: World) -> None:

@@ -190,6 +190,11 @@ class World:
             (f"{first}-{last}", first, last, location, json.dumps(files), last - first + 1, size, uuid4(), cold),
         )
 
+    def mark_personal(self, version: UUID, column: str) -> None:
+        """Declare that a column holds personal data."""
+        marked = [{**found, "pii": found["name"] == column} for found in COLUMNS]
+        self.state.execute("UPDATE dataset_versions SET columns = %s WHERE id = %s", (Jsonb(marked), version))
+
     def forget(self, hot: UUID, first: int, last: int) -> None:
         """Delete hot rows of a range, as the janitor does long after their relocation."""
         self.data.execute(f"DELETE FROM hot.d_{hot.hex} WHERE block_number BETWEEN %s AND %s", (first, last))

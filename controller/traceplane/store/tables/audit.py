@@ -1,8 +1,8 @@
 """Who asked what: results of queries, and accesses to personal data. In the data database.
 
-The statement itself is nowhere, since it may quote a person's data; its hash joins a complaint to its row. Users and
-tasks are named by the ids they have in state, softly: no foreign key crosses the databases, and a row outlives its
-user. The query service may add rows and read results; nothing it runs can change or remove what was written.
+The statement itself is nowhere, since it may quote a person's data; its hash joins a complaint to its row. Users
+and tasks are named by the ids they have in state, softly: no foreign key crosses the databases, and a row outlives
+its user. The query service may add rows and read results; nothing it runs can change or remove what was written.
 """
 
 from __future__ import annotations
@@ -52,9 +52,7 @@ query_results = Table(
     CheckConstraint("sql_sha256 ~ '^[0-9a-f]{64}$'", name="sql_sha256"),
     CheckConstraint("(output_location IS NULL) = (output_sha256 IS NULL)", name="output"),
     Index("query_results_created_at_idx", "created_at"),
-    Index(
-        "query_results_output_idx", "output_location", postgresql_where=sql("output_location IS NOT NULL")
-    ),
+    Index("query_results_output_idx", "output_location", postgresql_where=sql("output_location IS NOT NULL")),
     schema="trace",
 )
 

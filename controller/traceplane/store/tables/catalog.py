@@ -4,8 +4,8 @@ The query service reads the catalogue under a role that can see nothing else. So
 says which relations a name means now, which files and ranges they have, and which roles a principal holds,
 without showing tasks, leases or specs.
 
-`versions`, `partition_history` and `invalidations` are for readers of what is not current: a query repeated as of an
-earlier one, or a task whose inputs were pinned when it was made.
+`versions`, `partition_history` and `invalidations` are for readers of what is not current: a query repeated as of
+an earlier one, or a task whose inputs were pinned when it was made.
 
 `relations` lists published assets of active DAG versions under their own names, and Federated assets with their
 hot and cold halves resolved. A half that is not published leaves its columns null; the reader says so.
@@ -89,8 +89,8 @@ LEFT JOIN asset_publications p ON p.dataset_id = d.id
 """,
     """
 CREATE VIEW catalog.partition_history AS
-SELECT org_id, dataset_id, dataset_version_id, range_start, range_end, location, files, id, committed_xid,
-       superseded_xid
+SELECT org_id, dataset_id, dataset_version_id, range_start, range_end, location, files, id, superseded_at,
+       committed_xid, superseded_xid
 FROM partition_versions
 """,
     """

@@ -5,8 +5,8 @@ own (a hot table or a cold prefix), so generations coexist and only pointers in 
 is read. Coverage is kept as ranges: `partition_versions` for cold commits, `dataset_cursors` for how far each
 consumer read, `relocations` for hot rows that now live in cold files.
 
-A partition remembers the transactions that committed and superseded it. So which files a reader saw is a question to
-Postgres's own snapshots, exact where a clock could not be: a transaction that began earlier may commit later.
+A partition remembers the transactions that committed and superseded it. So which files a reader saw is a question
+to Postgres's own snapshots, exact where a clock could not be: a transaction that began earlier may commit later.
 """
 
 from __future__ import annotations

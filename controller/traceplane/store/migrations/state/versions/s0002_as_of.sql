@@ -12,8 +12,8 @@ JOIN dataset_versions v ON v.dataset_id = d.id
 LEFT JOIN asset_publications p ON p.dataset_id = d.id;
 
 CREATE VIEW catalog.partition_history AS
-SELECT org_id, dataset_id, dataset_version_id, range_start, range_end, location, files, id, committed_xid,
-       superseded_xid
+SELECT org_id, dataset_id, dataset_version_id, range_start, range_end, location, files, id, superseded_at,
+       committed_xid, superseded_xid
 FROM partition_versions;
 
 CREATE VIEW catalog.invalidations AS

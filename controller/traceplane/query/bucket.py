@@ -1,0 +1,132 @@
+"""The object store's bucket, as the query service uses it: cold files are read, exported answers are written.
+
+An export is named after its content, `exports/<org>/<sha256>.parquet`, so that the same answer is the same object.
+Its name is known when its last byte is: it is written beside, and copied by the store to its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import obstore
+import obstore.exceptions
+import obstore.store
+
+from traceplane.errors import Unavailable
+from traceplane.settings import Settings
+
+EXPORTS = "exports"
+_PART_BYTES = 8 * 1024 * 1024
+_PARTS_AT_ONCE = 2
+
+
+class Export:
+    """One answer on its way into the bucket."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+        self._hash = sha256()
+        self.bytes = 0
+        self.location = ""
+        """`s3://` address, once it is in its place."""
+
+    def write(self, piece: bytes) -> None:
+        """The next bytes. Raises Unavailable."""
+        self._hash.update(piece)
+        self.bytes += len(piece)
+        with _mapped():
+            self._writer.write(piece)
+
+    @property
+    def sha256(self) -> str:
+        """Of all that was written, in hex."""
+        return self._hash.hexdigest()
+
+
+class Bucket:
+    """The bucket, under the service's own credentials."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._name = settings.s3_bucket
+        self._store = _store(settings, settings.s3_endpoint_url)
+        public = settings.s3_public_endpoint_url
+        self._public = _store(settings, public) if public else self._store
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """The object's bytes. Raises Unavailable."""
+        try:
+            for piece in obstore.get(self._store, key).stream(min_chunk_size=1024 * 1024):
+                yield bytes(piece)
+        except FileNotFoundError as error:
+            raise Unavailable("a cold file is missing from the object store", code="DataMissing") from error
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise Unavailable("the object store does not answer") from error
+
+    @contextmanager
+    def export(self, org: UUID, query: UUID) -> Iterator[Export]:
+        """Write one answer; it is in its place (`location`) when the context ends without an error."""
+        aside = f"{EXPORTS}/{org}/incoming/{query}"
+        with _mapped():
+            writer = obstore.open_writer(
+                self._store, aside, buffer_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE
+            )
+        export = Export(writer)
+        yield export
+        key = f"{EXPORTS}/{org}/{export.sha256}.parquet"
+        with _mapped():
+            writer.close()
+            obstore.copy(self._store, aside, key)
+            obstore.delete(self._store, aside)
+        export.location = f"s3://{self._name}/{key}"
+
+    def holds(self, location: str) -> bool:
+        """Whether the object of a location is there."""
+        with _mapped():
+            try:
+                obstore.head(self._store, self._key_of(location))
+            except FileNotFoundError:
+                return False
+        return True
+
+    def url(self, location: str, seconds: float) -> str:
+        """A pre-signed GET of a location, good for `seconds` and for whoever holds it."""
+        with _mapped():
+            return str(obstore.sign(self._public, "GET", self._key_of(location), timedelta(seconds=seconds)))
+
+    def _key_of(self, location: str) -> str:
+        return location.removeprefix(f"s3://{self._name}/")
+
+
+def _store(settings: Settings, endpoint: str | None) -> obstore.store.S3Store:
+    options: dict[str, Any] = {"region": settings.s3_region}
+    if endpoint is not None:
+        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+    if settings.s3_access_key_id_file or settings.s3_access_key_id:
+        options["access_key_id"] = settings.secret("s3_access_key_id")
+        options["secret_access_key"] = settings.secret("s3_secret_access_key")
+    return obstore.store.S3Store(
+        settings.s3_bucket,
+        **options,
+        client_options={
+            "allow_http": bool(endpoint and endpoint.startswith("http://")),
+            "connect_timeout": "5s",
+            "timeout": "60s",
+        },
+        retry_config={"max_retries": 3},
+    )
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    """A store that does not answer is `Unavailable`, whatever the client calls it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (obstore.exceptions.BaseError, OSError) as error:
+        raise Unavailable("the object store does not answer") from error

@@ -1,0 +1,118 @@
+"""Answers beyond the inline bounds: a Parquet file in the bucket, named after its content."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+
+from tests.integration.query.conftest import Client
+from tests.integration.query.world import World, block_hash, value_of
+
+SQL = "SELECT block_number, hash, value FROM hot_blocks ORDER BY block_number"
+
+
+@pytest.fixture
+def blocks(world: World) -> World:
+    hot = world.dataset("follow", "Postgres", "hot-blocks")
+    world.follow(hot, 0, 24_999)
+    return world
+
+
+def exports(world: World) -> list[str]:
+    return world.store.keys(world.bucket, "exports/")
+
+
+def fetched(output: dict[str, Any]) -> Any:
+    """The file behind a pre-signed URL, by who has no credential at all."""
+    answer = httpx.get(output["url"])
+    assert answer.status_code == 200, answer.text
+    assert hashlib.sha256(answer.content).hexdigest() == output["sha256"]
+    assert len(answer.content) == output["bytes"]
+    return pq.read_table(io.BytesIO(answer.content))
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "arrow"])
+def test_more_rows_than_go_inline_are_exported_whole(form: str, blocks: World, client: Client) -> None:
+    answer = client.post(SQL, format=form)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    said = answer.json()
+    assert (said["rows"], said["row_count"], said["truncated"]) == ([], 25_000, False)
+    assert said["output"]["location"].startswith(f"s3://{blocks.bucket}/exports/")
+    found = fetched(said["output"])
+    assert found["block_number"].to_pylist() == list(range(25_000))
+    assert found["hash"][24_999].as_py() == block_hash(24_999)
+    assert found["value"][24_999].as_py() == str(value_of(24_999))
+
+
+def test_who_asks_for_parquet_is_led_to_the_file(blocks: World, client: Client) -> None:
+    led = client.post(SQL, format="parquet")
+    assert led.status_code == 303
+    assert led.headers["location"] == led.json()["output"]["url"]
+    assert fetched(led.json()["output"]).num_rows == 25_000
+
+
+def test_too_many_bytes_are_exported_too(blocks: World, start_service: Callable[..., Client]) -> None:
+    client = start_service(query_max_bytes=100_000)
+    said = client.post("SELECT block_number, repeat('x', 100) AS pad FROM hot_blocks LIMIT 5000").json()
+    assert fetched(said["output"]).num_rows == said["row_count"] == 5000
+
+
+def test_the_same_answer_is_the_same_object(blocks: World, client: Client) -> None:
+    first, second = (client.post(SQL).json() for _ in range(2))
+    assert first["output"]["location"] == second["output"]["location"]
+    assert first["query_id"] != second["query_id"]
+    assert exports(blocks) == [first["output"]["location"].removeprefix(f"s3://{blocks.bucket}/")]
+
+
+def test_an_export_is_bounded_and_leaves_nothing_when_it_fails(
+    blocks: World, start_service: Callable[..., Client]
+) -> None:
+    client = start_service(query_export_max_mb=2)
+    assert client.refused("SELECT md5(range::VARCHAR) AS m FROM range(200000)") == (413, "TooLarge")
+    late = "SELECT CASE WHEN range < 100000 THEN md5(range::VARCHAR) ELSE error('late') END AS m FROM range(110000)"
+    assert client.refused(late)[0] == 422
+    assert exports(blocks) == []
+    assert client.rows("SELECT 1") == [[1]]
+
+
+def test_who_wants_the_first_rows_only_says_so(blocks: World, client: Client) -> None:
+    said = client.post(SQL, overflow="truncate").json()
+    assert (len(said["rows"]), said["truncated"]) == (10_000, True)
+    assert exports(blocks) == []
+    assert client.refused(SQL, overflow="burst") == (400, "InvalidRequest")
+
+
+def test_a_result_can_be_asked_for_again_by_who_got_it(
+    blocks: World, client: Client, oidc: Any, world: World
+) -> None:
+    said = client.post(SQL).json()
+    inline = client.post("SELECT count(*) FROM hot_blocks").json()
+
+    def get(query: str, token: str) -> httpx.Response:
+        return httpx.get(f"{client.url}/v1/queries/{query}", headers={"Authorization": f"Bearer {token}"})
+
+    found = get(said["query_id"], client.token).json()
+    assert (found["row_count"], found["exported"]) == (25_000, True)
+    assert fetched(found["output"]).num_rows == 25_000
+    assert get(inline["query_id"], client.token).json()["output"] is None
+    world.user(oidc.url, "bob", "reader")
+    assert get(said["query_id"], oidc.token("bob")).status_code == 404
+    assert get("no-id", client.token).status_code == 404
+    assert get(said["query_id"], "x").status_code == 401
+    world.store.client().delete_object(Bucket=world.bucket, Key=exports(blocks)[0])
+    gone = get(said["query_id"], client.token).json()
+    assert (gone["exported"], gone["output"]) == (True, None)
+
+
+def test_a_store_that_is_away_fails_the_export_and_nothing_else(
+    blocks: World, start_service: Callable[..., Client]
+) -> None:
+    client = start_service(s3_endpoint_url="http://127.0.0.1:1")
+    assert client.refused(SQL) == (503, "Unavailable")
+    assert client.rows("SELECT count(*) FROM hot_blocks") == [[25_000]]
