@@ -102,7 +102,7 @@ def call(client: httpx.Client, method: str, path: str, **arguments: Any) -> http
         raise Unavailable("the server did not answer in time") from error
     except httpx.HTTPError as error:
         raise Unavailable(f"the server cannot be reached: {error}") from error
-    if answer.is_success:
+    if answer.is_success or answer.status_code == httpx.codes.SEE_OTHER:
         return answer
     try:
         body = answer.json()

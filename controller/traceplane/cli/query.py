@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from traceplane.cli import connection
 from traceplane.cli.printing import Output
+
+if TYPE_CHECKING:
+    import httpx
 
 SERVICE = "trace-query"
 PORT = 8082
@@ -48,6 +51,15 @@ def query(
         str | None, typer.Option("--namespace", "-n", help="Where unqualified names are looked up.")
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds the query may take.", min=0.1)] = 60.0,
+    as_of: Annotated[
+        str | None, typer.Option(help="Token `as_of` of an earlier answer: compute on what that was computed on.")
+    ] = None,
+    export: Annotated[
+        bool,
+        typer.Option(
+            help="Let a large answer become a Parquet file instead of cutting it, and print the file's address."
+        ),
+    ] = False,
     server: Annotated[
         str | None,
         typer.Option(envvar=["TRACE_QUERY_URL", "TRACE_SERVER"], help="Address of the query service."),
@@ -60,7 +72,7 @@ def query(
     """Run one SELECT over published assets and print its rows.
 
     Without --server it reaches the service through `kubectl port-forward`; without a token it takes one of a
-    service account. An answer that was cut short says so on standard error.
+    service account. An answer that was cut short says so on standard error; `-o parquet` and --export cut nothing.
 
     Examples:
 
@@ -68,7 +80,9 @@ def query(
 
       tracectl query -o csv -n research --file holders.sql > holders.csv
 
-      tracectl query -o parquet 'FROM blocks LIMIT 1000' > blocks.parquet
+      tracectl query -o parquet 'FROM blocks' > blocks.parquet
+
+      tracectl query --export 'FROM logs'
 
       echo 'FROM blocks LIMIT 5' | tracectl query -o json -
     """
@@ -76,16 +90,55 @@ def query(
     if output in (Form.ARROW, Form.PARQUET) and sys.stdout.isatty():
         raise typer.BadParameter(f"{output.value} is not for a terminal; redirect it into a file")
     access = connection.Access(server, token_file, token, release_namespace, account)
-    body = {"sql": statement, "format": output.value if output in _RAW else "json", "timeout_seconds": timeout}
-    if namespace:
-        body["namespace"] = namespace
+    whole = export or output is Form.PARQUET
+    body = {
+        "sql": statement,
+        "format": output.value if output in _RAW else "json",
+        "timeout_seconds": timeout,
+        "overflow": "export" if whole else "truncate",
+        "namespace": namespace,
+        "as_of": as_of,
+    }
     with access.client(SERVICE, PORT, timeout + SLACK_SECONDS) as client:
-        answer = connection.call(client, "POST", "/v1/query", json=body)
-    if output in _RAW:
+        answer = connection.call(
+            client, "POST", "/v1/query", json={key: value for key, value in body.items() if value is not None}
+        )
+    _show(answer, output, export=export)
+
+
+def _show(answer: httpx.Response, output: Form, *, export: bool) -> None:
+    """Print an answer, or where its file lies, or the file."""
+    found = answer.json() if answer.headers["content-type"] == "application/json" else None
+    if found is not None and found.get("output"):
+        _file(found, download=output is Form.PARQUET and not export)
+    elif found is None:
         sys.stdout.buffer.write(answer.content)
         _warn(answer.headers.get("x-trace-truncated") == "true", answer.headers.get("x-trace-row-count"))
+    else:
+        _print(found, Output(output.value))
+
+
+def _file(found: dict[str, Any], *, download: bool) -> None:
+    """Print the URL of an exported answer, or what lies there. Raises Unavailable."""
+    import httpx
+
+    from traceplane.errors import Unavailable
+
+    place = found["output"]
+    sys.stderr.write(f"{found['row_count']} rows, {place['bytes']} bytes in {place['location']}\n")
+    if not download:
+        sys.stdout.write(f"{place['url']}\n")
         return
-    _print(answer.json(), Output(output.value))
+    try:
+        with httpx.stream("GET", place["url"], timeout=SLACK_SECONDS, trust_env=False) as file:
+            file.raise_for_status()
+            for piece in file.iter_bytes():
+                sys.stdout.buffer.write(piece)
+    except httpx.HTTPError as error:
+        raise Unavailable(
+            f"{place['location']} cannot be fetched from here ({type(error).__name__}): the URL names the object "
+            "store as the service reaches it, unless TRACE_S3_PUBLIC_ENDPOINT_URL names it as users do"
+        ) from error
 
 
 def _statement(sql: str | None, file: Path | None) -> str:
@@ -113,4 +166,6 @@ def _print(found: dict[str, object], output: Output) -> None:
 
 def _warn(truncated: bool, rows: object) -> None:
     if truncated:
-        sys.stderr.write(f"warning: the answer was cut after {rows} rows; narrow the query or aggregate\n")
+        sys.stderr.write(
+            f"warning: the answer was cut after {rows} rows; aggregate, narrow the query, or use --export\n"
+        )

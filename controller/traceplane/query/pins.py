@@ -62,7 +62,9 @@ class Pin(msgspec.Struct, frozen=True, array_like=True):
     """A decoded token. `snapshot` is a `pg_snapshot` of state, `sequence` the last invalidation before it."""
 
     version: int
-    snapshot: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,19}:[0-9]{1,19}:[0-9,]*$", max_length=4096)]
+    snapshot: Annotated[
+        str, msgspec.Meta(pattern=r"^[0-9]{1,19}:[0-9]{1,19}:([0-9]{1,19}(,[0-9]{1,19})*)?$", max_length=4096)
+    ]
     sequence: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     relations: Annotated[list[PinnedRelation], msgspec.Meta(max_length=MAX_RELATIONS)]
 
@@ -97,9 +99,21 @@ def decode(token: str) -> Pin:
     spans = [span for relation in found.relations for cold in relation.cold for span in cold.ranges]
     heads = [relation.head for relation in found.relations if relation.head is not None]
     numbers = [number for span in spans for number in span] + heads
-    if found.version != _VERSION or any(not ranges.LOWEST <= number <= ranges.HIGHEST for number in numbers):
+    if (
+        not _is_snapshot(found.snapshot)
+        or found.version != _VERSION
+        or any(not ranges.LOWEST <= number <= ranges.HIGHEST for number in numbers)
+    ):
         raise Refused("as_of: not a token that this release gives", code="InvalidRequest")
     return found
+
+
+def _is_snapshot(text: str) -> bool:
+    """Whether Postgres takes it for a `pg_snapshot`: `xmin:xmax:xid,xid,...`, in order and between the two."""
+    low, high, between = text.split(":")
+    running = [int(xid) for xid in between.split(",")] if between else []
+    inside = all(int(low) <= xid < int(high) for xid in running)
+    return 0 < int(low) <= int(high) < 2**63 and inside and running == sorted(set(running))
 
 
 def digest(partitions: Iterable[UUID]) -> str:

@@ -39,6 +39,37 @@ def tracectl(*arguments: str, stdin: str = "", **environment: str) -> subprocess
     )
 
 
+def test_query_exports_what_is_too_large_to_print(world: World, client: Client, tmp_path: Path) -> None:
+    hot = world.dataset("follow", "Postgres", "hot-blocks")
+    world.follow(hot, 0, 10_499)
+    env = {"TRACE_QUERY_URL": client.url, "TRACE_TOKEN": client.token}
+    sql = "SELECT block_number FROM hot_blocks ORDER BY 1"
+    cut = tracectl("query", "-o", "csv", sql, **env)
+    assert (len(cut.stdout.splitlines()), "cut after 10000 rows" in cut.stderr) == (10_001, True)
+    exported = tracectl("query", "--export", sql, **env)
+    assert exported.stdout.startswith("http://")
+    assert f"s3://{world.bucket}/exports/" in exported.stderr
+    with (tmp_path / "whole").open("wb") as out:
+        argv = [TRACECTL, "query", "-o", "parquet", sql]
+        subprocess.run(argv, env={"PATH": os.environ["PATH"], **env}, stdout=out, check=True, timeout=60)
+    assert pq.read_table(tmp_path / "whole").num_rows == 10_500
+
+
+def test_query_repeats_an_answer_as_of_its_token(world: World, client: Client) -> None:
+    hot = world.dataset("follow", "Postgres", "hot-blocks")
+    world.follow(hot, 0, 9)
+    env = {"TRACE_QUERY_URL": client.url, "TRACE_TOKEN": client.token}
+    sql = "SELECT count(*) FROM hot_blocks"
+    token = json.loads(tracectl("query", "-o", "json", sql, **env).stdout)["as_of"]
+    world.follow(hot, 10, 19)
+    again = tracectl("query", "-o", "json", "--as-of", token, sql, **env)
+    assert json.loads(again.stdout)["rows"] == [[10]]
+    world.invalidate(hot, 5, 6)
+    gone = tracectl("query", "--as-of", token, sql, **env)
+    assert gone.returncode == 1
+    assert "rows 5 to 6 of default/hot-blocks were invalidated since (reorg)" in gone.stderr
+
+
 def test_query_prints_rows_in_every_form(world: World, client: Client, tmp_path: Path) -> None:
     hot = world.dataset("follow", "Postgres", "hot-blocks")
     world.follow(hot, 0, 2)

@@ -27,7 +27,7 @@ def scans(world: World) -> list[str]:
     """Statements on hot tables that Postgres has a session for."""
     rows = world.data.execute(
         "SELECT query FROM pg_stat_activity WHERE datname = current_database()"
-        " AND query ~ 'FROM \"?hot\"?\\.\"?d_'"
+        ' AND query ~ \'FROM "?hot"?\\."?d_\''
         " AND state = 'active' AND pid <> pg_backend_pid()"
     ).fetchall()
     return [row[0] for row in rows]

@@ -129,6 +129,22 @@ class World:
             )
         return version
 
+    def next_version(self, old: UUID) -> UUID:
+        """Cut a hot dataset over to a new, empty version."""
+        new = uuid4()
+        self.state.execute(
+            "INSERT INTO dataset_versions (id, org_id, dataset_id, job_id, config_hash, schema_hash, storage,"
+            " location, columns, unique_key, scope_column, sort_by, provisioned_at)"
+            " SELECT %s, org_id, dataset_id, job_id, 'next', schema_hash, storage, %s, columns, unique_key,"
+            " scope_column, sort_by, now() FROM dataset_versions WHERE id = %s",
+            (new, f"hot.d_{new.hex}", old),
+        )
+        self.state.execute(
+            "UPDATE dag_version_datasets SET dataset_version_id = %s WHERE dataset_version_id = %s", (new, old)
+        )
+        self.data.execute(f"CREATE TABLE hot.d_{new.hex} (LIKE hot.d_{old.hex} INCLUDING ALL)")
+        return new
+
     def policy(self, asset: str, storage: str, *, roles: list[str] | None = None, federation: Any = None) -> None:
         """A declared Asset."""
         self.state.execute(
@@ -188,6 +204,36 @@ class World:
             " SELECT org_id, dataset_id, id, %s, %s, %s, %s, %s, %s, %s, 'x', %s, 1"
             " FROM dataset_versions WHERE id = %s",
             (f"{first}-{last}", first, last, location, json.dumps(files), last - first + 1, size, uuid4(), cold),
+        )
+
+    def recompute(self, cold: UUID, first: int, last: int) -> None:
+        """Commit the range again, with other content: its last block is missing."""
+        location, files, size = self.write_cold(cold, first, last - 1)
+        with self.state.transaction():
+            self.state.execute(
+                "UPDATE partition_versions SET superseded_at = now(), superseded_xid = pg_current_xact_id()"
+                " WHERE dataset_version_id = %s AND partition_key = %s AND superseded_at IS NULL",
+                (cold, f"{first}-{last}"),
+            )
+            self.commit_partition(cold, first, last, location, files, size)
+
+    def invalidate(self, version: UUID, start: int, end: int) -> None:
+        """What state hears when hot rows were rewritten."""
+        self.state.execute(
+            "INSERT INTO data_invalidations (id, org_id, dataset_id, dataset_version_id, kind, range_start,"
+            " range_end, reason, detail)"
+            " SELECT gen_random_uuid(), org_id, dataset_id, id, 'Rows', %s, %s, 'reorg', '{}'"
+            " FROM dataset_versions WHERE id = %s",
+            (start, end, version),
+        )
+
+    def rewrite(self, version: UUID, start: int, end: int) -> None:
+        """What a follower leaves beside rewritten rows, before the dispatcher has relayed it."""
+        payload = Jsonb({"output": "blocks", "start": start, "end": end, "reason": "reorg"})
+        self.data.execute(
+            "INSERT INTO trace.source_outbox (id, org_id, dataset_version_id, kind, payload, task_id, attempt,"
+            " lease_epoch) VALUES (gen_random_uuid(), %s, %s, 'Invalidation', %s, gen_random_uuid(), 1, 1)",
+            (services.ORG_ID, version, payload),
         )
 
     def mark_personal(self, version: UUID, column: str) -> None:

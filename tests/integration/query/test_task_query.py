@@ -1,0 +1,174 @@
+"""`POST /v1/task/query`: a task reads exactly the dataset versions its token lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from tests import services
+from tests.integration.dispatch.callers import signing_key
+from tests.integration.query.conftest import Client
+from tests.integration.query.world import World
+from traceplane.identity.capability import Capabilities, DatasetVersion, Grants, Prefixes
+
+TASK = uuid4()
+
+
+@dataclass
+class Signer:
+    """The dispatcher as far as the query service knows it: keys, and the address they are published at."""
+
+    folder: Path
+    url: str
+    capabilities: Capabilities
+
+    def token(self, *versions: UUID, org: UUID = services.ORG_ID, seconds: float = 60, task: UUID = TASK) -> str:
+        datasets = [DatasetVersion(str(version), str(version)) for version in versions]
+        return self.capabilities.mint(
+            claim_id=uuid4(),
+            org_id=org,
+            job_id=uuid4(),
+            tasks=[(str(task), 1)],
+            grants=Grants(datasets, Prefixes([], [])),
+            seconds=seconds,
+        )
+
+    def rotate(self) -> None:
+        """A new key signs from now on; the old one still verifies."""
+        (self.folder / "previous.pem").write_bytes((self.folder / "key.pem").read_bytes())
+        (self.folder / "key.pem").write_bytes(signing_key())
+        self.capabilities = Capabilities(self.folder / "key.pem", self.folder / "previous.pem", issuer="trace")
+
+
+@pytest.fixture
+def signer(tmp_path: Path, serve: Callable[[Any], str]) -> Signer:
+    (tmp_path / "key.pem").write_bytes(signing_key())
+    capabilities = Capabilities(tmp_path / "key.pem", issuer="trace")
+    made = Signer(tmp_path, "", capabilities)
+
+    async def keys(request: Any) -> JSONResponse:
+        return JSONResponse(made.capabilities.jwks())
+
+    made.url = serve(Starlette(routes=[Route("/internal/jwks/task", keys)]))
+    return made
+
+
+@pytest.fixture
+def client(start_service: Callable[..., Client], signer: Signer) -> Client:
+    return start_service(dispatcher_url=signer.url)
+
+
+def ask(
+    client: Client, token: str, sql: str, *, attempt: int = 1, task: UUID = TASK, **body: Any
+) -> httpx.Response:
+    fence = {"task_id": str(task), "attempt": attempt, "lease_token": str(uuid4())}
+    return httpx.post(
+        f"{client.url}/v1/task/query",
+        json={"fence": fence, "sql": sql, **body},
+        headers={"X-Trace-Task-Capability": token},
+        timeout=60,
+    )
+
+
+def test_a_task_reads_what_its_token_lists_and_nothing_else(world: World, client: Client, signer: Signer) -> None:
+    hot, cold = world.federated()
+    other = world.dataset("other", "Postgres", "other-blocks")
+    world.follow(hot, 0, 99)
+    world.follow(other, 0, 9)
+    world.compact(hot, cold, 0, 49)
+    one, both = signer.token(hot), signer.token(hot, cold)
+    for name in ("hot_blocks", "follow_blocks", '"default".hot_blocks'):
+        assert ask(client, one, f"SELECT count(*) FROM {name}").json()["rows"] == [[100]]
+    assert ask(client, both, "SELECT count(*) FROM blocks").json()["rows"] == [[100]]
+    for name in ("blocks", "cold_blocks", "other_blocks", "tasks"):
+        refused = ask(client, one, f"SELECT count(*) FROM {name}")
+        assert (refused.status_code, refused.json()["code"]) == (404, "RelationNotFound")
+
+
+def test_roles_are_for_users_and_tokens_for_tasks(world: World, client: Client, signer: Signer) -> None:
+    hot = world.dataset("follow", "Postgres", "hot-blocks")
+    world.follow(hot, 0, 9)
+    world.policy("hot-blocks", "Postgres", roles=["analyst"])
+    assert client.refused("FROM hot_blocks") == (404, "RelationNotFound")
+    assert ask(client, signer.token(hot), "SELECT count(*) FROM hot_blocks").json()["rows"] == [[10]]
+
+
+def test_the_version_of_the_token_is_read_whatever_is_current(world: World, client: Client, signer: Signer) -> None:
+    old = world.dataset("follow", "Postgres", "hot-blocks")
+    world.follow(old, 0, 9)
+    new = world.next_version(old)
+    world.follow(new, 0, 4)
+    assert ask(client, signer.token(old), "SELECT count(*) FROM hot_blocks").json()["rows"] == [[10]]
+    assert ask(client, signer.token(new), "SELECT count(*) FROM hot_blocks").json()["rows"] == [[5]]
+
+
+def test_who_asks_stands_in_the_records(world: World, client: Client, signer: Signer) -> None:
+    hot = world.dataset("follow", "Postgres", "hot-blocks")
+    world.follow(hot, 0, 9)
+    world.mark_personal(hot, "note")
+    assert ask(client, signer.token(hot), "SELECT note FROM hot_blocks").status_code == 200
+    for table in ("pii_access_log", "query_results"):
+        rows = world.data.execute(f"SELECT user_id, task_id, attempt FROM trace.{table}").fetchall()
+        assert rows == [(None, TASK, 1)]
+
+
+def test_a_large_answer_is_exported_for_a_task_too(world: World, client: Client, signer: Signer) -> None:
+    hot = world.dataset("follow", "Postgres", "hot-blocks")
+    world.follow(hot, 0, 10_999)
+    said = ask(client, signer.token(hot), "FROM hot_blocks").json()
+    assert said["output"]["location"].startswith(f"s3://{world.bucket}/exports/")
+
+
+def test_every_wrong_token_is_refused(world: World, client: Client, signer: Signer, tmp_path: Path) -> None:
+    hot = world.dataset("follow", "Postgres", "hot-blocks")
+    sql = "SELECT count(*) FROM hot_blocks"
+    good = signer.token(hot)
+    (tmp_path / "else.pem").write_bytes(signing_key())
+    stranger = Signer(tmp_path, "", Capabilities(tmp_path / "else.pem", issuer="trace"))
+    elsewhere = Signer(tmp_path, "", Capabilities(tmp_path / "key.pem", issuer="elsewhere"))
+    head, body, signature = good.split(".")
+    for wrong in (
+        "",
+        "x",
+        f"{head}.{body}.",
+        f"{head}.{body}.{signature[::-1]}",
+        stranger.token(hot),
+        elsewhere.token(hot),
+        signer.token(hot, seconds=-120),
+        client.token,
+    ):
+        refused = ask(client, wrong, sql)
+        assert (refused.status_code, refused.json()["code"]) == (401, "BadCapability"), wrong
+    assert ask(client, good, sql, attempt=2).json()["code"] == "NotCovered"
+    assert ask(client, good, sql, task=uuid4()).json()["code"] == "NotCovered"
+    assert ask(client, signer.token(hot, org=uuid4()), sql).status_code == 403
+    mine = httpx.post(f"{client.url}/v1/query", json={"sql": sql}, headers={"Authorization": f"Bearer {good}"})
+    assert mine.status_code == 401
+
+
+def test_a_new_key_works_at_once_and_the_old_one_on(world: World, client: Client, signer: Signer) -> None:
+    hot = world.dataset("follow", "Postgres", "hot-blocks")
+    sql = "SELECT count(*) FROM hot_blocks"
+    old = signer.token(hot)
+    assert ask(client, old, sql).status_code == 200
+    client.service.capabilities._verifier._tried_at = None  # as if the last look was a while ago
+    signer.rotate()
+    assert ask(client, signer.token(hot), sql).status_code == 200
+    assert ask(client, old, sql).status_code == 200
+
+
+def test_without_the_dispatcher_no_token_can_be_judged(
+    world: World, start_service: Callable[..., Client], signer: Signer
+) -> None:
+    client = start_service(dispatcher_url="http://127.0.0.1:1")
+    refused = ask(client, signer.token(uuid4()), "SELECT 1")
+    assert (refused.status_code, refused.json()["code"]) == (503, "Unavailable")
