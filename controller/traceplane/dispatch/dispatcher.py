@@ -23,6 +23,7 @@ from traceplane.dispatch.local_runtime import LocalRuntime
 from traceplane.dispatch.maintenance.gauges import Gauges
 from traceplane.dispatch.maintenance.janitor import Janitor
 from traceplane.dispatch.maintenance.outbox import HotTables, Outbox
+from traceplane.dispatch.maintenance.query_results import QueryResults
 from traceplane.dispatch.maintenance.reaper import Reaper
 from traceplane.dispatch.maintenance.relay import Relay
 from traceplane.dispatch.maintenance.retry import Retry
@@ -61,6 +62,7 @@ class Dispatcher:
     capabilities: Capabilities
     worker_tokens: WorkerTokens
     claims: Claims
+    objects: Objects
     completions: Completions
     acceptance: Acceptance
     leases: Leases
@@ -73,12 +75,14 @@ class Dispatcher:
         handlers = HotTables(state, data, self.wakeups).handlers()
         due = min(DUE_SECONDS, settings.poll_seconds)
         janitor = Janitor(state, data, settings.outbox_retention_seconds, settings.event_retention_seconds)
+        results = QueryResults(data, self.objects, settings)
         return (
             Loop("outbox", Outbox(settings, state, handlers).run_once, settings.poll_seconds),
             Loop("retry", Retry(state, self.wakeups).run_once, due),
             Loop("reaper", Reaper(state, self.wakeups, policy).run_once, due),
             Loop("relay", Relay(data, self.acceptance).run_once, settings.poll_seconds),
             Loop("janitor", janitor.run_once, JANITOR_SECONDS),
+            Loop("results", results.run_once, JANITOR_SECONDS),
             Loop("gauges", Gauges(state, data).run_once, GAUGES_SECONDS),
             Loop("local", self.local.run_once, settings.poll_seconds, wake=self.wakeups.any_work),
         )
@@ -138,6 +142,7 @@ def build(settings: Settings) -> Dispatcher:
         capabilities=capabilities,
         worker_tokens=WorkerTokens(tokens),
         claims=claims,
+        objects=objects,
         completions=completions,
         acceptance=Acceptance(settings, state, jobs, wakeups),
         leases=leases,

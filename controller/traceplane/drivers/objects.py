@@ -38,10 +38,11 @@ REREAD_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object: its key and its size in bytes."""
+    """One object: its key, its size in bytes, and when it was last written."""
 
     key: str
     size: int
+    modified: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +133,14 @@ class S3Objects:
             return None
         except exceptions.BaseError as error:
             raise _away(error) from error
-        return StoredObject(meta["path"], meta["size"])
+        return StoredObject(meta["path"], meta["size"], meta["last_modified"])
 
     async def list(self, prefix: str, *, limit: int) -> list[StoredObject]:
         """See `Objects.list`."""
         found: list[StoredObject] = []
         try:
             async for chunk in obstore.list(self._store, prefix.rstrip("/"), chunk_size=min(limit, 1000)):
-                found += [StoredObject(meta["path"], meta["size"]) for meta in chunk]
+                found += [StoredObject(meta["path"], meta["size"], meta["last_modified"]) for meta in chunk]
                 if len(found) >= limit:
                     break
         except exceptions.BaseError as error:

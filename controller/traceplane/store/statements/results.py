@@ -1,0 +1,53 @@
+"""Results of queries and accesses to personal data whose time is over. In the data database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from traceplane.store.engine import HotConnection
+
+EXPIRED_OUTPUTS = """
+SELECT DISTINCT output_location FROM (
+    SELECT output_location FROM trace.query_results
+    WHERE created_at < statement_timestamp() - make_interval(secs => %(older)s)
+    ORDER BY created_at LIMIT %(limit)s
+) AS old
+WHERE output_location IS NOT NULL AND NOT EXISTS (
+    SELECT FROM trace.query_results young
+    WHERE young.output_location = old.output_location
+      AND young.created_at >= statement_timestamp() - make_interval(secs => %(older)s))
+"""
+"""Exported files that no younger result names. The same rows as FORGET_RESULTS takes next."""
+
+FORGET_RESULTS = """
+DELETE FROM trace.query_results WHERE id IN (
+    SELECT id FROM trace.query_results
+    WHERE created_at < statement_timestamp() - make_interval(secs => %(older)s)
+      AND (output_location IS NULL OR output_location <> ALL (%(kept)s::text[]))
+    ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+"""
+"""Old results, but for those whose file is still there."""
+
+FORGET_ACCESSES = """
+DELETE FROM trace.pii_access_log WHERE id IN (
+    SELECT id FROM trace.pii_access_log
+    WHERE accessed_at < statement_timestamp() - make_interval(secs => %(older)s)
+    LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+"""
+
+
+async def expired_outputs(conn: HotConnection, *, older_seconds: float, limit: int) -> list[str]:
+    """`s3://` addresses of exported files that nobody can ask for any more."""
+    cursor = await conn.execute(EXPIRED_OUTPUTS, {"older": older_seconds, "limit": limit})
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def forget_results(conn: HotConnection, *, older_seconds: float, kept: Sequence[str], limit: int) -> int:
+    """Delete old results, but for those of the files `kept`; how many."""
+    asked = {"older": older_seconds, "kept": list(kept), "limit": limit}
+    return (await conn.execute(FORGET_RESULTS, asked)).rowcount
+
+
+async def forget_accesses(conn: HotConnection, *, older_seconds: float, limit: int) -> int:
+    """Delete old accesses to personal data; how many."""
+    return (await conn.execute(FORGET_ACCESSES, {"older": older_seconds, "limit": limit})).rowcount
