@@ -33,6 +33,7 @@ _STATUS: tuple[tuple[type[errors.TraceError], int], ...] = (
 _STATUS_OF_CODE = {
     "RelationNotFound": 404,
     "RelationNotReady": 409,
+    "TaskState": 409,
     "QueryTooLarge": 413,
     "ScanTooLarge": 413,
     "QueryTimeout": 408,

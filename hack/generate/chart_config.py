@@ -24,7 +24,8 @@ NOT_IN_CONFIG = frozenset(
     {
         "org_id", "namespace", "crash_at", "first_admin", "dispatcher_url", "listen_host",
         "task_port", "user_port", "query_port", "metrics_port",
-        "s3_endpoint_url", "s3_region", "s3_bucket", "s3_access_key_id", "s3_secret_access_key",
+        "s3_endpoint_url", "s3_public_endpoint_url", "s3_region", "s3_bucket",
+        "s3_access_key_id", "s3_secret_access_key",
         "sts_endpoint_url", "sts_role_arn", "state_dsn", "data_dsn",
         "oidc_issuer", "oidc_audience", "oidc_jwks_url",
         "worker_image", "worker_pull_policy", "worker_secret",

@@ -22,6 +22,8 @@ PROFILES = {
     "with chain": {"exampleChain": {"enabled": True}},
     "external": EXTERNAL,
     "replicas": {"dispatcher": {"replicas": 3}},
+    "query alone": {"query": {"mode": "Deployment", "replicas": 2}},
+    "with ingress": {"ingress": {"enabled": True, "host": "trace.example.org", "tlsSecret": "trace-tls"}},
 }
 
 
@@ -266,6 +268,80 @@ def test_every_pod_of_the_release_is_behind_a_policy(render):
     assert not render(networkPolicies={"enabled": False}).kind("NetworkPolicy")
 
 
+def _from(rendered, policy, port):
+    """Components that a policy lets open a port; None for everybody."""
+    found = set()
+    for rule in rendered.one("NetworkPolicy", policy)["spec"]["ingress"]:
+        if port in [allowed["port"] for allowed in rule["ports"]]:
+            if "from" not in rule:
+                return None
+            for peer in rule["from"]:
+                labels = peer["podSelector"].get("matchLabels", {"app.kubernetes.io/component": "worker"})
+                found.add(labels["app.kubernetes.io/component"])
+    return found
+
+
+def test_a_query_service_of_its_own_has_policies_of_its_own(render):
+    beside, alone = render(), render(query={"mode": "Deployment"})
+    assert not [item for item in beside.kind("Deployment") if item["metadata"]["name"] == "trace-query"]
+    assert _from(beside, "trace-dispatcher", 8082) is None
+    assert _from(alone, "trace-dispatcher", 8082) == set()
+    assert _from(alone, "trace-query", 8082) is None
+    assert _from(beside, "trace-dispatcher", 8080) == {"worker"}
+    assert _from(alone, "trace-dispatcher", 8080) == {"worker", "query"}
+    assert _from(alone, "trace-postgres", 5432) == {"controller", "dispatcher", "query", "worker"}
+    assert _from(alone, "trace-minio", 9000) == {"dispatcher", "query", "worker"}
+    assert _from(beside, "trace-minio", 9000) == {"dispatcher", "worker"}
+
+
+def test_a_query_service_of_its_own_holds_no_credential_that_writes_state(render):
+    rendered = render(query={"mode": "Deployment"})
+    pod = rendered.one("Deployment", "trace-query")["spec"]["template"]["spec"]
+    assert pod.get("initContainers", []) == []
+    keys = {
+        (volume["secret"]["secretName"], item["key"])
+        for volume in pod["volumes"]
+        for item in volume.get("secret", {}).get("items", [])
+    }
+    assert keys == {("trace-state", "query-dsn"), ("trace-data", "query-dsn")}
+    secrets = {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
+    assert secrets == {"trace-state", "trace-data", "trace-s3"}
+    subjects = rendered.kind("ClusterRoleBinding")[0]["subjects"]
+    assert [subject["name"] for subject in subjects] == ["trace-dispatcher", "trace-query"]
+
+
+def test_the_ingress_routes_what_users_may_ask_for_and_nothing_else(render):
+    from traceplane.query.routes import ROUTES as QUERY
+    from traceplane.taskapi.routes import ROUTES as TASKS
+    from traceplane.userapi.routes import ROUTES as USERS
+
+    assert not render().kind("Ingress")
+    rendered = render(ingress={"enabled": True, "host": "trace.example.org", "tlsSecret": "cert"})
+    spec = rendered.one("Ingress", "trace")["spec"]
+    assert spec["tls"] == [{"hosts": ["trace.example.org"], "secretName": "cert"}]
+    (rule,) = spec["rules"]
+
+    def backend(path):
+        for entry in rule["http"]["paths"]:
+            prefix = entry["pathType"] == "Prefix"
+            if path == entry["path"] or (prefix and path.startswith(entry["path"] + "/")):
+                return entry["backend"]["service"]["name"]
+        return None
+
+    for route in USERS:
+        assert backend(route.path) == "trace-dispatcher", route.path
+    for route in QUERY:
+        wanted = "trace-query" if route.principal == "user" else None
+        assert backend(route.path) == wanted, route.path
+    for path in [route.path for route in TASKS] + ["/healthz", "/readyz", "/metrics", "/", "/v1/query/x", "/v1"]:
+        assert backend(path) is None, path
+
+
+def test_an_ingress_without_a_host_is_refused(render):
+    with pytest.raises(Refused, match=r"ingress\.host"):
+        render(ingress={"enabled": True})
+
+
 def test_metrics_are_scraped_by_whom_the_values_name(render):
     peer = {"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}
     closed, opened = render(), render(networkPolicies={"metricsFrom": [peer]})
@@ -296,7 +372,9 @@ WRONG = [
     ({"dispatcher": {"replicas": 0}}, "/dispatcher/replicas"),
     ({"dispatcher": {"replicas": 1.5}}, "/dispatcher/replicas"),
     ({"controller": {"replicas": 2}}, "replicas"),
-    ({"query": {"mode": "Deployment"}}, "/query/mode"),
+    ({"query": {"mode": "Daemon"}}, "/query/mode"),
+    ({"query": {"replicas": 0}}, "/query/replicas"),
+    ({"ingress": {"enabled": True, "host": "https://x"}}, "/ingress/host"),
     ({"postgres": {"persistence": {"enabled": True, "size": "much"}}}, "/postgres/persistence/size"),
     ({"postgres": {"password": "x"}}, "password"),
     ({"s3": {"bucket": "Not_A_Bucket"}}, "/s3/bucket"),

@@ -1,6 +1,6 @@
 {{/*
-The query service as a container beside the dispatcher. It shares nothing with it but the pod: its databases are opened
-by a role that reads published relations only.
+The query service as a container: beside the dispatcher (Sidecar), or in a Deployment of its own. Beside it, it shares
+nothing but the pod: its databases are opened by a role that reads published relations and adds audit rows only.
 */}}
 {{- define "trace.query" -}}
 - name: query
@@ -11,6 +11,10 @@ by a role that reads published relations only.
     {{- include "trace.envFrom" . | nindent 4 }}
   env:
     {{- include "trace.env" . | nindent 4 }}
+    {{- if eq .Values.query.mode "Sidecar" }}
+    # Its keys of capability tokens come from the container beside it, whatever policies say of Services.
+    - {name: TRACE_DISPATCHER_URL, value: "http://127.0.0.1:8080"}
+    {{- end }}
     - {name: TRACE_STATE_DSN_FILE, value: /etc/trace/state/dsn}
     - {name: TRACE_DATA_DSN_FILE, value: /etc/trace/data/dsn}
     - {name: TRACE_S3_ACCESS_KEY_ID_FILE, value: /etc/trace/s3/access-key-id}
@@ -55,4 +59,22 @@ by a role that reads published relations only.
   emptyDir: {sizeLimit: {{ .Values.query.cacheSize }}}
 - name: query-tmp
   emptyDir: {sizeLimit: 1Gi}
+{{- end -}}
+
+{{/* The pod's token for the cluster's token keys, where users are known by the cluster itself. */}}
+{{- define "trace.identityVolume" -}}
+{{- if .Values.oidc.cluster }}
+- name: identity
+  projected:
+    sources:
+      - serviceAccountToken: {path: token, expirationSeconds: 3600}
+      - configMap:
+          name: kube-root-ca.crt
+          items: [{key: ca.crt, path: ca.crt}]
+{{- end }}
+{{- end -}}
+
+{{/* Component whose pods answer queries. */}}
+{{- define "trace.queryComponent" -}}
+{{ ternary "query" "dispatcher" (eq .Values.query.mode "Deployment") }}
 {{- end -}}

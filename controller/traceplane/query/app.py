@@ -42,6 +42,7 @@ from traceplane.query.cells import Cells
 from traceplane.query.job import Answer, Cancel, Job
 from traceplane.query.requests import Asked, QueryRequest, TaskQueryRequest, decoded
 from traceplane.query.resolve import Reader
+from traceplane.query.routes import ROUTES
 from traceplane.query.telemetry import Telemetry
 from traceplane.settings import Settings
 
@@ -199,6 +200,10 @@ class Service:
         except TraceError as error:
             problems.from_error(error)
 
+    async def healthy(self, request: Request) -> Response:
+        """GET /healthz."""
+        return PlainTextResponse("ok\n")
+
     async def ready(self, request: Request) -> Response:
         """GET /readyz: state answers and processes for queries can be started."""
         loop = asyncio.get_running_loop()
@@ -214,10 +219,6 @@ class Service:
         return Response(generate_latest(self.telemetry.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _healthy(request: Request) -> Response:
-    return PlainTextResponse("ok\n")
-
-
 def create_app(settings: Settings) -> Starlette:
     """The query service as an ASGI application. Raises InvalidSettings for what it lacks."""
     service = Service(settings)
@@ -231,14 +232,7 @@ def create_app(settings: Settings) -> Starlette:
             await service.close()
 
     app = Starlette(
-        routes=[
-            Route("/v1/query", service.query, methods=["POST"]),
-            Route("/v1/queries/{id:uuid}", service.result),
-            Route("/v1/task/query", service.task_query, methods=["POST"]),
-            Route("/healthz", _healthy),
-            Route("/readyz", service.ready),
-            Route("/metrics", service.metrics),
-        ],
+        routes=[Route(row.path, getattr(service, row.call), methods=[row.method]) for row in ROUTES],
         exception_handlers=dict(problems.HANDLERS),
         lifespan=lifespan,
     )

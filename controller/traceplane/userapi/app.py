@@ -22,7 +22,8 @@ from traceplane.identity.rates import RateLimit
 from traceplane.settings import Settings
 from traceplane.store.engine import Database
 from traceplane.store.statements import browse
-from traceplane.userapi.routes import ROUTES, Call, UserRoute
+from traceplane.userapi.call import Call
+from traceplane.userapi.routes import ROUTES, UserRoute
 
 
 class UserApi:

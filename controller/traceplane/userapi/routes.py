@@ -6,58 +6,17 @@ the request, and the state database; it answers with something JSON can hold.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from starlette.requests import Request
-
 from traceplane.errors import NotFound, Refused
-from traceplane.identity.principals import Principal
-from traceplane.store.engine import Database
 from traceplane.store.statements import browse
-from traceplane.userapi import pages
+from traceplane.userapi import pages, tasks
+from traceplane.userapi.call import Call
 
 STATUSES = ("Queued", "Running", "Completed", "Failed", "Canceled")
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One authenticated request."""
-
-    request: Request
-    principal: Principal
-    state: Database
-    namespace: str
-    """The service's own namespace: where a single object is looked for when the request names none."""
-
-    async def rows(self, statement: Any, **values: Any) -> list[Mapping[str, Any]]:
-        """Rows of one statement, in a transaction of its own."""
-        async with self.state.transaction() as connection:
-            result = await connection.execute(statement, {"org": self.principal.org_id, **values})
-            return [dict(row) for row in result.mappings()]
-
-    def name(self) -> str:
-        """The object's name in the path. Raises NotFound for what cannot be one."""
-        name: str = self.request.path_params["name"]
-        if not _NAME.fullmatch(name):
-            raise NotFound(f"there is no {name[:253]!r}")
-        return name
-
-    def chosen_namespace(self) -> str | None:
-        """`?namespace=`, None where the request names none. Raises Refused."""
-        namespace = self.request.query_params.get("namespace")
-        if namespace is not None and not _NAME.fullmatch(namespace):
-            raise Refused("namespace: not the name of a namespace")
-        return namespace
-
-    def own_namespace(self) -> str:
-        """The namespace a single object is looked for in."""
-        return self.chosen_namespace() or self.namespace
-
 
 Handler = Callable[[Call], Awaitable[Any]]
 
@@ -119,6 +78,20 @@ async def dag_tasks(call: Call) -> Any:
     return pages.page(rows, asked, ("id",))
 
 
+async def dag_versions(call: Call) -> Any:
+    """Versions of the DAG, newest first."""
+    await _dag(call)
+    asked, before = pages.limit(call.request), pages.after(call.request, (str,))
+    rows = await call.rows(
+        browse.DAG_VERSIONS,
+        namespace=call.own_namespace(),
+        dag=call.name(),
+        before=_uuid(before[0]) if before else None,
+        limit=asked + 1,
+    )
+    return pages.page(rows, asked, ("id",))
+
+
 async def assets(call: Call) -> Any:
     """Assets the caller may read, by namespace and name."""
     asked = pages.limit(call.request)
@@ -153,14 +126,32 @@ async def asset_partitions(call: Call) -> Any:
     return pages.page(rows, asked, ("start",))
 
 
+async def asset_versions(call: Call) -> Any:
+    """Versions of the asset's dataset, newest first; of a Federated asset's hot half."""
+    found = await _asset(call)
+    asked, before = pages.limit(call.request), pages.after(call.request, (str,))
+    rows = await call.rows(
+        browse.ASSET_VERSIONS,
+        dataset=found["dataset"],
+        current=found["version"],
+        before=_uuid(before[0]) if before else None,
+        limit=asked + 1,
+    )
+    return pages.page(rows, asked, ("id",))
+
+
 ROUTES: tuple[UserRoute, ...] = (
     UserRoute("GET", "/v1/dags", "reader", dags),
     UserRoute("GET", "/v1/dags/{name}", "reader", dag),
     UserRoute("GET", "/v1/dags/{name}/jobs", "reader", dag_jobs),
     UserRoute("GET", "/v1/dags/{name}/tasks", "reader", dag_tasks),
+    UserRoute("GET", "/v1/dags/{name}/versions", "reader", dag_versions),
+    UserRoute("POST", "/v1/tasks/{id:uuid}/retry", "writer", tasks.retry),
+    UserRoute("POST", "/v1/tasks/{id:uuid}/cancel", "writer", tasks.cancel),
     UserRoute("GET", "/v1/assets", "reader", assets),
     UserRoute("GET", "/v1/assets/{name}", "reader", asset),
     UserRoute("GET", "/v1/assets/{name}/partitions", "reader", asset_partitions),
+    UserRoute("GET", "/v1/assets/{name}/versions", "reader", asset_versions),
 )
 """Everything users may ask for on this port."""
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 
 from tests import services
+from tests.integration.dispatch.callers import signing_key
 from tests.integration.query.world import NAMESPACE, World
 from tests.issuer import Issuer
+from traceplane.identity.capability import Capabilities, Grants, Prefixes
 from traceplane.settings import Settings
 from traceplane.userapi.app import app
 from traceplane.userapi.routes import ROUTES
@@ -23,14 +28,15 @@ Get = Callable[..., httpx.Response]
 
 @pytest.fixture
 def get(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> Get:
-    """GET as `alice`, a reader, or with another token."""
+    """GET (or another method) as `alice`, a reader, or with another token."""
     world.user(oidc.url, "alice", "reader")
     settings = Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url, jwks_min_refresh_seconds=0.001)
     url = serve(app(settings))
 
-    def fetch(path: str, token: str | None = None, **query: Any) -> httpx.Response:
+    def fetch(path: str, token: str | None = None, method: str = "GET", **query: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token or oidc.token('alice')}"}
-        return httpx.get(f"{url}{path}", headers=headers if token != "" else {}, params=query, timeout=10)
+        sent = headers if token != "" else {}
+        return httpx.request(method, f"{url}{path}", headers=sent, params=query, timeout=10)
 
     return fetch
 
@@ -117,23 +123,38 @@ def test_partitions_of_a_federated_asset_are_its_cold_ones(world: World, get: Ge
     assert get("/v1/assets/hot-blocks/partitions").json() == {"items": [], "next_cursor": None}
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
-def test_every_route_refuses_who_may_not(route: Any, world: World, get: Get, oidc: Issuer) -> None:
-    path = route.path.format(name="blocks")
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_every_route_refuses_who_may_not(route: Any, world: World, get: Get, oidc: Issuer, tmp_path: Path) -> None:
+    path = route.path.replace("{id:uuid}", str(uuid4())).format(name="blocks")
     world.user(oidc.url, "rolf")
     world.user(oidc.url, "fred", "finance")
+    (tmp_path / "key.pem").write_bytes(signing_key())
+    capability = Capabilities(tmp_path / "key.pem", issuer="trace").mint(
+        claim_id=uuid4(),
+        org_id=services.ORG_ID,
+        job_id=uuid4(),
+        tasks=[],
+        grants=Grants([], Prefixes([], [])),
+        seconds=60,
+    )
     worker = "a-shared-worker-token-of-forty-characters"
     table = {
         "": 401,
         worker: 401,
+        capability: 401,
         oidc.token("alice", exp=1): 401,
         oidc.token("alice", aud="trace.task"): 401,
         oidc.token("mallory"): 403,
         oidc.token("rolf"): 403,
         oidc.token("fred"): 403,
     }
-    assert {token: get(path, token).status_code for token in table} == table
-    assert get(path, "").headers["www-authenticate"] == "Bearer"
+    if route.role == "writer":
+        table[oidc.token("alice")] = 403
+    assert {token: get(path, token, route.method).status_code for token in table} == table
+    assert get(path, "", route.method).headers["www-authenticate"] == "Bearer"
+    for header in ("X-Trace-Task-Capability", "X-Trace-Worker-Token", "X-Forwarded-User"):
+        said = httpx.request(route.method, str(get(path, "").url), headers={header: capability}, timeout=10)
+        assert said.status_code == 401
 
 
 def test_user_of_another_organisation_is_nobody_here(world: World, get: Get, oidc: Issuer) -> None:
@@ -184,3 +205,85 @@ def test_state_away_is_said_and_nothing_secret(oidc: Issuer, serve: Callable[[An
     answer = httpx.get(f"{url}/v1/dags", headers={"Authorization": f"Bearer {oidc.token('alice')}"}, timeout=30)
     assert answer.status_code == 503
     assert "canary" not in answer.text
+
+
+def _task(world: World, **columns: Any) -> str:
+    """A task of `follow`, with these columns; its id."""
+    add_tasks(world, "follow", 1)
+    names = ", ".join(f"{name} = %s" for name in columns)
+    row = world.state.execute(
+        f"UPDATE tasks SET {names} WHERE id = (SELECT max(id::text)::uuid FROM tasks) RETURNING id",
+        list(columns.values()),
+    ).fetchone()
+    return str(row[0])
+
+
+@pytest.fixture
+def wanda(world: World, oidc: Issuer) -> str:
+    """Token of a writer; jobs are part of the active version."""
+    world.federated()
+    join_dag(world)
+    world.user(oidc.url, "wanda", "writer")
+    world.state.execute("UPDATE dag_version_jobs SET max_attempts = 3")
+    return oidc.token("wanda")
+
+
+NOW = datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    "over",
+    [{"status": "Failed"}, {"status": "Canceled"}, {"status": "Failed", "finished_at": None, "next_retry_at": NOW}],
+)
+def test_a_task_that_is_over_is_tried_again(world: World, get: Get, wanda: str, over: dict[str, Any]) -> None:
+    task = _task(world, attempt=3, max_attempts=3, **{"finished_at": NOW, **over})
+    with psycopg.connect(world.databases.state_dsn, autocommit=True) as listener:
+        listener.execute("LISTEN trace_wake")
+        said = get(f"/v1/tasks/{task}/retry", wanda, "POST")
+        assert [found.channel for found in listener.notifies(timeout=5, stop_after=1)] == ["trace_wake"]
+    assert said.status_code == 200, said.text
+    assert (said.json()["id"], said.json()["status"]) == (task, "Queued")
+    assert (said.json()["attempt"], said.json()["max_attempts"]) == (3, 6)
+    again = get(f"/v1/tasks/{task}/retry", wanda, "POST")
+    assert (again.status_code, again.json()["code"]) == (409, "TaskState")
+
+
+def test_nothing_is_tried_again_that_nobody_would_run(world: World, get: Get, wanda: str) -> None:
+    task = _task(world, status="Failed", attempt=1, finished_at=NOW)
+    world.state.execute("DELETE FROM dag_version_jobs")
+    said = get(f"/v1/tasks/{task}/retry", wanda, "POST")
+    assert (said.status_code, "no part of the active version" in said.json()["detail"]) == (409, True)
+
+
+def test_a_task_is_canceled_or_asked_to_stop(world: World, get: Get, wanda: str) -> None:
+    waiting = _task(world, priority=0)
+    assert get(f"/v1/tasks/{waiting}/cancel", wanda, "POST").json()["status"] == "Canceled"
+    assert get(f"/v1/tasks/{waiting}/cancel", wanda, "POST").status_code == 409
+    running = _task(
+        world,
+        status="Running",
+        attempt=1,
+        started_at=NOW,
+        claim_id=uuid4(),
+        worker_id="w",
+        lease_token=uuid4(),
+        lease_epoch=1,
+        lease_expires_at=NOW,
+        heartbeat_at=NOW,
+    )
+    said = get(f"/v1/tasks/{running}/cancel", wanda, "POST").json()
+    assert (said["status"], said["cancel_requested"]) == ("Running", True)
+    source = _task(world, cause="Source")
+    assert "ends with its DAG" in get(f"/v1/tasks/{source}/cancel", wanda, "POST").json()["detail"]
+    assert get(f"/v1/tasks/{uuid4()}/cancel", wanda, "POST").status_code == 404
+    assert get("/v1/tasks/none/cancel", wanda, "POST").status_code == 404
+
+
+def test_versions_come_newest_first_with_the_active_one_marked(world: World, get: Get, wanda: str) -> None:
+    hot = world.state.execute("SELECT id FROM dataset_versions WHERE storage = 'Postgres'").fetchone()[0]
+    new = world.next_version(hot)
+    found = get("/v1/assets/hot-blocks/versions").json()["items"]
+    assert {item["id"]: item["active"] for item in found} == {str(new): True, str(hot): False}
+    (only,) = get("/v1/dags/monad/versions").json()["items"]
+    assert (only["id"], only["active"]) == (str(world.dag_version), True)
+    assert len(get("/v1/assets/hot-blocks/versions", limit=1).json()["items"]) == 1

@@ -59,6 +59,38 @@ LIMIT :limit
 """).bindparams(bindparam("job", type_=Text), bindparam("status", type_=Text), bindparam("before", type_=Uuid))
 """Tasks of every generation of a DAG's jobs, newest first, one page: ids are UUIDv7, so they sort by birth."""
 
+TASK = text("""
+SELECT t.id, j.dag, j.name AS job, j.id AS job_id, t.status, t.attempt, t.max_attempts, t.cause, t.scope,
+       t.worker_id, t.queued_at, t.started_at, t.heartbeat_at, t.next_retry_at, t.finished_at, t.result, t.error,
+       t.cancel_requested
+FROM tasks t
+JOIN jobs j ON j.id = t.job_id
+WHERE t.id = :id AND t.org_id = :org
+""").bindparams(bindparam("id", type_=Uuid))
+"""One task."""
+
+DAG_VERSIONS = text("""
+SELECT v.id, v.spec_hash, v.created_at, v.id = c.active_version_id AS active
+FROM dag_versions v
+JOIN dag_current_versions c ON c.org_id = v.org_id AND c.namespace = v.namespace AND c.dag = v.dag
+WHERE v.org_id = :org AND v.namespace = :namespace AND v.dag = :dag
+  AND (:before IS NULL OR v.id < :before)
+ORDER BY v.id DESC
+LIMIT :limit
+""").bindparams(bindparam("before", type_=Uuid))
+"""Every version of a DAG, newest first, one page."""
+
+ASSET_VERSIONS = text("""
+SELECT v.id, v.dataset_id AS dataset, v.storage, v.config_hash, v.schema_hash, v.created_at,
+       v.id = :current AS active
+FROM dataset_versions v
+WHERE v.org_id = :org AND v.dataset_id = :dataset
+  AND (:before IS NULL OR v.id < :before)
+ORDER BY v.id DESC
+LIMIT :limit
+""").bindparams(bindparam("dataset", type_=Uuid), bindparam("current", type_=Uuid), bindparam("before", type_=Uuid))
+"""Every version of a published dataset, newest first, one page."""
+
 ASSETS = text("""
 SELECT r.namespace, r.name, r.storage, coalesce(a.description, '') AS description, r.read_roles, r.federation,
        r.dataset_id AS dataset, r.dataset_version_id AS version, r.columns, r.scope_column,
