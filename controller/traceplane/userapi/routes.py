@@ -13,7 +13,7 @@ from uuid import UUID
 
 from traceplane.errors import NotFound, Refused
 from traceplane.store.statements import browse
-from traceplane.userapi import pages, tasks
+from traceplane.userapi import pages, shapes, tasks
 from traceplane.userapi.call import Call
 
 STATUSES = ("Queued", "Running", "Completed", "Failed", "Canceled")
@@ -23,12 +23,16 @@ Handler = Callable[[Call], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class UserRoute:
-    """A row of the table. `role` is a built-in role: `reader`, `writer` or `admin`."""
+    """A row of the table. `role` is a built-in role: `reader`, `writer` or `admin`; `query` are the parameters it
+    heeds, `response` is the type of its answer, and `statuses` are its own refusals."""
 
     method: str
     path: str
     role: str
     handler: Handler
+    response: Any
+    query: tuple[str, ...] = ()
+    statuses: tuple[int, ...] = ()
 
 
 async def dags(call: Call) -> Any:
@@ -140,18 +144,53 @@ async def asset_versions(call: Call) -> Any:
     return pages.page(rows, asked, ("id",))
 
 
+_PAGE = ("limit", "cursor")
+_ONE = ("namespace",)
+
 ROUTES: tuple[UserRoute, ...] = (
-    UserRoute("GET", "/v1/dags", "reader", dags),
-    UserRoute("GET", "/v1/dags/{name}", "reader", dag),
-    UserRoute("GET", "/v1/dags/{name}/jobs", "reader", dag_jobs),
-    UserRoute("GET", "/v1/dags/{name}/tasks", "reader", dag_tasks),
-    UserRoute("GET", "/v1/dags/{name}/versions", "reader", dag_versions),
-    UserRoute("POST", "/v1/tasks/{id:uuid}/retry", "writer", tasks.retry),
-    UserRoute("POST", "/v1/tasks/{id:uuid}/cancel", "writer", tasks.cancel),
-    UserRoute("GET", "/v1/assets", "reader", assets),
-    UserRoute("GET", "/v1/assets/{name}", "reader", asset),
-    UserRoute("GET", "/v1/assets/{name}/partitions", "reader", asset_partitions),
-    UserRoute("GET", "/v1/assets/{name}/versions", "reader", asset_versions),
+    UserRoute("GET", "/v1/dags", "reader", dags, shapes.Page[shapes.Dag], ("namespace", *_PAGE), (400,)),
+    UserRoute("GET", "/v1/dags/{name}", "reader", dag, shapes.Dag, _ONE, (400, 404)),
+    UserRoute("GET", "/v1/dags/{name}/jobs", "reader", dag_jobs, shapes.Page[shapes.DagJob], _ONE, (400, 404)),
+    UserRoute(
+        "GET",
+        "/v1/dags/{name}/tasks",
+        "reader",
+        dag_tasks,
+        shapes.Page[shapes.Task],
+        ("namespace", "status", "job", *_PAGE),
+        (400, 404),
+    ),
+    UserRoute(
+        "GET",
+        "/v1/dags/{name}/versions",
+        "reader",
+        dag_versions,
+        shapes.Page[shapes.DagVersion],
+        (*_ONE, *_PAGE),
+        (400, 404),
+    ),
+    UserRoute("POST", "/v1/tasks/{id:uuid}/retry", "writer", tasks.retry, shapes.OneTask, (), (404, 409)),
+    UserRoute("POST", "/v1/tasks/{id:uuid}/cancel", "writer", tasks.cancel, shapes.OneTask, (), (404, 409)),
+    UserRoute("GET", "/v1/assets", "reader", assets, shapes.Page[shapes.Asset], (*_ONE, *_PAGE), (400,)),
+    UserRoute("GET", "/v1/assets/{name}", "reader", asset, shapes.Asset, _ONE, (400, 404)),
+    UserRoute(
+        "GET",
+        "/v1/assets/{name}/partitions",
+        "reader",
+        asset_partitions,
+        shapes.Page[shapes.Partition],
+        (*_ONE, *_PAGE),
+        (400, 404),
+    ),
+    UserRoute(
+        "GET",
+        "/v1/assets/{name}/versions",
+        "reader",
+        asset_versions,
+        shapes.Page[shapes.AssetVersion],
+        (*_ONE, *_PAGE),
+        (400, 404),
+    ),
 )
 """Everything users may ask for on this port."""
 

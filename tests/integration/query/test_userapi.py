@@ -14,6 +14,7 @@ import pytest
 
 from tests import services
 from tests.integration.dispatch.callers import signing_key
+from tests.integration.query.conftest import CONTRACT
 from tests.integration.query.world import NAMESPACE, World
 from tests.issuer import Issuer
 from traceplane.identity.capability import Capabilities, Grants, Prefixes
@@ -36,7 +37,9 @@ def get(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> Get:
     def fetch(path: str, token: str | None = None, method: str = "GET", **query: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token or oidc.token('alice')}"}
         sent = headers if token != "" else {}
-        return httpx.request(method, f"{url}{path}", headers=sent, params=query, timeout=10)
+        answer = httpx.request(method, f"{url}{path}", headers=sent, params=query, timeout=10)
+        CONTRACT.check(answer)
+        return answer
 
     return fetch
 

@@ -1,0 +1,136 @@
+"""What the user API answers, as types: the OpenAPI document is generated from them, and tests hold answers to them.
+
+Times are RFC 3339, block ranges inclusive. A page's `next_cursor` is given back as `?cursor=`; null ends the list.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+
+Item = TypeVar("Item")
+
+Status = Literal["Queued", "Running", "Completed", "Failed", "Canceled"]
+
+
+class Page(msgspec.Struct, Generic[Item]):
+    """Some of a list, in order."""
+
+    items: list[Item]
+    next_cursor: str | None
+
+
+class Dag(msgspec.Struct):
+    """A living DAG; `jobs` counts those of its active version."""
+
+    namespace: str
+    name: str
+    active_version: UUID | None
+    staged_version: UUID | None
+    spec_hash: str | None
+    updated_at: datetime
+    jobs: int
+
+
+class DagVersion(msgspec.Struct):
+    """One immutable definition of a DAG."""
+
+    id: UUID
+    spec_hash: str
+    created_at: datetime
+    active: bool
+
+
+class DagJob(msgspec.Struct):
+    """A job of the active version, with what is live in its queue."""
+
+    name: str
+    id: UUID
+    operator: str
+    activation: str
+    runtime: str
+    execution_strategy: str | None
+    update_strategy: str
+    config_hash: str
+    paused: bool
+    provisioned: bool
+    max_workers: int
+    max_concurrency: int | None
+    queued: int
+    running: int
+    retrying: int
+    oldest_queued_at: datetime | None
+
+
+class Task(msgspec.Struct):
+    """One task. `result` is that of its last attempt, `error` what it died of."""
+
+    id: UUID
+    job: str
+    job_id: UUID
+    status: Status
+    attempt: int
+    max_attempts: int | None
+    cause: str
+    scope: dict[str, Any]
+    worker_id: str | None
+    queued_at: datetime
+    started_at: datetime | None
+    heartbeat_at: datetime | None
+    next_retry_at: datetime | None
+    finished_at: datetime | None
+    result: str | None
+    error: dict[str, Any] | None
+
+
+class OneTask(Task):
+    """A task with its DAG. `cancel_requested`: its next heartbeat tells it to stop."""
+
+    dag: str
+    cancel_requested: bool
+
+
+class Asset(msgspec.Struct):
+    """A published asset that the caller may read."""
+
+    namespace: str
+    name: str
+    storage: Literal["Postgres", "S3", "Federated"]
+    description: str
+    read_roles: list[str]
+    federation: dict[str, Any] | None
+    dataset: UUID | None
+    version: UUID | None
+    columns: list[dict[str, Any]] | None
+    scope_column: str | None
+    cold_version: UUID | None
+    provisioned: bool
+
+
+class AssetVersion(msgspec.Struct):
+    """One generation of a published dataset."""
+
+    id: UUID
+    dataset: UUID
+    storage: Literal["Postgres", "S3"]
+    config_hash: str
+    schema_hash: str
+    created_at: datetime
+    active: bool
+
+
+class Partition(msgspec.Struct):
+    """A committed partition of a cold dataset."""
+
+    key: str
+    start: int | None
+    end: int | None
+    rows: int
+    bytes: int
+    location: str
+    committed_at: datetime
+    task_id: UUID
+    attempt: int
