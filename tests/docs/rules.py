@@ -46,6 +46,8 @@ RULES = (
     Rule(r"(hack/cluster exec -- )?kubectl .*(get|describe|logs) .*", Tier.CLUSTER),
     Rule(r"(hack/cluster exec -- )?kubectl .*delete pod -l trace\.dev/job=follow", Tier.CLUSTER),
     Rule(r"(hack/cluster exec -- )?kubectl -n trace port-forward \S+ \d+ &", Tier.CLUSTER),
+    Rule(r"python3 docs/examples/\w+\.py( \S+)?", Tier.CLUSTER),
+    Rule(r"jupyter lab docs/examples/\w+\.ipynb", Tier.CLUSTER),
     Rule(r"kubectl config set-context .*", Tier.CLUSTER),
     Rule(r"(sed .* \| )?kubectl apply -f \S+", Tier.CLUSTER),
     Rule(r"curl -s http://127\.0\.0\.1:.*", Tier.CLUSTER),

@@ -30,6 +30,8 @@ def line(command) -> str:
         port = text.split()[-2]
         ready = f"timeout 20 bash -c 'until (: < /dev/tcp/127.0.0.1/{port}) 2>/dev/null; do :; done'"
         return f"{text}\n{ready}"
+    if text.startswith("jupyter lab "):  # what a kernel would do with it
+        return text.replace("jupyter lab", f"python3 {ROOT}/tests/docs/cells.py")
     if command.fails:
         return f"if {text}; then exit 90; fi"
     return text
@@ -44,7 +46,7 @@ def session(page: str) -> str:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_work_in_their_order(trace, page, tmp_path):
-    for name in ("hack", "dags", "charts", "operators", "controller", "pyproject.toml", "uv.lock", ".venv"):
+    for name in ("hack", "dags", "docs", "charts", "operators", "controller", "pyproject.toml", "uv.lock", ".venv"):
         (tmp_path / name).symlink_to(ROOT / name)
     path = f"{Path(sys.executable).parent}:{trace.kube.environment['PATH']}"
     environment = {**os.environ, **trace.kube.environment, "PATH": path}
