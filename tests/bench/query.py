@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,18 @@ def upload(world: World, hot: Any, cold: Any, first: int, last: int, path: Path)
     )
 
 
+@dataclass(frozen=True)
+class Running:
+    """The query service as a process: its address, its id, and the memory budget of one query."""
+
+    url: str
+    pid: int
+    budget_mib: float = 2048
+
+
 @contextmanager
-def service(world: World, oidc_url: str, cache: Path) -> Iterator[str]:
-    """The query service as a process of its own; yields its address."""
+def service(world: World, oidc_url: str, cache: Path) -> Iterator[Running]:
+    """The query service as a process of its own."""
     port = services.free_port()
     databases, store = world.databases, world.store
     environment = {
@@ -111,7 +121,8 @@ def service(world: World, oidc_url: str, cache: Path) -> Iterator[str]:
         "TRACE_OIDC_ISSUER": oidc_url,
         "TRACE_QUERY_CACHE_DIR": str(cache),
         "TRACE_QUERY_PORT": str(port),
-        "TRACE_QUERY_MEMORY_MB": "2048",
+        "TRACE_QUERY_MEMORY_MB": str(int(Running.budget_mib)),
+        "TRACE_QUERY_QUEUE": "100",
         "TRACE_QUERY_RATE_PER_MINUTE": "100000",
         "TRACE_LISTEN_HOST": "127.0.0.1",
         "TRACE_LOG_LEVEL": "warning",
@@ -124,7 +135,7 @@ def service(world: World, oidc_url: str, cache: Path) -> Iterator[str]:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit("the query service did not start")
             time.sleep(0.1)
-        yield url
+        yield Running(url, process.pid)
     finally:
         process.terminate()
         process.wait(30)
@@ -187,8 +198,8 @@ def bench(rows: int, rounds: int) -> None:
         world.user(oidc.url, "bench", "reader")
         paths = fill(world, rows, Path(folder))
         with (
-            service(world, oidc.url, Path(folder) / "cache") as url,
-            httpx.Client(base_url=url, timeout=120) as http,
+            service(world, oidc.url, Path(folder) / "cache") as running,
+            httpx.Client(base_url=running.url, timeout=120) as http,
         ):
 
             def ours(sql: str) -> Any:

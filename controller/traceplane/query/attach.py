@@ -20,7 +20,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from traceplane.errors import Unavailable, UnknownSchema
 from traceplane.query import audit, catalogue
-from traceplane.query.hot import table_of
+from traceplane.query.hot import HotConnections, table_of
 from traceplane.settings import Settings
 from traceplane.store import migrate
 from traceplane.store.engine import session
@@ -86,15 +86,17 @@ class Databases:
     def __init__(self, settings: Settings) -> None:
         self._org = settings.org_id
         self._bucket = settings.s3_bucket
-        self.data_dsn = settings.secret("data_dsn")
+        data_dsn = settings.secret("data_dsn")
+        self.hot = HotConnections(data_dsn)
         size = 2 * settings.query_concurrency + 1  # each query's own, one for what it writes down, one for logins
         self._state = _pool(settings.secret("state_dsn"), "trace-query-state", size)
-        self._data = _pool(self.data_dsn, "trace-query-data", size)
+        self._data = _pool(data_dsn, "trace-query-data", size)
 
     def close(self) -> None:
         """End every connection."""
         self._state.close()
         self._data.close()
+        self.hot.close()
 
     def ping(self) -> None:
         """Return when state answers and has the schema this release knows. Raises Unavailable."""

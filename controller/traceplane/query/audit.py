@@ -16,10 +16,12 @@ import psycopg
 from psycopg.rows import TupleRow, dict_row
 from psycopg.types.json import Jsonb
 
+from traceplane.kit.ids import uuid7
+
 _ACCESS = """
 INSERT INTO trace.pii_access_log (id, org_id, user_id, task_id, attempt, query_id, sql_sha256, namespace, relation,
                                   dataset_version_ids, pii_columns)
-VALUES (gen_random_uuid(), %(org)s, %(user)s, %(task)s, %(attempt)s, %(query)s, %(sql)s, %(namespace)s,
+VALUES (%(id)s, %(org)s, %(user)s, %(task)s, %(attempt)s, %(query)s, %(sql)s, %(namespace)s,
         %(relation)s, %(versions)s::uuid[], %(columns)s::text[])
 """
 
@@ -96,6 +98,7 @@ class Audit:
         rows = [
             {
                 **asker.values(),
+                "id": uuid7(),
                 "org": self._org,
                 "namespace": access.namespace,
                 "relation": access.relation,

@@ -60,7 +60,7 @@ class Engine:
                 except Unavailable as error:
                     raise _ended(job, cancel, deadline) or error from None
             cell = open_parts.enter_context(self._cells.one())
-            reader = hot.HotReader(self._databases.data_dsn, pinned.snapshot, deadline)
+            reader = hot.HotReader(self._databases.hot, pinned.snapshot, deadline)
             run = Conversation(job, pinned.relations, cell, reader, cancel, deadline)
             open_parts.callback(reader.close)
             open_parts.callback(cell.kill)  # before the scans are waited for: only its end frees a full pipe

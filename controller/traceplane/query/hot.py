@@ -154,6 +154,35 @@ def _instant(value: str) -> str:
     return ""
 
 
+class HotConnections:
+    """Makes connections for scans. The first stays open and is never used: the driver asks the server for its types
+    once
+    for all connections that are made from one, which is most of what a connection costs."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._lock = threading.Lock()
+        self._first: adbc.Connection | None = None
+
+    def open(self) -> adbc.Connection:
+        """A new connection, in a transaction that has not begun to read. Raises Unavailable."""
+        try:
+            with self._lock:
+                if self._first is None:
+                    self._first = adbc.connect(self._dsn, autocommit=True)
+                first = self._first
+            return first.adbc_clone()
+        except adbc_driver_manager.Error as error:
+            raise Unavailable("the data database cannot be reached") from error
+
+    def close(self) -> None:
+        """Close the first; connections made from it close themselves."""
+        with self._lock:
+            if self._first is not None:
+                self._first.close()
+                self._first = None
+
+
 class HotReader:
     """Reads hot rows of one query's snapshot, each scan on a connection and a thread of its own.
 
@@ -161,9 +190,9 @@ class HotReader:
     (`pg_export_snapshot`), not a connection.
     """
 
-    def __init__(self, dsn: str, snapshot: str, deadline: float) -> None:
+    def __init__(self, connections: HotConnections, snapshot: str, deadline: float) -> None:
         """`deadline` (monotonic) is when Postgres shall give up on a statement."""
-        self._dsn = dsn
+        self._connections = connections
         self._snapshot = snapshot
         self._deadline = deadline
         self._threads: list[threading.Thread] = []
@@ -200,10 +229,7 @@ class HotReader:
             thread.join(timeout=5)
 
     def _start(self, sql: str) -> tuple[adbc.Connection, adbc.Cursor, pa.RecordBatchReader]:
-        try:
-            connection = adbc.connect(self._dsn, autocommit=True)
-        except adbc_driver_manager.Error as error:
-            raise Unavailable("the data database cannot be reached") from error
+        connection = self._connections.open()
         cursor = connection.cursor()
         try:
             with self._lock:
@@ -224,7 +250,7 @@ class HotReader:
     def _begin(self) -> tuple[str, ...]:
         left = max(0.0, self._deadline - time.monotonic())
         return (
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
             f"SET TRANSACTION SNAPSHOT '{self._snapshot}'",
             f"SET LOCAL statement_timeout = {int(left * 1000) + 1}",
         )

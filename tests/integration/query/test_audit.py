@@ -23,7 +23,8 @@ def hot(world: World) -> Any:
 
 def logged(world: World, table: str) -> list[dict[str, Any]]:
     with world.data.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(f"SELECT * FROM trace.{table} ORDER BY id").fetchall()
+        when = "accessed_at" if table == "pii_access_log" else "created_at"
+        return cursor.execute(f"SELECT * FROM trace.{table} ORDER BY {when}").fetchall()
 
 
 def test_a_result_is_written_down_without_its_statement(world: World, client: Client, hot: Any) -> None:
