@@ -146,6 +146,11 @@ class Settings(BaseSettings):
     query_memory_mb: int = Field(512, ge=64, description="Memory of one running query.")
     query_concurrency: int = Field(2, ge=1, description="Queries that run at once.")
     query_queue: int = Field(32, ge=0, description="Queries that wait; one more is refused with 429.")
+    query_accept_weaker_sandbox: bool = Field(
+        False,
+        description="Run untrusted SQL where the kernel has no Landlock or no seccomp filter: then DuckDB's own "
+        "settings alone keep it from files and sockets. False: the query service does not start there.",
+    )
     query_cache_dir: Path = Field(Path("/var/cache/trace"), description="Local cache of immutable Parquet.")
     query_cache_mb: int = Field(2048, ge=1, description="Bound of that cache.")
 

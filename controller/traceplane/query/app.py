@@ -26,13 +26,13 @@ from starlette.routing import Route
 from starlette.types import Receive
 
 from traceplane import problems
-from traceplane.errors import Forbidden, NotFound, Refused, TraceError
+from traceplane.errors import Forbidden, InvalidSettings, NotFound, Refused, TraceError
 from traceplane.identity import issuers, oidc
 from traceplane.identity.principals import Principal, authenticate
 from traceplane.identity.published_capability import PublishedCapabilities
 from traceplane.identity.rates import RateLimit
 from traceplane.kit.ids import uuid7
-from traceplane.query import attach, audit, engine, gate, pins, responses
+from traceplane.query import attach, audit, confine, engine, gate, pins, responses
 from traceplane.query.admission import Admission
 from traceplane.query.audit import Asker
 from traceplane.query.bucket import Bucket
@@ -221,6 +221,12 @@ class Service:
 
 def create_app(settings: Settings) -> Starlette:
     """The query service as an ASGI application. Raises InvalidSettings for what it lacks."""
+    lacks = confine.missing()
+    if lacks and not settings.query_accept_weaker_sandbox:
+        raise InvalidSettings(
+            f"this kernel offers no {' and no '.join(lacks)}, which keep untrusted SQL in its process: use another "
+            "node, or accept it with TRACE_QUERY_ACCEPT_WEAKER_SANDBOX=true"
+        )
     service = Service(settings)
 
     @asynccontextmanager

@@ -71,7 +71,7 @@ def main(channel: socket.socket, folder: str, limits: Limits) -> None:
     main_db.execute("SET allowed_directories = ?", [[folder]])
     main_db.execute("SET enable_external_access = false")
     shadow.execute("SET enable_external_access = false")
-    confine.confine(memory_bytes=limits.memory_bytes, cpu_seconds=limits.cpu_seconds)
+    confine.confine(folder, memory_bytes=limits.memory_bytes, cpu_seconds=limits.cpu_seconds)
     main_db.execute(f"SET threads = {limits.threads}")
     try:
         _serve(channel, folder, main_db, shadow)

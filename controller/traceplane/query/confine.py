@@ -1,9 +1,8 @@
 """What a cell gives up before it sees SQL.
 
-The order matters: the address-space limit is taken from the size of the warm process, so it comes last, when
-DuckDB stands; the file-size limit comes after the last write of our own. Kernel sandboxes (Landlock, a seccomp
-filter) belong at the end of `confine`; they are not applied yet, so the wall in the cell is the empty
-environment, the limits below and DuckDB's own locked settings.
+The order matters: the address-space limit is taken from the size of the warm process, so it comes when DuckDB
+stands; the file-size limit comes after the last write of our own; Landlock while there is one thread; the filter of
+system calls last, since it forbids the calls that the others take.
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ import os
 import resource
 import signal
 from pathlib import Path
+
+from traceplane.query import landlock, seccomp
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -44,8 +45,18 @@ def die_with_parent() -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def confine(*, memory_bytes: int, cpu_seconds: int) -> None:
-    """Bound this process: memory by address space, CPU, files, core dumps. It cannot undo any of it."""
+def missing() -> list[str]:
+    """Which of the kernel's sandboxes cannot be had here. Landlock came with 5.13, and may be switched off."""
+    found = {"Landlock": landlock.abi() > 0, "seccomp": seccomp.supported()}
+    return [name for name, there in found.items() if not there]
+
+
+def confine(folder: str, *, memory_bytes: int, cpu_seconds: int) -> None:
+    """Bound this process: memory by address space, CPU, files, core dumps; then files and system calls.
+
+    It cannot undo any of it, and reads files below `folder` only. A sandbox that this kernel lacks is left out: the
+    service does not start there unless it was told to accept that. Raises OSError where one fails.
+    """
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     limit = _address_space() + memory_bytes + ADDRESS_SLACK_BYTES
     for name, value in (
@@ -58,6 +69,11 @@ def confine(*, memory_bytes: int, cpu_seconds: int) -> None:
         hard = resource.getrlimit(name)[1]
         bounded = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(name, (bounded, bounded))
+    lacks = missing()
+    if "Landlock" not in lacks:
+        landlock.confine_to(folder)
+    if "seccomp" not in lacks:
+        seccomp.apply()
 
 
 def _address_space() -> int:

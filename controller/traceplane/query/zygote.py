@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import traceback
+from datetime import UTC, datetime
 
 import duckdb
 import msgspec
@@ -100,11 +101,13 @@ class Zygote:
 
 
 def _warm() -> None:
-    """Touch what every query touches, so that each cell inherits it ready."""
+    """Touch what queries touch, so that each cell inherits it ready: afterwards it reads no file but its own."""
     hotscan.trace_filters()
     connection = duckdb.connect()
-    connection.register("warm", pyarrow.dataset.dataset(pa.table({"n": [1]})))
-    connection.sql("SELECT sum(n), TIMESTAMPTZ '2020-01-01' FROM warm").to_arrow_table()
+    instants = pa.array([datetime.now(UTC)], pa.timestamp("us", tz="UTC"))
+    instants.to_pylist()  # Python's time zones are read from files, which a cell could not do
+    connection.register("warm", pyarrow.dataset.dataset(pa.table({"n": [1], "moment": instants})))
+    connection.sql("SELECT sum(n), max(moment), TIMESTAMPTZ '2020-01-01' FROM warm").to_arrow_table()
     connection.close()
     gc.collect()
     gc.freeze()

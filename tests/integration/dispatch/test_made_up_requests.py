@@ -22,7 +22,7 @@ from traceplane.taskapi.routes import ROUTES, Principal
 pytestmark = pytest.mark.services
 
 QUIET = hypothesis_settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     database=None,
     phases=(Phase.explicit, Phase.generate),

@@ -17,7 +17,7 @@ from tests.issuer import Issuer
 from traceplane.settings import Settings
 from traceplane.userapi.app import app
 
-EXAMPLES = 25
+EXAMPLES = 15
 QUIET = settings(
     max_examples=EXAMPLES,
     deadline=None,

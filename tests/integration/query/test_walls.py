@@ -1,0 +1,106 @@
+"""The second wall with the first one removed: the whole hostile corpus runs in cells, judged by nobody.
+
+What may come of it is an error, or an answer made of what the query was granted. Nothing else of this machine is in
+an answer, nothing is made or changed anywhere, and the service goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.query.conftest import Client
+from tests.integration.query.world import World
+from traceplane.errors import InvalidSettings
+from traceplane.query import app, gate
+
+CORPUS = (Path(__file__).parents[2] / "unit" / "query" / "hostile.sql").read_text().splitlines()
+CHUNKS = 4
+
+# What a cell that could read, list or connect would show.
+AIMED = [
+    "SELECT content FROM read_text('{file}')",
+    "SELECT * FROM read_csv('{file}', header = false)",
+    "SELECT * FROM read_blob('{file}')",
+    "FROM '{file}'",
+    "SELECT * FROM glob('{folder}/*')",
+    "SELECT * FROM read_text('/proc/self/environ')",
+    "SELECT * FROM read_text('/proc/self/maps')",
+    "SELECT * FROM read_text('/etc/passwd')",
+    "SELECT getenv('TRACE_CANARY')",
+    "SELECT * FROM duckdb_secrets()",
+    "SELECT * FROM duckdb_databases()",
+    "COPY (SELECT 1) TO '{folder}/made.csv'",
+    "ATTACH '{folder}/made.db' AS made",
+    "EXPORT DATABASE '{folder}/made'",
+    "SET allowed_directories = ['/']; SELECT * FROM read_text('{file}')",
+    "SET enable_external_access = true",
+    "SELECT * FROM vault_blocks",
+    "SELECT * FROM postgres_query('{dsn}', 'SELECT 1')",
+    "SELECT * FROM read_parquet('{object}')",
+    "CREATE SECRET s (TYPE s3, KEY_ID '{key}', SECRET '{secret}'); FROM read_parquet('{object}')",
+]
+
+
+@pytest.fixture
+def ungated(world: World, start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> Client:
+    """A service that admits everything, over one relation."""
+    granted = world.dataset("follow", "Postgres", "hot-blocks")
+    world.follow(granted, 0, 9)
+    vault = world.dataset("vault", "Postgres", "vault-blocks")
+    world.follow(vault, 0, 9)
+    world.data.execute(f"UPDATE hot.d_{vault.hex} SET note = 'canary-of-the-vault'")
+    monkeypatch.setenv("TRACE_CANARY", "canary-of-the-environment")
+    names = (gate.RelationName(None, "hot_blocks"),)
+    monkeypatch.setattr(app.gate, "judge", lambda sql: gate.Admitted(sql, names))
+    return start_service(query_concurrency=2)
+
+
+def test_a_kernel_without_the_sandbox_is_refused_in_so_many_words(
+    start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("traceplane.query.landlock.abi", lambda: 0)
+    with pytest.raises(InvalidSettings, match=r"no Landlock.*TRACE_QUERY_ACCEPT_WEAKER_SANDBOX=true"):
+        start_service()
+    assert start_service(query_accept_weaker_sandbox=True).rows("SELECT 1") == [[1]]
+
+
+def canaries(world: World) -> list[str]:
+    return ["canary-of", "root:x:0", world.store.secret_access_key, world.databases.query_dsn, "TRACE_"]
+
+
+def test_what_is_aimed_at_this_machine_misses(ungated: Client, world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "aim"
+    folder.mkdir()
+    (folder / "canary.txt").write_text("canary-of-the-disk")
+    world.store.client().put_object(Bucket=world.bucket, Key="canary", Body=b"canary-of-the-bucket")
+    aim = {
+        "file": folder / "canary.txt",
+        "folder": folder,
+        "dsn": world.databases.query_dsn,
+        "object": f"s3://{world.bucket}/canary",
+        "key": world.store.access_key_id,
+        "secret": world.store.secret_access_key,
+    }
+    for statement in AIMED:
+        sql = statement.format(**aim)
+        answer = ungated.post(sql, timeout_seconds=5, overflow="truncate")
+        rows = answer.json().get("rows", answer.text)
+        assert not [canary for canary in canaries(world) if canary in str(rows)], (sql, answer.text)
+        assert os.listdir(folder) == ["canary.txt"], sql
+    assert ungated.rows("SELECT count(*) FROM hot_blocks") == [[10]]
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_no_hostile_statement_gets_out_of_its_cell(ungated: Client, world: World, chunk: int) -> None:
+    before = {entry: entry.stat().st_mtime_ns for entry in Path("/tmp").glob("x*")}
+    for sql in CORPUS[chunk::CHUNKS]:
+        answer = ungated.post(sql, timeout_seconds=2, overflow="truncate")
+        assert answer.status_code in (200, 400, 408, 413, 422), (sql, answer.text)
+        rows = answer.json().get("rows", "")
+        assert not [canary for canary in canaries(world) if canary in str(rows)], (sql, answer.text)
+    assert ungated.rows("SELECT count(*) FROM hot_blocks") == [[10]]
+    assert {entry: entry.stat().st_mtime_ns for entry in Path("/tmp").glob("x*")} == before

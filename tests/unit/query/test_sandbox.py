@@ -1,0 +1,187 @@
+"""What a confined process can still do: Python that tries everything, and the filter judged call by call."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from traceplane.query import landlock, seccomp
+
+pytestmark = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no Landlock")
+
+# Runs in a process of its own: confines itself to a folder and says what each attempt came to.
+CONFINED = """
+import ctypes, json, os, socket, sys, threading
+from traceplane.query import landlock, seccomp
+folder, outside, port, victim, walls = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
+libc = ctypes.CDLL(None, use_errno=True)
+held = os.open(outside, os.O_RDONLY)
+def call(number, *arguments):
+    if libc.syscall(number, *arguments) < 0:
+        raise OSError(ctypes.get_errno(), "")
+def threads():
+    done = []
+    one = threading.Thread(target=lambda: done.append(open(folder + "/granted").read()))
+    one.start(); one.join()
+    return done[0]
+def forked():
+    if os.fork() == 0:
+        os._exit(0)
+ATTEMPTS = {
+    "read the granted file": lambda: open(folder + "/granted").read(),
+    "read it in a thread": threads,
+    "read what was open": lambda: os.read(held, 4).decode(),
+    "read a file": lambda: open(outside).read(),
+    "read through a link": lambda: open(folder + "/link").read(),
+    "read through ..": lambda: open(folder + "/../outside").read(),
+    "read /proc": lambda: open("/proc/self/environ").read(),
+    "list": lambda: os.listdir(folder),
+    "write": lambda: open(folder + "/made", "w"),
+    "append": lambda: open(folder + "/granted", "a"),
+    "truncate": lambda: os.truncate(folder + "/granted", 0),
+    "remove": lambda: os.remove(folder + "/granted"),
+    "rename": lambda: os.rename(folder + "/granted", folder + "/moved"),
+    "make a folder": lambda: os.mkdir(folder + "/d"),
+    "link": lambda: os.symlink("/etc", folder + "/etc"),
+    "chmod": lambda: os.chmod(folder + "/granted", 0o777),
+    "tcp": lambda: socket.create_connection(("127.0.0.1", port), 2),
+    "udp": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", port)),
+    "unix socket": lambda: socket.socket(socket.AF_UNIX).connect("/run/x"),
+    "fork": forked,
+    "exec": lambda: os.execv("/bin/true", ["true"]),
+    "kill": lambda: os.kill(victim, 0),
+    "ptrace": lambda: call(101, 16, victim, 0, 0),
+    "read other memory": lambda: call(310, victim, None, 0, None, 0, 0),
+    "io_uring": lambda: call(425, 4, ctypes.create_string_buffer(120)),
+    "memfd": lambda: os.memfd_create("x"),
+    "raise a limit": lambda: call(302, 0, 7, ctypes.create_string_buffer(16), None),
+    "mount": lambda: call(165, b"none", b"/mnt", b"tmpfs", 0, None),
+    "namespaces": lambda: call(272, 0x10000000),
+    "bpf": lambda: call(321, 0, None, 0),
+    "keys": lambda: call(248, b"user", b"x", b"x", 1, -3),
+}
+if "landlock" in walls:
+    landlock.confine_to(folder)
+if "seccomp" in walls:
+    seccomp.apply()
+said = {}
+for name, attempt in ATTEMPTS.items():
+    try:
+        said[name] = ["done", str(attempt())[:20]]
+    except OSError as error:
+        said[name] = ["errno", error.errno]
+os.write(1, json.dumps(said).encode())
+"""
+WORKS = {"read the granted file", "read it in a thread", "read what was open"}
+LANDLOCK_STOPS = {
+    "read a file", "read through a link", "read through ..", "read /proc", "list", "write", "append", "truncate",
+    "remove", "rename", "make a folder", "link", "tcp",
+}  # fmt: skip
+SECCOMP_STOPS = {
+    "list", "write", "append", "truncate", "remove", "rename", "make a folder", "link", "chmod", "tcp", "udp",
+    "unix socket", "fork", "exec", "kill", "ptrace", "read other memory", "io_uring", "memfd", "raise a limit",
+    "mount", "namespaces", "bpf", "keys",
+}  # fmt: skip
+
+
+def attempted(tmp_path: Path, walls: str) -> dict[str, list[Any]]:
+    folder = tmp_path / "cell"
+    folder.mkdir()
+    (tmp_path / "outside").write_text("outside")
+    (folder / "granted").write_text("granted")
+    (folder / "link").symlink_to(tmp_path / "outside")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        argv = [sys.executable, "-c", CONFINED, str(folder), str(tmp_path / "outside")]
+        argv += [str(listener.getsockname()[1]), str(os.getpid()), walls]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[Any]] = json.loads(done.stdout)
+    return found
+
+
+def stopped(found: dict[str, list[Any]]) -> set[str]:
+    return {name for name, (how, value) in found.items() if how == "errno" and value in (errno.EPERM, errno.EACCES)}
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the attempts are numbered for x86_64")
+def test_both_walls_leave_the_granted_file_and_nothing_else(tmp_path: Path) -> None:
+    found = attempted(tmp_path, "landlock+seccomp")
+    assert {name for name, (how, _) in found.items() if how == "done"} == WORKS
+    assert stopped(found) == found.keys() - WORKS
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the attempts are numbered for x86_64")
+@pytest.mark.parametrize(("wall", "stops"), [("landlock", LANDLOCK_STOPS), ("seccomp", SECCOMP_STOPS)])
+def test_each_wall_stops_its_part_alone(tmp_path: Path, wall: str, stops: set[str]) -> None:
+    found = attempted(tmp_path, wall)
+    assert stops <= stopped(found)
+    assert all(found[name][0] == "done" for name in WORKS)
+
+
+def judged(machine: str, number: int, arguments: tuple[int, ...] = (), architecture: int | None = None) -> int:
+    """What the filter returns for a system call: a classic BPF machine, as far as the filter needs one."""
+    program = seccomp.program(machine)
+    told = seccomp._MACHINES[machine][1] if architecture is None else architecture
+    words = {0: number, 4: told}
+    for index in range(6):
+        value = arguments[index] if index < len(arguments) else 0
+        words[16 + 8 * index], words[20 + 8 * index] = value & 0xFFFFFFFF, value >> 32
+    at, register = 0, 0
+    while True:
+        code, true, false, operand = program[at]
+        at += 1
+        if code == 0x20:
+            register = words[operand]
+        elif code == 0x15:
+            at += true if register == operand else false
+        elif code == 0x45:
+            at += true if register & operand else false
+        else:
+            return operand
+
+
+ALLOWED, DENIED = 0x7FFF0000, 0x00050000
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_filter_decides_by_number_and_by_argument(machine: str) -> None:
+    column = 0 if machine == "x86_64" else 1
+    calls = {name: numbers[column] for name, numbers in {**seccomp.CALLS, **seccomp.BY_ARGUMENT}.items()}
+    plain = {number for name, number in calls.items() if name in seccomp.CALLS and number is not None}
+    for number in range(600):
+        if number in plain:
+            assert judged(machine, number) == ALLOWED
+        elif number not in calls.values():
+            assert judged(machine, number) == DENIED | errno.EPERM
+    opening = calls["openat"]
+    assert opening is not None
+    assert judged(machine, opening, (0, 0, os.O_RDONLY | os.O_CLOEXEC)) == ALLOWED
+    for flag in (os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_TRUNC, os.O_APPEND):
+        assert judged(machine, opening, (0, 0, flag)) == DENIED | errno.EACCES
+    clone, clone3, limits, ioctl = (calls[name] for name in ("clone", "clone3", "prlimit64", "ioctl"))
+    assert clone is not None
+    assert clone3 is not None
+    assert limits is not None
+    assert ioctl is not None
+    assert judged(machine, clone, (0x10F00,)) == ALLOWED
+    assert judged(machine, clone, (17,)) == DENIED | errno.EPERM
+    assert judged(machine, clone3) == DENIED | errno.ENOSYS
+    assert judged(machine, limits, (0, 3, 0)) == ALLOWED
+    for pointer in (1, 1 << 32):
+        assert judged(machine, limits, (0, 3, pointer)) == DENIED | errno.EPERM
+    assert judged(machine, ioctl, (3, 0x5421)) == ALLOWED
+    assert judged(machine, ioctl, (3, 0x5401)) == DENIED | errno.EPERM
+    assert judged(machine, next(iter(plain)), architecture=0x40000003) == 0x80000000
+
+
+def test_another_machine_has_no_filter() -> None:
+    with pytest.raises(OSError, match="no table of system calls for riscv64"):
+        seccomp.program("riscv64")
