@@ -208,7 +208,7 @@ class Service:
         """GET /readyz: state answers and processes for queries can be started."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self.lookups, self.databases.ping)
-        await loop.run_in_executor(self.lookups, self.cells.fill)
+        await loop.run_in_executor(self.lookups, self.cells.check)
         return PlainTextResponse("ready\n")
 
     async def metrics(self, request: Request) -> Response:

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ from traceplane.query.cell import Limits
 
 SPAWN_SECONDS = 10.0
 END_SECONDS = 5.0
+PROOF_SECONDS = 1.0
+"""A cell that could not confine itself has ended by then."""
 
 
 class Cell:
@@ -37,6 +40,7 @@ class Cell:
         self.channel = channel
         self.code: int | None = None
         self._pidfd: int | None = None
+        self._born = time.monotonic()
         self._started = threading.Event()
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -66,6 +70,11 @@ class Cell:
         if not self._started.wait(SPAWN_SECONDS) or self._ended.is_set():
             raise Unavailable("no process for the query could be started")
 
+    def survives(self, seconds: float) -> bool:
+        """Whether it still runs `seconds` after it was asked for; waits as long as it must to know."""
+        self._ended.wait(max(0.0, seconds - (time.monotonic() - self._born)))
+        return not self._ended.is_set()
+
     def wait_ended(self) -> int | None:
         """Exit code (minus the signal, where one killed it); None where it did not end in time."""
         self._ended.wait(END_SECONDS)
@@ -89,8 +98,22 @@ class Cells:
         shutil.rmtree(folder, ignore_errors=True)  # folders of cells that a killed broker left behind
         folder.mkdir(parents=True)
 
+    def check(self) -> None:
+        """Return when a waiting cell lives. Raises Unavailable where they all end by themselves, unable to confine
+        themselves or to start."""
+        self.fill()
+        with self._lock:
+            waiting = list(self._waiting)
+        if waiting and not any(cell.survives(PROOF_SECONDS) for cell in waiting):
+            raise Unavailable("processes for queries end as soon as they start; the log says why")
+
     def fill(self) -> None:
         """Make sure that enough cells wait. Raises Unavailable."""
+        with self._lock:
+            dead = [cell for cell in self._waiting if cell.code is not None]
+            self._waiting = [cell for cell in self._waiting if cell.code is None]
+        for cell in dead:
+            self._bury(cell)
         with self._lock:
             while len(self._waiting) < self._ready and not self._closed:
                 self._waiting.append(self._spawn())

@@ -167,8 +167,11 @@ def _parse(sql: str) -> dict[str, Any]:
     try:
         row = parser.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
         answer = orjson.loads(row[0] if row else "{}")
-    except orjson.JSONDecodeError:
-        raise Refusal("QueryTooDeep", "the statement nests too deep") from None
+    except orjson.JSONDecodeError as error:
+        if "depth limit" in str(error):
+            raise Refusal("QueryTooDeep", "the statement nests too deep") from None
+        # What JSON cannot hold: a number that DuckDB reads as infinite.
+        raise Refusal("InvalidQuery", "a number is too large to be written so: say 'infinity'::DOUBLE") from None
     except duckdb.Error as error:
         raise _unparsable(error) from None
     if answer.get("error", True):

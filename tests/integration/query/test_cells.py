@@ -55,3 +55,21 @@ def test_the_socket_of_a_dead_zygote_is_closed(made: cells.Cells) -> None:
     until(lambda: control.fileno() == -1)
     with made.one() as cell:
         assert cell.code is None
+
+
+@pytest.mark.parametrize("threads", [1, 0])
+def test_cells_that_end_by_themselves_are_no_readiness(tmp_path: Path, threads: int) -> None:
+    """A setting that DuckDB refuses stands for a kernel that refuses the sandbox: the process ends early."""
+    limits = Limits(memory_bytes=256 * 1024**2, cpu_seconds=30, threads=threads)
+    made = cells.Cells(tmp_path / "cells", limits, ready=2)
+    try:
+        made.fill()
+        if threads:
+            made.check()
+            return
+        for cell in list(made._waiting):
+            cell.wait_ended()
+        with pytest.raises(Unavailable, match="end as soon as they start"):
+            made.check()
+    finally:
+        made.close()

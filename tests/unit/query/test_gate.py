@@ -130,3 +130,9 @@ def test_look_alikes_are_other_names() -> None:
     for sql in ("FROM bl\u043ecks", "FROM bl\u200bocks", "FROM \uff42locks", 'FROM "blocks "'):
         with pytest.raises(gate.Refusal):
             admitted(sql)
+
+
+def test_a_number_beyond_every_double_is_told_so() -> None:
+    with pytest.raises(gate.Refusal) as refused:
+        gate.judge("SELECT 1e400::DOUBLE")
+    assert (refused.value.code, "'infinity'::DOUBLE" in refused.value.message) == ("InvalidQuery", True)
