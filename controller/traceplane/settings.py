@@ -105,7 +105,9 @@ class Settings(BaseSettings):
 
     # Keys and tokens
     capability_key_file: Path | None = Field(None, description="PEM (EC P-256) that signs capability tokens.")
-    capability_previous_key_file: Path | None = Field(None, description="PEM that still verifies, during rotation.")
+    capability_previous_key_file: Path | None = Field(
+        None, description="PEM that still verifies, during a rotation; may be missing, and come and go."
+    )
     capability_issuer: str = Field("trace", description="`iss` of capability tokens.")
     worker_token_file: Path | None = Field(None, description="Worker token; one a line, two during rotation.")
 

@@ -122,7 +122,10 @@ class Capabilities:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._current = Mounted(current, parse_key)
-        self._previous = None if previous is None else Mounted(previous, parse_key)
+        # There during a rotation only, which begins and ends while we run.
+        self._previous: Mounted[Key | None] | None = (
+            None if previous is None else Mounted(previous, parse_key, absent=lambda: None)
+        )
         self._issuer = issuer
         self._clock = clock
         self._verified: OrderedDict[str, tuple[str, Claims]] = OrderedDict()
@@ -186,8 +189,9 @@ class Capabilities:
     def _keys(self) -> dict[str, Key]:
         current = self._current.value
         keys = {current.kid: current}
-        if self._previous is not None:
-            keys.setdefault(self._previous.value.kid, self._previous.value)
+        previous = self._previous.value if self._previous is not None else None
+        if previous is not None:
+            keys.setdefault(previous.kid, previous)
         return keys
 
     def _signed(self, claims: Claims) -> str:

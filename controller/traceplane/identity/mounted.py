@@ -18,21 +18,28 @@ from traceplane.errors import InvalidSettings, TraceError
 Value = TypeVar("Value")
 
 LOOK_SECONDS = 1.0
+_NOWHERE = (0, 0, 0)
+"""Identity of a file that is not there."""
 
 
 class Mounted(Generic[Value]):
-    """The parsed content of a file, kept fresh. The first read happens here and raises InvalidSettings."""
+    """The parsed content of a file, kept fresh. The first read happens here and raises InvalidSettings.
+
+    With `absent` the file may be missing, and come and go: what `absent` returns is its value then.
+    """
 
     def __init__(
         self,
         path: Path,
         parse: Callable[[bytes], Value],
         *,
+        absent: Callable[[], Value] | None = None,
         on_error: Callable[[TraceError], None] = lambda _error: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
         self._parse = parse
+        self._absent = absent
         self._on_error = on_error
         self._clock = clock
         self._identity, self._value = self._read()
@@ -53,12 +60,18 @@ class Mounted(Generic[Value]):
     def _look(self) -> tuple[int, int, int]:
         try:
             found = self._path.stat()
+        except FileNotFoundError as error:
+            if self._absent is not None:
+                return _NOWHERE
+            raise InvalidSettings(f"cannot read {self._path}: {error.strerror}") from error
         except OSError as error:
             raise InvalidSettings(f"cannot read {self._path}: {error.strerror}") from error
         return found.st_ino, found.st_size, found.st_mtime_ns
 
     def _read(self) -> tuple[tuple[int, int, int], Value]:
         identity = self._look()
+        if identity == _NOWHERE and self._absent is not None:
+            return identity, self._absent()
         try:
             return identity, self._parse(self._path.read_bytes())
         except OSError as error:
