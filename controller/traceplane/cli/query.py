@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -99,11 +100,24 @@ def query(
         "namespace": namespace,
         "as_of": as_of,
     }
-    with access.client(SERVICE, PORT, timeout + SLACK_SECONDS) as client:
+    with access.client(SERVICE, PORT, timeout + SLACK_SECONDS) as client, _waiting():
         answer = connection.call(
             client, "POST", "/v1/query", json={key: value for key, value in body.items() if value is not None}
         )
     _show(answer, output, export=export)
+
+
+def _waiting() -> AbstractContextManager[object]:
+    """To a person at a terminal: that the query runs, and for how long."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    shown = Progress(*columns, console=Console(stderr=True), transient=True)
+    shown.add_task("the query runs; Ctrl-C ends it", total=None)
+    return shown
 
 
 def _show(answer: httpx.Response, output: Form, *, export: bool) -> None:

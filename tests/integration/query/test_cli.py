@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+import pty
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +56,31 @@ def test_query_exports_what_is_too_large_to_print(world: World, client: Client, 
         argv = [TRACECTL, "query", "-o", "parquet", sql]
         subprocess.run(argv, env={"PATH": os.environ["PATH"], **env}, stdout=out, check=True, timeout=60)
     assert pq.read_table(tmp_path / "whole").num_rows == 10_500
+
+
+def test_query_shows_a_person_that_it_runs_and_a_program_nothing(world: World, client: Client) -> None:
+    env = {"TRACE_QUERY_URL": client.url, "TRACE_TOKEN": client.token}
+    sql = "SELECT count(*) FROM range(100000000) t(n) WHERE n % 7 = 3"
+    assert "the query runs" not in tracectl("query", sql, **env).stderr
+    leader, follower = pty.openpty()
+    with os.fdopen(leader, "rb", buffering=0) as screen:
+        argv = [TRACECTL, "query", "-o", "csv", sql]
+        given = {"PATH": os.environ["PATH"], "TERM": "xterm", **env}
+        process = subprocess.Popen(argv, env=given, stdout=subprocess.PIPE, stderr=follower)
+        os.close(follower)
+        shown = bytearray()
+
+        def read() -> None:
+            with contextlib.suppress(OSError):  # how a terminal says that its other end is gone
+                while piece := screen.read(4096):
+                    shown.extend(piece)
+
+        watching = threading.Thread(target=read)
+        watching.start()
+        out, _ = process.communicate(timeout=60)
+        watching.join(10)
+    assert b"the query runs" in shown
+    assert out.decode().splitlines()[1] == str(len(range(3, 100_000_000, 7)))
 
 
 def test_query_repeats_an_answer_as_of_its_token(world: World, client: Client) -> None:
