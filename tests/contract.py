@@ -29,6 +29,9 @@ class Contract:
             return
         told = operation["responses"].get(str(answer.status_code))
         assert told is not None, f"{asked} answers {answer.status_code}, which the document lacks"
+        if "content" not in told:
+            assert not answer.content, f"{asked} {answer.status_code} has a body"
+            return
         kind = answer.headers["content-type"].partition(";")[0]
         assert kind in told["content"], f"{asked} {answer.status_code} is {kind}"
         if kind.endswith("json"):

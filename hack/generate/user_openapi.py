@@ -96,6 +96,7 @@ def _part(kind: str) -> dict[str, Any]:
 
 
 def _user(route: UserRoute, response: dict[str, Any]) -> dict[str, Any]:
+    known = {"304": {"description": "Nothing changed since the `ETag` of `If-None-Match`."}}
     return {
         "operationId": route.handler.__name__,
         "tags": ["users"],
@@ -103,7 +104,11 @@ def _user(route: UserRoute, response: dict[str, Any]) -> dict[str, Any]:
         "description": f"Needs the role `{route.role}`.",
         "security": [{"user": []}],
         "parameters": [{"name": name, "in": "query", **_PARAMETERS[name]} for name in route.query],
-        "responses": {"200": _content("application/json", response), **_refusals(route.statuses)},
+        "responses": {
+            "200": _content("application/json", response),
+            **(known if route.method == "GET" else {}),
+            **_refusals(route.statuses),
+        },
     }
 
 

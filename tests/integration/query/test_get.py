@@ -83,3 +83,19 @@ def test_assets_and_partitions_are_listed(get: Get) -> None:
 @pytest.mark.parametrize("arguments", [("jobs",), ("tasks", "--limit", "0"), ("dags", "-o", "xml"), ("nothing",)])
 def test_wrong_usage_is_told_apart_from_a_refusal(arguments: tuple[str, ...]) -> None:
     assert tracectl("get", *arguments).returncode == 2
+
+
+def test_a_writer_cancels_and_retries_a_task_by_its_id(
+    get: Get, world: World, oidc: Issuer, serve: Callable[[Any], str]
+) -> None:
+    world.user(oidc.url, "wanda", "writer")
+    url = serve(app(Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url)))
+    task = rows(get("tasks", "monad", "--status", "Queued", "-o", "json", "--limit", "1"))[0]["id"]
+    wanda = {"TRACE_USER_URL": url, "TRACE_TOKEN": oidc.token("wanda")}
+    assert json.loads(tracectl("cancel", task, "-o", "json", **wanda).stdout)["status"] == "Canceled"
+    again = tracectl("cancel", task, **wanda)
+    assert (again.returncode, "nothing to cancel (TaskState)" in again.stderr) == (1, True)
+    assert "Queued" in tracectl("retry", task, **wanda).stdout
+    refused = tracectl("retry", task, TRACE_USER_URL=url, TRACE_TOKEN=oidc.token("alice"))
+    assert (refused.returncode, "writer" in refused.stderr) == (1, True)
+    assert tracectl("retry", "no-id", **wanda).returncode == 2

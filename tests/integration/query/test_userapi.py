@@ -290,3 +290,20 @@ def test_versions_come_newest_first_with_the_active_one_marked(world: World, get
     (only,) = get("/v1/dags/monad/versions").json()["items"]
     assert (only["id"], only["active"]) == (str(world.dag_version), True)
     assert len(get("/v1/assets/hot-blocks/versions", limit=1).json()["items"]) == 1
+
+
+def test_who_has_an_answer_already_gets_none(
+    world: World, get: Get, oidc: Issuer, serve: Callable[[Any], str]
+) -> None:
+    world.federated()
+    url = serve(app(Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url)))
+    mine = {"Authorization": f"Bearer {oidc.token('alice')}"}
+    first = httpx.get(f"{url}/v1/assets", headers=mine)
+    for sent in (first.headers["etag"], f'"other", W/{first.headers["etag"]}'):
+        again = httpx.get(f"{url}/v1/assets", headers={**mine, "If-None-Match": sent})
+        assert (again.status_code, again.content) == (304, b"")
+        CONTRACT.check(again)
+    world.policy("hot-blocks", "Postgres", roles=["finance"])
+    changed = httpx.get(f"{url}/v1/assets", headers={**mine, "If-None-Match": first.headers["etag"]})
+    assert changed.status_code == 200
+    assert httpx.get(f"{url}/v1/assets", headers={"If-None-Match": first.headers["etag"]}).status_code == 401
