@@ -10,6 +10,8 @@ import pytest
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World
 
+pytestmark = pytest.mark.services
+
 SQL = "SELECT count(*), sum(block_number), min(hash), max(value) FROM blocks"
 
 

@@ -13,6 +13,8 @@ from psycopg.rows import dict_row
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World
 
+pytestmark = pytest.mark.services
+
 
 @pytest.fixture
 def hot(world: World) -> Any:

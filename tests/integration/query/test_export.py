@@ -14,6 +14,8 @@ import pytest
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World, block_hash, value_of
 
+pytestmark = pytest.mark.services
+
 SQL = "SELECT block_number, hash, value FROM hot_blocks ORDER BY block_number"
 
 

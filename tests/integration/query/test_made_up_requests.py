@@ -17,6 +17,8 @@ from tests.issuer import Issuer
 from traceplane.settings import Settings
 from traceplane.userapi.app import app
 
+pytestmark = pytest.mark.services
+
 EXAMPLES = 15
 QUIET = settings(
     max_examples=EXAMPLES,
@@ -47,8 +49,14 @@ def operations() -> list[Any]:
     return [found.ok() for found in schema.get_all_operations()]
 
 
-@pytest.mark.parametrize("operation", operations(), ids=lambda operation: operation.label)
-def test_no_request_is_a_server_error(operation: Any, addresses: dict[str, str], oidc: Issuer) -> None:
+@pytest.mark.parametrize("tag", ["query", "users"])
+def test_no_request_is_a_server_error(tag: str, addresses: dict[str, str], oidc: Issuer) -> None:
+    for operation in operations():
+        if operation.tags == [tag]:
+            _ask(operation, addresses, oidc)
+
+
+def _ask(operation: Any, addresses: dict[str, str], oidc: Issuer) -> None:
     url = addresses[operation.tags[0]]
     proof = {"Authorization": f"Bearer {oidc.token('wanda')}"}
 

@@ -21,6 +21,8 @@ from tests.issuer import Issuer
 from traceplane.identity.capability import Capabilities, Grants, Prefixes
 from traceplane.query.routes import ROUTES
 
+pytestmark = pytest.mark.services
+
 HEADERS = ("Authorization", "X-Trace-Task-Capability", "X-Trace-Worker-Token")
 
 

@@ -20,6 +20,8 @@ from tests.integration.query.conftest import Client
 from tests.integration.query.world import World
 from traceplane.identity.capability import Capabilities, DatasetVersion, Grants, Prefixes
 
+pytestmark = pytest.mark.services
+
 TASK = uuid4()
 
 

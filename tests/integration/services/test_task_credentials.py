@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -128,9 +129,14 @@ SPELLINGS = [
 ]
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-@pytest.mark.parametrize("path", SPELLINGS)
 def test_no_spelling_of_a_path_leaves_the_prefix(
+    object_store: services.ObjectStore, filled: str, given: Credentials
+) -> None:
+    for method, path in itertools.product(("GET", "PUT", "DELETE"), SPELLINGS):
+        _try_spelling(object_store, filled, given, method, path)
+
+
+def _try_spelling(
     object_store: services.ObjectStore, filled: str, given: Credentials, method: str, path: str
 ) -> None:
     """Signed by hand, since a client would clean the path before it signs it."""
@@ -139,11 +145,11 @@ def test_no_spelling_of_a_path_leaves_the_prefix(
     signing = Signing(given.access_key_id, given.secret_access_key, given.session_token)
     SigV4Auth(signing, "s3", object_store.region).add_auth(signed)
     answer = httpx.request(method, httpx.URL(url), content=signed.data, headers=dict(signed.headers))
-    assert f"content of {OTHER}a" not in answer.text
+    assert f"content of {OTHER}a" not in answer.text, (method, path)
     owner = object_store.client()
     assert owner.get_object(Bucket=filled, Key=f"{OTHER}a")["Body"].read() == f"content of {OTHER}a".encode()
     beside = [key for key in object_store.keys(filled) if not key.startswith(OWN)]
-    assert len(beside) == 6, "nothing was made or removed outside"
+    assert len(beside) == 6, (method, path, beside)
 
 
 def test_a_token_that_was_changed_opens_nothing(
