@@ -122,11 +122,17 @@ class Service:
             raise NotFound(f"there is no query {query} of yours")
         location, digest = found.pop("output_location"), found.pop("output_sha256")
         output = None
-        if location is not None and self.bucket.holds(location):
+        if location is not None and self._still_readable(found, principal) and self.bucket.holds(location):
             seconds = self.settings.query_url_seconds
             exported_to = audit.Output(location, digest, found["bytes"])
             output = responses.output_of(exported_to, self.bucket.url(location, seconds), seconds)
         return {**found, "exported": location is not None, "output": output}
+
+    def _still_readable(self, found: dict[str, Any], principal: Principal) -> bool:
+        """Whether the caller may read today what that answer was read from: a role may have been taken since."""
+        titles = {version["relation"] for version in found["versions"]}
+        with self.databases.catalogue() as state:
+            return state.readable(titles, Reader(roles=principal.roles))
 
     async def _answer(self, request: Request, asked: Asked, asker: Asker, reader: Reader, limit: float) -> Response:
         """Judge, wait for a turn, run, answer; and one audit line whatever happens."""

@@ -18,7 +18,16 @@ from traceplane.errors import Unavailable
 from traceplane.query import pins, ranges
 from traceplane.query.gate import RelationName
 from traceplane.query.relation import Holdings, Relation, hot_part, pinned_row, relation, relation_as_of
-from traceplane.query.resolve import CatalogRow, PartitionRow, Reader, VersionRow, check_columns, match, task_rows
+from traceplane.query.resolve import (
+    CatalogRow,
+    PartitionRow,
+    Reader,
+    VersionRow,
+    check_columns,
+    match,
+    readable,
+    task_rows,
+)
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -117,6 +126,16 @@ class Catalogue:
             self._refuse_invalidated(then, pin.sequence)
             found.append(relation_as_of(old, spelled, held, self._bucket, then))
         return found
+
+    def readable(self, titles: Iterable[str], reader: Reader) -> bool:
+        """Whether `reader` may read every relation of these titles (`namespace/name`) today."""
+        wanted = {(namespace, name) for namespace, _, name in (title.partition("/") for title in titles)}
+        asked = {
+            "namespaces": [namespace.replace("-", "_") for namespace, _ in wanted],
+            "names": [name.replace("-", "_") for _, name in wanted],
+        }
+        found = [_catalog_row(row) for row in self._fetch(_RELATIONS, asked)]
+        return wanted <= {(row.namespace, row.name) for row in found if readable(row, reader)}
 
     def snapshot(self) -> str:
         """What this transaction sees of state, for a pin."""

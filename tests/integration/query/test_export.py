@@ -112,6 +112,18 @@ def test_a_result_can_be_asked_for_again_by_who_got_it(
     assert (gone["exported"], gone["output"]) == (True, None)
 
 
+def test_a_role_that_was_taken_takes_the_file_with_it(blocks: World, client: Client, oidc: Any) -> None:
+    said = client.post(SQL).json()
+
+    def output() -> Any:
+        headers = {"Authorization": f"Bearer {client.token}"}
+        return httpx.get(f"{client.url}/v1/queries/{said['query_id']}", headers=headers).json()["output"]
+
+    assert output() is not None
+    blocks.policy("hot-blocks", "Postgres", roles=["analyst"])
+    assert output() is None
+
+
 def test_a_store_that_is_away_fails_the_export_and_nothing_else(
     blocks: World, start_service: Callable[..., Client]
 ) -> None:
