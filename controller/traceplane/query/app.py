@@ -26,13 +26,13 @@ from starlette.routing import Route
 from starlette.types import Receive
 
 from traceplane import problems
-from traceplane.errors import Forbidden, InvalidSettings, NotFound, Refused, TraceError
+from traceplane.errors import Forbidden, InvalidSettings, Refused, TraceError
 from traceplane.identity import issuers, oidc
 from traceplane.identity.principals import Principal, authenticate
 from traceplane.identity.published_capability import PublishedCapabilities
 from traceplane.identity.rates import RateLimit
 from traceplane.kit.ids import uuid7
-from traceplane.query import attach, audit, confine, engine, gate, pins, responses
+from traceplane.query import attach, confine, engine, gate, pins, responses
 from traceplane.query.admission import Admission
 from traceplane.query.audit import Asker
 from traceplane.query.bucket import Bucket
@@ -42,6 +42,7 @@ from traceplane.query.cells import Cells
 from traceplane.query.job import Answer, Cancel, Job
 from traceplane.query.requests import Asked, QueryRequest, TaskQueryRequest, decoded
 from traceplane.query.resolve import Reader
+from traceplane.query.results import Results
 from traceplane.query.routes import ROUTES
 from traceplane.query.telemetry import Telemetry
 from traceplane.settings import Settings
@@ -65,6 +66,7 @@ class Service:
         self.cache = Cache(settings.query_cache_dir / "files", settings.query_cache_mb * 1024**2, self.bucket)
         self.cells = Cells(settings.query_cache_dir / "cells", _limits(settings), settings.query_concurrency)
         self.engine = engine.Engine(self.databases, self.cache, self.cells, self.bucket, settings.org_id)
+        self.results = Results(self.databases, self.bucket, settings.query_url_seconds)
         self.threads = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="query")
         self.lookups = ThreadPoolExecutor(2, thread_name_prefix="lookup")
 
@@ -112,27 +114,8 @@ class Service:
         principal = await self.principal(request)
         self.rate.take(principal.user_id)
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self.lookups, self._find, request.path_params["id"], principal)
+        found = await loop.run_in_executor(self.lookups, self.results.find, request.path_params["id"], principal)
         return Response(orjson.dumps(found, default=str), media_type="application/json")
-
-    def _find(self, query: UUID, principal: Principal) -> dict[str, Any]:
-        with self.databases.audit() as log:
-            found = log.find(query, principal.user_id)
-        if found is None:
-            raise NotFound(f"there is no query {query} of yours")
-        location, digest = found.pop("output_location"), found.pop("output_sha256")
-        output = None
-        if location is not None and self._still_readable(found, principal) and self.bucket.holds(location):
-            seconds = self.settings.query_url_seconds
-            exported_to = audit.Output(location, digest, found["bytes"])
-            output = responses.output_of(exported_to, self.bucket.url(location, seconds), seconds)
-        return {**found, "exported": location is not None, "output": output}
-
-    def _still_readable(self, found: dict[str, Any], principal: Principal) -> bool:
-        """Whether the caller may read today what that answer was read from: a role may have been taken since."""
-        titles = {version["relation"] for version in found["versions"]}
-        with self.databases.catalogue() as state:
-            return state.readable(titles, Reader(roles=principal.roles))
 
     async def _answer(self, request: Request, asked: Asked, asker: Asker, reader: Reader, limit: float) -> Response:
         """Judge, wait for a turn, run, answer; and one audit line whatever happens."""

@@ -22,11 +22,12 @@ from traceplane.query.resolve import (
     CatalogRow,
     PartitionRow,
     Reader,
-    VersionRow,
+    catalog_row,
     check_columns,
     match,
     readable,
     task_rows,
+    version_row,
 )
 
 Connection = psycopg.Connection[TupleRow]
@@ -134,7 +135,7 @@ class Catalogue:
             "namespaces": [namespace.replace("-", "_") for namespace, _ in wanted],
             "names": [name.replace("-", "_") for _, name in wanted],
         }
-        found = [_catalog_row(row) for row in self._fetch(_RELATIONS, asked)]
+        found = [catalog_row(row) for row in self._fetch(_RELATIONS, asked)]
         return wanted <= {(row.namespace, row.name) for row in found if readable(row, reader)}
 
     def snapshot(self) -> str:
@@ -148,12 +149,12 @@ class Catalogue:
     ) -> list[tuple[CatalogRow, list[RelationName]]]:
         if reader.versions is not None:
             listed = {"versions": list(reader.versions)}
-            federated = [_catalog_row(row) for row in self._fetch(_FEDERATED, listed)]
+            federated = [catalog_row(row) for row in self._fetch(_FEDERATED, listed)]
             rows = [*task_rows(self._fetch(_VERSIONS, listed)), *federated]
         else:
             spelled = [(name.schema or namespace).replace("-", "_") for name in names]
             asked = {"namespaces": spelled, "names": [name.table for name in names]}
-            rows = [_catalog_row(row) for row in self._fetch(_RELATIONS, asked)]
+            rows = [catalog_row(row) for row in self._fetch(_RELATIONS, asked)]
         matched = match(names, namespace, rows, reader)
         for row, _ in matched:
             check_columns(row)
@@ -167,7 +168,7 @@ class Catalogue:
         cold = {version for row in rows if (version := row.cold_version)}
         cold.update(version for by_cold in moved.values() for version in by_cold)
         old = {part.version for pinned in then for part in pinned.cold}
-        versions = {row["dataset_version_id"]: _version_row(row) for row in self._versions(hot | cold | old)}
+        versions = {row["dataset_version_id"]: version_row(row) for row in self._versions(hot | cold | old)}
         pinned = self._partitions(_PARTITIONS_THEN, old, snapshot) if old else {}
         return Holdings(versions, moved, self._partitions(_PARTITIONS, cold, None), pinned)
 
@@ -227,33 +228,3 @@ def refuse_touched(pin: pins.PinnedRelation, invalidated: Iterable[tuple[int | N
             raise pins.Gone(
                 f"as_of: rows {low} to {high} of {pin.namespace}/{pin.name} were invalidated since ({reason})"
             )
-
-
-def _catalog_row(row: dict[str, Any]) -> CatalogRow:
-    """For a plain asset the view gives one version; it is the hot or the cold one by its storage."""
-    federated, hot = row["storage"] == "Federated", row["storage"] == "Postgres"
-    own = row["dataset_version_id"]
-    return CatalogRow(
-        namespace=row["namespace"],
-        name=row["name"],
-        storage=row["storage"],
-        read_roles=tuple(frozenset(row[f"{half}read_roles"]) for half in ("", "hot_", "cold_")),
-        columns=tuple((column["name"], column["type"]) for column in row["columns"] or ()),
-        scope_column=row["scope_column"] or "",
-        dataset=row["dataset_id"],
-        provisioned=row["provisioned"],
-        hot_version=row["hot_version_id"] if federated else own if hot else None,
-        hot_location=row["hot_location"] if federated else row["location"] if hot else None,
-        cold_version=row["cold_version_id"] if federated else None if hot else own,
-    )
-
-
-def _version_row(row: dict[str, Any]) -> VersionRow:
-    columns = row["columns"] or ()
-    return VersionRow(
-        dataset=row["dataset_id"],
-        version=row["dataset_version_id"],
-        location=row["location"],
-        columns=tuple((column["name"], column["type"]) for column in columns),
-        pii=tuple(column["name"] for column in columns if column.get("pii")),
-    )

@@ -13,40 +13,17 @@ Pure: catalogue rows in, `Relation`s out.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from traceplane.errors import TraceError
 from traceplane.query import pins, ranges, wire
 from traceplane.query.cache import ColdFile
+from traceplane.query.coldfiles import ColdGroup, ColdPart, group_of
 from traceplane.query.gate import RelationName
 from traceplane.query.hot import HotTable
 from traceplane.query.resolve import DUCKDB_TYPES, CatalogRow, PartitionRow, VersionRow
-
-_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.parquet")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class ColdPart:
-    """A file and the range its partition covers. `file.key` is its key in the bucket."""
-
-    start: int
-    end: int
-    file: ColdFile
-
-
-@dataclass(frozen=True, slots=True)
-class ColdGroup:
-    """Files of one cold dataset version, and the ranges that are read from it; no ranges: all of it."""
-
-    dataset: UUID
-    version: UUID
-    ranges: tuple[ranges.Range, ...]
-    parts: tuple[ColdPart, ...]
 
 
 @dataclass(slots=True)
@@ -158,7 +135,7 @@ def relation(row: CatalogRow, names: list[RelationName], held: Holdings, bucket:
         assert row.cold_version is not None
         cold = pins.Cold(row.cold_version, _digest(held.partitions, row.cold_version), [])
         pin = pins.PinnedRelation(row.namespace, row.name, None, None, [cold])
-        groups = _group(row.cold_version, (), held.partitions, bucket)
+        groups = group_of(row.cold_version, (), held.partitions, bucket)
         return Relation(row, names, None, groups, pin, _pii(held, [row.cold_version]))
     by_cold = _moved(row, held)
     groups_, covered, pinned = _cold(by_cold, held.partitions, bucket, ())
@@ -182,7 +159,7 @@ def relation_as_of(
             raise pins.Gone(f"as_of: files of {row.namespace}/{row.name} that it was computed on were purged")
         wanted = ranges.normal(cold.ranges)
         _check_moved(row, held, cold, wanted, pin)
-        groups.extend(_group(cold.version, wanted, held.pinned, bucket))
+        groups.extend(group_of(cold.version, wanted, held.pinned, bucket))
         covered = ranges.normal([*covered, *wanted])
     touched = [cold.version for cold in pin.cold]
     if pin.hot is None or row.hot_location is None:
@@ -238,7 +215,7 @@ def _cold(
     for version, wanted in moved.items():
         fresh = ranges.both(ranges.normal(wanted), ranges.outside(covered))
         if fresh:
-            groups.extend(_group(version, fresh, partitions, bucket))
+            groups.extend(group_of(version, fresh, partitions, bucket))
             pinned.append(pins.Cold(version, _digest(partitions, version), list(fresh)))
         covered = ranges.normal([*covered, *fresh])
     return tuple(groups), covered, pinned
@@ -269,34 +246,3 @@ def _digest(partitions: Mapping[UUID, Sequence[PartitionRow]], version: UUID) ->
 def _pii(held: Holdings, versions: Iterable[UUID]) -> tuple[str, ...]:
     found = {name for version in versions if version in held.versions for name in held.versions[version].pii}
     return tuple(sorted(found))
-
-
-def _group(
-    version: UUID,
-    wanted: tuple[ranges.Range, ...],
-    partitions: Mapping[UUID, Sequence[PartitionRow]],
-    bucket: str,
-) -> tuple[ColdGroup, ...]:
-    found = [p for p in partitions.get(version, ()) if not wanted or ranges.touches((p.start, p.end), wanted)]
-    held = ranges.normal((part.start, part.end) for part in found)
-    if any(not ranges.inside(part, held) for part in wanted):
-        raise TraceError("relocated rows have no cold files", code="DataMissing")
-    parts = tuple(part for partition in found for part in _files(partition, bucket))
-    dataset = found[0].dataset if found else version
-    return (ColdGroup(dataset, version, wanted, parts),) if found else ()
-
-
-def _files(partition: PartitionRow, bucket: str) -> list[ColdPart]:
-    """The partition's files. Refuses a location outside the bucket and a path that leaves the location."""
-    prefix = f"s3://{bucket}/"
-    location = partition.location
-    if not location.startswith(prefix) or not location.endswith("/") or ".." in location:
-        raise TraceError("a partition lies outside the bucket", code="DataCorrupt")
-    files = []
-    for entry in partition.files:
-        path = str(entry["path"])
-        if not _FILE.fullmatch(path) or not _SHA256.fullmatch(str(entry["sha256"])):
-            raise TraceError("a manifest names what is not a file of its partition", code="DataCorrupt")
-        file = ColdFile(location.removeprefix(prefix) + path, int(entry["bytes"]), str(entry["sha256"]))
-        files.append(ColdPart(partition.start, partition.end, file))
-    return files

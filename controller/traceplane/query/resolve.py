@@ -156,3 +156,34 @@ def check_columns(row: CatalogRow) -> None:
     for name, kind in row.columns:
         if kind not in DUCKDB_TYPES:
             raise Refused(f"column {name!r} has the unknown type {kind!r}", code="TypeNotSupported")
+
+
+def catalog_row(row: Mapping[str, Any]) -> CatalogRow:
+    """A row of `catalog.relations`. For a plain asset the view gives one version, hot or cold by its storage."""
+    federated, hot = row["storage"] == "Federated", row["storage"] == "Postgres"
+    own = row["dataset_version_id"]
+    return CatalogRow(
+        namespace=row["namespace"],
+        name=row["name"],
+        storage=row["storage"],
+        read_roles=tuple(frozenset(row[f"{half}read_roles"]) for half in ("", "hot_", "cold_")),
+        columns=tuple((column["name"], column["type"]) for column in row["columns"] or ()),
+        scope_column=row["scope_column"] or "",
+        dataset=row["dataset_id"],
+        provisioned=row["provisioned"],
+        hot_version=row["hot_version_id"] if federated else own if hot else None,
+        hot_location=row["hot_location"] if federated else row["location"] if hot else None,
+        cold_version=row["cold_version_id"] if federated else None if hot else own,
+    )
+
+
+def version_row(row: Mapping[str, Any]) -> VersionRow:
+    """A row of `catalog.versions`."""
+    columns = row["columns"] or ()
+    return VersionRow(
+        dataset=row["dataset_id"],
+        version=row["dataset_version_id"],
+        location=row["location"],
+        columns=tuple((column["name"], column["type"]) for column in columns),
+        pii=tuple(column["name"] for column in columns if column.get("pii")),
+    )
