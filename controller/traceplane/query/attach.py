@@ -27,7 +27,6 @@ from traceplane.store.engine import session
 
 WAIT_SECONDS = 5.0
 CANCEL_SECONDS = 2.0
-CATALOG_SECONDS = 10
 _IDLE_SLACK_SECONDS = 60
 
 _UNRELAYED = "SELECT range_start, range_end FROM trace.unrelayed_invalidations WHERE dataset_version_id = %s"

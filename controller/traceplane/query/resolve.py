@@ -117,27 +117,10 @@ def task_rows(versions: Iterable[Mapping[str, Any]]) -> list[CatalogRow]:
     """Rows for a task's versions (rows of `catalog.versions`): by job and output, then by asset, which wins."""
     by_job, by_asset = [], []
     for version in versions:
-        hot = version["storage"] == "Postgres"
-        own = version["dataset_version_id"]
-
-        def row(name: str, version: Mapping[str, Any] = version, hot: bool = hot, own: UUID = own) -> CatalogRow:
-            return CatalogRow(
-                namespace=version["namespace"],
-                name=name,
-                storage=version["storage"],
-                read_roles=(),
-                columns=tuple((column["name"], column["type"]) for column in version["columns"] or ()),
-                scope_column=version["scope_column"] or "",
-                dataset=version["dataset_id"],
-                provisioned=version["provisioned"],
-                hot_version=own if hot else None,
-                hot_location=version["location"] if hot else None,
-                cold_version=None if hot else own,
-            )
-
-        by_job.append(row(f"{version['job']}_{version['output']}"))
+        bare = {**version, "read_roles": (), "hot_read_roles": (), "cold_read_roles": ()}
+        by_job.append(catalog_row({**bare, "name": f"{version['job']}_{version['output']}"}))
         if version["asset"]:
-            by_asset.append(row(version["asset"]))
+            by_asset.append(catalog_row({**bare, "name": version["asset"]}))
     return [*by_job, *by_asset]
 
 
