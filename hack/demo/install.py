@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hack.demo.kube import Kube, wait_for
+from hack.localcluster.commands import TAIL_LINES, tail
 from hack.localcluster.layout import CHECKOUT, ClusterError
 from hack.localcluster.progress import step
 
@@ -80,11 +83,25 @@ def _trouble(kube: Kube) -> str:
 
 
 def _own(*argv: str) -> str:
-    """Standard output of one of the project's own commands; its progress goes straight to the terminal."""
-    done = subprocess.run([sys.executable, str(CHECKOUT / argv[0]), *argv[1:]], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise ClusterError(f"{' '.join(argv[:2])} failed (exit code {done.returncode}); its message is above")
-    return done.stdout
+    """Standard output of one of the project's own commands; its progress goes on to the terminal as it comes.
+
+    The last of it is part of the error as well: in a long log of tests, "above" is nowhere.
+    """
+    command = [sys.executable, str(CHECKOUT / argv[0]), *argv[1:]]
+    last: deque[str] = deque(maxlen=TAIL_LINES)
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True, errors="replace") as running,
+    ):
+        assert running.stderr is not None
+        for line in running.stderr:
+            sys.stderr.write(line)
+            sys.stderr.flush()
+            last.append(line)
+        if code := running.wait():
+            raise ClusterError(f"{' '.join(argv[:2])} failed (exit code {code})\n{tail(''.join(last))}")
+        output.seek(0)
+        return output.read()
 
 
 def example_values() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from . import toolchain
 from .commands import run
 from .imagebuild import hash_files
-from .layout import CHECKOUT
+from .layout import CHECKOUT, ClusterError
 
 PYTHON = "3.11"
 PLATFORM = "x86_64-manylinux_2_36"
@@ -57,9 +57,17 @@ class ProjectWheel:
         return digest.hexdigest()
 
     def fill(self, context: Path) -> None:
-        """Build the wheel and unpack it into ``site-packages``."""
+        """Build the wheel and unpack it into ``site-packages``.
+
+        By the build backend of the checkout's own environment, which the lock file pins: an isolated build would
+        fetch it, and all it needs, from a registry for every change of the code.
+        """
+        python = CHECKOUT / ".venv" / "bin" / "python"
+        if not python.exists():
+            raise ClusterError("the Python environment that builds the wheel is missing; run: make .venv/.stamp")
+        words = ["build", "--quiet", "--offline", "--no-build-isolation", "--wheel", "--python", str(python)]
         with tempfile.TemporaryDirectory(prefix="trace-wheel-") as folder:
-            run([toolchain.program("uv"), "build", "--quiet", "--wheel", "--out-dir", folder], cwd=CHECKOUT)
+            run([toolchain.program("uv"), *words, "--out-dir", folder], cwd=CHECKOUT)
             (wheel,) = Path(folder).glob("*.whl")
             _install(["--no-deps", str(wheel)], context / "site-packages")
 
