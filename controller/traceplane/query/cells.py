@@ -1,8 +1,9 @@
 """The broker's side of cells: the zygote process, a few ready cells, and the certain end of each.
 
 A cell is used once. `Cells` keeps `ready` of them waiting, so that a query does not pay for a fork and its
-confinement. A cell is killed through its pidfd, never by number; its folder is removed after its end, whatever
-ended it. The zygote is started anew when it dies; queries that run then fail, later ones do not.
+confinement. A cell is killed through its pidfd, never by number, as soon as its query is over; its folder is
+removed after its end, whatever ended it, and an answer does not wait for that. The zygote is started anew when it
+dies; queries that run then fail, later ones do not.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +28,8 @@ from traceplane.query.cell import Limits
 
 SPAWN_SECONDS = 10.0
 END_SECONDS = 5.0
+MAX_UNBURIED = 8
+"""Killed cells whose end nobody has seen yet; beyond them a query waits for the end of its own."""
 PROOF_SECONDS = 1.0
 """A cell that could not confine itself has ended by then."""
 
@@ -95,6 +99,8 @@ class Cells:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._closed = False
+        self._undertaker = ThreadPoolExecutor(1, thread_name_prefix="cell-end")
+        self._unburied = threading.BoundedSemaphore(MAX_UNBURIED)
         shutil.rmtree(folder, ignore_errors=True)  # folders of cells that a killed broker left behind
         folder.mkdir(parents=True)
 
@@ -120,12 +126,13 @@ class Cells:
 
     @contextmanager
     def one(self) -> Iterator[Cell]:
-        """A cell for one query; it is dead, and its folder gone, when the context ends."""
+        """A cell for one query; it is killed when the context ends, and soon after gone with its folder."""
         cell = self._take()
         try:
             yield cell
         finally:
-            self._bury(cell)
+            cell.kill()
+            self._bury_soon(cell)
 
     def close(self) -> None:
         """End every cell and the zygote."""
@@ -141,6 +148,7 @@ class Cells:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(END_SECONDS)
+        self._undertaker.shutdown()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _take(self) -> Cell:
@@ -155,6 +163,23 @@ class Cells:
                     raise
                 return cell
             self._bury(cell)  # it died while it waited
+
+    def _bury_soon(self, cell: Cell) -> None:
+        """Bury a killed cell beside the answer: what the kernel takes to free its memory is no part of a query."""
+
+        def bury() -> None:
+            try:
+                self._bury(cell)
+            finally:
+                self._unburied.release()
+
+        if not self._unburied.acquire(blocking=False):
+            self._bury(cell)
+            return
+        try:
+            self._undertaker.submit(bury)
+        except RuntimeError:  # closed meanwhile
+            bury()
 
     def _bury(self, cell: Cell) -> None:
         cell.kill()

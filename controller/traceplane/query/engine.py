@@ -2,7 +2,7 @@
 
 The order is the design: open the data snapshot, read the catalogue, write down what personal data is read, hand the
 cell its shapes, link the files its plan needs, serve its hot scans, take the answer, write it down. Whatever fails,
-the cell is dead and its folder gone when `run` returns. A client that goes away or a time limit kills the cell;
+the cell is killed when `run` returns, and its folder goes. A client that goes away or a time limit kills the cell;
 everything else follows from that.
 """
 

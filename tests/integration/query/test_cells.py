@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,10 +39,37 @@ def test_a_cell_that_does_not_start_is_buried(
         for _ in range(3):
             with pytest.raises(Unavailable), made.one():
                 pass
-        assert not made._all
-        assert not list((tmp_path / "cells").iterdir())
+        until(lambda: not made._all and not list((tmp_path / "cells").iterdir()))
     finally:
         zygote.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture
+def held(made: cells.Cells) -> Iterator[threading.Event]:
+    """Whoever buries cells does nothing until the event is set."""
+    event = threading.Event()
+    made._undertaker.submit(event.wait)
+    yield event
+    event.set()
+
+
+def test_an_answer_does_not_wait_for_the_end_of_its_cell(made: cells.Cells, held: threading.Event) -> None:
+    with made.one() as cell:
+        pass
+    assert cell.folder.exists()
+    assert cell.wait_ended() == -signal.SIGKILL, "it was killed all the same"
+    held.set()
+    until(lambda: not made._all and not cell.folder.exists())
+
+
+def test_killed_cells_that_are_not_buried_yet_are_bounded(made: cells.Cells, held: threading.Event) -> None:
+    used = []
+    for _ in range(cells.MAX_UNBURIED + 1):
+        with made.one() as cell:
+            used.append(cell)
+    assert [cell.folder.exists() for cell in used] == [True] * cells.MAX_UNBURIED + [False]
+    held.set()
+    until(lambda: not made._all and not any(cell.folder.exists() for cell in used))
 
 
 def test_the_socket_of_a_dead_zygote_is_closed(made: cells.Cells) -> None:
