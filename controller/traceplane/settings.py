@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     query_port: int = Field(8082, description="Query service.")
     metrics_port: int = Field(9090, description="Health and metrics of the controller and of workers.")
     dispatcher_url: str = Field("http://trace-dispatcher:8080", description="Where workers find the task API.")
+    query_url: str = Field("http://trace-query:8082", description="Where workers find the query service.")
 
     # Tasks (defaults of the operations page)
     lease_seconds: float = Field(120, gt=0, description="How long a claim holds without a heartbeat.")

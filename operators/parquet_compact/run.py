@@ -11,12 +11,12 @@ from pathlib import Path
 
 from operators.parquet_compact.config import ParquetCompactConfig
 from operators.parquet_compact.coverage import check_final, check_not_moved, check_whole, is_witness
-from operators.parquet_compact.parquet import ParquetFile, arrow_schema, row_groups
 from operators.parquet_compact.source import Snapshot, snapshot
 from traceplane_sdk import wire
 from traceplane_sdk.commit import PartitionCommit
 from traceplane_sdk.context import Context, Result
 from traceplane_sdk.errors import OperatorError
+from traceplane_sdk.parquet import ParquetFile, arrow_schema, row_groups
 
 MAX_FILE_BYTES = 1024**3
 """A file is closed beyond this size: it bounds the scratch disk and stays far below a single PUT's 5 GiB."""

@@ -7,10 +7,11 @@ import os
 import subprocess
 
 import pytest
+import yaml
 
 from hack.demo.ask import User
 from hack.demo.kube import Kube
-from hack.localcluster.layout import ClusterError
+from hack.localcluster.layout import CHECKOUT, ClusterError
 from tests.services.installation import DAG, Installation
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -71,6 +72,22 @@ def test_the_follower_is_one_pod_of_its_own_deployment(trace):
     (deployment,) = trace.kube.items("deployments", "--selector", FOLLOW)
     (owner,) = deployment["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"], owner["controller"]) == ("DAG", DAG, True)
+
+
+def test_a_select_is_run_for_each_range_by_worker_pods(trace):
+    (summary,) = yaml.safe_load_all((CHECKOUT / "operators" / "query" / "example.yaml").read_text())
+    trace.apply(summary)
+    try:
+        trace.wait("two ranges are summed up", lambda: trace.count("gas") >= 2, 180)
+        summed = trace.admin.rows("SELECT first_block, blocks, gas_used FROM gas ORDER BY first_block")
+        truth = trace.admin.rows(
+            "SELECT block_number // 20 * 20 AS first_block, count(*), sum(gas_used)::VARCHAR FROM blocks"
+            " GROUP BY first_block ORDER BY first_block"
+        )
+        assert summed == truth[: len(summed)]
+        assert all(row[1] == 20 for row in summed)
+    finally:
+        trace.kube.kubectl("delete", "dag", summary["metadata"]["name"], "--timeout=120s")
 
 
 def test_kubectl_shows_what_matters(trace):

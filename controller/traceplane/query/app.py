@@ -145,7 +145,7 @@ class Service:
                 )
                 answer = await self._run(request, job)
             code = "OK"
-            return self._response(asker.query, asked.format, answer, time.monotonic() - started)
+            return self._response(asker, asked.format, answer, time.monotonic() - started)
         except TraceError as error:
             code = error.code
             raise
@@ -159,12 +159,13 @@ class Service:
                 scanned=answer.bytes_scanned if answer else 0,
             )
 
-    def _response(self, query: UUID, form: str, answer: Answer, seconds: float) -> Response:
+    def _response(self, asker: Asker, form: str, answer: Answer, seconds: float) -> Response:
         if answer.output is None:
-            return responses.answered(query, form, answer, seconds)
+            return responses.answered(asker.query, form, answer, seconds)
         good_for = self.settings.query_url_seconds
-        url = self.bucket.url(answer.output.location, good_for)
-        return responses.exported(query, form, answer, seconds, responses.output_of(answer.output, url, good_for))
+        url = self.bucket.url(answer.output.location, good_for, inside=asker.task is not None)
+        output = responses.output_of(answer.output, url, good_for)
+        return responses.exported(asker.query, form, answer, seconds, output)
 
     async def _run(self, request: Request, job: Job) -> Answer:
         """Run in a thread; kill the query when the client goes away or this request is canceled."""

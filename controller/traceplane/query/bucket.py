@@ -93,10 +93,12 @@ class Bucket:
                 return False
         return True
 
-    def url(self, location: str, seconds: float) -> str:
-        """A pre-signed GET of a location, good for `seconds` and for whoever holds it."""
+    def url(self, location: str, seconds: float, *, inside: bool = False) -> str:
+        """A pre-signed GET of a location, good for `seconds` and for whoever holds it; `inside` names the store as
+        the cluster reaches it, not as users do."""
+        store = self._store if inside else self._public
         with _mapped():
-            return str(obstore.sign(self._public, "GET", self._key_of(location), timedelta(seconds=seconds)))
+            return str(obstore.sign(store, "GET", self._key_of(location), timedelta(seconds=seconds)))
 
     def _key_of(self, location: str) -> str:
         return location.removeprefix(f"s3://{self._name}/")

@@ -104,6 +104,7 @@ def platform(settings: Settings) -> Platform:
         image=str(settings.require("worker_image")),
         pull_policy=settings.worker_pull_policy,
         dispatcher_url=settings.dispatcher_url,
+        query_url=settings.query_url,
         secret=settings.worker_secret,
         rpc_secret_prefix=settings.rpc_secret_prefix,
         grace_seconds=settings.worker_grace_seconds,

@@ -41,6 +41,7 @@ class Platform:
     image: str
     pull_policy: str
     dispatcher_url: str
+    query_url: str
     secret: str
     """Secret with keys `token` and `dsn`."""
     rpc_secret_prefix: str
@@ -181,6 +182,7 @@ def _environment(worker: Worker, platform: Platform) -> list[Object]:
     plain = {
         "TRACE_JOB_ID": worker.job_id,
         "TRACE_DISPATCHER_URL": platform.dispatcher_url,
+        "TRACE_QUERY_URL": platform.query_url,
         "TRACE_HEARTBEAT_SECONDS": f"{platform.heartbeat_seconds:g}",
         "TRACE_WORKER_TOKEN_FILE": TOKEN_FILE,
         "TRACE_DATA_DSN_FILE": DSN_FILE,

@@ -23,6 +23,7 @@ from traceplane_sdk.client import TaskApi
 from traceplane_sdk.context import TaskIO
 from traceplane_sdk.control import Control
 from traceplane_sdk.errors import OperatorError
+from traceplane_sdk.queries import QueryService
 
 MAX_PROVIDERS = 32
 _POOL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
@@ -88,9 +89,11 @@ def task_io(
         )
         return api.events(request, lease.token)
 
+    queries = QueryService(settings.query_url, lambda: (lease.fence, lease.token), control)
     return TaskIO(
         data_dsn=lambda: settings.secret("data_dsn"),
         credentials=lambda: api.credentials(lease.fence, lease.token),
+        query=queries.ask,
         rpc_urls=lambda pool: provider_urls(settings, pool),
         control=control,
         log=log,

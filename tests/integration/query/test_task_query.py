@@ -33,6 +33,18 @@ class Signer:
     url: str
     capabilities: Capabilities
 
+    @classmethod
+    def serving(cls, folder: Path, serve: Callable[[Any], str]) -> Signer:
+        """One whose keys are published."""
+        (folder / "key.pem").write_bytes(signing_key())
+        made = cls(folder, "", Capabilities(folder / "key.pem", issuer="trace"))
+
+        async def keys(request: Any) -> JSONResponse:
+            return JSONResponse(made.capabilities.jwks())
+
+        made.url = serve(Starlette(routes=[Route("/internal/jwks/task", keys)]))
+        return made
+
     def token(self, *versions: UUID, org: UUID = services.ORG_ID, seconds: float = 60, task: UUID = TASK) -> str:
         datasets = [DatasetVersion(str(version), str(version)) for version in versions]
         return self.capabilities.mint(
@@ -53,15 +65,7 @@ class Signer:
 
 @pytest.fixture
 def signer(tmp_path: Path, serve: Callable[[Any], str]) -> Signer:
-    (tmp_path / "key.pem").write_bytes(signing_key())
-    capabilities = Capabilities(tmp_path / "key.pem", issuer="trace")
-    made = Signer(tmp_path, "", capabilities)
-
-    async def keys(request: Any) -> JSONResponse:
-        return JSONResponse(made.capabilities.jwks())
-
-    made.url = serve(Starlette(routes=[Route("/internal/jwks/task", keys)]))
-    return made
+    return Signer.serving(tmp_path, serve)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ PLATFORM = podspec.Platform(
     image="trace.local/trace:1",
     pull_policy="IfNotPresent",
     dispatcher_url="http://trace-dispatcher:8080",
+    query_url="http://trace-query:8082",
     secret="trace-worker",
     rpc_secret_prefix="rpcpool-",
     grace_seconds=60,

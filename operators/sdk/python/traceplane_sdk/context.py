@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from traceplane_sdk.objects import ObjectStore
+    from traceplane_sdk.queries import QueryAnswer
 
 Log = Callable[[str, Mapping[str, Any]], None]
 Emit = Callable[[Sequence[wire.Event], Sequence[wire.Invalidation]], int]
@@ -43,6 +44,8 @@ class TaskIO:
     data_dsn: Callable[[], str]
     credentials: Callable[[], wire.CredentialsResponse] | None = None
     """Object-store credentials for this task's prefixes; None where the process may not touch the store."""
+    query: Callable[[str, Path, float | None], QueryAnswer] | None = None
+    """Asks the query service; see `traceplane_sdk.queries`. None where the process may not reach it."""
     rpc_urls: Callable[[str], Sequence[str]] = _no_pools
     control: Control = field(default_factory=Control)
     log: Log = _silent
@@ -75,6 +78,7 @@ class Context:
         self.io = io
         self.control = io.control
         self._connection: psycopg.Connection[Any] | None = None
+        self._answers = 0
 
     @property
     def state(self) -> Mapping[str, Any]:
@@ -123,6 +127,16 @@ class Context:
         if self.io.credentials is None:
             raise OperatorError("NoObjectStore", "this process lends no object-store credentials", retryable=False)
         return ObjectStore(self.io.credentials, self.log)
+
+    def query(self, sql: str, *, seconds: float | None = None) -> QueryAnswer:
+        """The answer of one SELECT over the task's inputs, as a Parquet file on the scratch disk.
+
+        Raises OperatorError with the query service's code where it refuses, Stopped when the run is to end.
+        """
+        if self.io.query is None or self.io.scratch is None:
+            raise OperatorError("NoQueryService", "this process does not reach the query service", retryable=False)
+        self._answers += 1
+        return self.io.query(sql, self.io.scratch / f"answer_{self._answers}.parquet", seconds)
 
     def emit(self, events: Sequence[wire.Event], invalidations: Sequence[wire.Invalidation] = ()) -> int:
         """Report while running; returns how many were new."""

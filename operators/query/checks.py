@@ -1,0 +1,92 @@
+"""What an answer must hold before it is committed: rows of this partition only, no row twice, columns as declared.
+
+The answer is sorted by its whole key, so twins are neighbours: one pass over row groups in constant memory sees
+everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from traceplane_sdk import wire
+from traceplane_sdk.errors import OperatorError
+
+_FORMS = {
+    "UInt256": (r"^(0|[1-9][0-9]{0,77})$", "whole numbers from 0 to 2^256-1 as decimal digits"),
+    "Hex": (r"^0x[0-9a-f]*$", "lower-case hex digits after 0x"),
+}
+"""Types that are text to DuckDB and Parquet, and what the text must be."""
+
+
+class AnswerCheck:
+    """Takes the answer's tables in their order. Raises OperatorError, which no further attempt mends."""
+
+    def __init__(self, output: wire.TaskOutput, partition: wire.Partition) -> None:
+        self._scope = output.scope_column
+        self._key = list(output.sort_by)
+        self._forms = {column.name: _FORMS[column.type] for column in output.columns if column.type in _FORMS}
+        self._required = [column.name for column in output.columns if not column.nullable]
+        self._partition = partition
+        self._last: pa.Table | None = None
+
+    def take(self, table: pa.Table) -> None:
+        """The next rows."""
+        if not table.num_rows:
+            return
+        for name in self._required:
+            if table.column(name).null_count:
+                raise _wrong("NullInAnswer", f"column {name!r} holds NULL and is not declared nullable")
+        for name, (form, meaning) in self._forms.items():
+            if pc.any(pc.invert(pc.match_substring_regex(table.column(name), form))).as_py():
+                raise _wrong("TextOutOfForm", f"column {name!r} must hold {meaning}")
+        self._inside(table)
+        self._once(table.select(self._key))
+
+    def _inside(self, table: pa.Table) -> None:
+        least, most = (pc.min_max(table.column(self._scope))[end].as_py() for end in ("min", "max"))
+        if least < self._partition.start or most > self._partition.end:
+            raise _wrong(
+                "RowOutsidePartition",
+                f"{self._scope!r} runs from {least} to {most}, outside of the partition {self._partition.key}; "
+                "bound the statement by $partition_start and $partition_end",
+            )
+
+    def _once(self, keys: pa.Table) -> None:
+        if self._last is not None:
+            keys = pa.concat_tables([self._last, keys])
+        self._last = keys.slice(keys.num_rows - 1)
+        if keys.num_rows > 1 and _some_row_equals_the_next(keys, self._key):
+            raise _wrong("RowTwice", f"two rows have the same key ({', '.join(self._key)})")
+
+
+def check_inputs(inputs: Sequence[wire.TaskInput], partition: wire.Partition) -> None:
+    """Rows of a hot input that moved to cold files must be among the inputs too: else they would be missing."""
+    versions = {one.version for one in inputs}
+    for one in inputs:
+        moved = {part.cold_version for part in one.relocated if _overlaps(part.ranges, partition)}
+        if moved - versions:
+            raise _wrong(
+                "InputMoved",
+                f"rows of {one.name!r} in {partition.key} were compacted; take the compacted output as an input "
+                "too (`trigger: false`), and ask the Federated asset over both",
+            )
+
+
+def _overlaps(ranges: Sequence[tuple[int, int]], partition: wire.Partition) -> bool:
+    return any(first <= partition.end and last >= partition.start for first, last in ranges)
+
+
+def _some_row_equals_the_next(keys: pa.Table, names: Sequence[str]) -> bool:
+    same = None
+    for name in names:
+        column = keys.column(name).combine_chunks()
+        equal = pc.equal(column.slice(1), column.slice(0, len(column) - 1))
+        same = equal if same is None else pc.and_(same, equal)
+    return bool(pc.any(same).as_py())
+
+
+def _wrong(code: str, message: str) -> OperatorError:
+    return OperatorError(code, message, retryable=False)

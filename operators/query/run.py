@@ -1,0 +1,60 @@
+"""Entry point of a query: ask, check, write, commit by manifest.
+
+The statement runs in the query service, in a process that holds no credential; the worker sees its answer only. So
+a statement can do no more than its author could by asking, and reads exactly the versions that the task's token
+lists.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from operators.query.checks import AnswerCheck, check_inputs
+from operators.query.config import QueryConfig
+from operators.query.statement import statement
+from traceplane_sdk import wire
+from traceplane_sdk.commit import PartitionCommit
+from traceplane_sdk.context import Context, Result
+from traceplane_sdk.errors import OperatorError
+from traceplane_sdk.parquet import ParquetFile, arrow_schema, row_groups
+from traceplane_sdk.queries import QueryAnswer
+
+GROUP_ROWS = 122_880
+"""Rows in a row group; DuckDB's own default, one per scan thread."""
+
+
+def run(ctx: Context) -> Result:
+    """Write the answer for the task's partition."""
+    partition = ctx.trigger().partition
+    if partition is None or ctx.io.scratch is None:
+        raise OperatorError("BadTask", "the task names no partition, or there is no scratch disk", retryable=False)
+    check_inputs(ctx.task.inputs, partition)
+    config: QueryConfig = ctx.config
+    (output,) = ctx.task.outputs
+    sql = statement(config.sql, output.columns, output.sort_by, partition)
+    answer = ctx.query(sql, seconds=config.timeout_seconds)
+    commit = PartitionCommit(ctx.cold(), ctx.task, output, partition, ctx.io.crash_point)
+    _write(ctx, answer, commit)
+    committed = commit.seal()
+    ctx.log("partition written", output=output.name, partition=partition.key, rows=committed.rows)
+    return Result(outputs=[committed], events=[wire.Event(output=output.name, partition=partition)])
+
+
+def _write(ctx: Context, answer: QueryAnswer, commit: PartitionCommit) -> None:
+    """The answer as a file of the dataset: its schema, its row groups, its marks."""
+    schema = arrow_schema(commit.output.columns)
+    # Types first, NULLs later: a NULL that must not be is the check's to report.
+    nullable = pa.schema([field.with_nullable(True) for field in schema])
+    check = AnswerCheck(commit.output, commit.partition)
+    file = ParquetFile(answer.path.with_suffix(".output.parquet"), schema, commit.output.sort_by)
+    with pq.ParquetFile(answer.path) as answered:
+        batches = (batch.cast(nullable) for batch in answered.iter_batches(GROUP_ROWS))
+        for table in row_groups(batches, schema, GROUP_ROWS):
+            ctx.control.check()
+            check.take(table)
+            file.write(table)
+    file.close()
+    answer.path.unlink()
+    commit.add(file.path, commit.file_name(None), file.rows)
+    file.path.unlink()

@@ -1,0 +1,38 @@
+"""The statement a task sends: the user's SELECT for one partition, with the declared types and order (pure).
+
+DuckDB makes the types, since it says best what does not fit ("Could not convert string 'x' to INT64"). The query
+service judges the whole, so nothing here needs to defend it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from traceplane_sdk import wire
+
+_PARAMETER = re.compile(r"\$partition_(start|end)\b")
+_TYPES = {
+    "Int32": "INTEGER",
+    "Int64": "BIGINT",
+    "Float64": "DOUBLE",
+    "UInt256": "VARCHAR",
+    "Hex": "VARCHAR",
+    "Text": "VARCHAR",
+    "Bool": "BOOLEAN",
+    "Timestamp": "TIMESTAMPTZ",
+    "Json": "VARCHAR",
+}
+
+
+def statement(
+    sql: str, columns: Sequence[wire.ColumnDef], sort_by: Sequence[str], partition: wire.Partition
+) -> str:
+    """The whole SELECT. A comment at the end of `sql` ends with its line; a closing semicolon is left out."""
+    bounds = {"start": str(partition.start), "end": str(partition.end)}
+    body = _PARAMETER.sub(lambda found: bounds[found[1]], sql).strip().removesuffix(";")
+    typed = ", ".join(
+        f'CAST(answer."{column.name}" AS {_TYPES[column.type]}) AS "{column.name}"' for column in columns
+    )
+    order = ", ".join(f'"{name}"' for name in sort_by)
+    return f"SELECT {typed}\nFROM (\n{body}\n) AS answer\nORDER BY {order}"

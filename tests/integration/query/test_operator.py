@@ -1,0 +1,261 @@
+"""The operator `query` against a real query service: what it commits, what it refuses, and how it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.integration.operators.workbench import Dataset, JobUnderTest, Run, scratch_folder
+from tests.integration.query.conftest import Client
+from tests.integration.query.test_limits import ENDLESS, cells_of, until
+from tests.integration.query.test_task_query import Signer
+from tests.integration.query.world import COLUMNS, World, block_hash
+from traceplane_sdk import wire
+from traceplane_sdk.control import Control
+from traceplane_sdk.errors import OperatorError, Stopped, StopReason
+from traceplane_sdk.operator import Column, ColumnType, OutputSchema, Storage
+from traceplane_sdk.queries import QueryService
+
+pytestmark = pytest.mark.services
+
+CONFIG: dict[str, Any] = {
+    "sql": "SELECT block_number, hash, value, mined_at, note FROM blocks"
+    " WHERE block_number BETWEEN $partition_start AND $partition_end",
+    "columns": [
+        {"name": "block_number", "type": "Int64"},
+        {"name": "hash", "type": "Hex"},
+        {"name": "value", "type": "UInt256"},
+        {"name": "mined_at", "type": "Timestamp"},
+        {"name": "note", "type": "Text", "nullable": True},
+    ],
+    "scopeColumn": "block_number",
+    "uniqueKey": ["block_number"],
+}
+BLOCKS = OutputSchema(
+    storage=Storage.POSTGRES,
+    columns=tuple(Column(one["name"], ColumnType(one["type"]), one["nullable"]) for one in COLUMNS),
+    unique_key=("block_number",),
+    scope_column="block_number",
+    sort_by=("block_number",),
+)
+
+
+@pytest.fixture
+def signer(tmp_path: Path, serve: Callable[[Any], str]) -> Signer:
+    return Signer.serving(tmp_path, serve)
+
+
+@pytest.fixture
+def client(start_service: Callable[..., Client], signer: Signer) -> Client:
+    return start_service(dispatcher_url=signer.url)
+
+
+@dataclass
+class Bench:
+    """Runs the operator over a world's datasets."""
+
+    world: World
+    signer: Signer
+    tmp_path: Path
+    control: Control = field(default_factory=Control)
+
+    def run(self, client: Client, start: int, end: int, *versions: UUID, **changed: Any) -> Run:
+        ranges = Dataset("ranges", BLOCKS)
+        inputs = [(ranges, True), *((Dataset("blocks", BLOCKS, version=str(one)), False) for one in versions)]
+        moved = changed.pop("relocated", {})
+        job = JobUnderTest.declare("query", {**CONFIG, **changed}, ("found",), inputs, bucket=self.world.bucket)
+        partition = wire.Partition(f"{start}-{end}", start, end)
+        scope = {"kind": "partition", "key": partition.key, "start": start, "end": end}
+        claimed = job.claim(1, scope, partition=partition, relocated=moved)
+        return Run(
+            claimed,
+            data_dsn=lambda: "",
+            credentials=self.credentials,
+            scratch=scratch_folder(self.tmp_path),
+            query=self.service(client, claimed.task.task_id, *versions).ask,
+        )
+
+    def service(self, client: Client, task: str, *versions: UUID) -> QueryService:
+        fence = wire.Fence(task, 1, "00000000-0000-4000-8000-000000000000")
+        token = self.signer.token(*versions, task=UUID(task))
+        return QueryService(client.url, lambda: (fence, token), self.control, patience=3)
+
+    def credentials(self) -> wire.CredentialsResponse:
+        store = self.world.store
+        answer = store.client("sts").assume_role(
+            RoleArn="arn:aws:iam::000000000000:role/test", RoleSessionName="test", DurationSeconds=900
+        )["Credentials"]
+        return wire.CredentialsResponse(
+            access_key_id=answer["AccessKeyId"],
+            secret_access_key=answer["SecretAccessKey"],
+            session_token=answer["SessionToken"],
+            expires_at=answer["Expiration"].isoformat(),
+            endpoint_url=store.endpoint_url,
+            region=store.region,
+        )
+
+    def committed(self, run: Run) -> tuple[wire.Completion, pa.Table, Mapping[str, Any]]:
+        """Completion, rows and manifest of a run that ended well."""
+        completion = run.finish()
+        assert completion is not None
+        assert completion.status == "Completed", completion.error
+        (output,) = completion.outputs
+        manifest = json.loads(self._object(output.location + "_manifest.json"))
+        (file,) = manifest["files"]
+        content = self._object(output.location + file["path"])
+        assert hashlib.sha256(content).hexdigest() == file["sha256"]
+        return completion, pq.read_table(io.BytesIO(content)), manifest
+
+    def failed(self, run: Run) -> wire.TaskError:
+        completion = run.finish()
+        assert completion is not None
+        assert completion.error is not None, completion
+        return completion.error
+
+    def _object(self, uri: str) -> bytes:
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return bytes(self.world.store.client().get_object(Bucket=bucket, Key=key)["Body"].read())
+
+
+@pytest.fixture
+def bench(world: World, signer: Signer, tmp_path: Path) -> Bench:
+    return Bench(world, signer, tmp_path)
+
+
+def test_a_partition_of_hot_and_cold_rows_is_committed(world: World, client: Client, bench: Bench) -> None:
+    hot, cold = world.federated()
+    world.follow(hot, 0, 99)
+    world.compact(hot, cold, 0, 49)
+    completion, table, manifest = bench.committed(bench.run(client, 40, 59, hot, cold))
+    assert table.column("block_number").to_pylist() == list(range(40, 60))
+    assert table.column("hash").to_pylist() == [block_hash(number) for number in range(40, 60)]
+    assert manifest["rows"] == 20
+    assert [(event.output, event.partition) for event in completion.events] == [
+        ("found", wire.Partition("40-59", 40, 59))
+    ]
+    assert [field.nullable for field in table.schema] == [False, False, False, False, True]
+    assert table.schema.field("value").metadata[b"trace.type"] == b"UInt256"
+
+
+def test_an_answer_beyond_the_inline_bounds_comes_whole(
+    world: World, start_service: Callable[..., Client], signer: Signer, bench: Bench
+) -> None:
+    client = start_service(
+        dispatcher_url=signer.url, query_max_rows=10, s3_public_endpoint_url="http://127.0.0.1:1"
+    )
+    hot, cold = world.federated()
+    world.follow(hot, 0, 99)
+    _, table, _ = bench.committed(bench.run(client, 0, 99, hot, cold))
+    assert table.column("block_number").to_pylist() == list(range(100))
+
+
+def test_a_partition_without_rows_is_committed_empty(world: World, client: Client, bench: Bench) -> None:
+    hot, cold = world.federated()
+    world.follow(hot, 0, 9)
+    completion, table, _ = bench.committed(bench.run(client, 500, 599, hot, cold))
+    assert (table.num_rows, completion.outputs[0].rows) == (0, 0)
+    assert table.schema.names == [column["name"] for column in CONFIG["columns"]]
+
+
+@pytest.mark.parametrize(
+    ("sql", "code"),
+    [
+        ("SELECT * FROM other_blocks", "RelationNotFound"),
+        ("DROP TABLE blocks", "InvalidQuery"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "FunctionNotAllowed"),
+        ("SELECT block_number FROM blocks", "InvalidQuery"),
+        (CONFIG["sql"].replace("hash,", "'x' AS block_number2, hash[:0] AS hash,"), "TextOutOfForm"),
+        (
+            "SELECT 1 AS block_number, '0x' AS hash, 0 AS value, now() AS mined_at, NULL AS note",
+            "RowOutsidePartition",
+        ),
+        (CONFIG["sql"].replace("note FROM", "note FROM range(2),"), "RowTwice"),
+        (CONFIG["sql"].replace("hash,", "NULL AS hash,"), "NullInAnswer"),
+        ("SELECT 'many' AS block_number, '0x' AS hash, 0 AS value, now() AS mined_at, '' AS note", "QueryFailed"),
+    ],
+)
+def test_a_wrong_statement_commits_nothing_and_is_not_tried_again(
+    world: World, client: Client, bench: Bench, sql: str, code: str
+) -> None:
+    hot, cold = world.federated()
+    world.follow(hot, 0, 99)
+    error = bench.failed(bench.run(client, 40, 59, hot, cold, sql=sql))
+    assert (error.code, error.retryable) == (code, False), error
+    assert "SELECT" not in error.message, "logs hold the message, and no SQL"
+    listed = world.store.client().list_objects_v2(Bucket=world.bucket).get("Contents", [])
+    assert not [found["Key"] for found in listed if "/found/" in found["Key"]]
+
+
+def test_rows_that_moved_are_not_left_out(world: World, client: Client, bench: Bench) -> None:
+    hot, cold = world.federated()
+    world.follow(hot, 0, 99)
+    world.compact(hot, cold, 0, 49)
+    moved = {"blocks": [wire.Relocated(str(cold), [(0, 49)])]}
+    sql = CONFIG["sql"].replace("FROM blocks", "FROM hot_blocks")
+    assert bench.failed(bench.run(client, 40, 59, hot, sql=sql, relocated=moved)).code == "InputMoved"
+
+
+def test_a_service_that_is_away_is_waited_for_and_then_named(client: Client, bench: Bench) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(503, json={})
+
+    fence = wire.Fence("00000000-0000-4000-8000-000000000001", 1, "00000000-0000-4000-8000-000000000000")
+    service = QueryService(
+        client.url, lambda: (fence, "t"), Control(), patience=1, transport=httpx.MockTransport(answer)
+    )
+    with pytest.raises(OperatorError) as failed:
+        service.ask("SELECT 1", bench.tmp_path / "x.parquet")
+    assert (failed.value.code, failed.value.retryable) == ("QueryServiceUnavailable", True)
+    assert len(asked) > 1
+
+
+def test_a_file_that_comes_with_another_hash_is_not_taken(client: Client, bench: Bench) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, content=b"other")
+        output = {"url": "http://store/x", "bytes": 5, "sha256": "0" * 64}
+        return httpx.Response(303, json={"output": output, "row_count": 1, "truncated": False})
+
+    fence = wire.Fence("00000000-0000-4000-8000-000000000001", 1, "00000000-0000-4000-8000-000000000000")
+    service = QueryService(
+        client.url, lambda: (fence, "t"), Control(), patience=0.5, transport=httpx.MockTransport(answer)
+    )
+    with pytest.raises(OperatorError, match="another hash"):
+        service.ask("SELECT 1", bench.tmp_path / "x.parquet")
+
+
+def test_a_run_that_is_to_stop_ends_its_query(world: World, client: Client, bench: Bench) -> None:
+    hot, _ = world.federated()
+    service = bench.service(client, "00000000-0000-4000-8000-000000000001", hot)
+    until(lambda: len(cells_of(client)) == client.service.settings.query_concurrency)
+    idle = set(cells_of(client))
+    ended: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            service.ask(ENDLESS, bench.tmp_path / "x.parquet")
+        except BaseException as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    until(lambda: len(client.service.cells._waiting) < len(idle))
+    bench.control.stop(StopReason.DRAINING)
+    thread.join(20)
+    assert isinstance(ended[0], Stopped)
+    until(lambda: client.service.admission.running == 0 and bool(idle - set(cells_of(client))))
