@@ -79,13 +79,14 @@ def test_a_select_is_run_for_each_range_by_worker_pods(trace):
     trace.apply(summary)
     try:
         trace.wait("two ranges are summed up", lambda: trace.count("gas") >= 2, 180)
-        summed = trace.admin.rows("SELECT first_block, blocks, gas_used FROM gas ORDER BY first_block")
+        summed = trace.admin.rows("SELECT first_block, blocks, gas_used FROM gas")
         truth = trace.admin.rows(
             "SELECT block_number // 20 * 20 AS first_block, count(*), sum(gas_used)::VARCHAR FROM blocks"
-            " GROUP BY first_block ORDER BY first_block"
+            " GROUP BY first_block HAVING count(*) = 20"
         )
-        assert summed == truth[: len(summed)]
-        assert all(row[1] == 20 for row in summed)
+        # Ranges are summed up side by side, so any of them may be first.
+        assert {tuple(row) for row in summed} <= {tuple(row) for row in truth}
+        assert len({row[0] for row in summed}) == len(summed)
     finally:
         trace.kube.kubectl("delete", "dag", summary["metadata"]["name"], "--timeout=120s")
 
