@@ -40,6 +40,7 @@ def up() -> int:
     from hack.localcluster.progress import step
 
     began = time.monotonic()
+    install.forget_stopped()
     install.cluster_up()
     references = install.images()
     kube = Kube(install.NAMESPACE)

@@ -13,8 +13,9 @@ from typing import Any
 
 from hack.demo.kube import Kube, wait_for
 from hack.localcluster.commands import TAIL_LINES, tail
-from hack.localcluster.layout import CHECKOUT, ClusterError
-from hack.localcluster.progress import step
+from hack.localcluster.layout import CHECKOUT, ClusterError, Layout, cluster_dir
+from hack.localcluster.lifecycle import open_cluster
+from hack.localcluster.progress import say, step
 
 RELEASE = "trace"
 NAMESPACE = "trace"
@@ -28,6 +29,17 @@ _NAMESPACE_LABELS = {"pod-security.kubernetes.io/enforce": "restricted"}
 def cluster_up() -> None:
     """Raise the cluster, or what is missing of it. It says itself what takes time."""
     _own("hack/cluster", "up")
+
+
+def forget_stopped() -> None:
+    """Remove a cluster of which nothing runs any more (the machine was restarted, or everything was killed).
+
+    Its chain lived in memory and would begin again at block 0, below the rows that were stored of the one before.
+    """
+    layout = Layout(cluster_dir())
+    if layout.record.exists() and not any(open_cluster(layout).running().values()):
+        say(f".. nothing of the cluster in {layout.root} runs any more, and its chain is gone: beginning anew")
+        _own("hack/cluster", "down")
 
 
 def images() -> dict[str, str]:

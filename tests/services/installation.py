@@ -2,7 +2,8 @@
 
 The chain is no part of the release here, so that a test may remove and install Trace again and find the chain
 where it was. A run has a cluster of its own, apart from a demo's, and removes it at the end; TRACE_CLUSTER_DIR
-names another one, which is then left as it is.
+names another one, which is then left as it is. What a killed run left of its cluster is removed first: brought up
+again it would have that run's rows, and a chain that begins anew at block 0.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import yaml
 from hack.demo import chain, install, pipeline, prove
 from hack.demo.ask import ADMIN, QUERY_PORT, User
 from hack.demo.kube import Kube, wait_for
+from hack.localcluster.atomic import locked
 from hack.localcluster.layout import CHECKOUT, ClusterError, cache_dir
 
 DAG = pipeline.DAG
@@ -192,22 +194,32 @@ class Installation:
 @contextmanager
 def installation() -> Iterator[Installation]:
     """A cluster with Trace, a chain, and the example pipeline applied."""
-    own = "TRACE_CLUSTER_DIR" not in os.environ
-    if own:
+    if "TRACE_CLUSTER_DIR" in os.environ:
+        yield from _installed()
+        return
+    with locked(cache_dir() / "locks" / "test-cluster.lock", "the cluster of a test run"):
         os.environ["TRACE_CLUSTER_DIR"] = str(cache_dir() / "test-cluster")
-    try:
-        install.cluster_up()
-        images = install.images()
-        kube = Kube(install.NAMESPACE)
-        install.namespace(kube)
-        _chain(kube, images)
-        install.chart(kube, images, {"config": CONFIG})
-        query, rpc = _addresses(kube)
-        yield Installation(kube, images, Asker(query, kube.token(ADMIN), kube.namespace), rpc)
-    finally:
-        if own:
-            subprocess.run([sys.executable, str(CHECKOUT / "hack" / "cluster"), "down"], check=True)
+        try:
+            _down()
+            yield from _installed()
+        finally:
+            _down()
             del os.environ["TRACE_CLUSTER_DIR"]
+
+
+def _down() -> None:
+    subprocess.run([sys.executable, str(CHECKOUT / "hack" / "cluster"), "down"], check=True)
+
+
+def _installed() -> Iterator[Installation]:
+    install.cluster_up()
+    images = install.images()
+    kube = Kube(install.NAMESPACE)
+    install.namespace(kube)
+    _chain(kube, images)
+    install.chart(kube, images, {"config": CONFIG})
+    query, rpc = _addresses(kube)
+    yield Installation(kube, images, Asker(query, kube.token(ADMIN), kube.namespace), rpc)
 
 
 def start_pipeline(trace: Installation) -> None:
