@@ -251,6 +251,16 @@ def test_several_dispatchers_leave_one_at_a_time(render):
     assert budget["spec"]["maxUnavailable"] == 1
 
 
+def test_what_answers_requests_answers_until_nothing_is_led_to_it(profile):
+    """The controller is asked by nobody but who scrapes its figures, and has nothing to wait for."""
+    stops = {
+        container["name"]: container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command")
+        for _, container in profile.containers()
+        if container["name"] in ("controller", "dispatcher", "query")
+    }
+    assert stops == {"controller": None, "dispatcher": ["sleep", "3"], "query": ["sleep", "3"]}
+
+
 def test_every_pod_of_the_release_is_behind_a_policy(render):
     """But for the example chain, which anybody may call."""
     rendered = render(exampleChain={"enabled": True})

@@ -43,6 +43,22 @@ def test_an_upgrade_that_changes_nothing_restarts_nothing(trace):
     assert parts() == before
 
 
+def test_no_query_is_refused_while_its_service_is_replaced(trace):
+    dispatcher = "deployment/trace-dispatcher"
+    trace.kube.kubectl("rollout", "restart", dispatcher)
+    watching = subprocess.Popen(
+        ["kubectl", "--namespace", trace.kube.namespace, "rollout", "status", dispatcher, "--timeout=120s"],
+        env=dict(trace.kube.environment),
+        stdout=subprocess.DEVNULL,
+    )
+    asked = 0
+    while watching.poll() is None or trace.leaving("app.kubernetes.io/component=dispatcher"):
+        assert trace.admin.rows("SELECT 1") == [[1]]
+        asked += 1
+    assert watching.returncode == 0
+    assert asked > 10
+
+
 def test_secrets_are_made_once(trace):
     def secrets():
         found = trace.kube.items("secrets", "--selector", "app.kubernetes.io/instance=trace")

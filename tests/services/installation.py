@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +31,8 @@ DAG = pipeline.DAG
 BLOCK_SECONDS = 0.25
 # Ports of the node at which tests reach Services: a port-forward would end with the pod that a drill takes away.
 _NODE_PORTS = {"query": (30082, QUERY_PORT, "dispatcher"), "chain": (30545, 8545, "example-chain")}
+
+_ANSWERING = "app.kubernetes.io/component in (dispatcher,query)"
 
 # Takeover within seconds. Times that a test waits for are short, times that a test must not run into are not.
 CONFIG = {
@@ -89,9 +91,19 @@ class Installation:
         """The documents of dags/chain.yaml."""
         return list(yaml.safe_load_all((CHECKOUT / "dags" / "chain.yaml").read_text()))
 
-    def install(self) -> None:
-        """Install or upgrade the release, and wait until it is ready."""
-        install.chart(self.kube, self.images, {"config": CONFIG})
+    def install(self, values: Mapping[str, Any] | None = None) -> None:
+        """Install or upgrade the release, wait until it is ready, and until queries are led to it.
+
+        The wait has two parts. A pod of before still answers while it ends, and what it said last says nothing of
+        the one to come; and a pod is ready a moment before the node leads anything to it.
+        """
+        values = {} if values is None else values
+        install.chart(self.kube, self.images, {"config": CONFIG, **values})
+        component = "query" if values.get("query", {}).get("mode") == "Deployment" else "dispatcher"
+        selector = {"spec": {"selector": {"app.kubernetes.io/component": component}}}
+        self.kube.kubectl("patch", "service", "test-query", "--patch", json.dumps(selector))
+        self.wait("the pods before are gone", lambda: not self.leaving(_ANSWERING))
+        self.wait("queries are led to the pods of now", lambda: self.admin.rows("SELECT 1") == [[1]])
 
     def apply(self, *documents: dict[str, Any]) -> str:
         """Apply documents; returns what kubectl says."""
@@ -101,6 +113,11 @@ class Installation:
         """Pods with all of these labels that are not on their way out."""
         found = self.kube.items("pods", "--selector", ",".join(labels))
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def leaving(self, *labels: str) -> list[str]:
+        """Names of pods with all of these labels that are on their way out."""
+        found = self.kube.items("pods", "--selector", ",".join(labels))
+        return [pod["metadata"]["name"] for pod in found if "deletionTimestamp" in pod["metadata"]]
 
     def running(self, *labels: str) -> list[dict[str, Any]]:
         """Those of them whose containers are all ready."""

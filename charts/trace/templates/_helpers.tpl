@@ -149,3 +149,13 @@ volumeClaimTemplates:
       resources: {requests: {storage: {{ .values.size }}}}
 {{- end -}}
 {{- end -}}
+
+{{/*
+A pod on its way out goes on answering for a moment: each node learns from its endpoints only then that nothing is to
+be led to it any more, and what is led to it meanwhile would be refused.
+https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination-flow
+*/}}
+{{- define "trace.leaveFirst" -}}
+preStop:
+  exec: {command: [sleep, "3"]}
+{{- end -}}

@@ -21,6 +21,8 @@ nothing but the pod: its databases are opened by a role that reads published rel
     - {name: TRACE_S3_SECRET_ACCESS_KEY_FILE, value: /etc/trace/s3/secret-access-key}
   ports:
     - {name: query, containerPort: 8082}
+  lifecycle:
+    {{- include "trace.leaveFirst" . | nindent 4 }}
   readinessProbe:
     httpGet: {path: /readyz, port: query}
     periodSeconds: 3
