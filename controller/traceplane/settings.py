@@ -148,7 +148,17 @@ class Settings(BaseSettings):
     query_max_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Bytes in an inline answer.")
     query_memory_mb: int = Field(512, ge=64, description="Memory of one running query.")
     query_concurrency: int = Field(2, ge=1, description="Queries that run at once.")
-    query_queue: int = Field(32, ge=0, description="Queries that wait; one more is refused with 429.")
+    query_queue: int = Field(32, ge=0, description="Queries that wait; one more becomes a batch query.")
+    query_batch_timeout_seconds: float = Field(3600, gt=0, description="Longest query that is left to be run.")
+    query_batch_concurrency: int = Field(
+        1, ge=0, description="Batch queries that run at once in one process, beside the others; 0: none here."
+    )
+    query_batch_queue: int = Field(
+        100,
+        ge=0,
+        description="Batch queries that wait or run; one more is refused with 429. 0: no batch mode.",
+    )
+    query_batch_queue_per_user: int = Field(20, ge=1, description="The same, of one user.")
     query_accept_weaker_sandbox: bool = Field(
         False,
         description="Run untrusted SQL where the kernel has no Landlock or no seccomp filter: then DuckDB's own "

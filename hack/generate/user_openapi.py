@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from traceplane.query.limits import MAX_WAIT_SECONDS
 from traceplane.query.responses import MEDIA_TYPES
 from traceplane.query.routes import ROUTES as QUERY
 from traceplane.query.routes import QueryRoute
@@ -43,6 +44,10 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer", "minimum": 1, "maximum": 500},
         "description": "Items of a page.",
     },
+    "wait": {
+        "schema": {"type": "number", "minimum": 0, "maximum": MAX_WAIT_SECONDS},
+        "description": "Seconds to wait for the end of a query that was left to be run.",
+    },
     "cursor": {"schema": {"type": "string", "maxLength": 2048}, "description": "`next_cursor` of the page before."},
 }
 _SCHEMES = {
@@ -59,7 +64,7 @@ _SCHEMES = {
 def document() -> dict[str, Any]:
     """The whole document, OpenAPI 3.1."""
     asked = [route for route in QUERY if route.principal != "network"]
-    kinds = [kind for route in asked for kind in (route.request, route.response) if kind is not None]
+    kinds = [kind for route in asked for kind in (route.request, route.response, route.left) if kind is not None]
     kinds += [route.response for route in USERS]
     schemas, components = msgspec.json.schema_components(
         [*kinds, Problem], ref_template="#/components/schemas/{name}"
@@ -67,8 +72,11 @@ def document() -> dict[str, Any]:
     found = iter(schemas)
     paths: dict[str, Any] = {}
     for query in asked:
-        request = None if query.request is None else next(found)
-        _put(paths, query, _query(query, request, next(found)))
+        request, response, left = (
+            None if kind is None else next(found) for kind in (query.request, query.response, query.left)
+        )
+        assert response is not None
+        _put(paths, query, _query(query, request, response, left))
     for route in USERS:
         _put(paths, route, _user(route, next(found)))
     return {
@@ -112,7 +120,12 @@ def _user(route: UserRoute, response: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _query(route: QueryRoute, request: dict[str, Any] | None, response: dict[str, Any]) -> dict[str, Any]:
+def _query(
+    route: QueryRoute,
+    request: dict[str, Any] | None,
+    response: dict[str, Any],
+    left: dict[str, Any] | None,
+) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.call,
         "tags": ["query"],
@@ -121,6 +134,13 @@ def _query(route: QueryRoute, request: dict[str, Any] | None, response: dict[str
     }
     answer = _content("application/json", response)
     responses: dict[str, Any] = {"200": answer}
+    if route.query:
+        operation["parameters"] = [{"name": name, "in": "query", **_PARAMETERS[name]} for name in route.query]
+    if left is not None:
+        responses["202"] = {
+            **_content("application/json", left),
+            "description": "The query waits for its turn, or runs; ask again at `Location`.",
+        }
     if request is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": request}}}
         answer["content"] |= {

@@ -42,7 +42,7 @@ RULES = (
     Rule(r"tracectl admin user --help", Tier.LOCAL),
     Rule(r"openssl ecparam .*", Tier.LOCAL),
     Rule(r"(cp \$\(hack/cluster kubeconfig\) kubeconfig && )?export [A-Z_]+=.*", Tier.CLUSTER),
-    Rule(r"(hack/cluster exec -- )?(\S*/)?tracectl (query|get|logs) .*", Tier.CLUSTER),
+    Rule(r"(hack/cluster exec -- )?(\S*/)?tracectl (query|result|get|logs) .*", Tier.CLUSTER),
     Rule(r"(hack/cluster exec -- )?kubectl .*(get|describe|logs) .*", Tier.CLUSTER),
     Rule(r"(hack/cluster exec -- )?kubectl .*delete pod -l trace\.dev/job=follow", Tier.CLUSTER),
     Rule(r"(hack/cluster exec -- )?kubectl -n trace port-forward \S+ \d+ &", Tier.CLUSTER),

@@ -12,12 +12,17 @@ import typer
 
 from traceplane.cli import connection
 from traceplane.cli.printing import Output
+from traceplane.errors import Overloaded, Unavailable
 
 if TYPE_CHECKING:
     import httpx
 
 SERVICE = "trace-query"
 PORT = 8082
+SECONDS = 60.0
+HINT = "the query runs; Ctrl-C ends it"
+ACCEPTED = 202
+"""The status of a query that was left to be run and has not ended."""
 SLACK_SECONDS = 15.0
 """How much longer than the query's own limit we wait for its answer: it may queue, and it has to travel."""
 
@@ -42,6 +47,12 @@ def register(app: typer.Typer) -> None:
     app.command("query", no_args_is_help=True)(query)
 
 
+Server = Annotated[
+    str | None,
+    typer.Option("--server", envvar=["TRACE_QUERY_URL", "TRACE_SERVER"], help="Address of the query service."),
+]
+
+
 def query(
     sql: Annotated[str | None, typer.Argument(help="The statement; `-` reads it from standard input.")] = None,
     file: Annotated[
@@ -51,7 +62,12 @@ def query(
     namespace: Annotated[
         str | None, typer.Option("--namespace", "-n", help="Where unqualified names are looked up.")
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds the query may take.", min=0.1)] = 60.0,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds the query may take: 60, or as long as the service allows with --batch.", min=0.1
+        ),
+    ] = None,
     as_of: Annotated[
         str | None, typer.Option(help="Token `as_of` of an earlier answer: compute on what that was computed on.")
     ] = None,
@@ -61,10 +77,10 @@ def query(
             help="Let a large answer become a Parquet file instead of cutting it, and print the file's address."
         ),
     ] = False,
-    server: Annotated[
-        str | None,
-        typer.Option(envvar=["TRACE_QUERY_URL", "TRACE_SERVER"], help="Address of the query service."),
-    ] = None,
+    batch: Annotated[
+        bool, typer.Option(help="Leave the query to be run, and print its id for `tracectl result`.")
+    ] = False,
+    server: Server = None,
     token_file: connection.TokenFile = None,
     token: connection.Token = None,
     release_namespace: connection.ReleaseNamespace = connection.DEFAULT_RELEASE,
@@ -73,7 +89,8 @@ def query(
     """Run one SELECT over published assets and print its rows.
 
     Without --server it reaches the service through `kubectl port-forward`; without a token it takes one of a
-    service account. An answer that was cut short says so on standard error; `-o parquet` and --export cut nothing.
+    service account. An answer that was cut short says so on standard error; `-o parquet`, --export and --batch cut
+    nothing. --batch is for what takes longer than the service lets anybody wait.
 
     Examples:
 
@@ -86,29 +103,49 @@ def query(
       tracectl query --export 'FROM logs'
 
       echo 'FROM blocks LIMIT 5' | tracectl query -o json -
+
+      tracectl query --batch 'SELECT miner, count(*) FROM blocks GROUP BY miner'
     """
     statement = _statement(sql, file)
     if output in (Form.ARROW, Form.PARQUET) and sys.stdout.isatty():
         raise typer.BadParameter(f"{output.value} is not for a terminal; redirect it into a file")
     access = connection.Access(server, token_file, token, release_namespace, account)
-    whole = export or output is Form.PARQUET
+    whole = export or batch or output is Form.PARQUET
+    seconds = timeout or (None if batch else SECONDS)
     body = {
         "sql": statement,
         "format": output.value if output in _RAW else "json",
-        "timeout_seconds": timeout,
+        "mode": "batch" if batch else "interactive",
+        "timeout_seconds": seconds,
         "overflow": "export" if whole else "truncate",
         "namespace": namespace,
         "as_of": as_of,
     }
-    with access.client(SERVICE, PORT, timeout + SLACK_SECONDS) as client, _waiting():
+    patience = SLACK_SECONDS if batch else (seconds or SECONDS) + SLACK_SECONDS
+    with access.client(SERVICE, PORT, patience) as client, nullcontext() if batch else waiting(HINT):
         answer = connection.call(
             client, "POST", "/v1/query", json={key: value for key, value in body.items() if value is not None}
         )
-    _show(answer, output, export=export)
+    if answer.status_code == ACCEPTED:
+        _left(answer.json()["id"], wanted=batch)
+    else:
+        _show(answer, output, export=export)
 
 
-def _waiting() -> AbstractContextManager[object]:
-    """To a person at a terminal: that the query runs, and for how long."""
+def _left(query: str, *, wanted: bool) -> None:
+    """Print the id of a query that waits for its turn. Raises Overloaded where an answer was wanted now."""
+    if not wanted:
+        raise Overloaded(
+            "the service is busy, and runs the query when its turn comes: "
+            f"`tracectl result --wait {query}` gets the answer, `tracectl result --cancel {query}` ends it",
+            code="QueryLeft",
+        )
+    sys.stdout.write(f"{query}\n")
+    sys.stderr.write(f"left to be run; `tracectl result --wait {query}` gets the answer\n")
+
+
+def waiting(what: str) -> AbstractContextManager[object]:
+    """To a person at a terminal: that something runs, and for how long."""
     if not sys.stderr.isatty():
         return nullcontext()
     from rich.console import Console
@@ -116,7 +153,7 @@ def _waiting() -> AbstractContextManager[object]:
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     shown = Progress(*columns, console=Console(stderr=True), transient=True)
-    shown.add_task("the query runs; Ctrl-C ends it", total=None)
+    shown.add_task(what, total=None)
     return shown
 
 
@@ -124,7 +161,7 @@ def _show(answer: httpx.Response, output: Form, *, export: bool) -> None:
     """Print an answer, or where its file lies, or the file."""
     found = answer.json() if answer.headers["content-type"] == "application/json" else None
     if found is not None and found.get("output"):
-        _file(found, download=output is Form.PARQUET and not export)
+        exported(found, download=output is Form.PARQUET and not export)
     elif found is None:
         sys.stdout.buffer.write(answer.content)
         _warn(answer.headers.get("x-trace-truncated") == "true", answer.headers.get("x-trace-row-count"))
@@ -132,11 +169,9 @@ def _show(answer: httpx.Response, output: Form, *, export: bool) -> None:
         _print(found, Output(output.value))
 
 
-def _file(found: dict[str, Any], *, download: bool) -> None:
-    """Print the URL of an exported answer, or what lies there. Raises Unavailable."""
+def exported(found: dict[str, Any], *, download: bool) -> None:
+    """Print the URL of an answer that is a file, or what lies there. Raises Unavailable."""
     import httpx
-
-    from traceplane.errors import Unavailable
 
     place = found["output"]
     sys.stderr.write(f"{found['row_count']} rows, {place['bytes']} bytes in {place['location']}\n")

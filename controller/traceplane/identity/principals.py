@@ -43,6 +43,11 @@ async def authenticate(verifier: Verifier, lookup: Lookup, token: str, role: str
     principal = await lookup(subject)
     if principal is None:
         raise Forbidden(f"{subject.subject!r} is not a user here; an admin adds it with `tracectl admin user add`")
+    needs(principal, role)
+    return principal
+
+
+def needs(principal: Principal, role: str) -> None:
+    """Raises Forbidden, with the remedy, where a built-in `role` is not granted."""
     if not principal.may(role):
         raise Forbidden(f"this needs the role {role!r}; an admin grants it with `tracectl admin role grant`")
-    return principal

@@ -14,6 +14,10 @@ from contextlib import asynccontextmanager
 from traceplane.errors import Overloaded
 
 
+class NoTurn(Overloaded):
+    """There is no room for another query now. The query did not begin."""
+
+
 class Admission:
     """`concurrency` turns and a line of at most `queue`."""
 
@@ -25,15 +29,15 @@ class Admission:
 
     @asynccontextmanager
     async def turn(self, seconds: float) -> AsyncIterator[None]:
-        """Hold a turn. Raises Overloaded when the line is full, or when no turn came within `seconds`."""
+        """Hold a turn. Raises NoTurn when the line is full, or when no turn came within `seconds`."""
         if self._turns.locked() and self.waiting >= self._queue:
-            raise Overloaded(f"{self.waiting} queries wait already; try again later")
+            raise NoTurn(f"{self.waiting} queries wait already; try again later")
         self.waiting += 1
         try:
             async with asyncio.timeout(seconds):
                 await self._turns.acquire()
         except TimeoutError:
-            raise Overloaded(f"no turn within {seconds:g} seconds; try again later") from None
+            raise NoTurn(f"no turn within {seconds:g} seconds; try again later") from None
         finally:
             self.waiting -= 1
         self.running += 1

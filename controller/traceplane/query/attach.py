@@ -19,7 +19,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from traceplane.errors import Unavailable, UnknownSchema
-from traceplane.query import audit, catalogue
+from traceplane.query import audit, batch, catalogue
 from traceplane.query.hot import HotConnections, table_of
 from traceplane.settings import Settings
 from traceplane.store import migrate
@@ -32,6 +32,8 @@ _IDLE_SLACK_SECONDS = 60
 _UNRELAYED = "SELECT range_start, range_end FROM trace.unrelayed_invalidations WHERE dataset_version_id = %s"
 
 _ROLES = "SELECT user_id, org_id, roles FROM catalog.principals WHERE issuer = %s AND external_id = %s"
+
+_ROLES_OF = "SELECT roles FROM catalog.principals WHERE user_id = %s AND org_id = %s"
 
 
 class DataSnapshot:
@@ -87,7 +89,8 @@ class Databases:
         self._bucket = settings.s3_bucket
         data_dsn = settings.secret("data_dsn")
         self.hot = HotConnections(data_dsn)
-        size = 2 * settings.query_concurrency + 1  # each query's own, one for what it writes down, one for logins
+        at_once = settings.query_concurrency + settings.query_batch_concurrency
+        size = 2 * at_once + 1  # each query's own, one for what it writes down, one for logins
         self._state = _pool(settings.secret("state_dsn"), "trace-query-state", size)
         self._data = _pool(data_dsn, "trace-query-data", size)
 
@@ -105,6 +108,12 @@ class Databases:
             raise Unavailable(
                 f"state has schema {found}, this release knows {migrate.STATE.head}", code=UnknownSchema.code
             )
+
+    def roles(self, user: UUID) -> frozenset[str]:
+        """What a user of this organisation may be today; nothing where there is no such user."""
+        with _mapped("state"), self._state.connection(timeout=WAIT_SECONDS) as connection:
+            row = connection.execute(_ROLES_OF, (user, self._org)).fetchone()
+        return frozenset(row[0]) if row else frozenset()
 
     def principal(self, issuer: str, subject: str) -> tuple[UUID, UUID, frozenset[str]] | None:
         """(user, org, roles) of a user of this organisation; None where there is none."""
@@ -155,6 +164,16 @@ class Databases:
                 yield audit.Audit(connection, self._org)
         except psycopg.Error as error:
             raise Unavailable("the audit log cannot be written") from error
+
+    @contextmanager
+    def batches(self) -> Iterator[batch.Batches]:
+        """The queue of batch queries; committed when this ends."""
+        try:
+            with _mapped("data"), self._data.connection(timeout=WAIT_SECONDS) as connection:
+                connection.execute(f"SET LOCAL statement_timeout = {int(WAIT_SECONDS * 1000)}")
+                yield batch.Batches(connection, self._org)
+        except psycopg.Error as error:
+            raise Unavailable("the queue of batch queries cannot be read") from error
 
 
 def _pool(dsn: str, name: str, size: int) -> ConnectionPool[psycopg.Connection[TupleRow]]:

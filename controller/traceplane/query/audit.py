@@ -90,8 +90,8 @@ class Audit:
     """Writes and reads audit rows on one connection of the data database."""
 
     def __init__(self, connection: psycopg.Connection[TupleRow], org: UUID) -> None:
-        self._connection = connection
-        self._org = org
+        self.connection = connection
+        self.org = org
 
     def accesses(self, asker: Asker, accesses: Sequence[Access]) -> None:
         """Write down that `asker` reads personal data."""
@@ -99,7 +99,7 @@ class Audit:
             {
                 **asker.values(),
                 "id": uuid7(),
-                "org": self._org,
+                "org": self.org,
                 "namespace": access.namespace,
                 "relation": access.relation,
                 "versions": list(access.versions),
@@ -107,7 +107,7 @@ class Audit:
             }
             for access in accesses
         ]
-        with self._connection.cursor() as cursor:
+        with self.connection.cursor() as cursor:
             cursor.executemany(_ACCESS, rows)
 
     def result(self, asker: Asker, values: Mapping[str, Any], output: Output | None) -> None:
@@ -116,12 +116,12 @@ class Audit:
         placed = {
             "location": output.location if output else None,
             "digest": output.sha256 if output else None,
-            "org": self._org,
+            "org": self.org,
         }
-        self._connection.execute(_RESULT, {**asker.values(), **values, **documents, **placed})
+        self.connection.execute(_RESULT, {**asker.values(), **values, **documents, **placed})
 
     def find(self, query: UUID, user: UUID) -> dict[str, Any] | None:
         """A result of this user's; None where there is none."""
-        with self._connection.cursor(row_factory=dict_row) as cursor:
-            asked = {"query": query, "org": self._org, "user": user}
+        with self.connection.cursor(row_factory=dict_row) as cursor:
+            asked = {"query": query, "org": self.org, "user": user}
             return cursor.execute(_FIND, asked).fetchone()

@@ -18,7 +18,7 @@ from uuid import UUID
 import msgspec
 
 from traceplane.errors import TraceError, Unavailable
-from traceplane.query import audit, catalogue, hot, pins, wire
+from traceplane.query import audit, batch, catalogue, hot, pins, wire
 from traceplane.query.attach import Databases
 from traceplane.query.bucket import Bucket, Export
 from traceplane.query.cache import Cache
@@ -48,7 +48,8 @@ class Engine:
         self._org = org
 
     def run(self, job: Job, cancel: Cancel) -> Answer:
-        """The answer, written down. Raises Refusal, Gone, QueryFailed, Overloaded or Unavailable."""
+        """The answer, written down. Raises Refusal, Gone, QueryFailed, Overloaded, Unavailable, or
+        Stale where the lease was lost."""
         started = time.monotonic()
         deadline = started + job.seconds
         with ExitStack() as open_parts:
@@ -77,7 +78,9 @@ class Engine:
                 raise out_of_time(job) from None
             except wire.Closed:
                 raise run.ended() from None
-        if job.admitted.relations:
+        if job.lease is not None and answer.output is None:
+            answer = replace(answer, body=b"", output=self._placed(job, answer.body))
+        if job.admitted.relations or job.lease is not None:
             self._write_result(job, answer, time.monotonic() - started)
         return answer
 
@@ -130,6 +133,14 @@ class Engine:
         }
         with self._databases.audit() as log:
             log.result(job.asker, values, answer.output)
+            if job.lease is not None:
+                batch.beside(log).end(job.lease, "Succeeded")
+
+    def _placed(self, job: Job, body: bytes) -> audit.Output:
+        """Put an answer that would go inline into the bucket, where whoever comes for it later finds it."""
+        with self._export(job) as export:
+            export.write(body)
+        return audit.Output(export.location, export.sha256, export.bytes)
 
     def _export(self, job: Job) -> AbstractContextManager[Export]:
         return self._bucket.export(self._org, job.asker.query)

@@ -9,6 +9,7 @@ from typing import Any
 
 from traceplane.errors import Refused
 from traceplane.query import audit, pins
+from traceplane.query.batch import Lease
 from traceplane.query.gate import Admitted
 from traceplane.query.resolve import Reader
 
@@ -36,6 +37,9 @@ class Job:
     max_export_bytes: int = 0
     """Of a Parquet file in the bucket, for an answer beyond the other two; 0: such an answer is cut."""
     as_of: pins.Pin | None = None
+    lease: Lease | None = None
+    """Of a query that was left to be run: its answer becomes a file whatever its size, and counts only while the
+    lease holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +95,4 @@ def canceled() -> QueryFailed:
 
 def out_of_time(job: Job) -> QueryFailed:
     """The time limit was reached."""
-    return QueryFailed(f"the query ran longer than {job.seconds:g} seconds", code="QueryTimeout")
+    return QueryFailed(f"the query ran longer than {round(job.seconds, 1):g} seconds", code="QueryTimeout")

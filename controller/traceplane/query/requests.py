@@ -36,7 +36,10 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class QueryRequest(Asked, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The body of `POST /v1/query`."""
+    """The body of `POST /v1/query`. In mode `batch` the query is left to be run, and its answer is a Parquet file
+    whatever `format` says."""
+
+    mode: Annotated[str, msgspec.Meta(pattern="^(interactive|batch)$")] = "interactive"
 
 
 class TaskQueryRequest(Asked, frozen=True, forbid_unknown_fields=True, kw_only=True):

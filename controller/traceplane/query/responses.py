@@ -6,6 +6,7 @@ whatever format was asked for; to who asked for Parquet it is a redirect to the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -48,6 +49,18 @@ def exported(query: UUID, form: str, answer: Answer, seconds: float, output: dic
     if form == "parquet":
         return Response(body, 303, {"Location": output["url"]}, "application/json")
     return Response(body, media_type="application/json")
+
+
+def left(row: Mapping[str, Any], status: int = 202) -> Response:
+    """A query that was left to be run, as `shapes.BatchQuery`, and where to ask for its answer."""
+    body = {name: row[name] for name in ("id", "state", "sql_sha256", "created_at", "started_at", "ended_at")}
+    headers = {"Location": f"/v1/queries/{row['id']}", "Retry-After": "1"} if status == 202 else None
+    return Response(orjson.dumps(body), status, headers, "application/json")
+
+
+def known(found: Mapping[str, Any]) -> Response:
+    """What is known of an answer, as `shapes.KnownAnswer`."""
+    return Response(orjson.dumps(found, default=str), media_type="application/json")
 
 
 def output_of(output: Output, url: str, url_seconds: float) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from traceplane.query.requests import QueryRequest, TaskQueryRequest
 @dataclass(frozen=True, slots=True)
 class QueryRoute:
     """A route. `principal` is who may call it: a user with the role `reader`, a task, or whoever reaches the port;
-    `call` names the method of the service that answers. `statuses` are its own refusals."""
+    `call` names the method of the service that answers. `left` is what 202 says, `query` the names after `?`,
+    `statuses` its own refusals."""
 
     method: str
     path: str
@@ -26,6 +27,8 @@ class QueryRoute:
     request: Any = None
     response: Any = None
     statuses: tuple[int, ...] = ()
+    left: Any = None
+    query: tuple[str, ...] = ()
 
 
 _QUERY = (400, 404, 408, 409, 410, 413, 422, 499)
@@ -36,20 +39,33 @@ ROUTES = (
         "/v1/query",
         "user",
         "query",
-        "Run one SELECT over published assets.",
+        "Run one SELECT over published assets, or leave it to be run.",
         QueryRequest,
         shapes.Answer,
         _QUERY,
+        shapes.BatchQuery,
     ),
     QueryRoute(
         "GET",
         "/v1/queries/{id:uuid}",
         "user",
         "result",
-        "What is known of an answer of one's own.",
+        "What is known of a query of one's own: its answer, how far it is, or why it has none.",
         None,
         shapes.KnownAnswer,
-        (404,),
+        (400, 404, 408, 409, 410, 413, 422, 500),
+        shapes.BatchQuery,
+        ("wait",),
+    ),
+    QueryRoute(
+        "DELETE",
+        "/v1/queries/{id:uuid}",
+        "user",
+        "cancel",
+        "Cancel a query of one's own that was left to be run.",
+        None,
+        shapes.BatchQuery,
+        (404, 409),
     ),
     QueryRoute(
         "POST",

@@ -64,3 +64,14 @@ class KnownAnswer(msgspec.Struct):
     created_at: datetime
     exported: bool
     output: Output | None
+
+
+class BatchQuery(msgspec.Struct):
+    """A query that was left to be run, as far as it is. It has no answer yet, or never will."""
+
+    id: UUID
+    state: Literal["Queued", "Running", "Canceled"]
+    sql_sha256: str
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None

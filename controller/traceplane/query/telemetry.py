@@ -31,6 +31,9 @@ class Telemetry:
         )
         self.waiting = Gauge("trace_query_waiting", "Queries that wait for a turn.", registry=self.registry)
         self.running = Gauge("trace_query_running", "Queries that run.", registry=self.registry)
+        self.batches = Gauge(
+            "trace_query_batches", "Batch queries that wait or run, in all processes.", registry=self.registry
+        )
         self.rows = Counter("trace_query_rows", "Rows answered.", registry=self.registry)
         self.scanned = Counter(
             "trace_query_scanned_bytes", "Bytes of files and hot rows read.", registry=self.registry

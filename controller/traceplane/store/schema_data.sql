@@ -28,6 +28,37 @@ CREATE TABLE trace.pii_access_log (
     CONSTRAINT pii_access_log_sql_sha256_check CHECK ((sql_sha256 ~ '^[0-9a-f]{64}$'::text))
 );
 
+CREATE TABLE trace.query_batches (
+    id uuid NOT NULL,
+    org_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    sql text,
+    sql_sha256 text NOT NULL,
+    namespace text NOT NULL,
+    overflow text NOT NULL,
+    as_of text,
+    seconds double precision NOT NULL,
+    state text DEFAULT 'Queued'::text NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    runner uuid,
+    lease_until timestamp with time zone,
+    not_before timestamp with time zone DEFAULT now() NOT NULL,
+    cancel boolean DEFAULT false NOT NULL,
+    error_status integer,
+    error_code text,
+    error_detail text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    CONSTRAINT query_batches_ended_at_check CHECK (((state = ANY (ARRAY['Queued'::text, 'Running'::text])) = (ended_at IS NULL))),
+    CONSTRAINT query_batches_error_check CHECK ((((state = 'Failed'::text) = (num_nonnulls(error_status, error_code, error_detail) = 3)) AND (num_nonnulls(error_status, error_code, error_detail) = ANY (ARRAY[0, 3])))),
+    CONSTRAINT query_batches_lease_check CHECK ((((state = 'Running'::text) = (runner IS NOT NULL)) AND ((runner IS NULL) = (lease_until IS NULL)))),
+    CONSTRAINT query_batches_overflow_check CHECK ((overflow = ANY (ARRAY['export'::text, 'truncate'::text]))),
+    CONSTRAINT query_batches_sql_check CHECK (((state = ANY (ARRAY['Queued'::text, 'Running'::text])) = (sql IS NOT NULL))),
+    CONSTRAINT query_batches_sql_sha256_check CHECK ((sql_sha256 ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT query_batches_state_check CHECK ((state = ANY (ARRAY['Queued'::text, 'Running'::text, 'Succeeded'::text, 'Failed'::text, 'Canceled'::text])))
+);
+
 CREATE TABLE trace.query_results (
     id uuid NOT NULL,
     org_id uuid NOT NULL,
@@ -97,6 +128,9 @@ CREATE TABLE trace.write_fences (
 ALTER TABLE ONLY trace.pii_access_log
     ADD CONSTRAINT pii_access_log_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY trace.query_batches
+    ADD CONSTRAINT query_batches_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY trace.query_results
     ADD CONSTRAINT query_results_pkey PRIMARY KEY (id);
 
@@ -110,6 +144,12 @@ ALTER TABLE ONLY trace.write_fences
     ADD CONSTRAINT write_fences_pkey PRIMARY KEY (dataset_version_id, writer);
 
 CREATE INDEX pii_access_log_accessed_at_idx ON trace.pii_access_log USING btree (accessed_at);
+
+CREATE INDEX query_batches_ended_at_idx ON trace.query_batches USING btree (ended_at) WHERE (ended_at IS NOT NULL);
+
+CREATE INDEX query_batches_open_idx ON trace.query_batches USING btree (org_id, created_at) WHERE (sql IS NOT NULL);
+
+CREATE INDEX query_batches_user_idx ON trace.query_batches USING btree (org_id, user_id, started_at);
 
 CREATE INDEX query_results_created_at_idx ON trace.query_results USING btree (created_at);
 
@@ -126,6 +166,32 @@ GRANT USAGE ON SCHEMA trace TO trace_writer;
 GRANT USAGE ON SCHEMA trace TO trace_query;
 
 GRANT INSERT ON TABLE trace.pii_access_log TO trace_query;
+
+GRANT SELECT,INSERT ON TABLE trace.query_batches TO trace_query;
+
+GRANT UPDATE(sql) ON TABLE trace.query_batches TO trace_query;
+
+GRANT UPDATE(state) ON TABLE trace.query_batches TO trace_query;
+
+GRANT UPDATE(attempt) ON TABLE trace.query_batches TO trace_query;
+
+GRANT UPDATE(runner) ON TABLE trace.query_batches TO trace_query;
+
+GRANT UPDATE(lease_until) ON TABLE trace.query_batches TO trace_query;
+
+GRANT UPDATE(not_before) ON TABLE trace.query_batches TO trace_query;
+
+GRANT UPDATE(cancel) ON TABLE trace.query_batches TO trace_query;
+
+GRANT UPDATE(error_status) ON TABLE trace.query_batches TO trace_query;
+
+GRANT UPDATE(error_code) ON TABLE trace.query_batches TO trace_query;
+
+GRANT UPDATE(error_detail) ON TABLE trace.query_batches TO trace_query;
+
+GRANT UPDATE(started_at) ON TABLE trace.query_batches TO trace_query;
+
+GRANT UPDATE(ended_at) ON TABLE trace.query_batches TO trace_query;
 
 GRANT SELECT,INSERT ON TABLE trace.query_results TO trace_query;
 

@@ -90,6 +90,21 @@ async def test_old_results_leave_with_their_files(
     assert rows(databases) == 4, "the young ones, and the old one whose file was written again"
 
 
+async def test_batch_queries_that_ended_long_ago_leave(
+    dispatcher: Dispatcher, databases: services.Databases
+) -> None:
+    with psycopg.connect(databases.data_dsn) as connection:
+        for state, days in (("Succeeded", 31), ("Canceled", 1), ("Queued", None)):
+            connection.execute(
+                "INSERT INTO trace.query_batches (id, org_id, user_id, sql, sql_sha256, namespace, overflow,"
+                " seconds, state, created_at, ended_at) VALUES (%s, %s, %s, %s, %s, 'n', 'export', 1, %s,"
+                " now() - interval '60 days', now() - make_interval(days => %s))",
+                (uuid4(), services.ORG_ID, uuid4(), None if days else "SELECT 1", "0" * 64, state, days),
+            )
+    await next(loop for loop in dispatcher.loops() if loop.name == "results").run_once()
+    assert rows(databases, "query_batches") == 2
+
+
 async def test_accesses_to_personal_data_stay_much_longer(
     dispatcher: Dispatcher, databases: services.Databases
 ) -> None:

@@ -8,10 +8,12 @@ import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.query.conftest import Client
+from tests.integration.query.test_limits import ENDLESS, until
 from tests.integration.query.world import World
 from tests.issuer import Issuer
 from traceplane.settings import Settings
@@ -56,6 +59,52 @@ def test_query_exports_what_is_too_large_to_print(world: World, client: Client, 
         argv = [TRACECTL, "query", "-o", "parquet", sql]
         subprocess.run(argv, env={"PATH": os.environ["PATH"], **env}, stdout=out, check=True, timeout=60)
     assert pq.read_table(tmp_path / "whole").num_rows == 10_500
+
+
+def test_a_query_is_left_to_be_run_and_its_file_fetched(world: World, client: Client, tmp_path: Path) -> None:
+    hot = world.dataset("follow", "Postgres", "hot-blocks")
+    world.follow(hot, 0, 9)
+    env = {"TRACE_QUERY_URL": client.url, "TRACE_TOKEN": client.token}
+    left = tracectl("query", "--batch", "SELECT block_number FROM hot_blocks", **env)
+    query = left.stdout.strip()
+    assert f"tracectl result --wait {query}" in left.stderr
+    found = tracectl("result", "--wait", query, **env)
+    assert found.stdout.startswith("http://"), found.stderr
+    assert json.loads(tracectl("result", "-o", "json", query, **env).stdout)["row_count"] == 10
+    with (tmp_path / "file").open("wb") as out:
+        argv = [TRACECTL, "result", "-o", "parquet", query]
+        subprocess.run(argv, env={"PATH": os.environ["PATH"], **env}, stdout=out, check=True, timeout=60)
+    assert pq.read_table(tmp_path / "file").num_rows == 10
+    failed = tracectl("query", "--batch", "SELECT error('no luck')", **env).stdout.strip()
+    told = tracectl("result", "--wait", failed, **env)
+    assert (told.returncode, "no luck" in told.stderr) == (1, True)
+    assert tracectl("result", "nonsense", **env).returncode == 2
+
+
+def test_a_query_that_has_not_ended_says_so_and_can_be_canceled(start_service: Callable[..., Client]) -> None:
+    client = start_service(query_batch_concurrency=0)
+    env = {"TRACE_QUERY_URL": client.url, "TRACE_TOKEN": client.token}
+    query = tracectl("query", "--batch", "SELECT 1", **env).stdout.strip()
+    early = tracectl("result", query, **env)
+    assert (early.returncode, "has not ended (Queued)" in early.stderr) == (1, True)
+    assert "canceled" in tracectl("result", "--cancel", query, **env).stderr
+    assert "canceled" in tracectl("result", query, **env).stderr
+
+
+def test_a_query_for_which_there_is_no_turn_says_how_to_get_its_answer(
+    start_service: Callable[..., Client],
+) -> None:
+    client = start_service(query_concurrency=1, query_queue=0)
+    env = {"TRACE_QUERY_URL": client.url, "TRACE_TOKEN": client.token}
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(client.post, ENDLESS, timeout_seconds=10)
+        until(lambda: client.service.admission.running == 1)
+        busy = tracectl("query", "SELECT 1", **env)
+        running.result()
+    found = re.search(r"tracectl result --wait (\S+)` gets the answer", busy.stderr)
+    assert busy.returncode == 1
+    assert found is not None, busy.stderr
+    assert tracectl("result", "--wait", found[1], **env).stdout.startswith("http://")
 
 
 def test_query_shows_a_person_that_it_runs_and_a_program_nothing(world: World, client: Client) -> None:

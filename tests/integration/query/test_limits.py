@@ -116,7 +116,7 @@ def test_a_query_that_wants_the_machine_ends_and_others_answer(
 
 
 def test_more_than_the_queue_holds_is_told_to_come_back(start_service: Callable[..., Client]) -> None:
-    client = start_service(query_concurrency=1, query_queue=1, query_timeout_seconds=3)
+    client = start_service(query_concurrency=1, query_queue=1, query_timeout_seconds=3, query_batch_queue=0)
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda _: client.post(ENDLESS), range(6)))
     codes = sorted(answer.json()["code"] for answer in answers)
@@ -210,7 +210,7 @@ def test_more_than_the_cache_holds_is_refused_with_the_remedy(
         (b"[]", "InvalidRequest"),
         (b'{"sql": 1}', "InvalidRequest"),
         (b'{"sql": "SELECT 1", "format": "xml"}', "InvalidRequest"),
-        (b'{"sql": "SELECT 1", "mode": "batch"}', "InvalidRequest"),
+        (b'{"sql": "SELECT 1", "mode": "later"}', "InvalidRequest"),
         (b'{"sql": "SELECT 1", "timeout_seconds": -1}', "InvalidRequest"),
         (b'{"sql": "SELECT 1", "namespace": "../x"}', "InvalidRequest"),
         (b'{"sql": "SELECT 1", "extra": 1}', "InvalidRequest"),

@@ -15,7 +15,7 @@ import pytest
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World
 from traceplane.errors import InvalidSettings
-from traceplane.query import app, gate
+from traceplane.query import gate
 
 pytestmark = pytest.mark.services
 
@@ -57,7 +57,7 @@ def ungated(world: World, start_service: Callable[..., Client], monkeypatch: pyt
     world.data.execute(f"UPDATE hot.d_{vault.hex} SET note = 'canary-of-the-vault'")
     monkeypatch.setenv("TRACE_CANARY", "canary-of-the-environment")
     names = (gate.RelationName(None, "hot_blocks"),)
-    monkeypatch.setattr(app.gate, "judge", lambda sql: gate.Admitted(sql, names))
+    monkeypatch.setattr(gate, "judge", lambda sql: gate.Admitted(sql, names))
     return start_service(query_concurrency=2)
 
 

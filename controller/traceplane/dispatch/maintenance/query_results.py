@@ -21,7 +21,7 @@ ABANDONED = timedelta(days=1)
 
 @dataclass(frozen=True)
 class QueryResults:
-    """Forgets what is too old of both tables."""
+    """Forgets what is too old of each table."""
 
     data: Database
     objects: Objects
@@ -35,6 +35,7 @@ class QueryResults:
         kept = [location for location in expired if not await self._deleted(location)]
         async with self.data.hot() as conn:
             gone = await results.forget_results(conn, older_seconds=older, kept=kept, limit=BATCH)
+            gone += await results.forget_batches(conn, older_seconds=older, limit=BATCH)
             gone += await results.forget_accesses(
                 conn, older_seconds=self.settings.audit_retention_seconds, limit=BATCH
             )

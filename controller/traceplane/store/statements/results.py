@@ -1,4 +1,7 @@
-"""Results of queries and accesses to personal data whose time is over. In the data database."""
+"""What the query service wrote down and whose time is over: results, batch queries, accesses to personal data.
+
+In the data database.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,13 @@ DELETE FROM trace.query_results WHERE id IN (
 """
 """Old results, but for those whose file is still there."""
 
+FORGET_BATCHES = """
+DELETE FROM trace.query_batches WHERE id IN (
+    SELECT id FROM trace.query_batches
+    WHERE ended_at < statement_timestamp() - make_interval(secs => %(older)s)
+    LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+"""
+
 FORGET_ACCESSES = """
 DELETE FROM trace.pii_access_log WHERE id IN (
     SELECT id FROM trace.pii_access_log
@@ -46,6 +56,11 @@ async def forget_results(conn: HotConnection, *, older_seconds: float, kept: Seq
     """Delete old results, but for those of the files `kept`; how many."""
     asked = {"older": older_seconds, "kept": list(kept), "limit": limit}
     return (await conn.execute(FORGET_RESULTS, asked)).rowcount
+
+
+async def forget_batches(conn: HotConnection, *, older_seconds: float, limit: int) -> int:
+    """Delete queries that were left to be run and ended long ago; how many."""
+    return (await conn.execute(FORGET_BATCHES, {"older": older_seconds, "limit": limit})).rowcount
 
 
 async def forget_accesses(conn: HotConnection, *, older_seconds: float, limit: int) -> int:

@@ -8,7 +8,7 @@ Importing this package loads every table. A test keeps three things equal: these
 database, and the reviewed files `schema_state.sql` and `schema_data.sql`.
 """
 
-from traceplane.store.tables import audit, catalog, datasets, definitions, hot, tasks, tenancy
+from traceplane.store.tables import audit, batch, catalog, datasets, definitions, hot, tasks, tenancy
 from traceplane.store.tables.columns import data, state
 
-__all__ = ["audit", "catalog", "data", "datasets", "definitions", "hot", "state", "tasks", "tenancy"]
+__all__ = ["audit", "batch", "catalog", "data", "datasets", "definitions", "hot", "state", "tasks", "tenancy"]

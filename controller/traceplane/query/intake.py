@@ -1,0 +1,86 @@
+"""Leaving a query to be run, asking what became of it, and wanting it no more.
+
+What can be refused is refused at once, to the person who is still there: the gate judges the statement and every
+name is resolved before the query gets into line. Both happen again when its turn comes, under the roles of then.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from starlette.responses import Response
+
+from traceplane import problems
+from traceplane.errors import NotFound, Refused, Stale
+from traceplane.identity.principals import Principal
+from traceplane.query import gate, pins, responses
+from traceplane.query.attach import Databases
+from traceplane.query.audit import Asker
+from traceplane.query.limits import seconds_of
+from traceplane.query.requests import QueryRequest
+from traceplane.query.resolve import Reader
+from traceplane.query.results import Results
+from traceplane.settings import Settings
+
+_OPEN = ("Queued", "Running")
+
+
+class Intake:
+    """The user's side of batch queries. Every call talks to a database; none runs a query."""
+
+    def __init__(self, settings: Settings, databases: Databases, results: Results) -> None:
+        self._settings = settings
+        self._databases = databases
+        self._results = results
+
+    def leave(self, asked: QueryRequest, asker: Asker, reader: Reader, namespace: str) -> dict[str, Any]:
+        """Put a query in line; what is known of it. Raises Refused, Gone, Overloaded or Unavailable."""
+        if not self._settings.query_batch_queue:
+            raise Refused("mode: batch is switched off here (the setting query_batch_queue is 0)")
+        seconds = seconds_of(asked, self._settings.query_batch_timeout_seconds)
+        admitted = gate.judge(asked.sql)
+        if asked.as_of is not None:
+            pins.decode(asked.as_of)
+        if admitted.relations:
+            with self._databases.catalogue() as state:
+                state.resolve(admitted.relations, namespace, reader)
+        values = {"namespace": namespace, "overflow": asked.overflow, "as_of": asked.as_of, "seconds": seconds}
+        assert asker.user is not None
+        with self._databases.batches() as queue:
+            queue.accept(
+                asker,
+                values,
+                queue=self._settings.query_batch_queue,
+                of_user=self._settings.query_batch_queue_per_user,
+            )
+            row = queue.find(asker.query, asker.user)
+        assert row is not None
+        return row
+
+    def known(self, query: UUID, principal: Principal) -> Response:
+        """The answer where there is one (200), else how far it is (202), else why there is none: the refusal that
+        an interactive query would have got. Raises NotFound or Unavailable."""
+        row = self._row(query, principal)
+        if row is not None and row["state"] in _OPEN:
+            return responses.left(row)
+        if row is not None and row["state"] == "Failed":
+            return problems.problem(row["error_status"], row["error_code"], row["error_detail"])
+        if row is not None and row["state"] == "Canceled":
+            return problems.problem(410, "QueryCanceled", "the query was canceled")
+        return responses.known(self._results.find(query, principal))
+
+    def cancel(self, query: UUID, principal: Principal) -> dict[str, Any]:
+        """End a query that waits or runs; what is known of it. Raises NotFound, Stale where it has ended."""
+        with self._databases.batches() as queue:
+            canceled = queue.cancel(query, principal.user_id)
+        row = self._row(query, principal)
+        if row is None:
+            raise NotFound(f"there is no batch query {query} of yours")
+        if not canceled and row["state"] != "Canceled":
+            raise Stale(f"the query has ended already ({row['state']})", code="QueryEnded")
+        return row
+
+    def _row(self, query: UUID, principal: Principal) -> dict[str, Any] | None:
+        with self._databases.batches() as queue:
+            return queue.find(query, principal.user_id)

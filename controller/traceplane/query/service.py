@@ -1,0 +1,252 @@
+"""The routes of the query service: `POST /v1/query` for users, `POST /v1/task/query` for tasks, and what is beside.
+
+Users show an OIDC token and read what their roles allow; tasks show their capability token and read the dataset
+versions it lists. From there on both are the same. A request is authenticated, judged by the gate, given a turn,
+and run in a thread; this module holds the parts that need the event loop: the turn, the time limit, and noticing
+that the client went away. An answer is complete before its first byte is sent, so a query that fails late is an
+error and never a broken 200. A user's query for which there is no turn is left to be run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+from uuid import UUID
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive
+
+from traceplane import problems
+from traceplane.errors import Forbidden, TraceError
+from traceplane.identity import issuers, oidc
+from traceplane.identity.principals import Principal, authenticate
+from traceplane.identity.published_capability import PublishedCapabilities
+from traceplane.identity.rates import RateLimit
+from traceplane.kit.ids import uuid7
+from traceplane.query import attach, engine, gate, pins, responses
+from traceplane.query.admission import Admission, NoTurn
+from traceplane.query.audit import Asker
+from traceplane.query.bucket import Bucket
+from traceplane.query.cache import Cache
+from traceplane.query.cells import Cells
+from traceplane.query.intake import Intake
+from traceplane.query.job import Answer, Cancel, Job
+from traceplane.query.limits import cell_limits, seconds_of, wait_of
+from traceplane.query.requests import Asked, QueryRequest, TaskQueryRequest, decoded
+from traceplane.query.resolve import Reader
+from traceplane.query.results import Results
+from traceplane.query.runner import Runner
+from traceplane.query.telemetry import Telemetry
+from traceplane.settings import Settings
+
+_Said = TypeVar("_Said")
+
+
+class Service:
+    """The parts of one running service."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.telemetry = Telemetry()
+        self.rate = RateLimit(settings.query_rate_per_minute)
+        self.admission = Admission(settings.query_concurrency, settings.query_queue)
+        self.verifier = issuers.verifier(settings)
+        self.capabilities = PublishedCapabilities(settings)
+        self.databases = attach.Databases(settings)
+        self.bucket = Bucket(settings)
+        self.cache = Cache(settings.query_cache_dir / "files", settings.query_cache_mb * 1024**2, self.bucket)
+        self.cells = Cells(settings.query_cache_dir / "cells", cell_limits(settings), settings.query_concurrency)
+        self.engine = engine.Engine(self.databases, self.cache, self.cells, self.bucket, settings.org_id)
+        results = Results(self.databases, self.bucket, settings.query_url_seconds)
+        self.intake = Intake(settings, self.databases, results)
+        self.runner = Runner(settings, self.databases, self.engine, self.telemetry, self._refill)
+        self.threads = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="query")
+        self.lookups = ThreadPoolExecutor(2, thread_name_prefix="lookup")
+
+    async def close(self) -> None:
+        """End every part; running queries are killed with their cells."""
+        self.cells.close()
+        self.cache.close()
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.lookups.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self.databases.close)
+        await self.verifier.close()
+        await self.capabilities.close()
+
+    async def principal(self, request: Request) -> Principal:
+        """The reader who calls. Raises Unauthenticated or Forbidden."""
+        return await authenticate(self.verifier, self._lookup, problems.bearer(request), "reader")
+
+    async def _lookup(self, subject: oidc.Subject) -> Principal | None:
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self.lookups, self.databases.principal, subject.issuer, subject.subject)
+        return Principal(*found) if found else None
+
+    async def query(self, request: Request) -> Response:
+        """POST /v1/query."""
+        principal = await self.principal(request)
+        self.rate.take(principal.user_id)
+        asked = await decoded(request, QueryRequest)
+        asker = Asker(uuid7(), asked.sql, user=principal.user_id)
+        reader = Reader(roles=principal.roles)
+        if asked.mode == "batch":
+            return await self._left(request, asked, asker, reader)
+        try:
+            return await self._answer(request, asked, asker, reader, self.settings.query_timeout_seconds)
+        except NoTurn:
+            if not self.settings.query_batch_queue:
+                raise
+            return await self._left(request, asked, asker, reader)
+
+    async def task_query(self, request: Request) -> Response:
+        """POST /v1/task/query."""
+        claims = await self.capabilities.verify(request.headers.get("x-trace-task-capability"))
+        asked = await decoded(request, TaskQueryRequest)
+        claims.require([(asked.fence.task_id, asked.fence.attempt)])
+        if claims.org_id != str(self.settings.org_id):
+            raise Forbidden("the token is another organisation's")
+        asker = Asker(uuid7(), asked.sql, task=UUID(asked.fence.task_id), attempt=asked.fence.attempt)
+        reader = Reader(versions=frozenset(UUID(dataset.version) for dataset in claims.datasets))
+        return await self._answer(request, asked, asker, reader, self.settings.query_task_timeout_seconds)
+
+    async def result(self, request: Request) -> Response:
+        """GET /v1/queries/{id}: what is known of a query of the caller's, after `?wait=` seconds if it must be."""
+        principal = await self.principal(request)
+        self.rate.take(principal.user_id)
+        seconds = wait_of(request.query_params.get("wait"))
+        query = request.path_params["id"]
+        with self.runner.told.about(query) as ended:  # before the first look: nothing is missed between the two
+            found = await self._looked_up(self.intake.known, query, principal)
+            if found.status_code != 202 or not seconds or ended is None:
+                return found
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await ended.wait()
+        return await self._looked_up(self.intake.known, query, principal)
+
+    async def cancel(self, request: Request) -> Response:
+        """DELETE /v1/queries/{id}."""
+        principal = await self.principal(request)
+        self.rate.take(principal.user_id)
+        row = await self._looked_up(self.intake.cancel, request.path_params["id"], principal)
+        return responses.left(row, 200)
+
+    async def _left(self, request: Request, asked: QueryRequest, asker: Asker, reader: Reader) -> Response:
+        """Leave a query to be run; one audit line whatever happens."""
+        started, code = time.monotonic(), "Internal"
+        try:
+            row = await self._looked_up(self.intake.leave, asked, asker, reader, self._namespace(request, asked))
+            code = "Accepted"
+            return responses.left(row)
+        except TraceError as error:
+            code = error.code
+            raise
+        finally:
+            self.telemetry.audit(asker, code=code, seconds=time.monotonic() - started)
+
+    async def _looked_up(self, ask: Callable[..., _Said], *arguments: Any) -> _Said:
+        return await asyncio.get_running_loop().run_in_executor(self.lookups, ask, *arguments)
+
+    def _namespace(self, request: Request, asked: Asked) -> str:
+        return asked.namespace or request.headers.get("x-trace-namespace") or self.settings.namespace
+
+    async def _answer(self, request: Request, asked: Asked, asker: Asker, reader: Reader, limit: float) -> Response:
+        """Judge, wait for a turn, run, answer; and one audit line whatever happens."""
+        started = time.monotonic()
+        relations: tuple[gate.RelationName, ...] = ()
+        code, answer = "Internal", None
+        try:
+            seconds = seconds_of(asked, limit)
+            pin = pins.decode(asked.as_of) if asked.as_of is not None else None
+            admitted = gate.judge(asked.sql)
+            relations = admitted.relations
+            async with self.admission.turn(seconds):
+                exporting = asked.overflow == "export"
+                job = Job(
+                    admitted=admitted,
+                    namespace=self._namespace(request, asked),
+                    reader=reader,
+                    asker=asker,
+                    form=asked.format,
+                    seconds=max(0.001, seconds - (time.monotonic() - started)),
+                    max_rows=self.settings.query_max_rows,
+                    max_bytes=self.settings.query_max_bytes,
+                    max_export_bytes=self.settings.query_export_max_mb * 1024**2 if exporting else 0,
+                    as_of=pin,
+                )
+                answer = await self._run(request, job)
+            code = "OK"
+            return self._response(asker, asked.format, answer, time.monotonic() - started)
+        except TraceError as error:
+            code = error.code
+            raise
+        finally:
+            self.telemetry.audit(
+                asker,
+                code=code,
+                seconds=time.monotonic() - started,
+                relations=[name.text for name in relations],
+                rows=answer.rows if answer else 0,
+                scanned=answer.bytes_scanned if answer else 0,
+            )
+
+    def _response(self, asker: Asker, form: str, answer: Answer, seconds: float) -> Response:
+        if answer.output is None:
+            return responses.answered(asker.query, form, answer, seconds)
+        good_for = self.settings.query_url_seconds
+        url = self.bucket.url(answer.output.location, good_for, inside=asker.task is not None)
+        output = responses.output_of(answer.output, url, good_for)
+        return responses.exported(asker.query, form, answer, seconds, output)
+
+    async def _run(self, request: Request, job: Job) -> Answer:
+        """Run in a thread; kill the query when the client goes away or this request is canceled."""
+        cancel = Cancel()
+        loop = asyncio.get_running_loop()
+        running = loop.run_in_executor(self.threads, self.engine.run, job, cancel)
+        leaving = asyncio.create_task(_gone(request.receive))
+        try:
+            waits: list[asyncio.Future[Any]] = [running, leaving]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                cancel()
+            return await running
+        finally:
+            cancel()
+            leaving.cancel()
+            loop.run_in_executor(self.lookups, self._refill)
+
+    def _refill(self) -> None:
+        try:
+            self.cells.fill()
+        except TraceError as error:
+            problems.from_error(error)
+
+    async def healthy(self, request: Request) -> Response:
+        """GET /healthz."""
+        return PlainTextResponse("ok\n")
+
+    async def ready(self, request: Request) -> Response:
+        """GET /readyz: state answers and processes for queries can be started."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self.lookups, self.databases.ping)
+        await loop.run_in_executor(self.lookups, self.cells.check)
+        return PlainTextResponse("ready\n")
+
+    async def metrics(self, request: Request) -> Response:
+        """GET /metrics."""
+        self.telemetry.waiting.set(self.admission.waiting)
+        self.telemetry.running.set(self.admission.running)
+        self.telemetry.cached.set(self.cache.bytes)
+        return Response(generate_latest(self.telemetry.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _gone(receive: Receive) -> None:
+    """Return when the client has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        continue
