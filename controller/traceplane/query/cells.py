@@ -43,6 +43,7 @@ class Cell:
         self.folder = folder
         self.channel = channel
         self.code: int | None = None
+        self._killed = False
         self._pidfd: int | None = None
         self._born = time.monotonic()
         self._started = threading.Event()
@@ -53,6 +54,7 @@ class Cell:
         """End the process now."""
         with self._lock:
             if self._pidfd is not None and not self._ended.is_set():
+                self._killed = True
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
@@ -75,9 +77,12 @@ class Cell:
             raise Unavailable("no process for the query could be started")
 
     def survives(self, seconds: float) -> bool:
-        """Whether it still runs `seconds` after it was asked for; waits as long as it must to know."""
+        """Whether it does not end by itself within `seconds` of being asked for; waits as long as it must to know.
+
+        One that a query took meanwhile and that was killed after it is no worse for that.
+        """
         self._ended.wait(max(0.0, seconds - (time.monotonic() - self._born)))
-        return not self._ended.is_set()
+        return not self._ended.is_set() or (self._killed and self.code == -signal.SIGKILL)
 
     def wait_ended(self) -> int | None:
         """Exit code (minus the signal, where one killed it); None where it did not end in time."""

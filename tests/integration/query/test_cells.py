@@ -101,3 +101,11 @@ def test_cells_that_end_by_themselves_are_no_readiness(tmp_path: Path, threads: 
             made.check()
     finally:
         made.close()
+
+
+def test_a_cell_that_a_query_took_is_no_sign_of_cells_that_end_by_themselves(made: cells.Cells) -> None:
+    """Queries that come one after another take and end the waiting cells while readiness looks at them."""
+    with made.one() as cell:
+        assert cell.code is None
+    assert cell.wait_ended() == -signal.SIGKILL
+    assert cell.survives(cells.PROOF_SECONDS)
