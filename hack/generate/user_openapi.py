@@ -50,6 +50,25 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "cursor": {"schema": {"type": "string", "maxLength": 2048}, "description": "`next_cursor` of the page before."},
 }
+_LEFT = {"id": "$response.body#/id"}
+_ANSWERED = {"id": "$response.body#/query_id"}
+_FIRST_TASK = {"id": "$response.body#/items/0/id"}
+_FIRST = {"name": "$response.body#/items/0/name", "query.namespace": "$response.body#/items/0/namespace"}
+_LINKS: dict[tuple[str, str], tuple[tuple[str, dict[str, str]], ...]] = {
+    ("query", "200"): (("result", _ANSWERED),),
+    ("query", "202"): (("result", _LEFT), ("cancel_query", _LEFT)),
+    ("result", "202"): (("cancel_query", _LEFT),),
+    ("cancel_query", "200"): (("result", _LEFT),),
+    ("dags", "200"): tuple((name, _FIRST) for name in ("dag", "dag_jobs", "dag_tasks", "dag_versions")),
+    ("dag_tasks", "200"): (("retry_task", _FIRST_TASK), ("cancel_task", _FIRST_TASK)),
+    ("cancel_task", "200"): (("retry_task", _LEFT),),
+    ("retry_task", "200"): (("cancel_task", _LEFT),),
+    ("assets", "200"): tuple(
+        (name, _FIRST) for name in ("asset", "asset_partitions", "asset_versions", "asset_lineage")
+    ),
+}
+"""What an answer leads to: (operation, status) to operations, with what their parameters take from the answer."""
+
 _SCHEMES = {
     "user": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "An OIDC token."},
     "task": {
@@ -79,12 +98,24 @@ def document() -> dict[str, Any]:
         _put(paths, query, _query(query, request, response, left))
     for route in USERS:
         _put(paths, route, _user(route, next(found)))
+    _linked(paths)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Trace user API", "version": version("traceplane"), "description": _DESCRIPTION},
         "paths": dict(sorted(paths.items())),
         "components": {"schemas": dict(sorted(components.items())), "securitySchemes": _SCHEMES},
     }
+
+
+def _linked(paths: dict[str, Any]) -> None:
+    """Tell of each answer what it leads to."""
+    operations: dict[str, Any] = {}
+    for operation in (operation for methods in paths.values() for operation in methods.values()):
+        assert operations.setdefault(operation["operationId"], operation) is operation, "two operations of one name"
+    for (name, status), leads in _LINKS.items():
+        operations[name]["responses"][status]["links"] = {
+            operations[to]["operationId"]: {"operationId": to, "parameters": parameters} for to, parameters in leads
+        }
 
 
 def _put(paths: dict[str, Any], route: UserRoute | QueryRoute, operation: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,7 +33,7 @@ Server = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the verb and its nouns."""
     nouns = typer.Typer(help="Show DAGs, jobs, tasks and assets.", no_args_is_help=True)
-    for noun in (dags, jobs, tasks, assets, partitions):
+    for noun in (dags, jobs, tasks, assets, partitions, lineage):
         nouns.command(noun.__name__)(noun)
     app.add_typer(nouns, name="get")
 
@@ -143,6 +144,28 @@ def partitions(
     with _client(server, token_file, token, release_namespace, account) as client:
         rows = _take(_pages(client, f"/v1/assets/{asset}/partitions", namespace=namespace), limit)
     _print(rows, ("key", "rows", "bytes", "committed_at", "task_id", "attempt"), output)
+
+
+def lineage(
+    asset: Annotated[str, typer.Argument(help="Name of the asset.")],
+    namespace: Namespace = None,
+    output: Printed = Output.TABLE,
+    server: Server = None,
+    token_file: connection.TokenFile = None,
+    token: connection.Token = None,
+    release_namespace: connection.ReleaseNamespace = connection.DEFAULT_RELEASE,
+    account: connection.ServiceAccount = connection.DEFAULT_ACCOUNT,
+) -> None:
+    """Show what an asset is made from, and what is made from it, the nearest first.
+
+    Example: tracectl get lineage cold-blocks
+    """
+    asked = {} if namespace is None else {"namespace": namespace}
+    with _client(server, token_file, token, release_namespace, account) as client:
+        found = connection.call(client, "GET", f"/v1/assets/{asset}/lineage", params=asked).json()
+    _print(found["items"], ("side", "distance", "asset", "namespace", "dag", "job", "output", "version"), output)
+    if found["truncated"]:
+        sys.stderr.write(f"warning: only the nearest {len(found['items'])} versions are shown\n")
 
 
 def _client(server: str | None, token_file: Any, token: str | None, release: str, account: str) -> Any:

@@ -61,7 +61,7 @@ ROUTES = (
         "DELETE",
         "/v1/queries/{id:uuid}",
         "user",
-        "cancel",
+        "cancel_query",
         "Cancel a query of one's own that was left to be run.",
         None,
         shapes.BatchQuery,

@@ -130,7 +130,7 @@ class Service:
                     await ended.wait()
         return await self._looked_up(self.intake.known, query, principal)
 
-    async def cancel(self, request: Request) -> Response:
+    async def cancel_query(self, request: Request) -> Response:
         """DELETE /v1/queries/{id}."""
         principal = await self.principal(request)
         self.rate.take(principal.user_id)

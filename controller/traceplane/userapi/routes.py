@@ -18,6 +18,10 @@ from traceplane.userapi.call import Call
 
 STATUSES = ("Queued", "Running", "Completed", "Failed", "Canceled")
 
+LINEAGE_DEPTH = 32
+LINEAGE_VERSIONS = 500
+"""How far lineage is followed, and how many versions it shows, the nearest first."""
+
 Handler = Callable[[Call], Awaitable[Any]]
 
 
@@ -144,6 +148,20 @@ async def asset_versions(call: Call) -> Any:
     return pages.page(rows, asked, ("id",))
 
 
+async def asset_lineage(call: Call) -> Any:
+    """What the asset is made from, and what is made from it; a Federated asset has two versions of its own."""
+    found = await _asset(call)
+    roots = [version for version in {found["version"], found["cold_version"]} if version is not None]
+    rows = await call.rows(
+        browse.LINEAGE,
+        roots=roots,
+        roles=sorted(call.principal.roles),
+        depth=LINEAGE_DEPTH,
+        limit=LINEAGE_VERSIONS + 1,
+    )
+    return {"items": [dict(row) for row in rows[:LINEAGE_VERSIONS]], "truncated": len(rows) > LINEAGE_VERSIONS}
+
+
 _PAGE = ("limit", "cursor")
 _ONE = ("namespace",)
 
@@ -169,8 +187,8 @@ ROUTES: tuple[UserRoute, ...] = (
         (*_ONE, *_PAGE),
         (400, 404),
     ),
-    UserRoute("POST", "/v1/tasks/{id:uuid}/retry", "writer", tasks.retry, shapes.OneTask, (), (404, 409)),
-    UserRoute("POST", "/v1/tasks/{id:uuid}/cancel", "writer", tasks.cancel, shapes.OneTask, (), (404, 409)),
+    UserRoute("POST", "/v1/tasks/{id:uuid}/retry", "writer", tasks.retry_task, shapes.OneTask, (), (404, 409)),
+    UserRoute("POST", "/v1/tasks/{id:uuid}/cancel", "writer", tasks.cancel_task, shapes.OneTask, (), (404, 409)),
     UserRoute("GET", "/v1/assets", "reader", assets, shapes.Page[shapes.Asset], (*_ONE, *_PAGE), (400,)),
     UserRoute("GET", "/v1/assets/{name}", "reader", asset, shapes.Asset, _ONE, (400, 404)),
     UserRoute(
@@ -182,6 +200,7 @@ ROUTES: tuple[UserRoute, ...] = (
         (*_ONE, *_PAGE),
         (400, 404),
     ),
+    UserRoute("GET", "/v1/assets/{name}/lineage", "reader", asset_lineage, shapes.Lineage, _ONE, (400, 404)),
     UserRoute(
         "GET",
         "/v1/assets/{name}/versions",

@@ -134,3 +134,28 @@ class Partition(msgspec.Struct):
     committed_at: datetime
     task_id: UUID
     attempt: int
+
+
+class LineageVersion(msgspec.Struct):
+    """A dataset version in the lineage of an asset, `distance` jobs away. `asset` is null where it is not published
+    or the caller may not read it; `inputs` are the versions, of those shown, that its job reads."""
+
+    version: UUID
+    dataset: UUID
+    namespace: str
+    dag: str
+    job: str
+    output: str
+    storage: Literal["Postgres", "S3"]
+    asset: str | None
+    side: Literal["Asset", "Upstream", "Downstream"]
+    distance: int
+    inputs: list[UUID]
+
+
+class Lineage(msgspec.Struct):
+    """An asset's own versions, what they are made from and what is made from them, the nearest first. `truncated`:
+    there are more."""
+
+    items: list[LineageVersion]
+    truncated: bool

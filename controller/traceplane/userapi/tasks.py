@@ -19,12 +19,12 @@ class Conflict(Refused):
     code = "TaskState"
 
 
-async def retry(call: Call) -> Any:
+async def retry_task(call: Call) -> Any:
     """Queue a failed or canceled task again, with new attempts before it; answers with the task."""
     return await _operate(call, "retry", operate.RETRY)
 
 
-async def cancel(call: Call) -> Any:
+async def cancel_task(call: Call) -> Any:
     """End a task that waits, or ask one that runs to stop; answers with the task."""
     return await _operate(call, "cancel", operate.CANCEL)
 

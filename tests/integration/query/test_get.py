@@ -80,6 +80,13 @@ def test_assets_and_partitions_are_listed(get: Get) -> None:
     assert rows(get("dags", "-n", "elsewhere", "-o", "json")) == []
 
 
+def test_lineage_is_shown(get: Get) -> None:
+    (own,) = rows(get("lineage", "cold-blocks", "-o", "json"))
+    assert (own["side"], own["asset"], own["job"]) == ("Asset", "cold-blocks", "compact")
+    assert "compact" in get("lineage", "cold-blocks").stdout
+    assert get("lineage", "nothing").returncode == 1
+
+
 @pytest.mark.parametrize("arguments", [("jobs",), ("tasks", "--limit", "0"), ("dags", "-o", "xml"), ("nothing",)])
 def test_wrong_usage_is_told_apart_from_a_refusal(arguments: tuple[str, ...]) -> None:
     assert tracectl("get", *arguments).returncode == 2

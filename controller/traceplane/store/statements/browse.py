@@ -121,3 +121,43 @@ ORDER BY p.range_start
 LIMIT :limit
 """).bindparams(bindparam("version", type_=Uuid), bindparam("after", type_=BigInteger))
 """Current partitions of one dataset version, one page."""
+
+LINEAGE = text("""
+WITH RECURSIVE up (version, depth) AS (
+    SELECT unnest(CAST(:roots AS uuid[])), 0
+    UNION
+    SELECT i.dataset_version_id, up.depth + 1
+    FROM up
+    JOIN dataset_versions v ON v.id = up.version
+    JOIN job_inputs i ON i.job_id = v.job_id
+    WHERE up.depth < :depth
+), down (version, depth) AS (
+    SELECT unnest(CAST(:roots AS uuid[])), 0
+    UNION
+    SELECT v.id, down.depth + 1
+    FROM down
+    JOIN job_inputs i ON i.dataset_version_id = down.version
+    JOIN dag_version_jobs m ON m.job_id = i.job_id
+    JOIN dag_current_versions c ON c.active_version_id = m.dag_version_id AND c.deleted_at IS NULL
+    JOIN dataset_versions v ON v.job_id = i.job_id
+    WHERE down.depth < :depth
+), near AS (
+    SELECT version, min(abs(side)) AS distance, sign(min(side)) AS side
+    FROM (SELECT version, -depth AS side FROM up UNION ALL SELECT version, depth FROM down) AS both_sides
+    GROUP BY version ORDER BY distance, version LIMIT :limit
+)
+SELECT v.id AS version, d.id AS dataset, d.namespace, d.dag, d.job, d.output, v.storage, r.name AS asset,
+       CASE WHEN n.distance = 0 THEN 'Asset' WHEN n.side < 0 THEN 'Upstream' ELSE 'Downstream' END AS side,
+       n.distance,
+       ARRAY(SELECT DISTINCT i.dataset_version_id FROM job_inputs i JOIN near k ON k.version = i.dataset_version_id
+             WHERE i.job_id = v.job_id ORDER BY 1) AS inputs
+FROM near n
+JOIN dataset_versions v ON v.id = n.version AND v.org_id = :org
+JOIN datasets d ON d.id = v.dataset_id
+LEFT JOIN catalog.relations r
+  ON r.org_id = v.org_id AND r.dataset_version_id = v.id AND r.storage <> 'Federated'
+  AND (cardinality(r.read_roles) = 0 OR r.read_roles && CAST(:roles AS text[]))
+ORDER BY n.distance, d.namespace, d.dag, d.job, d.output, v.id
+""")
+"""What an asset's versions were made from and what is made from them: upstream as each job reads it, downstream as
+living DAGs have it now. An asset is named to who may read it."""
