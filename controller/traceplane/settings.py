@@ -153,6 +153,7 @@ class Settings(BaseSettings):
     query_batch_concurrency: int = Field(
         1, ge=0, description="Batch queries that run at once in one process, beside the others; 0: none here."
     )
+    query_batch_memory_mb: int = Field(512, ge=64, description="Memory of one running batch query.")
     query_batch_queue: int = Field(
         100,
         ge=0,

@@ -291,6 +291,64 @@ def _from(rendered, policy, port):
     return found
 
 
+def _to(rendered, policy):
+    """What a policy lets pods open: port to components, `outside` for addresses; None where it lets everything."""
+    spec = rendered.one("NetworkPolicy", policy)["spec"]
+    if "Egress" not in spec["policyTypes"]:
+        return None
+    found = {}
+    for rule in spec["egress"]:
+        for port in [allowed["port"] for allowed in rule.get("ports", [{"port": "any"}])]:
+            for peer in rule.get("to", [{}]):
+                labels = peer.get("podSelector", {}).get("matchLabels", {})
+                to = labels.get("app.kubernetes.io/component", "outside" if "ipBlock" in peer else "everybody")
+                found.setdefault(port, set()).add(to)
+    return found
+
+
+def test_what_runs_users_work_opens_what_it_needs_and_nothing_else(render):
+    inside = {53: {"everybody"}, 8080: {"dispatcher"}, 5432: {"postgres"}, 9000: {"minio"}}
+    rendered, external = render(query={"mode": "Deployment"}), render(**EXTERNAL)
+    assert _to(rendered, "trace-workers") == inside | {8082: {"query"}}
+    assert _to(rendered, "trace-query") == inside | {
+        443: {"outside"},
+        5432: {"postgres", "outside"},
+        6443: {"outside"},
+    }
+    assert _to(rendered, "trace-rpc") == {"any": {"outside"}}
+    assert _to(rendered, "trace-postgres") == _to(rendered, "trace-minio") == {}
+    assert _to(rendered, "trace-dispatcher") is None
+    assert _to(external, "trace-workers") == {
+        53: {"everybody"}, 8080: {"dispatcher"}, 8082: {"dispatcher"},
+        443: {"outside"}, 5432: {"outside"}, 6443: {"outside"},
+    }  # fmt: skip
+
+
+def test_no_pod_is_let_to_an_instances_metadata(render):
+    rendered = render(query={"mode": "Deployment"}, **EXTERNAL)
+    blocks = [
+        peer["ipBlock"]
+        for policy in rendered.kind("NetworkPolicy")
+        for rule in policy["spec"].get("egress", [])
+        for peer in rule.get("to", [])
+        if "ipBlock" in peer
+    ]
+    assert {block["cidr"] for block in blocks} == {"0.0.0.0/0", "::/0"}
+    assert all(
+        "169.254.0.0/16" in block["except"] or {"fe80::/10", "fd00:ec2::/32"} == set(block["except"])
+        for block in blocks
+    )
+
+
+def test_values_open_more_to_workers(render):
+    rule = {"ports": [{"protocol": "TCP", "port": 25}]}
+    rendered = render(networkPolicies={"workersTo": [rule], "outsidePorts": [8443]}, **EXTERNAL)
+    assert _to(rendered, "trace-workers")[25] == {"everybody"}
+    assert _to(rendered, "trace-workers")[8443] == {"outside"}
+    store = EXTERNAL["s3"] | {"endpoint": "https://s3.example.org:9443"}
+    assert 9443 in _to(render(**EXTERNAL | {"s3": store}), "trace-workers"), "the store's own port is let through"
+
+
 def test_a_query_service_of_its_own_has_policies_of_its_own(render):
     beside, alone = render(), render(query={"mode": "Deployment"})
     assert not [item for item in beside.kind("Deployment") if item["metadata"]["name"] == "trace-query"]

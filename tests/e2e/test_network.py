@@ -12,6 +12,7 @@ DOORS = {
     "tasks": "trace-dispatcher:8080",
     "users": "trace-dispatcher:8081",
     "query": "trace-query:8082",
+    "nodes": "trace-chain:8545",
 }
 # Again and again for a while: policies reach a new pod a moment after it starts.
 _KNOCK = """
@@ -58,8 +59,16 @@ def reachable(trace, name, labels):
 
 
 def test_a_stranger_reaches_only_what_users_reach(trace):
-    assert reachable(trace, "stranger", {"app": "stranger"}) == {"users", "query"}
+    assert reachable(trace, "stranger", {"app": "stranger"}) == {"users", "query", "nodes"}
 
 
-def test_a_worker_reaches_tasks_and_data(trace):
-    assert reachable(trace, "like-a-worker", {"trace.dev/job": "knock"}) == set(DOORS)
+def test_a_worker_reaches_tasks_data_and_queries_and_nothing_else(trace):
+    reached = reachable(trace, "like-a-worker", {"trace.dev/job": "knock"})
+    assert reached == {"postgres", "objects", "tasks", "query"}
+
+
+def test_a_follower_reaches_the_nodes_of_its_pool_as_well(trace):
+    """The labels are the follower's own, but for the one by which its Deployment would adopt this pod."""
+    (follower,) = trace.running("trace.dev/job=follow")
+    labels = {name: text for name, text in follower["metadata"]["labels"].items() if "hash" not in name}
+    assert reachable(trace, "like-a-follower", labels | {"trace.dev/generation": "knock"}) == set(DOORS)

@@ -159,3 +159,47 @@ https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-terminatio
 preStop:
   exec: {command: [sleep, "3"]}
 {{- end -}}
+
+{{/*
+Rules of egress. Inside: names, the dispatcher (tasks, keys of capability tokens), the embedded stores. Outside: what is
+not of the release, at the ports where such things listen, never at a link-local address (an instance's metadata).
+*/}}
+{{- define "trace.egress.inside" -}}
+- ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
+- ports: [{protocol: TCP, port: 8080}]
+  to:
+    - podSelector:
+        matchLabels:
+          {{- include "trace.selector" (dict "root" . "component" "dispatcher") | nindent 10 }}
+{{- if .Values.postgres.enabled }}
+- ports: [{protocol: TCP, port: 5432}]
+  to:
+    - podSelector:
+        matchLabels:
+          {{- include "trace.selector" (dict "root" . "component" "postgres") | nindent 10 }}
+{{- end }}
+{{- if .Values.minio.enabled }}
+- ports: [{protocol: TCP, port: 9000}]
+  to:
+    - podSelector:
+        matchLabels:
+          {{- include "trace.selector" (dict "root" . "component" "minio") | nindent 10 }}
+{{- end }}
+{{- end -}}
+
+{{- define "trace.egress.anywhere" -}}
+- ipBlock: {cidr: 0.0.0.0/0, except: [169.254.0.0/16]}
+- ipBlock: {cidr: "::/0", except: ["fe80::/10", "fd00:ec2::/32"]}
+{{- end -}}
+
+{{- define "trace.egress.outside" -}}
+- ports:
+    {{- range .Values.networkPolicies.outsidePorts }}
+    - {protocol: TCP, port: {{ int . }}}
+    {{- end }}
+    {{- with regexFind ":[0-9]+$" (urlParse .Values.s3.endpoint).host }}
+    - {protocol: TCP, port: {{ trimPrefix ":" . }}}
+    {{- end }}
+  to:
+    {{- include "trace.egress.anywhere" . | nindent 4 }}
+{{- end -}}

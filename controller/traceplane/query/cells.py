@@ -16,7 +16,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,69 +24,12 @@ from pathlib import Path
 from traceplane.errors import Unavailable
 from traceplane.query import wire, zygote
 from traceplane.query.cell import Limits
+from traceplane.query.process import END_SECONDS, Cell
 
-SPAWN_SECONDS = 10.0
-END_SECONDS = 5.0
 MAX_UNBURIED = 8
 """Killed cells whose end nobody has seen yet; beyond them a query waits for the end of its own."""
 PROOF_SECONDS = 1.0
 """A cell that could not confine itself has ended by then."""
-
-
-class Cell:
-    """One process with its folder and socket. `kill` may be called from any thread, at any time, twice."""
-
-    def __init__(self, number: int, folder: Path, channel: socket.socket, zygote: socket.socket) -> None:
-        self.number = number
-        self.zygote = zygote
-        self.folder = folder
-        self.channel = channel
-        self.code: int | None = None
-        self._killed = False
-        self._pidfd: int | None = None
-        self._born = time.monotonic()
-        self._started = threading.Event()
-        self._ended = threading.Event()
-        self._lock = threading.Lock()
-
-    def kill(self) -> None:
-        """End the process now."""
-        with self._lock:
-            if self._pidfd is not None and not self._ended.is_set():
-                self._killed = True
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-
-    def started(self, pidfd: int) -> None:
-        self._pidfd = pidfd
-        self._started.set()
-
-    def ended(self, code: int) -> None:
-        with self._lock:
-            self.code = code
-            self._ended.set()
-            if self._pidfd is not None:
-                os.close(self._pidfd)
-                self._pidfd = None
-        self._started.set()
-
-    def wait_started(self) -> None:
-        """Return when it runs. Raises Unavailable."""
-        if not self._started.wait(SPAWN_SECONDS) or self._ended.is_set():
-            raise Unavailable("no process for the query could be started")
-
-    def survives(self, seconds: float) -> bool:
-        """Whether it does not end by itself within `seconds` of being asked for; waits as long as it must to know.
-
-        One that a query took meanwhile and that was killed after it is no worse for that.
-        """
-        self._ended.wait(max(0.0, seconds - (time.monotonic() - self._born)))
-        return not self._ended.is_set() or (self._killed and self.code == -signal.SIGKILL)
-
-    def wait_ended(self) -> int | None:
-        """Exit code (minus the signal, where one killed it); None where it did not end in time."""
-        self._ended.wait(END_SECONDS)
-        return self.code
 
 
 class Cells:
@@ -130,9 +72,12 @@ class Cells:
                 self._waiting.append(self._spawn())
 
     @contextmanager
-    def one(self) -> Iterator[Cell]:
-        """A cell for one query; it is killed when the context ends, and soon after gone with its folder."""
-        cell = self._take()
+    def one(self, limits: Limits | None = None) -> Iterator[Cell]:
+        """A cell for one query; it is killed when the context ends, and soon after gone with its folder.
+
+        With `limits` of its own it is made now; else it is one of those that wait.
+        """
+        cell = self._take() if limits is None else self._made(limits)
         try:
             yield cell
         finally:
@@ -169,6 +114,16 @@ class Cells:
                 return cell
             self._bury(cell)  # it died while it waited
 
+    def _made(self, limits: Limits) -> Cell:
+        with self._lock:
+            cell = self._spawn(limits)
+        try:
+            cell.wait_started()
+        except BaseException:
+            self._bury(cell)
+            raise
+        return cell
+
     def _bury_soon(self, cell: Cell) -> None:
         """Bury a killed cell beside the answer: what the kernel takes to free its memory is no part of a query."""
 
@@ -194,7 +149,7 @@ class Cells:
             self._all.pop(cell.number, None)
         shutil.rmtree(cell.folder, ignore_errors=True)
 
-    def _spawn(self) -> Cell:
+    def _spawn(self, limits: Limits | None = None) -> Cell:
         """Ask the zygote for a cell. Holds the lock."""
         control = self._zygote()
         self._next += 1
@@ -204,7 +159,7 @@ class Cells:
         cell = Cell(number, folder, ours, control)
         self._all[number] = cell
         try:
-            order = zygote.Spawn(number=number, folder=str(folder), limits=self._limits)
+            order = zygote.Spawn(number=number, folder=str(folder), limits=limits or self._limits)
             wire.send(control, order, (theirs.fileno(),))
         except wire.Closed as error:
             self._all.pop(number)

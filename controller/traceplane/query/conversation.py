@@ -18,8 +18,8 @@ import msgspec
 from traceplane.errors import Refused, TooLarge, TraceError, Unavailable
 from traceplane.query import audit, hot, wire
 from traceplane.query.bucket import Export
-from traceplane.query.cells import Cell
 from traceplane.query.job import Answer, Cancel, Job, QueryFailed, canceled, out_of_time
+from traceplane.query.process import Cell
 from traceplane.query.relation import Relation
 
 MAX_SCANS = 64

@@ -60,7 +60,7 @@ class Engine:
                     self._write_accesses(job, pinned.relations, deadline)
                 except Unavailable as error:
                     raise _ended(job, cancel, deadline) or error from None
-            cell = open_parts.enter_context(self._cells.one())
+            cell = open_parts.enter_context(self._cells.one(job.limits))
             reader = hot.HotReader(self._databases.hot, pinned.snapshot, deadline)
             run = Conversation(job, pinned.relations, cell, reader, cancel, deadline)
             open_parts.callback(reader.close)

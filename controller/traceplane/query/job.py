@@ -10,6 +10,7 @@ from typing import Any
 from traceplane.errors import Refused
 from traceplane.query import audit, pins
 from traceplane.query.batch import Lease
+from traceplane.query.cell import Limits
 from traceplane.query.gate import Admitted
 from traceplane.query.resolve import Reader
 
@@ -37,6 +38,8 @@ class Job:
     max_export_bytes: int = 0
     """Of a Parquet file in the bucket, for an answer beyond the other two; 0: such an answer is cut."""
     as_of: pins.Pin | None = None
+    limits: Limits | None = None
+    """Of its process, where they are not those of every other."""
     lease: Lease | None = None
     """Of a query that was left to be run: its answer becomes a file whatever its size, and counts only while the
     lease holds."""

@@ -15,19 +15,22 @@ MAX_WAIT_SECONDS = 20.0
 
 
 def cell_limits(settings: Settings) -> Limits:
-    """The budget of every cell: cells are made before it is known what they will run."""
+    """The budget of a cell that waits: it is made before it is known what it will run."""
+    longest = max(settings.query_timeout_seconds, settings.query_task_timeout_seconds)
+    return _limits(settings.query_memory_mb, longest)
+
+
+def batch_limits(settings: Settings) -> Limits:
+    """The budget of a cell that is made for a batch query."""
+    return _limits(settings.query_batch_memory_mb, settings.query_batch_timeout_seconds)
+
+
+def _limits(memory_mb: int, seconds: float) -> Limits:
     import duckdb
 
     row = duckdb.connect().execute("SELECT current_setting('threads')").fetchone()
     threads = min(MAX_THREADS, int(row[0]) if row else 1)
-    longest = [settings.query_timeout_seconds, settings.query_task_timeout_seconds]
-    if settings.query_batch_concurrency:
-        longest.append(settings.query_batch_timeout_seconds)
-    return Limits(
-        memory_bytes=settings.query_memory_mb * 1024**2,
-        cpu_seconds=int(max(longest) * threads) + 5,
-        threads=threads,
-    )
+    return Limits(memory_bytes=memory_mb * 1024**2, cpu_seconds=int(seconds * threads) + 5, threads=threads)
 
 
 def seconds_of(asked: Asked, limit: float) -> float:

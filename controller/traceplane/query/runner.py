@@ -30,6 +30,7 @@ from traceplane.query.audit import Asker
 from traceplane.query.batch import CHANNEL, LEASE_SECONDS, Batches, Claimed, Failure
 from traceplane.query.engine import Engine
 from traceplane.query.job import Answer, Cancel, Job
+from traceplane.query.limits import batch_limits
 from traceplane.query.resolve import Reader
 from traceplane.query.telemetry import Telemetry
 from traceplane.query.told import Told
@@ -73,6 +74,7 @@ class Runner:
         self._telemetry = telemetry
         self._refill = refill
         self._id = uuid7()
+        self._limits = batch_limits(settings)
         lanes = settings.query_batch_concurrency
         self._queries = ThreadPoolExecutor(max(1, lanes), thread_name_prefix="batch")
         self._statements = ThreadPoolExecutor(2, thread_name_prefix="batch-queue")
@@ -177,6 +179,7 @@ class Runner:
             max_bytes=self._settings.query_max_bytes,
             max_export_bytes=self._settings.query_export_max_mb * 1024**2 if claimed.overflow == "export" else 0,
             as_of=pins.decode(claimed.as_of) if claimed.as_of is not None else None,
+            limits=self._limits,
             lease=claimed.lease,
         )
         return self._engine.run(job, cancel)

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 DAG = "trace.dev/dag"
 JOB = "trace.dev/job"
 GENERATION = "trace.dev/generation"
+RPC = "trace.dev/rpc"
+"""On pods that use an RPC pool, whose nodes may be anywhere: network policies let them out."""
 SPEC_HASH = "trace.dev/spec-hash"
 """Annotation: hash of the whole spec we asked for; differs where the platform's own template changed."""
 FINALIZER = "trace.dev/drain"

@@ -77,7 +77,7 @@ def pod(worker: Worker, platform: Platform, slot: int, owner: Object) -> Object:
             "labels": template["metadata"]["labels"],
             "ownerReferences": [owner],
             "annotations": {
-                names.SPEC_HASH: digest(template["spec"]),
+                names.SPEC_HASH: digest(template),
                 # Argo CD: a finished worker is not a degraded application.
                 "argocd.argoproj.io/ignore-healthcheck": "true",
             },
@@ -97,7 +97,7 @@ def deployment(worker: Worker, platform: Platform, owner: Object) -> Object:
             "name": names.workload(worker.dag, worker.job, worker.config_hash),
             "labels": template["metadata"]["labels"],
             "ownerReferences": [owner],
-            "annotations": {names.SPEC_HASH: digest(template["spec"])},
+            "annotations": {names.SPEC_HASH: digest(template)},
         },
         "spec": {
             "replicas": 1,
@@ -110,9 +110,9 @@ def deployment(worker: Worker, platform: Platform, owner: Object) -> Object:
     }
 
 
-def digest(spec: Mapping[str, Any]) -> str:
-    """Hash of a pod spec as we asked for it, whatever the server adds to it later."""
-    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
+def digest(template: Mapping[str, Any]) -> str:
+    """Hash of a pod as we asked for it, labels and all, whatever the server adds to it later."""
+    return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _template(worker: Worker, platform: Platform) -> Object:
@@ -134,7 +134,8 @@ def _template(worker: Worker, platform: Platform) -> Object:
         if value := worker.placement.get(key):
             spec[key] = value
     labels = names.labels(worker.dag, worker.job, names.hash8(worker.config_hash))
-    return {"metadata": {"labels": labels | {"app.kubernetes.io/component": "worker"}}, "spec": spec}
+    labels |= {"app.kubernetes.io/component": "worker"} | ({names.RPC: "true"} if worker.rpc_pools else {})
+    return {"metadata": {"labels": labels}, "spec": spec}
 
 
 def _container(worker: Worker, platform: Platform) -> Object:

@@ -117,6 +117,13 @@ def test_a_small_answer_is_a_file_too(client: Client) -> None:
     assert file_of(ended(client, left(client, "SELECT 1 AS n WHERE false")).json()).num_rows == 0
 
 
+def test_a_batch_query_has_a_memory_of_its_own(start_service: Callable[..., Client]) -> None:
+    client = start_service(query_memory_mb=96, query_batch_memory_mb=768)
+    hungry = "SELECT count(*) FROM (SELECT DISTINCT repeat('x', 20) || range FROM range(3000000))"
+    assert client.refused(hungry)[0] == 422
+    assert file_of(ended(client, left(client, hungry)).json()).to_pydict() == {"count_star()": [3_000_000]}
+
+
 def test_who_wants_the_first_rows_only_gets_them(blocks: World, client: Client) -> None:
     said = ended(client, left(client, SQL, overflow="truncate")).json()
     assert (file_of(said).num_rows, said["truncated"]) == (10_000, True)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.query.test_limits import until
 from traceplane.errors import Unavailable
-from traceplane.query import cells
+from traceplane.query import cells, process
 from traceplane.query.cell import Limits
 
 pytestmark = pytest.mark.services
@@ -32,7 +32,7 @@ def test_a_cell_that_does_not_start_is_buried(
         pass
     zygote = made._process
     assert zygote is not None
-    monkeypatch.setattr(cells, "SPAWN_SECONDS", 0.2)
+    monkeypatch.setattr(process, "SPAWN_SECONDS", 0.2)
     monkeypatch.setattr(cells, "END_SECONDS", 0.2)
     zygote.send_signal(signal.SIGSTOP)
     try:

@@ -89,12 +89,22 @@ def test_names_and_labels_follow_from_the_generation() -> None:
     assert pod["spec"]["restartPolicy"] == "Never"
 
 
+def test_who_uses_an_rpc_pool_is_let_out_by_its_label() -> None:
+    assert made(rpc_pools=("mainnet",))["metadata"]["labels"][names.RPC] == "true"
+    assert names.RPC not in made()["metadata"]["labels"]
+    worker = workers.worker(observed_without_source(), job("follow"))
+    source = podspec.deployment(worker, PLATFORM, OWNER)["spec"]
+    assert source["template"]["metadata"]["labels"][names.RPC] == "true"
+    assert names.RPC not in source["selector"]["matchLabels"], "a selector can never be changed"
+
+
 def test_the_hash_says_when_a_template_changed() -> None:
     hashes = {
         made()["metadata"]["annotations"][names.SPEC_HASH],
         made(idle_timeout_seconds=7)["metadata"]["annotations"][names.SPEC_HASH],
+        made(dag="other")["metadata"]["annotations"][names.SPEC_HASH],
     }
-    assert len(hashes) == 2
+    assert len(hashes) == 3
     assert made()["metadata"]["annotations"] == made()["metadata"]["annotations"]
 
 
