@@ -187,7 +187,7 @@ def main() -> None:
         tokens(Path(folder))
         world = World(postgres.databases(), store, store.bucket())
         world.user(oidc.url, "bench", "reader")
-        fill(world, rows, Path(folder))
+        fill(world, rows, Path(folder), hot_rows=rows // 10)
         token = oidc.token("bench")
         with (
             service(world, oidc.url, Path(folder) / "cache") as running,
