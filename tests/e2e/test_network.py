@@ -14,20 +14,22 @@ DOORS = {
     "query": "trace-query:8082",
     "nodes": "trace-chain:8545",
 }
-# Again and again for a while: policies reach a new pod a moment after it starts.
+# Again and again for a while, and what counts is the end: policies reach a new pod a moment after it starts, those
+# that let it in somewhere and those that keep it.
 _KNOCK = """
 import socket, sys, time
-closed, until = set(sys.argv[1:]), time.monotonic() + 8
-while closed and time.monotonic() < until:
-    for door in sorted(closed):
+until = time.monotonic() + 8
+while time.monotonic() < until:
+    opened = []
+    for door in sys.argv[1:]:
         host, _, port = door.partition(":")
         try:
             socket.create_connection((host, int(port)), timeout=2).close()
         except OSError:
             continue
-        closed.remove(door)
-        print(door)
+        opened.append(door)
     time.sleep(0.2)
+print(*opened)
 """
 
 
