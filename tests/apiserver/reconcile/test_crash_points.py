@@ -52,6 +52,11 @@ def killed_at(world: World, point: str, reached: Callable[[], object]) -> int:
         kills += 1
 
 
+def phases(world: World) -> list[str]:
+    """Of every worker pod."""
+    return [pod.status.phase for pod in world.pods().values()]
+
+
 def finish(world: World) -> Controller:
     """A controller that nobody kills."""
     return world.led(lease_name="last")
@@ -89,9 +94,13 @@ def test_killed_at_every_point_of_a_life(world: World) -> None:
         world.claim(f"{pod.metadata.name}.{pod.metadata.uid}")
         world.set_pod(slot, {"phase": "Failed", "reason": "Evicted", "message": "low on memory"})
     stage("reconcile.released", lambda: len(world.sql("SELECT 1 AS n FROM task_attempts")) == 2)
+    # Whoever released them last was killed before or after it had replaced the pods: now there is what to delete.
+    between = world.led(lease_name="between")
+    world.until(lambda: phases(world) == ["Pending", "Pending"], "two workers in place of those that failed")
+    between.kill()
     for slot in world.pods():
         world.set_pod(slot, {"phase": "Succeeded"})
-    stage("reconcile.deleted", lambda: {p.status.phase for p in world.pods().values()} == {"Pending"})
+    stage("reconcile.deleted", lambda: phases(world) == ["Pending", "Pending"])
     spec = world.chain()["spec"]
     spec["jobs"][1]["paused"] = True
     world.patch("dags", "chain", {"spec": spec})
