@@ -152,7 +152,7 @@ def test_two_followers_at_once(trace):
         "apiVersion": "v1",
         "kind": "Pod",
         # A worker to the network policies, and to nobody else: no Deployment shall take it for its own.
-        "metadata": {"name": "second-follower", "labels": {"trace.dev/job": "second"}},
+        "metadata": {"name": "second-follower", "labels": {"trace.dev/job": "second", "trace.dev/rpc": "true"}},
         "spec": copy.deepcopy(first["spec"]),
     }
     del twin["spec"]["nodeName"]
