@@ -7,6 +7,9 @@ cd "$(dirname "$0")/.."
 
 started=$SECONDS
 fast=(-m "not services and not apiserver and not cluster")
+beside= # the process of what waits for the clock
+log=$(mktemp)
+trap '[ -z "$beside" ] || kill "$beside" 2>/dev/null || true; wait; rm -f "$log"' EXIT
 
 stage() { # stage TITLE SECONDS COMMAND...
   local title=$1 bound=$2 began=$SECONDS code=0
@@ -34,12 +37,30 @@ check() {
 all() {
   stage "set up" 1500 make --no-print-directory setup
   check
+  begin_waiting
   stage "chart" 300 .venv/bin/pytest -q tests/chart
   stage "docs" 300 .venv/bin/pytest -q -m "not cluster" tests/docs
   # Two at a time, each with servers of its own: these tests wait for processes more than they compute.
   stage "with real databases, object store, chain and API server" 1800 \
-    .venv/bin/pytest -q -n 2 --dist worksteal -m "services or apiserver" tests operators
+    .venv/bin/pytest -q -n 2 --dist worksteal -m "(services or apiserver) and not patient" tests operators
   stage "on a whole cluster" 1500 .venv/bin/pytest -q --durations=12 -m cluster tests
+  end_waiting
+}
+
+# What waits a quarter of an hour and computes nothing runs beside the other stages; its verdict is asked for last.
+begin_waiting() {
+  timeout --kill-after=90 1500 .venv/bin/pytest -q -m patient tests >"$log" 2>&1 &
+  beside=$!
+}
+
+end_waiting() {
+  stage "what waits for the clock" 1500 tail --pid "$beside" -f /dev/null
+  local code=0
+  wait "$beside" || code=$?
+  beside=
+  cat "$log"
+  [ "$code" -eq 0 ] || printf -- '!! what waits for the clock: failed (exit code %s)\n' "$code"
+  return "$code"
 }
 
 case "${1:-}" in
