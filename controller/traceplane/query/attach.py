@@ -3,6 +3,10 @@
 State is read as the role `trace_query` through the views of the schema `catalog`; data through the same role's
 right to read hot tables and to add audit rows. A query opens its data snapshot first and reads the catalogue
 second, in one snapshot of state: see `relation` for why that order is the whole point.
+
+A small query consists of round trips more than of anything else, so they are few: sessions are in autocommit and
+prepare what they repeat, a transaction begins together with its first statement, and a pooled session is asked
+whether it lives only where its socket has something to say.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from contextlib import contextmanager
 from uuid import UUID
 
 import psycopg
-from psycopg import IsolationLevel, sql
+from psycopg import sql
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -23,11 +27,18 @@ from traceplane.query import audit, batch, catalogue
 from traceplane.query.hot import HotConnections, table_of
 from traceplane.settings import Settings
 from traceplane.store import migrate
-from traceplane.store.engine import session
+from traceplane.store.engine import has_spoken, session
 
 WAIT_SECONDS = 5.0
 CANCEL_SECONDS = 2.0
 _IDLE_SLACK_SECONDS = 60
+
+_BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_EXPORT = """
+SELECT pg_export_snapshot(), set_config('idle_in_transaction_session_timeout', %s, true),
+       set_config('statement_timeout', %s, true)
+"""
+_LIMIT = "SELECT set_config('statement_timeout', %s, true)"
 
 _UNRELAYED = "SELECT range_start, range_end FROM trace.unrelayed_invalidations WHERE dataset_version_id = %s"
 
@@ -125,19 +136,17 @@ class Databases:
     def snapshot(self, seconds: float) -> Iterator[DataSnapshot]:
         """A read-only snapshot of data, held for at most `seconds`."""
         with _mapped("data"), self._data.connection(timeout=WAIT_SECONDS) as connection:
-            idle = int((seconds + _IDLE_SLACK_SECONDS) * 1000)
-            connection.isolation_level = IsolationLevel.REPEATABLE_READ
-            connection.read_only = True
-            connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {idle}")
-            row = connection.execute("SELECT pg_export_snapshot()").fetchone()
+            idle, limit = int((seconds + _IDLE_SLACK_SECONDS) * 1000), int(seconds * 1000) + 1
+            with connection.pipeline():
+                connection.execute(_BEGIN_SNAPSHOT)
+                exported = connection.execute(_EXPORT, (str(idle), str(limit)))
+            row = exported.fetchone()
             assert row is not None
-            connection.execute(f"SET LOCAL statement_timeout = {int(seconds * 1000) + 1}")
             snapshot = DataSnapshot(str(row[0]), connection)
             try:
                 yield snapshot
             finally:
                 snapshot.leave()
-            connection.rollback()
 
     def last_invalidation(self) -> int:
         """How far the log of invalidations has got. A pin asks before it opens its snapshot of data."""
@@ -149,18 +158,24 @@ class Databases:
     @contextmanager
     def catalogue(self) -> Iterator[catalogue.Catalogue]:
         """The catalogue, in one snapshot of state."""
-        with _mapped("state"), self._state.connection(timeout=WAIT_SECONDS) as connection:
-            connection.isolation_level = IsolationLevel.REPEATABLE_READ
-            connection.read_only = True
+        with (
+            _mapped("state"),
+            self._state.connection(timeout=WAIT_SECONDS) as connection,
+            connection.pipeline(),
+        ):
+            connection.execute(_BEGIN_SNAPSHOT)
             yield catalogue.Catalogue(connection, self._org, self._bucket)
-            connection.rollback()
+            connection.execute("COMMIT")
 
     @contextmanager
     def audit(self, seconds: float = WAIT_SECONDS) -> Iterator[audit.Audit]:
         """Where results and accesses are written down, within `seconds`; committed when this ends."""
         try:
-            with _mapped("data"), self._data.connection(timeout=WAIT_SECONDS) as connection:
-                connection.execute(f"SET LOCAL statement_timeout = {int(seconds * 1000) + 1}")
+            with (
+                _mapped("data"),
+                self._data.connection(timeout=WAIT_SECONDS) as connection,
+                _within(connection, seconds),
+            ):
                 yield audit.Audit(connection, self._org)
         except psycopg.Error as error:
             raise Unavailable("the audit log cannot be written") from error
@@ -169,33 +184,43 @@ class Databases:
     def batches(self) -> Iterator[batch.Batches]:
         """The queue of batch queries; committed when this ends."""
         try:
-            with _mapped("data"), self._data.connection(timeout=WAIT_SECONDS) as connection:
-                connection.execute(f"SET LOCAL statement_timeout = {int(WAIT_SECONDS * 1000)}")
+            with (
+                _mapped("data"),
+                self._data.connection(timeout=WAIT_SECONDS) as connection,
+                _within(connection, WAIT_SECONDS),
+            ):
                 yield batch.Batches(connection, self._org)
         except psycopg.Error as error:
             raise Unavailable("the queue of batch queries cannot be read") from error
 
 
 def _pool(dsn: str, name: str, size: int) -> ConnectionPool[psycopg.Connection[TupleRow]]:
-    parameters = session(dsn, name)
     return ConnectionPool(
-        kwargs=parameters,
+        kwargs={**session(dsn, name), "autocommit": True},
         min_size=1,
         max_size=size,
         timeout=WAIT_SECONDS,
         max_waiting=64,
         reconnect_timeout=30,
-        check=ConnectionPool.check_connection,
-        reset=_reset,
+        check=_check_if_spoken,
         open=True,
         name=name,
     )
 
 
-def _reset(connection: psycopg.Connection[TupleRow]) -> None:
-    """Give a connection back as it came."""
-    connection.isolation_level = None
-    connection.read_only = None
+def _check_if_spoken(connection: psycopg.Connection[TupleRow]) -> None:
+    """Raise OperationalError where an idle connection is dead."""
+    if has_spoken(connection.fileno()):
+        ConnectionPool.check_connection(connection)
+
+
+@contextmanager
+def _within(connection: psycopg.Connection[TupleRow], seconds: float) -> Iterator[None]:
+    """A transaction whose statements take at most `seconds` each; committed by whoever lent the connection."""
+    with connection.pipeline():
+        connection.execute("BEGIN")
+        connection.execute(_LIMIT, (str(int(seconds * 1000) + 1),))
+    yield
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from traceplane.query.resolve import (
 )
 
 Connection = psycopg.Connection[TupleRow]
+_Asked = psycopg.Cursor[dict[str, Any]]
 
 MAX_PARTITIONS = 200_000
 """Partitions of one query; more would be read into memory for nothing, since no cache holds that many files."""
@@ -99,12 +100,14 @@ LAST_INVALIDATION = "SELECT coalesce(max(sequence), 0) FROM catalog.invalidation
 
 
 class Catalogue:
-    """State's side of one query. `connection` is in a transaction that holds one snapshot."""
+    """State's side of one query. `connection` is in a transaction that holds one snapshot, and in a pipeline: what
+    does not depend on each other is asked in one round trip."""
 
     def __init__(self, connection: Connection, org: UUID, bucket: str) -> None:
         self._connection = connection
         self._org = org
         self._bucket = bucket
+        self._snapshot = connection.execute(SNAPSHOT)
 
     def resolve(self, names: Sequence[RelationName], namespace: str, reader: Reader) -> list[Relation]:
         """Every relation of a statement, pinned to what is current. Raises Refusal."""
@@ -140,7 +143,7 @@ class Catalogue:
 
     def snapshot(self) -> str:
         """What this transaction sees of state, for a pin."""
-        row = self._connection.execute(SNAPSHOT).fetchone()
+        row = self._snapshot.fetchone()
         assert row is not None
         return str(row[0])
 
@@ -168,12 +171,12 @@ class Catalogue:
         cold = {version for row in rows if (version := row.cold_version)}
         cold.update(version for by_cold in moved.values() for version in by_cold)
         old = {part.version for pinned in then for part in pinned.cold}
-        versions = {row["dataset_version_id"]: version_row(row) for row in self._versions(hot | cold | old)}
-        pinned = self._partitions(_PARTITIONS_THEN, old, snapshot) if old else {}
-        return Holdings(versions, moved, self._partitions(_PARTITIONS, cold, None), pinned)
-
-    def _versions(self, versions: Iterable[UUID]) -> list[dict[str, Any]]:
-        return self._fetch(_VERSIONS, {"versions": list(versions)})
+        asked = self._ask(_VERSIONS, {"versions": list(hot | cold | old)})
+        asked_then = self._ask_partitions(_PARTITIONS_THEN, old, snapshot)
+        asked_now = self._ask_partitions(_PARTITIONS, cold, None)
+        versions = {row["dataset_version_id"]: version_row(row) for row in asked.fetchall()}
+        pinned = _partitions(asked_then)
+        return Holdings(versions, moved, _partitions(asked_now), pinned)
 
     def _moved(self, hot: Iterable[UUID]) -> dict[UUID, dict[UUID, tuple[ranges.Range, ...]]]:
         found: dict[UUID, dict[UUID, tuple[ranges.Range, ...]]] = defaultdict(dict)
@@ -182,27 +185,10 @@ class Catalogue:
                 found[row["hot_version_id"]][row["cold_version_id"]] = ranges.parse_multirange(row["ranges"])
         return found
 
-    def _partitions(
-        self, statement: str, versions: Iterable[UUID], snapshot: str | None
-    ) -> Mapping[UUID, list[PartitionRow]]:
-        found: dict[UUID, list[PartitionRow]] = defaultdict(list)
+    def _ask_partitions(self, statement: str, versions: Iterable[UUID], snapshot: str | None) -> _Asked | None:
         if not (listed := list(versions)):
-            return found
-        rows = self._fetch(statement, {"versions": listed, "snapshot": snapshot, "limit": MAX_PARTITIONS + 1})
-        if len(rows) > MAX_PARTITIONS:
-            raise Unavailable(f"the relations have more than {MAX_PARTITIONS} partitions", code="TooManyPartitions")
-        for row in rows:
-            part = PartitionRow(
-                row["id"],
-                row["dataset_id"],
-                row["dataset_version_id"],
-                row["range_start"],
-                row["range_end"],
-                row["location"],
-                tuple(row["files"]),
-            )
-            found[part.version].append(part)
-        return found
+            return None
+        return self._ask(statement, {"versions": listed, "snapshot": snapshot, "limit": MAX_PARTITIONS + 1})
 
     def _refuse_invalidated(self, pin: pins.PinnedRelation, sequence: int) -> None:
         """Raise Gone where hot rows of then were invalidated since."""
@@ -215,8 +201,31 @@ class Catalogue:
             raise pins.Gone(f"as_of: too much of {pin.namespace}/{pin.name} was invalidated since to tell")
 
     def _fetch(self, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-        with self._connection.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(statement, {"org": self._org, **values}).fetchall()
+        return self._ask(statement, values).fetchall()
+
+    def _ask(self, statement: str, values: dict[str, Any]) -> _Asked:
+        """Ask, and do not wait for the answer."""
+        return self._connection.cursor(row_factory=dict_row).execute(statement, {"org": self._org, **values})
+
+
+def _partitions(asked: _Asked | None) -> Mapping[UUID, list[PartitionRow]]:
+    """The partitions of each version. Raises Unavailable for too many."""
+    found: dict[UUID, list[PartitionRow]] = defaultdict(list)
+    rows = asked.fetchall() if asked else []
+    if len(rows) > MAX_PARTITIONS:
+        raise Unavailable(f"the relations have more than {MAX_PARTITIONS} partitions", code="TooManyPartitions")
+    for row in rows:
+        part = PartitionRow(
+            row["id"],
+            row["dataset_id"],
+            row["dataset_version_id"],
+            row["range_start"],
+            row["range_end"],
+            row["location"],
+            tuple(row["files"]),
+        )
+        found[part.version].append(part)
+    return found
 
 
 def refuse_touched(pin: pins.PinnedRelation, invalidated: Iterable[tuple[int | None, int | None, str]]) -> None:

@@ -1,56 +1,19 @@
 """The cell: one process that runs one untrusted statement and ends.
 
-It is forked from the zygote with an empty environment and one socket to the broker. Before SQL arrives it opens
-DuckDB, confines itself and waits. Then:
-
-1. `Prepare` brings the statement and the shapes of its relations. A second, separate DuckDB with empty tables of
-   those shapes plans it; the filters of the scans go to the broker (`Scans`), which links only the files they
-   can match.
-2. `Run` brings the number of linked files. Views named as the user names the relations are made over the files and
-   over the broker's hot rows, the configuration is locked, and the statement runs.
-3. The answer leaves rendered, after one `Result`; one beyond the inline bounds leaves as the pieces of a Parquet
-   file, before it. An error of DuckDB's leaves as `Failed`.
-
+It is forked from the zygote with an empty environment, one socket to the broker, and two databases. Before SQL
+arrives it takes them over, confines itself, rehearses (see `warm`) and waits. What it does then is in `execution`.
 Whatever the SQL does, this process holds nothing but what was granted to this query.
 """
 
 from __future__ import annotations
 
-import itertools
-import re
+import os
 import socket
-from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
-import duckdb
 import msgspec
-import orjson
-import pyarrow as pa
 
-from traceplane.query import columnar, confine, export, hotscan, render, wire
-
-_TYPES = {
-    "BOOLEAN": pa.bool_(),
-    "INTEGER": pa.int32(),
-    "BIGINT": pa.int64(),
-    "DOUBLE": pa.float64(),
-    "VARCHAR": pa.string(),
-    "TIMESTAMP WITH TIME ZONE": pa.timestamp("us", tz="UTC"),
-}
-
-_PASSED_ON = (
-    duckdb.BinderException,
-    duckdb.CatalogException,
-    duckdb.ConversionException,
-    duckdb.InvalidInputException,
-    duckdb.InvalidTypeException,
-    duckdb.NotImplementedException,
-    duckdb.OutOfRangeException,
-    duckdb.ParserException,
-    duckdb.SyntaxException,
-    duckdb.TypeMismatchException,
-)
-"""Errors whose text speaks of the statement and the user's own rows, never of files or of this process."""
+from traceplane.query import confine, execution, warm, wire
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,173 +24,37 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
 
 
-def main(channel: socket.socket, folder: str, limits: Limits) -> None:
+def main(channel: socket.socket, folder: str, limits: Limits, databases: warm.Databases) -> None:
     """Serve one query on `channel`, reading files from `folder` only; return when it is over."""
     confine.die_with_parent()
-    main_db = _database(limits.memory_bytes, threads=1)
-    shadow = _database(limits.memory_bytes, threads=1)
-    for connection in (main_db, shadow):
-        connection.execute("FROM duckdb_secrets()").fetchall()  # its first use reads a folder; later it could not
-    main_db.execute("SET allowed_directories = ?", [[folder]])
-    main_db.execute("SET enable_external_access = false")
-    shadow.execute("SET enable_external_access = false")
+    rehearsal = warm.Rehearsal("json", hot=True)
+    own = _own(databases, folder, limits)
     confine.confine(folder, memory_bytes=limits.memory_bytes, cpu_seconds=limits.cpu_seconds)
-    main_db.execute(f"SET threads = {limits.threads}")
+    own.main.execute(f"SET threads = {limits.threads}")
+    for connection in (own.main, own.shadow):
+        connection.execute("SET lock_configuration = true")
+    rehearsal.run(own)
     try:
-        _serve(channel, folder, main_db, shadow)
+        execution.serve(channel, folder, own.main, own.shadow)
     except wire.Closed:
         return  # the broker gave up on this query
 
 
-def _database(memory_bytes: int, threads: int) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(
-        config={
-            "threads": threads,
-            "memory_limit": f"{memory_bytes // 1024**2}MiB",
-            "temp_directory": "",
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "allow_persistent_secrets": False,
-            "python_enable_replacements": False,
-        }
-    )
-    connection.execute("SET TimeZone = 'UTC'")
-    return connection
+def _own(inherited: warm.Databases, folder: str, limits: Limits) -> warm.Databases:
+    """This cell's own connections to the databases that it inherited, set as they stay but for threads.
 
-
-def _serve(
-    channel: socket.socket, folder: str, main_db: duckdb.DuckDBPyConnection, shadow: duckdb.DuckDBPyConnection
-) -> None:
-    job, _ = wire.receive(channel, wire.Prepare)
-    broker = hotscan.Broker(channel)
-    try:
-        wire.send(channel, wire.Scans(_scans(shadow, job)))
-        run, _ = wire.receive(channel, wire.Run)
-        _build(main_db, folder, job.relations, run, broker)
-        result, body = _run(main_db, job, run.versions, broker)
-    except (duckdb.Error, MemoryError, RuntimeError, pa.ArrowInvalid) as error:
-        wire.send(channel, _failure(error, broker))
-        return
-    wire.send(channel, result)
-    channel.sendall(body)
-
-
-def _scans(shadow: duckdb.DuckDBPyConnection, job: wire.Prepare) -> list[tuple[int, list[str]]]:
-    """The scans of relations with files, from the plan over empty tables of the same shape."""
-    if not any(relation.cold for relation in job.relations):
-        return []
+    A connection of its own has a random state of its own: no two cells give the same random numbers.
+    """
+    file = Path(folder, "rehearsal", inherited.file.name)
+    file.parent.mkdir()
+    os.link(inherited.file, file)
+    own = warm.Databases(inherited.main.cursor(), inherited.shadow.cursor(), file)
+    for connection in (own.main, own.shadow):
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET memory_limit = '{limits.memory_bytes // 1024**2}MiB'")
+    own.main.execute("SET allowed_directories = ?", [[folder]])
     # The first would fold away empty tables, the second reads a table twice, once without its filters.
-    shadow.execute("SET disabled_optimizers = 'statistics_propagation,late_materialization'")
-    tables: dict[str, int] = {}
-    for index, relation in enumerate(job.relations):
-        columns = ", ".join(f"{render.quoted(name)} {kind}" for name, kind in relation.columns)
-        shadow.execute(f"CREATE TABLE __shadow_{index} ({columns})")
-        tables[f"__shadow_{index}"] = index
-        _views(shadow, relation, f"SELECT * FROM __shadow_{index}")
-    shadow.execute("SET lock_configuration = true")
-    row = shadow.execute("EXPLAIN (FORMAT json) " + job.sql).fetchone()
-    found: list[tuple[int, list[str]]] = []
-    _collect(orjson.loads(row[1]) if row else [], tables, found)
-    return found
-
-
-def _collect(plan: Any, tables: dict[str, int], found: list[tuple[int, list[str]]]) -> None:
-    todo = list(plan)
-    while todo:
-        node = todo.pop()
-        todo.extend(node.get("children", []))
-        info = node.get("extra_info", {})
-        table = str(info.get("Table", "")).rsplit(".", 1)[-1].strip('"') if isinstance(info, dict) else ""
-        if table in tables:
-            filters = info.get("Filters", [])
-            found.append((tables[table], [filters] if isinstance(filters, str) else list(filters)))
-
-
-def _views(connection: duckdb.DuckDBPyConnection, relation: wire.RelationSpec, select: str) -> None:
-    """Make `select` known under every name the statement uses for the relation."""
-    for schema, table in relation.names:
-        if schema:
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {render.quoted(schema)}")
-        target = f"{render.quoted(schema)}." if schema else "main."
-        connection.execute(f"CREATE VIEW {target}{render.quoted(table)} AS {select}")
-
-
-def _build(
-    connection: duckdb.DuckDBPyConnection,
-    folder: str,
-    relations: list[wire.RelationSpec],
-    run: wire.Run,
-    broker: hotscan.Broker,
-) -> None:
-    for index, relation in enumerate(relations):
-        parts = [
-            _cold(folder, f"{index}-{group}", relation, count, ranges)
-            for group, (count, ranges) in enumerate(run.groups[index])
-            if count
-        ]
-        if relation.hot:
-            schema = pa.schema([(name, _TYPES[kind]) for name, kind in relation.columns])
-            connection.register(f"__hot_{index}", hotscan.HotRelation(schema, index, broker))
-            parts.append(
-                f"SELECT {', '.join(render.quoted(name) for name, _ in relation.columns)} FROM __hot_{index}"
-            )
-        _views(connection, relation, " UNION ALL ".join(parts) or _nothing(relation))
-    connection.execute("SET lock_configuration = true")
-
-
-def _cold(folder: str, prefix: str, relation: wire.RelationSpec, count: int, ranges: list[tuple[int, int]]) -> str:
-    columns = ", ".join(
-        f"CAST({render.quoted(name)} AS {kind}) AS {render.quoted(name)}" for name, kind in relation.columns
-    )
-    files = ", ".join(f"'{folder}/{prefix}-{n}.parquet'" for n in range(count))
-    scope = render.quoted(relation.scope_column)
-    within = " OR ".join(f"{scope} BETWEEN {int(start)} AND {int(end)}" for start, end in ranges)
-    where = f" WHERE {within}" if within else ""
-    return f"SELECT {columns} FROM read_parquet([{files}], hive_partitioning = false){where}"
-
-
-def _nothing(relation: wire.RelationSpec) -> str:
-    columns = ", ".join(f"CAST(NULL AS {kind}) AS {render.quoted(name)}" for name, kind in relation.columns)
-    return f"SELECT {columns} WHERE false"
-
-
-def _run(
-    connection: duckdb.DuckDBPyConnection, job: wire.Prepare, versions: str, broker: hotscan.Broker
-) -> tuple[wire.Result, bytes]:
-    relation = connection.sql(job.sql)
-    columns = [(name, str(kind)) for name, kind in zip(relation.columns, relation.types, strict=True)]
-    reader = render.lossless(relation).to_arrow_reader(render.BATCH_ROWS)
-    seen: list[pa.RecordBatch] = []
-    batches = pa.RecordBatchReader.from_batches(reader.schema, _remembered(reader, seen))
-    if job.format in columnar.FORMS:
-        out = columnar.columns_as(job.format, batches, versions, max_rows=job.max_rows, max_bytes=job.max_bytes)
-    else:
-        names = [name for name, _ in columns]
-        out = render.rows_as(job.format, names, batches, max_rows=job.max_rows, max_bytes=job.max_bytes)
-    if out.truncated and job.max_export_bytes:
-        rows = export.export(
-            broker.piece, reader.schema, itertools.chain(seen, reader), versions, job.max_export_bytes
-        )
-        return wire.Result(columns=columns, rows=rows, truncated=False, size=0), b""
-    result = wire.Result(columns=columns, rows=out.rows, truncated=out.truncated, size=len(out.body))
-    return result, out.body
-
-
-def _remembered(batches: pa.RecordBatchReader, seen: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The batches, each kept in `seen`: what was rendered in vain is exported after all."""
-    for batch in batches:
-        seen.append(batch)
-        yield batch
-
-
-def _failure(error: BaseException, broker: hotscan.Broker) -> wire.Failed:
-    if broker.error is not None:
-        return wire.Failed("HotRows", broker.error)
-    if isinstance(error, (MemoryError, duckdb.OutOfMemoryException)) or "bad_alloc" in str(error):
-        return wire.Failed("OutOfMemory", "")
-    if isinstance(error, export.ExportTooLarge):
-        return wire.Failed("ExportTooLarge", "")
-    if isinstance(error, _PASSED_ON):
-        text = str(error).split("\n\nStack Trace", 1)[0]
-        return wire.Failed(type(error).__name__, re.sub(r"__(hot|shadow)_\d+", "relation", text)[:1000])
-    return wire.Failed(type(error).__name__, "")
+    own.shadow.execute("SET disabled_optimizers = 'statistics_propagation,late_materialization'")
+    for connection in (own.main, own.shadow):
+        connection.execute("SET enable_external_access = false")
+    return own

@@ -48,8 +48,10 @@ class Cells:
         self._closed = False
         self._undertaker = ThreadPoolExecutor(1, thread_name_prefix="cell-end")
         self._unburied = threading.BoundedSemaphore(MAX_UNBURIED)
-        shutil.rmtree(folder, ignore_errors=True)  # folders of cells that a killed broker left behind
-        folder.mkdir(parents=True)
+        self._rehearsal = folder.with_name("rehearsal")  # beside them: cells link its file
+        for place in (folder, self._rehearsal):
+            shutil.rmtree(place, ignore_errors=True)  # what a killed broker left behind
+            place.mkdir(parents=True, mode=0o700)
 
     def check(self) -> None:
         """Return when a waiting cell lives. Raises Unavailable where they all end by themselves, unable to confine
@@ -178,7 +180,7 @@ class Cells:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _START, str(theirs.fileno())],
+                [sys.executable, "-I", "-c", _START, str(theirs.fileno()), str(self._rehearsal)],
                 env={"MALLOC_ARENA_MAX": "2", "LC_ALL": "C.UTF-8"},
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
@@ -213,4 +215,4 @@ class Cells:
             os.close(descriptors[0])
 
 
-_START = "import sys; from traceplane.query import zygote; zygote.main(int(sys.argv[1]))"
+_START = "import sys; from traceplane.query import zygote; zygote.main(int(sys.argv[1]), sys.argv[2])"

@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import duckdb
@@ -31,6 +32,8 @@ MAX_NESTING = 50
 """Open brackets at once. Deeper statements are written by generators, and recursion is how parsers die."""
 MAX_EXPRESSION_DEPTH = 200
 MAX_RELATIONS = 64
+REMEMBERED = 256
+"""Admitted statements; 16 MiB of text at most."""
 
 _NO_POSITION = 2**63
 
@@ -114,8 +117,12 @@ def _parser() -> duckdb.DuckDBPyConnection:
     return connection
 
 
+@lru_cache(maxsize=REMEMBERED)
 def judge(sql: str) -> Admitted:
-    """The statement's relations, if the gate admits it. Raises Refusal with a stable code."""
+    """The statement's relations, if the gate admits it. Raises Refusal with a stable code.
+
+    Statements that were admitted are remembered: what people ask often, their tools repeat.
+    """
     _bounded(sql)
     return Admitted(sql, _Walk(_parse(sql)).relations())
 

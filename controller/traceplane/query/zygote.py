@@ -1,6 +1,7 @@
 """The zygote: a warm process that does nothing but fork cells.
 
-Starting Python with DuckDB and pyarrow takes 200 ms, a fork of a process that has imported them 2 ms. It runs
+Starting Python with DuckDB and pyarrow takes 200 ms, a fork of a process that has imported them 2 ms, and what a
+first query of a process would pay for is paid here, see `warm`. It runs
 with an empty environment and never sees a credential: it is started as a fresh process, not forked from the
 broker. It stays single-threaded, because a fork copies only the thread that calls it.
 
@@ -17,14 +18,11 @@ import signal
 import socket
 import sys
 import traceback
-from datetime import UTC, datetime
+from pathlib import Path
 
-import duckdb
 import msgspec
-import pyarrow as pa
-import pyarrow.dataset
 
-from traceplane.query import cell, confine, hotscan, wire
+from traceplane.query import cell, confine, warm, wire
 
 
 class Spawn(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,8 +49,9 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
 class Zygote:
     """Forks on request and reports the ends of its children."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, databases: warm.Databases) -> None:
         self._channel = channel
+        self._databases = databases
         self._poll = select.poll()
         self._poll.register(channel, select.POLLIN)
         self._cells: dict[int, tuple[int, int]] = {}
@@ -83,7 +82,7 @@ class Zygote:
             self._channel.close()
             for watch in self._cells:
                 os.close(watch)
-            cell.main(socket.socket(fileno=descriptor), order.folder, order.limits)
+            cell.main(socket.socket(fileno=descriptor), order.folder, order.limits, self._databases)
         except BaseException as error:
             places = traceback.extract_tb(error.__traceback__)  # without the message: it may quote the statement
             trail = " < ".join(f"{place.name}:{place.lineno}" for place in reversed(places))
@@ -100,26 +99,18 @@ class Zygote:
         wire.send(self._channel, Ended(number, os.waitstatus_to_exitcode(status)))
 
 
-def _warm() -> None:
-    """Touch what queries touch, so that each cell inherits it ready: afterwards it reads no file but its own."""
-    hotscan.trace_filters()
-    connection = duckdb.connect()
-    instants = pa.array([datetime.now(UTC)], pa.timestamp("us", tz="UTC"))
-    instants.to_pylist()  # Python's time zones are read from files, which a cell could not do
-    connection.register("warm", pyarrow.dataset.dataset(pa.table({"n": [1], "moment": instants})))
-    connection.sql("SELECT sum(n), max(moment), TIMESTAMPTZ '2020-01-01' FROM warm").to_arrow_table()
-    connection.close()
-    gc.collect()
-    gc.freeze()
+def main(channel: int, folder: str) -> None:
+    """Be the zygote, with the broker on file descriptor `channel`. Ends the process when the broker ends.
 
-
-def main(channel: int) -> None:
-    """Be the zygote, with the broker on file descriptor `channel`. Ends the process when the broker ends."""
+    `folder` is empty and may be written to, before the first cell.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the broker, which ends us
     confine.first_to_go()
     confine.undumpable()  # after it: files in /proc of an undumpable process belong to root
-    _warm()
+    databases = warm.opened(Path(folder))
+    gc.collect()
+    gc.freeze()
     try:
-        Zygote(socket.socket(fileno=channel)).run()
+        Zygote(socket.socket(fileno=channel), databases).run()
     except wire.Closed:
         sys.exit(0)

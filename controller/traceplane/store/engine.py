@@ -151,7 +151,12 @@ class Database:
 
 async def _check_if_spoken(connection: HotConnection) -> None:
     """Raise OperationalError where an idle connection is dead; costs a system call while it is well."""
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
-    if poll.poll(0):
+    if has_spoken(connection.fileno()):
         await AsyncConnectionPool.check_connection(connection)
+
+
+def has_spoken(descriptor: int) -> bool:
+    """Whether the server of an idle session has sent something, its end included."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN | select.POLLHUP | select.POLLERR)
+    return bool(poll.poll(0))

@@ -33,7 +33,7 @@ def test_a_cell_that_does_not_start_is_buried(
     zygote = made._process
     assert zygote is not None
     monkeypatch.setattr(process, "SPAWN_SECONDS", 0.2)
-    monkeypatch.setattr(cells, "END_SECONDS", 0.2)
+    monkeypatch.setattr(process, "END_SECONDS", 0.2)
     zygote.send_signal(signal.SIGSTOP)
     try:
         for _ in range(3):

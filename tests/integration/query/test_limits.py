@@ -42,8 +42,9 @@ def cells_of(client: Client) -> list[int]:
 
 
 def left_in(folder: Path) -> list[str]:
-    """What lies in the folders of cells, which may go while one looks."""
-    return [name for path, folders, files in os.walk(folder) if Path(path) != folder for name in folders + files]
+    """What queries left in the folders of cells, which may go while one looks."""
+    found = [Path(path, name) for path, folders, files in os.walk(folder) for name in folders + files]
+    return [path.name for path in found if path.parent != folder and "rehearsal" not in path.parts]
 
 
 def test_time_limit_ends_the_query(start_service: Callable[..., Client]) -> None:
@@ -176,6 +177,12 @@ def test_a_dead_zygote_is_replaced(start_service: Callable[..., Client]) -> None
     zygote.wait()
     until(lambda: client.post("SELECT 1").status_code == 200)
     assert httpx.get(f"{client.url}/readyz", timeout=20).status_code == 200
+
+
+def test_no_two_queries_share_their_random_numbers(client: Client) -> None:
+    """Their processes are forks of one that has opened its database."""
+    told = [client.post("SELECT random(), uuid()::VARCHAR").json()["rows"][0] for _ in range(4)]
+    assert len({number for number, _ in told}) == len({text for _, text in told}) == 4
 
 
 def test_nothing_of_a_query_stays_behind(world: World, client: Client) -> None:

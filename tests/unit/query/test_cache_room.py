@@ -15,9 +15,7 @@ from traceplane.errors import Overloaded, Refused
 from traceplane.query.cache import Cache, ColdFile
 
 SIZE = 100
-FILES = [
-    ColdFile(f"key-{number}", SIZE, hashlib.sha256(bytes([number]) * SIZE).hexdigest()) for number in range(4)
-]
+FILES = [ColdFile(f"key-{number}", SIZE, hashlib.sha256(bytes([number]) * SIZE).hexdigest()) for number in range(4)]
 
 
 class Store:
