@@ -24,7 +24,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from traceplane.errors import Unavailable, UnknownSchema
 from traceplane.query import audit, batch, catalogue
-from traceplane.query.hot import HotConnections, table_of
+from traceplane.query.hot import table_of
+from traceplane.query.hotread import HotConnections
 from traceplane.settings import Settings
 from traceplane.store import migrate
 from traceplane.store.engine import has_spoken, session
@@ -34,9 +35,8 @@ CANCEL_SECONDS = 2.0
 _IDLE_SLACK_SECONDS = 60
 
 _BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-_EXPORT = """
-SELECT pg_export_snapshot(), set_config('idle_in_transaction_session_timeout', %s, true),
-       set_config('statement_timeout', %s, true)
+_LIMITS = """
+SELECT set_config('idle_in_transaction_session_timeout', %s, true), set_config('statement_timeout', %s, true)
 """
 _LIMIT = "SELECT set_config('statement_timeout', %s, true)"
 
@@ -48,10 +48,9 @@ _ROLES_OF = "SELECT roles FROM catalog.principals WHERE user_id = %s AND org_id 
 
 
 class DataSnapshot:
-    """One snapshot of data; others join it by `id`. `cancel` may be called from any thread."""
+    """One snapshot of data; others join it by what `export` gives. `cancel` may be called from any thread."""
 
-    def __init__(self, snapshot: str, connection: psycopg.Connection[TupleRow]) -> None:
-        self.id = snapshot
+    def __init__(self, connection: psycopg.Connection[TupleRow]) -> None:
         self._connection = connection
         self._lock = threading.Lock()
         self._open = True
@@ -68,22 +67,25 @@ class DataSnapshot:
         with self._lock:
             self._open = False
 
-    def heads(self, tables: Sequence[tuple[str, str]]) -> list[int | None]:
-        """The highest value of each (location, scope column), in order; None for an empty table."""
-        if not tables:
-            return []
-        heads = [
+    def export(self, tables: Sequence[tuple[str, str]]) -> tuple[str, list[int | None]]:
+        """Its id, and the highest value of each (location, scope column), in order; None for an empty table.
+
+        The server writes a file for an id, so it is asked for where hot rows are read, and not before.
+        """
+        asked = [
             sql.SQL("(SELECT max({}) FROM {})").format(
                 sql.Identifier(column), sql.Identifier("hot", table_of(place))
             )
             for place, column in tables
         ]
         try:
-            row = self._connection.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(heads))).fetchone()
+            row = self._connection.execute(
+                sql.SQL("SELECT {}").format(sql.SQL(", ").join([sql.SQL("pg_export_snapshot()"), *asked]))
+            ).fetchone()
         except psycopg.Error as error:
             raise Unavailable("a hot table cannot be read") from error
         assert row is not None
-        return [None if head is None else int(head) for head in row]
+        return str(row[0]), [None if head is None else int(head) for head in row[1:]]
 
     def unrelayed(self, version: UUID) -> list[tuple[int | None, int | None, str]]:
         """Invalidations (start, end, reason) of a hot version that state has not heard of yet."""
@@ -99,8 +101,8 @@ class Databases:
         self._org = settings.org_id
         self._bucket = settings.s3_bucket
         data_dsn = settings.secret("data_dsn")
-        self.hot = HotConnections(data_dsn)
         at_once = settings.query_concurrency + settings.query_batch_concurrency
+        self.hot = HotConnections(data_dsn, keep=at_once)
         size = 2 * at_once + 1  # each query's own, one for what it writes down, one for logins
         self._state = _pool(settings.secret("state_dsn"), "trace-query-state", size)
         self._data = _pool(data_dsn, "trace-query-data", size)
@@ -139,10 +141,8 @@ class Databases:
             idle, limit = int((seconds + _IDLE_SLACK_SECONDS) * 1000), int(seconds * 1000) + 1
             with connection.pipeline():
                 connection.execute(_BEGIN_SNAPSHOT)
-                exported = connection.execute(_EXPORT, (str(idle), str(limit)))
-            row = exported.fetchone()
-            assert row is not None
-            snapshot = DataSnapshot(str(row[0]), connection)
+                connection.execute(_LIMITS, (str(idle), str(limit)))  # the first to read: it takes the snapshot
+            snapshot = DataSnapshot(connection)
             try:
                 yield snapshot
             finally:

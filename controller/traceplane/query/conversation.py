@@ -18,6 +18,7 @@ import msgspec
 from traceplane.errors import Refused, TooLarge, TraceError, Unavailable
 from traceplane.query import audit, hot, wire
 from traceplane.query.bucket import Export
+from traceplane.query.hotread import HotReader
 from traceplane.query.job import Answer, Cancel, Job, QueryFailed, canceled, out_of_time
 from traceplane.query.process import Cell
 from traceplane.query.relation import Relation
@@ -34,7 +35,7 @@ class Conversation:
         job: Job,
         relations: list[Relation],
         cell: Cell,
-        reader: hot.HotReader,
+        reader: HotReader,
         cancel: Cancel,
         deadline: float,
     ) -> None:

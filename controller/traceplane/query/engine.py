@@ -18,8 +18,8 @@ from uuid import UUID
 import msgspec
 
 from traceplane.errors import TraceError, Unavailable
-from traceplane.query import audit, batch, catalogue, hot, pins, wire
-from traceplane.query.attach import Databases
+from traceplane.query import audit, batch, catalogue, hotread, pins, wire
+from traceplane.query.attach import Databases, DataSnapshot
 from traceplane.query.bucket import Bucket, Export
 from traceplane.query.cache import Cache
 from traceplane.query.cells import Cells
@@ -61,7 +61,7 @@ class Engine:
                 except Unavailable as error:
                     raise _ended(job, cancel, deadline) or error from None
             cell = open_parts.enter_context(self._cells.one(job.limits))
-            reader = hot.HotReader(self._databases.hot, pinned.snapshot, deadline)
+            reader = hotread.HotReader(self._databases.hot, pinned.snapshot, deadline)
             run = Conversation(job, pinned.relations, cell, reader, cancel, deadline)
             open_parts.callback(reader.close)
             open_parts.callback(cell.kill)  # before the scans are waited for: only its end frees a full pipe
@@ -87,26 +87,39 @@ class Engine:
     def _pinned(self, job: Job, cancel: Cancel, open_parts: ExitStack) -> _Pinned:
         """Open the snapshot of data, then read the catalogue. The log of invalidations comes before both: what it
         tells has happened to the rows already."""
-        names, then = job.admitted.relations, job.as_of
-        sequence = self._databases.last_invalidation() if then is None else 0
+        if job.as_of is not None:
+            return self._pinned_then(job, job.as_of, self._opened(job, cancel, open_parts))
+        sequence = self._databases.last_invalidation()
+        snapshot = self._opened(job, cancel, open_parts)
+        with self._databases.catalogue() as state:
+            relations = state.resolve(job.admitted.relations, job.namespace, job.reader)
+            state_snapshot = state.snapshot()
+        exported, hot_ones = (
+            "",
+            [(relation, table) for relation in relations if (table := relation.hot) is not None],
+        )
+        if hot_ones:
+            exported, heads = snapshot.export([(table.location, table.scope_column) for _, table in hot_ones])
+            for (relation, _), head in zip(hot_ones, heads, strict=True):
+                relation.pin = msgspec.structs.replace(relation.pin, head=head)
+        token = pins.encode(pins.pin(state_snapshot, sequence, [relation.pin for relation in relations]))
+        return _Pinned(exported, relations, token)
+
+    def _pinned_then(self, job: Job, then: pins.Pin, snapshot: DataSnapshot) -> _Pinned:
+        """The relations as `then` saw them. Raises Gone."""
+        with self._databases.catalogue() as state:
+            relations = state.resolve_as_of(job.admitted.relations, job.namespace, job.reader, then)
+        for relation in relations:
+            if relation.pin.hot is not None:
+                catalogue.refuse_touched(relation.pin, snapshot.unrelayed(relation.pin.hot))
+        exported = snapshot.export([])[0] if any(relation.hot for relation in relations) else ""
+        return _Pinned(exported, relations, pins.encode(then))
+
+    def _opened(self, job: Job, cancel: Cancel, open_parts: ExitStack) -> DataSnapshot:
         snapshot = open_parts.enter_context(self._databases.snapshot(job.seconds))
         cancel.covers(snapshot.cancel)
         open_parts.callback(cancel.over)
-        with self._databases.catalogue() as state:
-            if then is not None:
-                relations = state.resolve_as_of(names, job.namespace, job.reader, then)
-                for relation in relations:
-                    if relation.pin.hot is not None:
-                        catalogue.refuse_touched(relation.pin, snapshot.unrelayed(relation.pin.hot))
-                return _Pinned(snapshot.id, relations, pins.encode(then))
-            relations = state.resolve(names, job.namespace, job.reader)
-            state_snapshot = state.snapshot()
-        hot_ones = [(relation, table) for relation in relations if (table := relation.hot) is not None]
-        heads = snapshot.heads([(table.location, table.scope_column) for _, table in hot_ones])
-        for (relation, _), head in zip(hot_ones, heads, strict=True):
-            relation.pin = msgspec.structs.replace(relation.pin, head=head)
-        token = pins.encode(pins.pin(state_snapshot, sequence, [relation.pin for relation in relations]))
-        return _Pinned(snapshot.id, relations, token)
+        return snapshot
 
     def _write_accesses(self, job: Job, relations: Sequence[Relation], deadline: float) -> None:
         """Write down that personal data is about to be read. Raises Unavailable, and nothing is read then."""

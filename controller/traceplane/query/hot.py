@@ -1,4 +1,4 @@
-"""Hot rows: from a filter tree to a Postgres statement, and from Postgres to Arrow.
+"""Hot rows: from a filter tree to the Postgres statement that reads them. `hotread` runs it.
 
 The cell that asks is not trusted: a column it names must be the relation's, an operator must be on the list, a
 literal is rendered here, typed. And the statement always carries the seam (rows that live in cold files are not
@@ -8,30 +8,20 @@ A filter may let more rows through than it says, never fewer: Arrow applies it i
 is translated only where Postgres compares exactly as DuckDB does, and dropped where it does not: floats (NaN),
 order of text under the database's collation, decimals.
 
-Rows travel by ADBC, which decodes COPY BINARY straight into Arrow.
+Pure.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import os
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import adbc_driver_manager
-import adbc_driver_postgresql.dbapi as adbc
-import pyarrow as pa
-
-from traceplane.errors import Unavailable
-
 MAX_FILTER_PARTS = 500
 MAX_GAPS = 64
-_BATCH_BYTES = 4 * 1024 * 1024
 _COMPARE = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _INT64 = range(-(2**63), 2**63)
 
@@ -152,145 +142,3 @@ def _instant(value: str) -> str:
         if moment.tzinfo is not None:
             return f"'{moment.astimezone(datetime.UTC).isoformat()}'::timestamptz"
     return ""
-
-
-class HotConnections:
-    """Makes connections for scans. The first stays open and is never used: the driver asks the server for its types
-    once
-    for all connections that are made from one, which is most of what a connection costs."""
-
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._lock = threading.Lock()
-        self._first: adbc.Connection | None = None
-
-    def open(self) -> adbc.Connection:
-        """A new connection, in a transaction that has not begun to read. Raises Unavailable."""
-        try:
-            with self._lock:
-                if self._first is None:
-                    self._first = adbc.connect(self._dsn, autocommit=True)
-                first = self._first
-            return first.adbc_clone()
-        except adbc_driver_manager.Error as error:
-            raise Unavailable("the data database cannot be reached") from error
-
-    def close(self) -> None:
-        """Close the first; connections made from it close themselves."""
-        with self._lock:
-            if self._first is not None:
-                self._first.close()
-                self._first = None
-
-
-class HotReader:
-    """Reads hot rows of one query's snapshot, each scan on a connection and a thread of its own.
-
-    A scan that the cell leaves early is canceled, which ends its transaction; scans therefore share a snapshot
-    (`pg_export_snapshot`), not a connection.
-    """
-
-    def __init__(self, connections: HotConnections, snapshot: str, deadline: float) -> None:
-        """`deadline` (monotonic) is when Postgres shall give up on a statement."""
-        self._connections = connections
-        self._snapshot = snapshot
-        self._deadline = deadline
-        self._threads: list[threading.Thread] = []
-        self._open: set[adbc.Connection] = set()
-        self._canceled = False
-        self._lock = threading.Lock()
-        self.bytes = 0
-        """Arrow bytes handed over so far."""
-
-    def scan(self, sql: str, count: Callable[[int], None]) -> int:
-        """Start a scan; returns the read end of a pipe of Arrow IPC. `count` is told the rows of each batch."""
-        connection, cursor, reader = self._start(sql)
-        read_end, write_end = os.pipe()
-        thread = threading.Thread(
-            target=self._pump, args=(connection, cursor, reader, write_end, count), name="hot-scan", daemon=True
-        )
-        with self._lock:
-            self._threads.append(thread)
-        thread.start()
-        return read_end
-
-    def cancel(self) -> None:
-        """End every scan, also one that Postgres has not answered yet, and begin no more. Talks to the server."""
-        with self._lock:  # a connection leaves the set before it is closed, so none of these is closed under us
-            self._canceled = True
-            for connection in self._open:
-                with contextlib.suppress(adbc_driver_manager.Error):
-                    connection.adbc_cancel()
-
-    def close(self) -> None:
-        """Cancel what still runs and wait for the threads to leave; who reads the pipes must be gone by now."""
-        self.cancel()
-        for thread in self._threads:
-            thread.join(timeout=5)
-
-    def _start(self, sql: str) -> tuple[adbc.Connection, adbc.Cursor, pa.RecordBatchReader]:
-        connection = self._connections.open()
-        cursor = connection.cursor()
-        try:
-            with self._lock:
-                if self._canceled:
-                    raise Unavailable("the query was canceled", code="QueryCanceled")
-                self._open.add(connection)
-            for step in self._begin():
-                cursor.execute(step)
-            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
-            cursor.execute(sql)
-            return connection, cursor, cursor.fetch_record_batch()
-        except BaseException as error:
-            self._leave(connection, cursor)
-            if isinstance(error, adbc_driver_manager.Error):
-                raise Unavailable("the data database gave no rows") from error
-            raise
-
-    def _begin(self) -> tuple[str, ...]:
-        left = max(0.0, self._deadline - time.monotonic())
-        return (
-            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
-            f"SET TRANSACTION SNAPSHOT '{self._snapshot}'",
-            f"SET LOCAL statement_timeout = {int(left * 1000) + 1}",
-        )
-
-    def _leave(self, connection: adbc.Connection, *parts: Any) -> None:
-        """Close `parts`, then the connection."""
-        with self._lock:
-            self._open.discard(connection)
-        for part in (*parts, connection):
-            with contextlib.suppress(OSError, adbc_driver_manager.Error):
-                part.close()
-
-    def _pump(
-        self,
-        connection: adbc.Connection,
-        cursor: adbc.Cursor,
-        reader: pa.RecordBatchReader,
-        write_end: int,
-        count: Callable[[int], None],
-    ) -> None:
-        """Copy batches into the pipe. Closing without the end mark tells the cell that the stream is cut short."""
-        sink = os.fdopen(write_end, "wb", buffering=0)
-        try:
-            schema = pa.schema([pa.field(f.name, _plain(f.type)) for f in reader.schema])
-            stream = pa.ipc.new_stream(sink, schema)
-            for batch in reader:
-                arrays = [column.cast(kind) for column, kind in zip(batch.columns, schema.types, strict=True)]
-                stream.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
-                count(batch.num_rows)
-                self.bytes += batch.nbytes
-            stream.close()
-        except (OSError, pa.ArrowException, adbc_driver_manager.Error):
-            with contextlib.suppress(adbc_driver_manager.Error):
-                cursor.adbc_cancel()
-        finally:
-            self._leave(connection, sink, cursor)
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """Arrow's type as DuckDB was told it: instants in UTC, text without extension types."""
-    if isinstance(kind, pa.BaseExtensionType):
-        return kind.storage_type
-    return pa.timestamp("us", tz="UTC") if pa.types.is_timestamp(kind) else kind

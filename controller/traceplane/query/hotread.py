@@ -1,0 +1,225 @@
+"""Hot rows from Postgres to Arrow, by ADBC, which decodes COPY BINARY straight into Arrow.
+
+Each scan has a connection, a transaction and a thread of its own, and joins the query's snapshot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import adbc_driver_manager
+import adbc_driver_postgresql.dbapi as adbc
+import pyarrow as pa
+
+from traceplane.errors import Unavailable
+
+_BATCH_BYTES = 4 * 1024 * 1024
+
+
+class HotConnections:
+    """Connections for scans. A server takes 4 ms to start one and to read its catalogue for the first statement, so
+    that one whose scan was read to its end is kept for another.
+
+    The first is kept open and is never used: the driver asks the server for its types once for all connections that
+    are made from one, which is most of what a connection costs.
+    """
+
+    def __init__(self, dsn: str, keep: int = 0) -> None:
+        """At most `keep` connections wait for a scan."""
+        self._dsn = dsn
+        self._keep = keep
+        self._lock = threading.Lock()
+        self._first: adbc.Connection | None = None
+        self._idle: deque[adbc.Connection] = deque()
+
+    def idle(self) -> adbc.Connection | None:
+        """One that was used before, in a transaction that has not begun to read; None where there is none."""
+        with self._lock:
+            if not self._idle:
+                return None
+            connection = self._idle.pop()
+        try:
+            connection.adbc_connection.set_autocommit(False)
+        except adbc_driver_manager.Error:  # it died while it waited, and the others with it
+            self.over(connection, whole=False)
+            self.forget()
+            return None
+        return connection
+
+    def open(self) -> adbc.Connection:
+        """A new one, in a transaction that has not begun to read. Raises Unavailable."""
+        try:
+            with self._lock:
+                if self._first is None:
+                    self._first = adbc.connect(self._dsn, autocommit=True)
+                first = self._first
+            return first.adbc_clone()
+        except adbc_driver_manager.Error as error:
+            raise Unavailable("the data database cannot be reached") from error
+
+    def over(self, connection: adbc.Connection, whole: bool) -> None:
+        """Take a connection back; `whole` is whether another scan may use it."""
+        if whole:
+            try:
+                connection.adbc_connection.set_autocommit(True)  # ends its transaction: none is open while it waits
+            except adbc_driver_manager.Error:
+                whole = False
+        with self._lock:
+            if whole and len(self._idle) < self._keep:
+                self._idle.append(connection)
+                return
+        with contextlib.suppress(adbc_driver_manager.Error):
+            connection.close()
+
+    def forget(self) -> None:
+        """Close those that wait: the server has gone away since, or ended them."""
+        with self._lock:
+            idle, self._idle = self._idle, deque()
+        for connection in idle:
+            with contextlib.suppress(adbc_driver_manager.Error):
+                connection.close()
+
+    def close(self) -> None:
+        """Close the first and those that wait; what still scans closes itself."""
+        with self._lock:
+            self._keep = 0
+            first, self._first = self._first, None
+        self.forget()
+        if first is not None:
+            first.close()
+
+
+class HotReader:
+    """Reads hot rows of one query's snapshot, each scan on a connection and a thread of its own.
+
+    A scan that the cell leaves early is canceled, which ends its transaction; scans therefore share a snapshot
+    (`pg_export_snapshot`), not a connection.
+    """
+
+    def __init__(self, connections: HotConnections, snapshot: str, deadline: float) -> None:
+        """`deadline` (monotonic) is when Postgres shall give up on a statement."""
+        self._connections = connections
+        self._snapshot = snapshot
+        self._deadline = deadline
+        self._threads: list[threading.Thread] = []
+        self._open: set[adbc.Connection] = set()
+        self._canceled = False
+        self._lock = threading.Lock()
+        self.bytes = 0
+        """Arrow bytes handed over so far."""
+
+    def scan(self, sql: str, count: Callable[[int], None]) -> int:
+        """Start a scan; returns the read end of a pipe of Arrow IPC. `count` is told the rows of each batch."""
+        connection, cursor, reader = self._start(sql)
+        read_end, write_end = os.pipe()
+        thread = threading.Thread(
+            target=self._pump, args=(connection, cursor, reader, write_end, count), name="hot-scan", daemon=True
+        )
+        with self._lock:
+            self._threads.append(thread)
+        thread.start()
+        return read_end
+
+    def cancel(self) -> None:
+        """End every scan, also one that Postgres has not answered yet, and begin no more. Talks to the server."""
+        with self._lock:  # a connection leaves the set before it is closed, so none of these is closed under us
+            self._canceled = True
+            for connection in self._open:
+                with contextlib.suppress(adbc_driver_manager.Error):
+                    connection.adbc_cancel()
+
+    def close(self) -> None:
+        """Cancel what still runs and wait for the threads to leave; who reads the pipes must be gone by now."""
+        self.cancel()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def _start(self, sql: str) -> tuple[adbc.Connection, adbc.Cursor, pa.RecordBatchReader]:
+        """Begin `sql`. A connection that was used before may be dead since: then one that was not is tried."""
+        connection = self._connections.idle()
+        if connection is not None:
+            try:
+                return self._begun(connection, sql)
+            except adbc_driver_manager.Error:
+                self._connections.forget()
+        try:
+            return self._begun(self._connections.open(), sql)
+        except adbc_driver_manager.Error as error:
+            raise Unavailable("the data database gave no rows") from error
+
+    def _begun(
+        self, connection: adbc.Connection, sql: str
+    ) -> tuple[adbc.Connection, adbc.Cursor, pa.RecordBatchReader]:
+        cursor = connection.cursor()
+        try:
+            with self._lock:
+                if self._canceled:
+                    raise Unavailable("the query was canceled", code="QueryCanceled")
+                self._open.add(connection)
+            cursor.executescript(self._transaction())
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
+            cursor.execute(sql)
+            return connection, cursor, cursor.fetch_record_batch()
+        except BaseException:
+            self._leave(connection, cursor, whole=False)
+            raise
+
+    def _transaction(self) -> str:
+        left = max(0.0, self._deadline - time.monotonic())
+        return (
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;"
+            f"SET TRANSACTION SNAPSHOT '{self._snapshot}';"
+            f"SET LOCAL statement_timeout = {int(left * 1000) + 1}"
+        )
+
+    def _leave(self, connection: adbc.Connection, *parts: Any, whole: bool) -> None:
+        """Close `parts`; keep the connection for the next scan where this one was read to its end, else close it.
+
+        A cancel may reach the server after the scan that it was meant for: whatever was canceled is not kept.
+        """
+        with self._lock:
+            self._open.discard(connection)
+            whole = whole and not self._canceled
+        for part in parts:
+            with contextlib.suppress(OSError, adbc_driver_manager.Error):
+                part.close()
+        self._connections.over(connection, whole)
+
+    def _pump(
+        self,
+        connection: adbc.Connection,
+        cursor: adbc.Cursor,
+        reader: pa.RecordBatchReader,
+        write_end: int,
+        count: Callable[[int], None],
+    ) -> None:
+        """Copy batches into the pipe. Closing without the end mark tells the cell that the stream is cut short."""
+        sink, whole = os.fdopen(write_end, "wb", buffering=0), False
+        try:
+            schema = pa.schema([pa.field(f.name, _plain(f.type)) for f in reader.schema])
+            stream = pa.ipc.new_stream(sink, schema)
+            for batch in reader:
+                arrays = [column.cast(kind) for column, kind in zip(batch.columns, schema.types, strict=True)]
+                stream.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
+                count(batch.num_rows)
+                self.bytes += batch.nbytes
+            stream.close()
+            whole = True
+        except (OSError, pa.ArrowException, adbc_driver_manager.Error):
+            with contextlib.suppress(adbc_driver_manager.Error):
+                cursor.adbc_cancel()
+        finally:
+            self._leave(connection, sink, cursor, whole=whole)
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """Arrow's type as DuckDB was told it: instants in UTC, text without extension types."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return kind.storage_type
+    return pa.timestamp("us", tz="UTC") if pa.types.is_timestamp(kind) else kind
