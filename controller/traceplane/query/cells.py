@@ -28,6 +28,14 @@ from traceplane.query.process import END_SECONDS, Cell
 
 MAX_UNBURIED = 8
 """Killed cells whose end nobody has seen yet; beyond them a query waits for the end of its own."""
+_ENVIRONMENT = {
+    "LC_ALL": "C.UTF-8",
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
+    "MALLOC_TOP_PAD_": str(64 * 1024**2),
+    "MALLOC_TRIM_THRESHOLD_": str(4 * 1024**3),
+}
+"""A process that ends with its query keeps what it freed: new memory costs a page fault for each page (malloc(3))."""
 PROOF_SECONDS = 1.0
 """A cell that could not confine itself has ended by then."""
 
@@ -181,7 +189,7 @@ class Cells:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-c", _START, str(theirs.fileno()), str(self._rehearsal)],
-                env={"MALLOC_ARENA_MAX": "2", "LC_ALL": "C.UTF-8"},
+                env=_ENVIRONMENT,
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
             )
