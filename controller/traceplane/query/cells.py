@@ -35,7 +35,7 @@ _ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(64 * 1024**2),
     "MALLOC_TRIM_THRESHOLD_": str(4 * 1024**3),
 }
-"""A process that ends with its query keeps what it freed: each page of new memory costs a page fault (malloc(3))."""
+"""A process that ends with its query keeps what it freed: a page of new memory costs a page fault (malloc(3))."""
 PROOF_SECONDS = 1.0
 """A cell that could not confine itself has ended by then."""
 
