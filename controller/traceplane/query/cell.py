@@ -24,20 +24,38 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
 
 
+REST_SECONDS = 0.1
+"""Queries that come faster than this one after another need the machine more than a rehearsal does."""
+
+
 def main(channel: socket.socket, folder: str, limits: Limits, databases: warm.Databases) -> None:
     """Serve one query on `channel`, reading files from `folder` only; return when it is over."""
     confine.die_with_parent()
-    rehearsal = warm.Rehearsal("json", hot=True)
+    rehearsal = warm.Rehearsal("json")
     own = _own(databases, folder, limits)
     confine.confine(folder, memory_bytes=limits.memory_bytes, cpu_seconds=limits.cpu_seconds)
     own.main.execute(f"SET threads = {limits.threads}")
     for connection in (own.main, own.shadow):
         connection.execute("SET lock_configuration = true")
-    rehearsal.run(own)
+    with rehearsal:
+        if not _asked(channel, REST_SECONDS):
+            rehearsal.run(own)
     try:
         execution.serve(channel, folder, own.main, own.shadow)
     except wire.Closed:
         return  # the broker gave up on this query
+
+
+def _asked(channel: socket.socket, seconds: float) -> bool:
+    """Whether a query comes within `seconds`, or the broker goes."""
+    channel.settimeout(seconds)
+    try:
+        channel.recv(1, socket.MSG_PEEK)
+    except TimeoutError:
+        return False
+    finally:
+        channel.settimeout(None)
+    return True
 
 
 def _own(inherited: warm.Databases, folder: str, limits: Limits) -> warm.Databases:

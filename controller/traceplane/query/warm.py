@@ -7,18 +7,18 @@ one thread starts none: its forks get it whole, with no lock held.
 
 What a fork inherits it shares until it writes, and each page costs it at its first touch. So a cell rehearses once
 more while it waits, confined as it will be for the query: a cell that could not run one ends before it gets one.
+A query that comes at once does not wait for that.
 A rehearsal speaks to the cell's own code in the broker's place, in a transaction that is rolled back.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import duckdb
 import pyarrow as pa
@@ -50,47 +50,40 @@ def opened(folder: Path) -> Databases:
     columns = ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, kind in _COLUMNS[1:])
     databases.main.execute(f"COPY (SELECT 1::BIGINT AS height, {columns}) TO '{file}'")
     for form in ("json", "csv", "arrow", "parquet"):
-        Rehearsal(form, hot=False).run(databases)
+        with Rehearsal(form) as rehearsal:
+            rehearsal.run(databases)
     return databases
 
 
 class Rehearsal:
     """A query over the file of `Databases` with the broker's part said in advance: what it needs of the system is
     made here, so that `run` needs no more than a query does.
-
-    `hot`: it also reads a row of the broker's, which makes Arrow start threads.
     """
 
-    def __init__(self, form: str, *, hot: bool) -> None:
+    def __init__(self, form: str) -> None:
         relation = wire.RelationSpec(
-            names=[("", _NAME), ("before", _NAME)], columns=_COLUMNS, hot=hot, cold=True, scope_column="height"
+            names=[("", _NAME), ("before", _NAME)], columns=_COLUMNS, hot=False, cold=True, scope_column="height"
         )
         self._cell, self._broker = socket.socketpair()
         job = wire.Prepare(sql=_SQL, relations=[relation], format=form, max_rows=10, max_bytes=4096)
         wire.send(self._broker, job)
         wire.send(self._broker, wire.Run([[(1, [(0, 1)])]], "[]"))
-        if hot:
-            row = _hot_row()
-            wire.send(self._broker, wire.HotRows(), (row,))
-            os.close(row)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cell.close()
+        self._broker.close()
 
     def run(self, databases: Databases) -> None:
         """Rehearse, and leave both databases as they were. Raises RuntimeError where the query fails."""
         main, shadow, file = databases
-        with self._cell, self._broker, _rolled_back(shadow), _rolled_back(main):
+        with _rolled_back(shadow), _rolled_back(main):
             execution.serve(self._cell, str(file.parent), main, shadow)
             while not isinstance(said := wire.receive(self._broker, wire.FromCell)[0], wire.Result):
                 if isinstance(said, wire.Failed):
                     raise RuntimeError(f"{said.kind}: {said.message}")
-
-
-def _hot_row() -> int:
-    """A pipe of Arrow IPC as the broker gives it, with one row."""
-    row = pa.table({"height": pa.array([1]), "c5": pa.nulls(1, execution.INSTANT), "c4": pa.nulls(1, pa.string())})
-    read_end, write_end = os.pipe()
-    with os.fdopen(write_end, "wb") as sink, pa.ipc.new_stream(sink, row.schema) as stream:
-        stream.write_table(row)
-    return read_end
 
 
 @contextmanager
