@@ -110,6 +110,16 @@ def test_every_query_sees_every_row_once_while_ranges_move(world: World, client:
     assert len(seams) >= 3, "the mover was too fast for the queries to see it at work"
 
 
+def test_a_snapshot_is_taken_when_it_is_opened_and_not_when_it_is_first_read(world: World, client: Client) -> None:
+    """What comes between the two is the catalogue, which must be read second."""
+    hot, _cold = world.federated()
+    world.follow(hot, 0, 9)
+    with client.service.databases.snapshot(30) as snapshot:
+        world.follow(hot, 10, 19)
+        _, heads = snapshot.export([(f"hot.d_{hot.hex}", "block_number")])
+    assert heads == [9]
+
+
 def test_a_reader_sees_a_range_at_one_place_only_before_the_janitor_came(world: World, client: Client) -> None:
     hot, cold = world.federated()
     world.follow(hot, 0, 99)
