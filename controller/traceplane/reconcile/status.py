@@ -31,10 +31,13 @@ _TRANSITIONS = {
 
 
 def statuses(i: Input, plan: Plan, refused: Mapping[str, str]) -> list[Status]:
-    """The status of the DAG and of every Job of it. `refused`: by job name, why its pods were not admitted."""
+    """The status of every Job of the DAG, then its own: whoever waits for the DAG finds its Jobs told.
+
+    `refused`: by job name, why its pods were not admitted.
+    """
     facts = {job.name: job for job in i.facts.jobs} if i.facts is not None else {}
     verdicts = {name: _job_conditions(i, job, plan.workers.get(name), refused) for name, job in facts.items()}
-    found = [Status(DAGS, i.dag, _dag(i, facts.values(), verdicts))]
+    found = []
     for obj in i.jobs.values():
         if obj["spec"].get("dag") != i.name or obj["metadata"].get("deletionTimestamp"):
             continue
@@ -42,7 +45,7 @@ def statuses(i: Input, plan: Plan, refused: Mapping[str, str]) -> list[Status]:
             continue
         name = obj["spec"].get("name") or obj["metadata"]["name"]
         found.append(Status(JOBS, obj, _job(i, obj, facts.get(name), plan.workers.get(name), verdicts.get(name))))
-    return found
+    return [*found, Status(DAGS, i.dag, _dag(i, facts.values(), verdicts))]
 
 
 def transitions(status: Status) -> list[Note]:

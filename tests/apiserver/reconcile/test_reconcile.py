@@ -31,7 +31,8 @@ def test_an_applied_dag_comes_about(world: World) -> None:
     ]
     assert world.holds("jobs", "chain-follow", "Ready")
     world.until(lambda: world.holds("assets", "hot-blocks", "Ready"), "the asset is ready")
-    assert {"Deployed", "SourceStarted", "Ready"} <= set(world.events())
+    expected = {"Deployed", "SourceStarted", "Ready"}
+    world.until(lambda: expected <= set(world.events()), "the Events are posted")
 
 
 def test_a_queue_gets_workers_and_their_end_is_seen(world: World) -> None:
