@@ -56,7 +56,7 @@ class Cells:
         self._closed = False
         self._undertaker = ThreadPoolExecutor(1, thread_name_prefix="cell-end")
         self._unburied = threading.BoundedSemaphore(MAX_UNBURIED)
-        self._rehearsal = folder.with_name("rehearsal")  # beside them: cells link its file
+        self._rehearsal = folder.with_name(f"{folder.name}-rehearsal")  # beside them: cells link its file
         for place in (folder, self._rehearsal):
             shutil.rmtree(place, ignore_errors=True)  # what a killed broker left behind
             place.mkdir(parents=True, mode=0o700)
@@ -109,7 +109,8 @@ class Cells:
             self._process.terminate()
             self._process.wait(END_SECONDS)
         self._undertaker.shutdown()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for place in (self._folder, self._rehearsal):
+            shutil.rmtree(place, ignore_errors=True)
 
     def _take(self) -> Cell:
         while True:

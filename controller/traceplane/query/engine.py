@@ -94,10 +94,8 @@ class Engine:
         with self._databases.catalogue() as state:
             relations = state.resolve(job.admitted.relations, job.namespace, job.reader)
             state_snapshot = state.snapshot()
-        exported, hot_ones = (
-            "",
-            [(relation, table) for relation in relations if (table := relation.hot) is not None],
-        )
+        hot_ones = [(relation, table) for relation in relations if (table := relation.hot) is not None]
+        exported = ""
         if hot_ones:
             exported, heads = snapshot.export([(table.location, table.scope_column) for _, table in hot_ones])
             for (relation, _), head in zip(hot_ones, heads, strict=True):

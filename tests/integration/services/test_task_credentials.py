@@ -22,6 +22,7 @@ from traceplane.tasks import prefixes
 
 pytestmark = pytest.mark.services
 
+SHORTEST_SECONDS = 900
 OWN, INPUT, OTHER = "org/chain/own/", "org/chain/input/", "org/chain/other/"
 
 
@@ -45,20 +46,30 @@ def filled(object_store: services.ObjectStore) -> str:
 @pytest.fixture
 def given(object_store: services.ObjectStore, filled: str) -> Credentials:
     """Credentials that write OWN and read INPUT."""
-    settings = Settings(
-        s3_endpoint_url=object_store.endpoint_url,
-        s3_access_key_id=object_store.access_key_id,
-        s3_secret_access_key=object_store.secret_access_key,
-    )
-    own, read = (prefixes.parse(f"s3://{filled}/{key}") for key in (OWN, INPUT))
-    policy = prefixes.session_policy([read], [own])
-    return asyncio.run(TaskCredentials(settings).mint(policy, session="test", seconds=900))
+    return mint(object_store, filled, read=[INPUT], write=[OWN])
 
 
 @pytest.fixture
 def task(object_store: services.ObjectStore, given: Credentials) -> Any:
     """An S3 client with them."""
-    return object_store.client(
+    return as_task(object_store, given)
+
+
+def mint(store: services.ObjectStore, bucket: str, *, read: list[str], write: list[str]) -> Credentials:
+    """What a task with these prefixes is given, for as short as a store does."""
+    settings = Settings(
+        s3_endpoint_url=store.endpoint_url,
+        s3_access_key_id=store.access_key_id,
+        s3_secret_access_key=store.secret_access_key,
+    )
+    readable, writable = ([prefixes.parse(f"s3://{bucket}/{key}") for key in keys] for keys in (read, write))
+    policy = prefixes.session_policy(readable, writable)
+    return asyncio.run(TaskCredentials(settings).mint(policy, session="test", seconds=SHORTEST_SECONDS))
+
+
+def as_task(store: services.ObjectStore, given: Credentials) -> Any:
+    """An S3 client with `given`."""
+    return store.client(
         aws_access_key_id=given.access_key_id,
         aws_secret_access_key=given.secret_access_key,
         aws_session_token=given.session_token,

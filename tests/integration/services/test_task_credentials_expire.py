@@ -6,7 +6,6 @@ A store gives none for less than a quarter of an hour (STS AssumeRole: 900 secon
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,58 +15,35 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests import services
-from traceplane.drivers.objects import Credentials, TaskCredentials
-from traceplane.settings import Settings
-from traceplane.tasks import prefixes
+from tests.integration.services.test_task_credentials import OWN, SHORTEST_SECONDS, as_task, mint
 
 pytestmark = [pytest.mark.services, pytest.mark.patient, pytest.mark.timeout(1200)]
 
-PREFIX = "org/chain/own/"
-SHORTEST_SECONDS = 900
 SLACK_SECONDS = 60
 
 
 def test_expired_credentials_open_nothing(object_store: services.ObjectStore, bucket: str) -> None:
-    before = mint(object_store, bucket)
+    before = mint(object_store, bucket, read=[], write=[OWN])
     expiry = datetime.fromisoformat(before.expires_at)
     assert (expiry - datetime.now(UTC)).total_seconds() <= SHORTEST_SECONDS + 1
     client = as_task(object_store, before)
-    client.put_object(Bucket=bucket, Key=f"{PREFIX}a", Body=b"x")
+    client.put_object(Bucket=bucket, Key=f"{OWN}a", Body=b"x")
 
     while (left := (expiry - datetime.now(UTC)).total_seconds()) > -SLACK_SECONDS:
-        if (code := refusal(client.get_object, Bucket=bucket, Key=f"{PREFIX}a")) is not None:
+        if (code := refusal(client.get_object, Bucket=bucket, Key=f"{OWN}a")) is not None:
             break
         time.sleep(5)
     assert left <= 1, f"refused with {code} {left:.0f} s before it expires"
 
     for call, more in (
-        (client.get_object, {"Key": f"{PREFIX}a"}),
-        (client.put_object, {"Key": f"{PREFIX}b", "Body": b"y"}),
-        (client.list_objects_v2, {"Prefix": PREFIX}),
+        (client.get_object, {"Key": f"{OWN}a"}),
+        (client.put_object, {"Key": f"{OWN}b", "Body": b"y"}),
+        (client.list_objects_v2, {"Prefix": OWN}),
     ):
         assert refusal(call, Bucket=bucket, **more) in {"ExpiredToken", "AccessDenied", "InvalidAccessKeyId"}
-    assert object_store.keys(bucket) == [f"{PREFIX}a"]
-    later = as_task(object_store, mint(object_store, bucket))
-    assert later.get_object(Bucket=bucket, Key=f"{PREFIX}a")["Body"].read() == b"x"
-
-
-def mint(store: services.ObjectStore, bucket: str) -> Credentials:
-    """What a task that writes PREFIX is given, for as short as a store does."""
-    settings = Settings(
-        s3_endpoint_url=store.endpoint_url,
-        s3_access_key_id=store.access_key_id,
-        s3_secret_access_key=store.secret_access_key,
-    )
-    policy = prefixes.session_policy([], [prefixes.parse(f"s3://{bucket}/{PREFIX}")])
-    return asyncio.run(TaskCredentials(settings).mint(policy, session="test", seconds=SHORTEST_SECONDS))
-
-
-def as_task(store: services.ObjectStore, given: Credentials) -> Any:
-    return store.client(
-        aws_access_key_id=given.access_key_id,
-        aws_secret_access_key=given.secret_access_key,
-        aws_session_token=given.session_token,
-    )
+    assert object_store.keys(bucket) == [f"{OWN}a"]
+    later = as_task(object_store, mint(object_store, bucket, read=[], write=[OWN]))
+    assert later.get_object(Bucket=bucket, Key=f"{OWN}a")["Body"].read() == b"x"
 
 
 def refusal(call: Callable[..., Any], **arguments: Any) -> str | None:
