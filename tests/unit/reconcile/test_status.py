@@ -43,6 +43,10 @@ def message(found: Status, kind: str) -> str:
     return str(entry["message"])
 
 
+def test_the_dag_is_told_after_its_jobs() -> None:
+    assert [s.resource.kind for s in status.statuses(observed(), decide(observed()), {})][-2:] == ["Job", "DAG"]
+
+
 def test_a_running_dag_says_so() -> None:
     found = shown(observed())
     assert {kind: condition(found["chain"], kind) for kind in ("Valid", "Staged", "Ready", "Degraded")} == {
