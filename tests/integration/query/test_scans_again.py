@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -79,8 +80,16 @@ def test_a_canceled_reader_leaves_no_connection(
 ) -> None:
     """A cancel may arrive after the scan that it was meant for, and end another's."""
     canceled = reader(connections, shared)
-    pipe = canceled.scan("SELECT 1 AS one", lambda rows: None)
+    told, go_on = threading.Event(), threading.Event()
+
+    def count(rows: int) -> None:  # holds the scan before its end: the cancel finds it running
+        told.set()
+        go_on.wait(10)
+
+    pipe = canceled.scan("SELECT 1 AS one", count)
+    assert told.wait(10)
     canceled.cancel()
+    go_on.set()
     for thread in canceled._threads:
         thread.join(10)
     open(pipe, "rb").close()
