@@ -115,7 +115,7 @@ def test_connections_that_died_while_they_waited_are_not_noticed(
     told = client.post(sql).json()["rows"]
     until(lambda: bool(client.service.databases.hot._idle))
     world.data.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database()"
         " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
     )
     answer = client.post(sql)
