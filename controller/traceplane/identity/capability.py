@@ -122,10 +122,11 @@ class Capabilities:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._current = Mounted(current, parse_key)
-        # There during a rotation only, which begins and ends while we run.
+        # There during a rotation only, which begins and ends while we run: the key before, or the one to come.
         self._previous: Mounted[Key | None] | None = (
             None if previous is None else Mounted(previous, parse_key, absent=lambda: None)
         )
+        self._signing = self._current.value
         self._issuer = issuer
         self._clock = clock
         self._verified: OrderedDict[str, tuple[str, Claims]] = OrderedDict()
@@ -186,17 +187,34 @@ class Capabilities:
         """Seconds since 1970, of the clock that judges expiry."""
         return self._clock()
 
-    def _keys(self) -> dict[str, Key]:
+    def _key(self) -> Key:
+        """The key that signs. Where it was replaced just now, the file of the key before is looked at, too: the two
+        change together, and tokens of the replaced key stay valid."""
         current = self._current.value
+        if current is not self._signing:
+            self._signing = current
+            if self._previous is not None:
+                self._previous.look()
+        return current
+
+    def _keys(self) -> dict[str, Key]:
+        current = self._key()
         keys = {current.kid: current}
         previous = self._previous.value if self._previous is not None else None
         if previous is not None:
             keys.setdefault(previous.kid, previous)
         return keys
 
+    def _looked_again(self) -> dict[str, Key]:
+        """The keys as the files have them now: another dispatcher may sign with one that we have not read yet."""
+        self._current.look()
+        if self._previous is not None:
+            self._previous.look()
+        return self._keys()
+
     def _signed(self, claims: Claims) -> str:
         """The token of `claims`; what we signed ourselves need not be verified when it comes back."""
-        key = self._current.value
+        key = self._key()
         signed = key.header + b"." + _b64(msgspec.json.encode(claims))
         r, s = decode_dss_signature(key.private.sign(signed, _SHA256))
         token = (signed + b"." + _b64(r.to_bytes(32, "big") + s.to_bytes(32, "big"))).decode()
@@ -211,7 +229,7 @@ class Capabilities:
     def _verify(self, token: str, keys: dict[str, Key]) -> tuple[str, Claims]:
         try:
             kid = jwt.get_unverified_header(token).get("kid")
-            key = keys.get(kid) if isinstance(kid, str) else None
+            key = keys.get(kid) or self._looked_again().get(kid) if isinstance(kid, str) else None
             if key is None:
                 raise jwt.InvalidTokenError("unknown key")
             # exp is judged below, against the same clock that minted it

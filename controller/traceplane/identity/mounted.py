@@ -2,8 +2,8 @@
 
 Kubernetes swaps the files of a mounted Secret under a running pod, and a rotation must not need a restart. The
 file is looked at again when its identity (inode, size, time) differs, at most once a second. A file that cannot
-be read or parsed leaves the last good value in force, and the error is handed to `on_error`: a rotation half done
-must not lock everybody out.
+be read or parsed leaves the last good value in force, because a rotation half done must not lock everybody out; the
+log says so once for each such state of the file, because a value that was to be withdrawn goes on counting.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from traceplane.errors import InvalidSettings, TraceError
+import structlog
+
+from traceplane.errors import InvalidSettings
+
+_log = structlog.get_logger("trace.mounted")
 
 Value = TypeVar("Value")
 
@@ -34,27 +38,36 @@ class Mounted(Generic[Value]):
         parse: Callable[[bytes], Value],
         *,
         absent: Callable[[], Value] | None = None,
-        on_error: Callable[[TraceError], None] = lambda _error: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
         self._parse = parse
         self._absent = absent
-        self._on_error = on_error
         self._clock = clock
         self._identity, self._value = self._read()
         self._looked = clock()
+        self._bad: tuple[int, int, int] | None = None
 
     @property
     def value(self) -> Value:
         """The newest good value."""
         if self._clock() - self._looked >= LOOK_SECONDS:
-            self._looked = self._clock()
-            try:
-                if self._look() != self._identity:
-                    self._identity, self._value = self._read()
-            except InvalidSettings as error:
-                self._on_error(error)
+            self.look()
+        return self._value
+
+    def look(self) -> Value:
+        """The newest good value, of a look at the file now."""
+        self._looked = self._clock()
+        found = _NOWHERE
+        try:
+            found = self._look()
+            if found != self._identity:
+                self._identity, self._value = self._read()
+                self._bad = None
+        except InvalidSettings as error:
+            if found != self._bad:
+                self._bad = found
+                _log.error("a mounted file is not used; what it held before still counts", error=error.message)
         return self._value
 
     def _look(self) -> tuple[int, int, int]:

@@ -24,9 +24,10 @@ MAX_CURSOR = 1024
 def limit(request: Request) -> int:
     """`?limit=`, from 1 to MAX_LIMIT. Raises Refused."""
     text = request.query_params.get("limit", str(DEFAULT_LIMIT))
-    if not text.isdecimal() or not 1 <= int(text[:6]) <= MAX_LIMIT:
+    asked = int(text) if text.isdecimal() and len(text) <= len(str(MAX_LIMIT)) else 0
+    if not 1 <= asked <= MAX_LIMIT:
         raise Refused(f"limit: a number from 1 to {MAX_LIMIT}")
-    return int(text)
+    return asked
 
 
 def after(request: Request, kinds: Sequence[type]) -> list[Any] | None:
