@@ -27,6 +27,8 @@ class Issuer:
         self.keys: dict[str, Any] = {"first": ec.generate_private_key(ec.SECP256R1())}
         self.fetches = 0
         self.down = False
+        self.dribble_seconds = 0.0
+        """Between the bytes of an answer."""
         self.require_bearer: str | None = None
         self.keys_at: str | None = None
         """Where discovery says the keys are, when not here."""
@@ -87,7 +89,9 @@ class Issuer:
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(data)
+                for n in range(0, len(data), step := 1 if issuer.dribble_seconds else len(data)):
+                    self.wfile.write(data[n : n + step])
+                    threading.Event().wait(issuer.dribble_seconds)
 
             def log_message(self, format: str, *args: Any) -> None:
                 return

@@ -12,6 +12,8 @@ class TraceError(Exception):
     """Root of every error Trace raises on purpose."""
 
     code = "Internal"
+    who: str | None = None
+    """Who was refused, once that is proven: for the log, never for the answer."""
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)

@@ -16,6 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from traceplane import errors
+from traceplane.identity.rates import RateLimited
+from traceplane.observe import audit
 
 _log = structlog.get_logger("trace.http")
 
@@ -44,6 +46,9 @@ _STATUS_OF_CODE = {
     "SnapshotGone": 410,
 }
 """Codes whose status says more than their class."""
+
+_DENIALS = (errors.Unauthenticated, errors.Forbidden, RateLimited)
+"""What is said for who asks, or for how often."""
 
 _TITLES = {
     400: "Bad request",
@@ -103,6 +108,8 @@ def from_error(error: errors.TraceError) -> Response:
 async def on_trace_error(request: Request, error: Exception) -> Response:
     """Starlette's handler for our errors."""
     assert isinstance(error, errors.TraceError)
+    if isinstance(error, _DENIALS):
+        audit.denied(code=error.code, method=request.method, path=request.url.path, who=error.who)
     return from_error(error)
 
 
@@ -115,7 +122,9 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         codes.get(error.status_code, "BadRequest"),
         details.get(error.status_code, "the request is wrong"),
     )
-    return problem(error.status_code, code, detail)
+    answer = problem(error.status_code, code, detail)
+    answer.headers.update(error.headers or {})  # 405 says what is allowed (RFC 9110, 15.5.6)
+    return answer
 
 
 async def on_defect(request: Request, error: Exception) -> Response:

@@ -20,6 +20,7 @@ from traceplane.dispatch.generations import Jobs
 from traceplane.dispatch.wake import Wakeups
 from traceplane.errors import Refused, Stale
 from traceplane.identity.capability import Claims as Token
+from traceplane.observe import audit
 from traceplane.observe import dispatch_metrics as metrics
 from traceplane.settings import Settings
 from traceplane.store.engine import Database
@@ -96,7 +97,7 @@ class Acceptance:
 
         accepted = await retrying(unit)
         if not accepted.known:
-            metrics.STALE.labels("events").inc()
+            audit.stale("events", [(fence.task_id, fence.attempt)])
             raise Stale(f"task {fence.task_id}, attempt {fence.attempt} is not leased with this token")
         self._announce(accepted, "task")
         return accepted.events + accepted.invalidations

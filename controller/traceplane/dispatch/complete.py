@@ -29,6 +29,7 @@ from traceplane.errors import Refused, TooLarge
 from traceplane.identity.capability import Claims as Token
 from traceplane.kit import crash
 from traceplane.kit.ids import event_id
+from traceplane.observe import audit
 from traceplane.observe import dispatch_metrics as metrics
 from traceplane.settings import Settings
 from traceplane.store.engine import Database, HotConnection
@@ -102,9 +103,13 @@ class Completions:
                 repeats = await completions.settled(conn, org_id=self._settings.org_id, items=unknown)
             outcome |= {task: _STATUS_OF_RESULT.get(result, result) for task, result in repeats.items()}
         states = [_state(completion, outcome) for completion in given]
-        stale = sum(not state.accepted for state in states)
+        stale = [
+            (completion.fence.task_id, completion.fence.attempt)
+            for completion, state in zip(given, states, strict=True)
+            if not state.accepted
+        ]
         if stale:
-            metrics.STALE.labels("complete").inc(stale)
+            audit.stale("complete", stale)
         return states
 
     async def _run(self, conn: HotConnection, batch: Sequence[Prepared]) -> Sequence[dict[str, str]]:

@@ -15,7 +15,7 @@ from traceplane.drivers.objects import Credentials, TaskCredentials
 from traceplane.errors import Refused, Stale
 from traceplane.identity.capability import Capabilities
 from traceplane.identity.capability import Claims as Token
-from traceplane.observe import dispatch_metrics as metrics
+from traceplane.observe import audit
 from traceplane.settings import Settings
 from traceplane.store.engine import Database
 from traceplane.store.failures import retrying
@@ -55,9 +55,9 @@ class Leases:
                 return await tasks.heartbeat(conn, org_id=self._settings.org_id, leases=list(wanted.values()))
 
         beats = await retrying(unit)
-        lost = len(wanted) - len(beats)
+        lost = [(fence.task_id, fence.attempt) for fence in leases if UUID(fence.task_id) not in beats]
         if lost:
-            metrics.STALE.labels("heartbeat").inc(lost)
+            audit.stale("heartbeat", lost)
         renewed = await self._renewed(token) if beats else None
         return [_state(fence, beats.get(UUID(fence.task_id)), renewed) for fence in leases]
 
@@ -73,7 +73,7 @@ class Leases:
         async with self._state.hot() as conn:
             held = await completions.scopes(conn, org_id=self._settings.org_id, items=[_row(token, fence)])
         if not held:
-            metrics.STALE.labels("credentials").inc()
+            audit.stale("credentials", [(fence.task_id, fence.attempt)])
             raise Stale(f"task {fence.task_id}, attempt {fence.attempt} is not leased with this token")
         left = token.exp - self._capabilities.now()
         return await self._credentials.mint(policy, session=f"task-{fence.task_id}", seconds=left)

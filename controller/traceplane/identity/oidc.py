@@ -7,9 +7,10 @@ in a claim.
 
 Keys come from the issuer's discovery document and its JWKS, cached and bounded. An unknown `kid` fetches them
 again (the issuer rotated), but at most once per `jwks_min_refresh_seconds`: made-up key ids must not turn us into
-a hammer against the issuer. Keys older than `MAX_KEY_AGE_SECONDS` are fetched again before they are used, so that a
-key the issuer withdrew stops working within that time. While the issuer is away, the keys we have go on working,
-until `MAX_STALE_SECONDS`: whoever keeps us from the issuer must not keep a withdrawn key alive.
+a hammer against the issuer; a fetch that failed is tried again sooner. Keys older than `MAX_KEY_AGE_SECONDS` are
+fetched again before they are used, so that a key the issuer withdrew stops working within that time. While the
+issuer is away, the keys we have go on working, until `MAX_STALE_SECONDS`: whoever keeps us from the issuer must not
+keep a withdrawn key alive.
 
 In a cluster the default issuer is the cluster itself: its name is read from the pod's own service-account token,
 its keys from the API server, which wants that token and is checked against the cluster's CA. The token is shown
@@ -42,6 +43,11 @@ MAX_DOCUMENT_BYTES = 256 * 1024
 MAX_KEYS = 64
 LEEWAY_SECONDS = 30
 FETCH_SECONDS = 5.0
+"""How long a fetch may take as a whole, with discovery, however slowly the issuer speaks."""
+RETRY_SECONDS = 2.0
+"""How long after a fetch that failed nobody fetches, where there are no keys yet."""
+RETRY_STALE_SECONDS = 10.0
+"""The same where older keys serve: each try may keep those waiting who ask meanwhile."""
 MAX_KEY_AGE_SECONDS = 300.0
 """How long keys are used without asking the issuer again."""
 MAX_STALE_SECONDS = 3600.0
@@ -104,7 +110,7 @@ class TokenVerifier:
     def __init__(self, config: IssuerConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._config = config
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._tried_at: float | None = None
+        self._not_before = -math.inf
         self._keys_at = 0.0
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -167,12 +173,15 @@ class TokenVerifier:
         async with self._lock:
             fresh = kid in self._keys and self._age() <= MAX_KEY_AGE_SECONDS
             if not fresh and self._may_fetch():
-                self._tried_at = self._clock()
+                pause = RETRY_STALE_SECONDS if self._keys else RETRY_SECONDS
                 try:
-                    self._keys = _usable(await self._document(await self._jwks_url()))
+                    async with asyncio.timeout(FETCH_SECONDS):
+                        self._keys = _usable(await self._document(await self._jwks_url()))
                     self._keys_at = self._clock()
+                    pause = self._config.min_refresh_seconds if self._keys else RETRY_SECONDS
                 except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, KeyError, TypeError) as error:
                     _log.warning("the keys of the token issuer could not be fetched", error=type(error).__name__)
+                self._not_before = self._clock() + min(pause, self._config.min_refresh_seconds)
             if self._age() > MAX_STALE_SECONDS:
                 self._keys = {}
             if not self._keys:
@@ -182,7 +191,7 @@ class TokenVerifier:
         return self._clock() - self._keys_at if self._keys else math.inf
 
     def _may_fetch(self) -> bool:
-        return self._tried_at is None or self._clock() - self._tried_at >= self._config.min_refresh_seconds
+        return self._clock() >= self._not_before
 
     async def _jwks_url(self) -> str:
         if self._config.jwks_url is not None:

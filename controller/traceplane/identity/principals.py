@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from traceplane.errors import Forbidden
+from traceplane.errors import Forbidden, Overloaded
 from traceplane.identity.issuers import Verifier
 from traceplane.identity.oidc import Subject
+from traceplane.identity.rates import RateLimit
 
 _LADDER = ("reader", "writer", "admin")
 
@@ -37,13 +38,23 @@ class Lookup(Protocol):
         """The user that `subject` names; None where nobody entered it. Raises Unavailable."""
 
 
-async def authenticate(verifier: Verifier, lookup: Lookup, token: str, role: str) -> Principal:
-    """The user behind a bearer token, if it holds `role`. Raises Unauthenticated or Forbidden."""
+async def authenticate(verifier: Verifier, rate: RateLimit, lookup: Lookup, token: str, role: str) -> Principal:
+    """The user behind a bearer token, if it holds `role`. Raises Unauthenticated, Forbidden or RateLimited.
+
+    Who shows a valid token is counted before anything is looked up: an issuer may know many who are no users here.
+    """
     subject = await verifier.verify(token)
-    principal = await lookup(subject)
-    if principal is None:
-        raise Forbidden(f"{subject.subject!r} is not a user here; an admin adds it with `tracectl admin user add`")
-    needs(principal, role)
+    try:
+        rate.take(subject)
+        principal = await lookup(subject)
+        if principal is None:
+            raise Forbidden(
+                f"{subject.subject!r} is not a user here; an admin adds it with `tracectl admin user add`"
+            )
+        needs(principal, role)
+    except (Forbidden, Overloaded) as error:
+        error.who = f"{subject.issuer}|{subject.subject}"
+        raise
     return principal
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from uuid import UUID
+from collections.abc import Callable, Hashable
 
 from traceplane.errors import Overloaded
 
@@ -35,17 +34,17 @@ class RateLimit:
     def __init__(self, per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute
         self._clock = clock
-        self._buckets: OrderedDict[UUID, tuple[float, float]] = OrderedDict()
+        self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
-    def take(self, user_id: UUID) -> None:
+    def take(self, user: Hashable) -> None:
         """Count one request of this user. Raises RateLimited; a refused request costs nothing."""
         now = self._clock()
         full = max(1.0, self._per_minute)
-        held, since = self._buckets.get(user_id, (full, now))
+        held, since = self._buckets.get(user, (full, now))
         held = min(full, held + (now - since) * self._per_minute / 60)
         allowed = held > 1 - _ROUNDING
-        self._buckets[user_id] = (held - 1 if allowed else held, now)
-        self._buckets.move_to_end(user_id)
+        self._buckets[user] = (held - 1 if allowed else held, now)
+        self._buckets.move_to_end(user)
         if len(self._buckets) > REMEMBERED:
             self._buckets.popitem(last=False)
         if not allowed:

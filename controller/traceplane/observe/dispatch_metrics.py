@@ -29,6 +29,12 @@ HOT_ROWS_DELETED = Counter("trace_hot_rows_deleted_total", "Hot rows swept after
 REFUSED = Counter(
     "trace_task_api_refused_total", "Calls of the task API refused, by stable code.", ["code"], registry=REGISTRY
 )
+DENIED = Counter(
+    "trace_denied_total",
+    "Calls of users and tasks refused for who made them, or for how often, by stable code.",
+    ["code"],
+    registry=REGISTRY,
+)
 REQUESTS = Histogram(
     "trace_task_api_seconds",
     "Time to answer a call.",

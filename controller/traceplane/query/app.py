@@ -46,5 +46,6 @@ def create_app(settings: Settings) -> Starlette:
         exception_handlers=dict(problems.HANDLERS),
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # a path is in the table or it is not
     app.state.service = service
     return app

@@ -37,6 +37,8 @@ class Job:
     max_bytes: int
     max_export_bytes: int = 0
     """Of a Parquet file in the bucket, for an answer beyond the other two; 0: such an answer is cut."""
+    waited: float = 0.0
+    """Seconds of its time limit that were over before its turn came."""
     as_of: pins.Pin | None = None
     limits: Limits | None = None
     """Of its process, where they are not those of every other."""
@@ -97,5 +99,6 @@ def canceled() -> QueryFailed:
 
 
 def out_of_time(job: Job) -> QueryFailed:
-    """The time limit was reached."""
-    return QueryFailed(f"the query ran longer than {round(job.seconds, 1):g} seconds", code="QueryTimeout")
+    """The time limit was reached; waiting for a turn counts."""
+    limit = round(job.waited + job.seconds, 1)
+    return QueryFailed(f"the query took longer than {limit:g} seconds", code="QueryTimeout")

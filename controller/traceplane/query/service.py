@@ -29,6 +29,7 @@ from traceplane.identity.principals import Principal, authenticate
 from traceplane.identity.published_capability import PublishedCapabilities
 from traceplane.identity.rates import RateLimit
 from traceplane.kit.ids import uuid7
+from traceplane.observe import audit
 from traceplane.query import attach, engine, gate, pins, responses
 from traceplane.query.admission import Admission, NoTurn
 from traceplane.query.audit import Asker
@@ -80,8 +81,8 @@ class Service:
         await self.capabilities.close()
 
     async def principal(self, request: Request) -> Principal:
-        """The reader who calls. Raises Unauthenticated or Forbidden."""
-        return await authenticate(self.verifier, self._lookup, problems.bearer(request), "reader")
+        """The reader who calls. Raises Unauthenticated, Forbidden or RateLimited."""
+        return await authenticate(self.verifier, self.rate, self._lookup, problems.bearer(request), "reader")
 
     async def _lookup(self, subject: oidc.Subject) -> Principal | None:
         loop = asyncio.get_running_loop()
@@ -91,7 +92,6 @@ class Service:
     async def query(self, request: Request) -> Response:
         """POST /v1/query."""
         principal = await self.principal(request)
-        self.rate.take(principal.user_id)
         asked = await decoded(request, QueryRequest)
         asker = Asker(uuid7(), asked.sql, user=principal.user_id)
         reader = Reader(roles=principal.roles)
@@ -118,24 +118,24 @@ class Service:
     async def result(self, request: Request) -> Response:
         """GET /v1/queries/{id}: what is known of a query of the caller's, after `?wait=` seconds if it must be."""
         principal = await self.principal(request)
-        self.rate.take(principal.user_id)
-        seconds = wait_of(request.query_params.get("wait"))
-        query = request.path_params["id"]
-        with self.runner.told.about(query) as ended:  # before the first look: nothing is missed between the two
-            found = await self._looked_up(self.intake.known, query, principal)
-            if found.status_code != 202 or not seconds or ended is None:
-                return found
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await ended.wait()
-        return await self._looked_up(self.intake.known, query, principal)
+        with audit.user_call(request.method, request.url.path, principal.user_id, principal.org_id):
+            seconds = wait_of(request.query_params.get("wait"))
+            query = request.path_params["id"]
+            with self.runner.told.about(query) as ended:  # before the first look: nothing is missed between the two
+                found = await self._looked_up(self.intake.known, query, principal)
+                if found.status_code != 202 or not seconds or ended is None:
+                    return found
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await ended.wait()
+            return await self._looked_up(self.intake.known, query, principal)
 
     async def cancel_query(self, request: Request) -> Response:
         """DELETE /v1/queries/{id}."""
         principal = await self.principal(request)
-        self.rate.take(principal.user_id)
-        row = await self._looked_up(self.intake.cancel, request.path_params["id"], principal)
-        return responses.left(row, 200)
+        with audit.user_call(request.method, request.url.path, principal.user_id, principal.org_id):
+            row = await self._looked_up(self.intake.cancel, request.path_params["id"], principal)
+            return responses.left(row, 200)
 
     async def _left(self, request: Request, asked: QueryRequest, asker: Asker, reader: Reader) -> Response:
         """Leave a query to be run; one audit line whatever happens."""
@@ -168,13 +168,15 @@ class Service:
             relations = admitted.relations
             async with self.admission.turn(seconds):
                 exporting = asked.overflow == "export"
+                waited = time.monotonic() - started
                 job = Job(
                     admitted=admitted,
                     namespace=self._namespace(request, asked),
                     reader=reader,
                     asker=asker,
                     form=asked.format,
-                    seconds=max(0.001, seconds - (time.monotonic() - started)),
+                    seconds=max(0.001, seconds - waited),
+                    waited=waited,
                     max_rows=self.settings.query_max_rows,
                     max_bytes=self.settings.query_max_bytes,
                     max_export_bytes=self.settings.query_export_max_mb * 1024**2 if exporting else 0,

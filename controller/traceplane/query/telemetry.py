@@ -12,6 +12,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from traceplane.observe import dispatch_metrics
 from traceplane.query.audit import Asker, hash_of
 
 _log = structlog.get_logger("trace.audit")
@@ -22,6 +23,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.registry.register(dispatch_metrics.DENIED)
         self.seconds = Histogram(
             "trace_query_seconds",
             "Time of a query from its arrival to its answer, by result code.",

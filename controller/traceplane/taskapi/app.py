@@ -21,8 +21,9 @@ from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 
 from traceplane.dispatch.dispatcher import Dispatcher
-from traceplane.errors import NotFound, Refused, Stale, TraceError
+from traceplane.errors import Forbidden, NotFound, Refused, Stale, TraceError, Unauthenticated
 from traceplane.identity.capability import Claims as Token
+from traceplane.observe import audit
 from traceplane.observe import dispatch_metrics as metrics
 from traceplane.taskapi import bodies
 from traceplane.taskapi.problems import MethodNotAllowed, internal, problem
@@ -148,6 +149,8 @@ def _endpoint(route: Route, call: Call) -> Call:
         try:
             return await call(request)
         except TraceError as error:
+            if isinstance(error, Unauthenticated | Forbidden):
+                audit.denied(code=error.code, method=request.method, path=request.url.path, who=error.who)
             return problem(error)
         except Exception as error:  # the outermost boundary of a request: logged, answered as Internal
             return internal(error)

@@ -20,6 +20,7 @@ from traceplane import problems
 from traceplane.identity import issuers, oidc
 from traceplane.identity.principals import Principal, authenticate
 from traceplane.identity.rates import RateLimit
+from traceplane.observe import audit
 from traceplane.settings import Settings
 from traceplane.store.engine import Database
 from traceplane.store.statements import browse
@@ -73,10 +74,10 @@ class UserApi:
                     return None
                 return Principal(row.user_id, row.org_id, frozenset(row.roles))
 
-            principal = await authenticate(verifier, lookup, problems.bearer(request), route.role)
-            self._rate.take(principal.user_id)
-            body = await route.handler(Call(request, principal, state, self._settings.namespace))
-            return _answer(request, orjson.dumps(body, default=str))
+            principal = await authenticate(verifier, self._rate, lookup, problems.bearer(request), route.role)
+            with audit.user_call(request.method, request.url.path, principal.user_id, principal.org_id):
+                body = await route.handler(Call(request, principal, state, self._settings.namespace))
+                return _answer(request, orjson.dumps(body, default=str))
 
         return answer
 
@@ -108,5 +109,6 @@ def app(settings: Settings, state: Database | None = None) -> Starlette:
     application = Starlette(
         routes=[*routes, Route("/healthz", healthy)], exception_handlers=dict(problems.HANDLERS)
     )
+    application.router.redirect_slashes = False  # a path is in the table or it is not
     application.state.api = api
     return application

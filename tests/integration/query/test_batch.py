@@ -149,10 +149,10 @@ def test_what_can_be_refused_is_refused_at_once(
 
 
 def test_a_failure_is_told_as_an_interactive_query_tells_it(client: Client) -> None:
-    failing = {"SELECT error('late')": 422, ENDLESS: 408}
-    for sql, status in failing.items():
-        now = client.post(sql, timeout_seconds=1)
-        later = ended(client, left(client, sql, timeout_seconds=1))
+    failing = {"SELECT error('late')": (30, 422), ENDLESS: (1, 408)}
+    for sql, (seconds, status) in failing.items():
+        now = client.post(sql, timeout_seconds=seconds)
+        later = ended(client, left(client, sql, timeout_seconds=seconds))
         assert (now.status_code, later.status_code) == (status, status)
         assert later.json() == now.json()
     assert client.rows("SELECT 1") == [[1]]

@@ -190,6 +190,32 @@ async def test_known_keys_do_not_outlive_a_long_absence_of_the_issuer(
     await one.verify(running.token("alice"))
 
 
+async def test_an_issuer_that_is_back_is_asked_soon(
+    running: Issuer, verifier: Callable[..., oidc.TokenVerifier]
+) -> None:
+    clock = Clock()
+    one = verifier(clock)
+    running.down = True
+    with pytest.raises(Unavailable):
+        await one.verify(running.token("alice"))
+    running.down = False
+    with pytest.raises(Unavailable):  # not at every call of everybody
+        await one.verify(running.token("alice"))
+    clock.now += oidc.RETRY_SECONDS
+    await one.verify(running.token("alice"))
+
+
+async def test_an_issuer_that_does_not_come_to_an_end_is_given_up(
+    running: Issuer, verifier: Callable[..., oidc.TokenVerifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte comes in time; all of them together do not."""
+    monkeypatch.setattr(oidc, "FETCH_SECONDS", 0.5)
+    one = verifier()
+    running.dribble_seconds = 0.02
+    with pytest.raises(Unavailable):
+        await one.verify(running.token("alice"))
+
+
 async def test_a_missing_token_of_our_own_is_an_absence_not_a_defect(
     running: Issuer, verifier: Callable[..., oidc.TokenVerifier], tmp_path: Path
 ) -> None:
