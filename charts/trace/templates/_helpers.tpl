@@ -59,11 +59,23 @@ http://{{ include "trace.fullname" . }}-minio.{{ .Release.Namespace }}.svc:9000
 {{- end -}}
 {{- end -}}
 
+{{/*
+Name of the service account that is the first admin; empty where it is not. An issuer that is not the cluster says
+nothing of service accounts: their tokens would be refused, and must not be shown to anybody who does not take them.
+*/}}
+{{- define "trace.adminAccount" -}}
+{{- if and .Values.firstAdmin.create .Values.oidc.cluster (not .Values.firstAdmin.identity) -}}
+{{ include "trace.fullname" . }}-admin
+{{- end -}}
+{{- end -}}
+
 {{- define "trace.firstAdmin" -}}
 {{- if .Values.firstAdmin.identity -}}
 {{ .Values.firstAdmin.identity }}
-{{- else if .Values.firstAdmin.create -}}
-{{ .Values.oidc.issuer }}|system:serviceaccount:{{ .Release.Namespace }}:{{ include "trace.fullname" . }}-admin
+{{- else -}}
+{{- with include "trace.adminAccount" . -}}
+{{ $.Values.oidc.issuer }}|system:serviceaccount:{{ $.Release.Namespace }}:{{ . }}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
