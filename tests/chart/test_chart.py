@@ -241,7 +241,8 @@ def test_first_admin_is_a_service_account_or_nobody(render):
 
     issuer = yaml.safe_load((CHART / "values.yaml").read_text())["oidc"]["issuer"]
     assert admin(render()) == {f"{issuer}|system:serviceaccount:{NAMESPACE}:trace-admin"}
-    assert admin(render(firstAdmin={"identity": "https://x|me"})) == {"https://x|me"}
+    named = render(firstAdmin={"identity": "https://x|me"}, config={"oidc_other_issuers": "https://y https://x"})
+    assert admin(named) == {"https://x|me"}
     assert admin(render(firstAdmin={"create": False})) == set()
 
 

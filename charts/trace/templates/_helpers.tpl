@@ -60,11 +60,27 @@ http://{{ include "trace.fullname" . }}-minio.{{ .Release.Namespace }}.svc:9000
 {{- end -}}
 
 {{/*
+Whether user tokens are the cluster's own: as `oidc.cluster` says, else as the issuer's name does. Another name says
+nothing, since a cluster may issue under any: checks.yaml then asks for the value.
+*/}}
+{{- define "trace.cluster" -}}
+{{- if kindIs "bool" .Values.oidc.cluster -}}
+{{ ternary "true" "" .Values.oidc.cluster }}
+{{- else -}}
+{{ include "trace.clusterName" . }}
+{{- end -}}
+{{- end -}}
+
+{{- define "trace.clusterName" -}}
+{{- if regexMatch "^https://kubernetes\\.default\\.svc([.:/]|$)" .Values.oidc.issuer -}}true{{- end -}}
+{{- end -}}
+
+{{/*
 Name of the service account that is the first admin; empty where it is not. An issuer that is not the cluster says
 nothing of service accounts: their tokens would be refused, and must not be shown to anybody who does not take them.
 */}}
 {{- define "trace.adminAccount" -}}
-{{- if and .Values.firstAdmin.create .Values.oidc.cluster (not .Values.firstAdmin.identity) -}}
+{{- if and .Values.firstAdmin.create (include "trace.cluster" .) (not .Values.firstAdmin.identity) -}}
 {{ include "trace.fullname" . }}-admin
 {{- end -}}
 {{- end -}}

@@ -41,7 +41,7 @@ nothing but the pod: its databases are opened by a role that reads published rel
     - {name: state-reader, mountPath: /etc/trace/state, readOnly: true}
     - {name: data-reader, mountPath: /etc/trace/data, readOnly: true}
     - {name: s3, mountPath: /etc/trace/s3, readOnly: true}
-    {{- if .Values.oidc.cluster }}
+    {{- if include "trace.cluster" . }}
     - {name: identity, mountPath: /var/run/secrets/trace, readOnly: true}
     {{- end }}
     - {name: query-cache, mountPath: /var/cache/trace}
@@ -65,7 +65,7 @@ nothing but the pod: its databases are opened by a role that reads published rel
 
 {{/* The pod's token for the cluster's token keys, where users are known by the cluster itself. */}}
 {{- define "trace.identityVolume" -}}
-{{- if .Values.oidc.cluster }}
+{{- if include "trace.cluster" . }}
 - name: identity
   projected:
     sources:
