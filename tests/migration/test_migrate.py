@@ -36,9 +36,9 @@ def _migrate(pair: Pair, *, first_admin: str | None = None, lock_seconds: float 
     return migrate.migrate(*pair, org_id=services.ORG_ID, first_admin=first_admin, lock_seconds=lock_seconds)
 
 
-def _process(pair: Pair) -> subprocess.Popen[str]:
+def _process(pair: Pair, **more: str) -> subprocess.Popen[str]:
     """`tracectl run migrate` as a process."""
-    environment = os.environ | {"TRACE_STATE_DSN": pair[0], "TRACE_DATA_DSN": pair[1]}
+    environment = os.environ | {"TRACE_STATE_DSN": pair[0], "TRACE_DATA_DSN": pair[1]} | more
     program = "from traceplane.cli.main import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", program, "run", "migrate"],
@@ -224,13 +224,37 @@ async def test_a_way_down_that_would_lose_hot_rows_is_refused_whole(databases: s
 
 
 def test_the_first_admin_is_made_once(empty: Pair):
-    assert _migrate(empty, first_admin="https://issuer|anna").admin_made
-    assert not _migrate(empty, first_admin="https://issuer|berta").admin_made
+    assert _migrate(empty).admin is migrate.FirstAdmin.NOT_GIVEN
+    assert _migrate(empty, first_admin="https://issuer|anna").admin is migrate.FirstAdmin.MADE
+    assert _migrate(empty, first_admin="https://issuer|berta").admin is migrate.FirstAdmin.UNUSED
     assert _rows(
         empty[0],
         "SELECT u.issuer, u.external_id, array_agg(r.name ORDER BY r.name) FROM users u"
         " JOIN org_role_memberships m ON m.user_id = u.id JOIN org_roles r ON r.id = m.role_id GROUP BY u.id",
     ) == [("https://issuer", "anna", ["admin", "reader", "writer"])]
+
+
+def test_a_first_admin_that_comes_too_late_is_told_with_the_remedy(empty: Pair):
+    def said(first_admin: str) -> str:
+        process = _process(empty, TRACE_FIRST_ADMIN=first_admin)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        return out
+
+    assert "first admin made" in said("https://issuer|anna")
+    (line,) = [line for line in said("https://issuer|berta b").splitlines() if "admin" in line]
+    assert "https://issuer|berta b was not used: an admin exists already" in line
+    remedy = "tracectl admin user add 'berta b' --issuer https://issuer --role admin --role reader --role writer"
+    assert f"`{remedy}`" in line
+    assert "admin" not in said("https://issuer|anna"), "who is an admin needs no remedy"
+    with psycopg.connect(empty[0]) as connection:
+        connection.execute(
+            "WITH added AS (INSERT INTO users (org_id, issuer, external_id, name)"
+            " SELECT org_id, issuer, 'berta b', 'berta b' FROM users RETURNING id, org_id)"
+            " INSERT INTO org_role_memberships (org_id, role_id, user_id)"
+            " SELECT r.org_id, r.id, added.id FROM org_roles r, added WHERE r.name = 'admin'"
+        )
+    assert "admin" not in said("https://issuer|berta b"), "one of several admins is one"
 
 
 @pytest.mark.parametrize("wrong", ["anna", "|anna", "https://issuer|"])

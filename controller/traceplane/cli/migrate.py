@@ -5,6 +5,8 @@ The chart runs it as a hook before anything serves. It is safe to run at any tim
 
 from __future__ import annotations
 
+import shlex
+
 import typer
 
 
@@ -16,6 +18,7 @@ def register(app: typer.Typer) -> None:
 def migrate() -> None:
     """Migrate the state and data databases, then seed the organisation, roles and first admin."""
     from traceplane.settings import load
+    from traceplane.store.migrate import FirstAdmin, principal
     from traceplane.store.migrate import migrate as run
 
     settings = load()
@@ -29,5 +32,11 @@ def migrate() -> None:
     for name, (before, after) in (("state", done.state), ("data", done.data)):
         change = f"is at {after}" if before == after else f"moved from {before or 'nothing'} to {after}"
         typer.echo(f"{name} database {change}")
-    if done.admin_made:
+    if done.admin is FirstAdmin.MADE:
         typer.echo("first admin made")
+    elif done.admin is FirstAdmin.UNUSED and settings.first_admin:
+        issuer, subject = (shlex.quote(part) for part in principal(settings.first_admin))
+        typer.echo(
+            f"first admin {settings.first_admin} was not used: an admin exists already. To make it one, run "
+            f"`tracectl admin user add {subject} --issuer {issuer} --role admin --role reader --role writer`"
+        )

@@ -5,7 +5,7 @@ wait, for a bounded time; when their turn comes there is nothing left to do. Pos
 and each revision runs in one with its version row, so a migration killed half way leaves the old schema, whole.
 
 Then the first rows are seeded: the organisation, the built-in roles, and the first admin where none exists. A
-repeated run changes nothing.
+repeated run changes nothing; where it was given another first admin, it says that it did not use it.
 
 Serving processes call `check` instead: they refuse a schema they do not know, older or newer, and never change it.
 """
@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -49,13 +50,23 @@ STATE = Branch("state", revisions.STATE_VERSION_TABLE, revisions.STATE)
 DATA = Branch("data", revisions.DATA_VERSION_TABLE, revisions.DATA)
 
 
+class FirstAdmin(Enum):
+    """What became of the first admin that a migration was given."""
+
+    NOT_GIVEN = auto()
+    MADE = auto()
+    IS_ADMIN = auto()
+    UNUSED = auto()
+    """Others are admins, and this one is not."""
+
+
 @dataclass(frozen=True)
 class Migrated:
     """What a migration did: revision found (None: empty database) and reached, of each database."""
 
     state: tuple[str | None, str]
     data: tuple[str | None, str]
-    admin_made: bool
+    admin: FirstAdmin
 
 
 def migrate(
@@ -65,15 +76,15 @@ def migrate(
 
     Raises Unavailable when that time is over, and UnknownSchema for a schema newer than this release.
     """
-    admin = _principal(first_admin) if first_admin else None
+    admin = principal(first_admin) if first_admin else None
     deadline = time.monotonic() + lock_seconds
     for dsn in (state_dsn, data_dsn):
         _await_server(dsn, deadline)
     with mapped(), _lock(state_dsn, max(1.0, deadline - time.monotonic())):
         before_state = _upgrade(STATE, state_dsn)
         before_data = _upgrade(DATA, data_dsn)
-        made = _seed(state_dsn, org_id, admin)
-    return Migrated((before_state, STATE.head), (before_data, DATA.head), made)
+        seeded = _seed(state_dsn, org_id, admin)
+    return Migrated((before_state, STATE.head), (before_data, DATA.head), seeded)
 
 
 def check(state_dsn: str | None = None, data_dsn: str | None = None) -> None:
@@ -179,8 +190,8 @@ def _lock(dsn: str, seconds: float) -> Iterator[None]:
         yield
 
 
-def _seed(dsn: str, org_id: UUID, admin: tuple[str, str] | None) -> bool:
-    """Insert the organisation, the built-in roles and the first admin; returns whether an admin was made."""
+def _seed(dsn: str, org_id: UUID, admin: tuple[str, str] | None) -> FirstAdmin:
+    """Insert the organisation, the built-in roles and the first admin; returns what became of the last."""
     with psycopg.connect(**session(dsn, "trace-migrate")) as connection:
         connection.execute(
             "INSERT INTO orgs (id, name) VALUES (%s, 'default') ON CONFLICT (id) DO NOTHING", (org_id,)
@@ -190,18 +201,20 @@ def _seed(dsn: str, org_id: UUID, admin: tuple[str, str] | None) -> bool:
             " ON CONFLICT (org_id, name) DO NOTHING",
             (org_id, list(BUILT_IN_ROLES)),
         )
-        return admin is not None and _seed_admin(connection, org_id, *admin)
+        return FirstAdmin.NOT_GIVEN if admin is None else _seed_admin(connection, org_id, *admin)
 
 
-def _seed_admin(connection: psycopg.Connection[Any], org_id: UUID, issuer: str, subject: str) -> bool:
+def _seed_admin(connection: psycopg.Connection[Any], org_id: UUID, issuer: str, subject: str) -> FirstAdmin:
     """Make the first admin, unless the organisation has one: who removed it on purpose keeps it removed."""
-    has_admin = connection.execute(
-        "SELECT 1 FROM org_role_memberships m JOIN org_roles r ON r.id = m.role_id"
-        " WHERE r.org_id = %s AND r.name = 'admin' LIMIT 1",
-        (org_id,),
+    # No row without an admin; else whether this one is among them.
+    found = connection.execute(
+        "SELECT bool_or(u.issuer = %(issuer)s AND u.external_id = %(subject)s)"
+        " FROM org_role_memberships m JOIN org_roles r ON r.id = m.role_id JOIN users u ON u.id = m.user_id"
+        " WHERE r.org_id = %(org)s AND r.name = 'admin' HAVING count(*) > 0",
+        {"org": org_id, "issuer": issuer, "subject": subject},
     ).fetchone()
-    if has_admin:
-        return False
+    if found is not None:
+        return FirstAdmin.IS_ADMIN if found[0] else FirstAdmin.UNUSED
     connection.execute(
         "INSERT INTO users (org_id, issuer, external_id, name) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT (issuer, external_id) DO NOTHING",
@@ -214,10 +227,11 @@ def _seed_admin(connection: psycopg.Connection[Any], org_id: UUID, issuer: str, 
         " AND u.issuer = %(issuer)s AND u.external_id = %(subject)s",
         {"org": org_id, "roles": list(BUILT_IN_ROLES), "issuer": issuer, "subject": subject},
     )
-    return True
+    return FirstAdmin.MADE
 
 
-def _principal(first_admin: str) -> tuple[str, str]:
+def principal(first_admin: str) -> tuple[str, str]:
+    """Issuer and subject. Raises InvalidSettings."""
     issuer, bar, subject = first_admin.partition("|")
     if not (issuer and bar and subject):
         raise InvalidSettings("TRACE_FIRST_ADMIN: write `issuer|subject`")
