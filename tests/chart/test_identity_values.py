@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.chart.conftest import CHART, NAMESPACE, Refused
+from traceplane.cli import connection, get, query
 
 OWN = "https://kubernetes.default.svc.cluster.local"
 LOGIN = "https://login.example.org"
@@ -143,3 +144,18 @@ def test_the_first_admin_may_be_of_any_issuer_whose_tokens_are_taken(render):
 def test_values_that_would_refuse_every_token_are_refused_with_the_remedy(render, values, said):
     with pytest.raises(Refused, match=re.escape(said)):
         render(**values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "component"),
+    [("Service", get.COMPONENT), ("Service", query.COMPONENT), ("ServiceAccount", "admin")],
+)
+@pytest.mark.parametrize("mode", ["Sidecar", "Deployment"])
+def test_tracectl_finds_one_of_what_it_looks_for_whatever_it_is_called(render, mode, kind, component):
+    wanted = dict(pair.split("=") for pair in connection.LABELS.format(component=component).split(","))
+    found = [
+        item["metadata"]["name"]
+        for item in render(fullnameOverride="etl", query={"mode": mode}).kind(kind)
+        if wanted.items() <= item["metadata"]["labels"].items()
+    ]
+    assert found == [f"etl-{component}"]

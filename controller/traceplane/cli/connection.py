@@ -3,6 +3,9 @@
 Given explicitly, both are used as they are. Else `tracectl` does what a person would do by hand: it opens a
 `kubectl port-forward` to the service in the release's namespace for as long as the command runs, and asks the
 cluster for a short-lived token of a service account (`kubectl create token --audience trace`).
+
+Names of services and accounts are a value of the chart (`fullnameOverride`), so they are looked up by the chart's
+labels, which are not. There is one installation a namespace.
 """
 
 from __future__ import annotations
@@ -20,14 +23,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from traceplane.cli import kubectl
-from traceplane.errors import Refused, TraceError, Unauthenticated, Unavailable
+from traceplane.errors import NotFound, Refused, TraceError, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
     import httpx
 
 FORWARD_SECONDS = 15.0
 TOKEN_SECONDS = 30.0
-AUDIENCE = "trace"
+LOOK_SECONDS = 30.0
+LABELS = "app.kubernetes.io/name=trace,app.kubernetes.io/component={component}"
+"""How the chart marks what is of one component."""
 
 ReleaseNamespace = Annotated[
     str,
@@ -38,21 +43,34 @@ TokenFile = Annotated[
 ]
 Token = Annotated[str | None, typer.Option(envvar="TRACE_TOKEN", hidden=True)]
 ServiceAccount = Annotated[
-    str, typer.Option("--as", help="Service account to take a token of, where none is given.", metavar="ACCOUNT")
+    str | None,
+    typer.Option(
+        "--as",
+        help="Service account to take a token of, where none is given; the chart's first admin by default.",
+        metavar="ACCOUNT",
+    ),
+]
+Audience = Annotated[
+    str,
+    typer.Option(
+        "--audience", envvar="TRACE_AUDIENCE", help="Audience of such a token: `oidc.audience` of the chart."
+    ),
 ]
 DEFAULT_RELEASE = "trace"
-DEFAULT_ACCOUNT = "trace-admin"
+DEFAULT_AUDIENCE = "trace"
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What the options say. `server` is None where a port-forward shall be made."""
+    """What the options say. `server` is None where a port-forward shall be made, `account` where the chart's own is
+    meant."""
 
     server: str | None
     token_file: Path | None
     token: str | None
     release_namespace: str
-    account: str
+    account: str | None
+    audience: str
 
     def bearer(self) -> str:
         """The token to present. Raises Unauthenticated with the remedy."""
@@ -63,33 +81,50 @@ class Access:
                 raise Refused(f"--token-file: cannot read {self.token_file}: {error.strerror}") from error
         if self.token:
             return self.token.strip()
-        asked = ["create", "token", self.account, "--namespace", self.release_namespace, "--audience", AUDIENCE]
+        account = self.account or self._found("serviceaccount", "admin", "--as, --token-file or TRACE_TOKEN")
+        asked = ["create", "token", account, "--namespace", self.release_namespace, "--audience", self.audience]
         done = kubectl.ask(*asked, seconds=TOKEN_SECONDS)
         if done.returncode:
             raise Unauthenticated(
-                f"no token of service account {self.account!r}: {done.stderr.strip()}; "
-                "set TRACE_TOKEN or --token-file"
+                f"no token of service account {account!r}: {done.stderr.strip()}; set TRACE_TOKEN or --token-file"
             )
         return done.stdout.strip()
 
     @contextmanager
-    def client(self, service: str, port: int, seconds: float) -> Iterator[httpx.Client]:
-        """An HTTP client of `service`, with the token; `seconds` limits one answer."""
+    def client(self, component: str, port: int, seconds: float) -> Iterator[httpx.Client]:
+        """An HTTP client of the component's service, with the token; `seconds` limits one answer."""
         import httpx
 
         headers = {"Authorization": f"Bearer {self.bearer()}"}
-        with self._address(service, port) as url:
+        with self._address(component, port) as url:
             timeout = httpx.Timeout(seconds, connect=10)
             with httpx.Client(base_url=url, headers=headers, timeout=timeout, trust_env=False) as client:
                 yield client
 
     @contextmanager
-    def _address(self, service: str, port: int) -> Iterator[str]:
+    def _address(self, component: str, port: int) -> Iterator[str]:
         if self.server is not None:
             yield self.server.rstrip("/")
             return
+        service = self._found("service", component, "--server")
         with _forward(self.release_namespace, service, port) as url:
             yield url
+
+    def _found(self, kind: str, component: str, instead: str) -> str:
+        """Name of the one object that the chart marks as the component's. Raises with what to give `instead`."""
+        where = ["--namespace", self.release_namespace, "--selector", LABELS.format(component=component)]
+        done = kubectl.ask("get", kind, *where, "--output", "name", seconds=LOOK_SECONDS)
+        if done.returncode:
+            raise Unavailable(f"kubectl get {kind}: {done.stderr.strip()}; or give {instead}")
+        names = [line.partition("/")[2] for line in done.stdout.split()]
+        if not names:
+            raise NotFound(
+                f"no {kind} of Trace's {component} in namespace {self.release_namespace!r}: "
+                f"name Trace's with --release-namespace, or give {instead}"
+            )
+        if len(names) > 1:
+            raise Refused(f"several could be meant, {', '.join(names)}: give {instead}")
+        return names[0]
 
 
 def call(client: httpx.Client, method: str, path: str, **arguments: Any) -> httpx.Response:

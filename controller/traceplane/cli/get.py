@@ -15,7 +15,7 @@ from traceplane.cli.printing import Output
 if TYPE_CHECKING:
     import httpx
 
-SERVICE = "trace-dispatcher"
+COMPONENT = "dispatcher"
 PORT = 8081
 ANSWER_SECONDS = 30.0
 PAGE = 500
@@ -46,13 +46,14 @@ def dags(
     token_file: connection.TokenFile = None,
     token: connection.Token = None,
     release_namespace: connection.ReleaseNamespace = connection.DEFAULT_RELEASE,
-    account: connection.ServiceAccount = connection.DEFAULT_ACCOUNT,
+    account: connection.ServiceAccount = None,
+    audience: connection.Audience = connection.DEFAULT_AUDIENCE,
 ) -> None:
     """List DAGs with their active version.
 
     Example: tracectl get dags -n default -o json
     """
-    with _client(server, token_file, token, release_namespace, account) as client:
+    with _client(server, token_file, token, release_namespace, account, audience) as client:
         rows = _take(_pages(client, "/v1/dags", namespace=namespace), limit)
     _print(rows, ("namespace", "name", "jobs", "active_version", "updated_at"), output)
 
@@ -65,13 +66,14 @@ def jobs(
     token_file: connection.TokenFile = None,
     token: connection.Token = None,
     release_namespace: connection.ReleaseNamespace = connection.DEFAULT_RELEASE,
-    account: connection.ServiceAccount = connection.DEFAULT_ACCOUNT,
+    account: connection.ServiceAccount = None,
+    audience: connection.Audience = connection.DEFAULT_AUDIENCE,
 ) -> None:
     """List the jobs of a DAG with their queues.
 
     Example: tracectl get jobs monad
     """
-    with _client(server, token_file, token, release_namespace, account) as client:
+    with _client(server, token_file, token, release_namespace, account, audience) as client:
         rows = _take(_pages(client, f"/v1/dags/{dag}/jobs", namespace=namespace), PAGE)
     columns = ("name", "operator", "runtime", "queued", "running", "retrying", "paused", "oldest_queued_at")
     _print(rows, columns, output)
@@ -88,7 +90,8 @@ def tasks(
     token_file: connection.TokenFile = None,
     token: connection.Token = None,
     release_namespace: connection.ReleaseNamespace = connection.DEFAULT_RELEASE,
-    account: connection.ServiceAccount = connection.DEFAULT_ACCOUNT,
+    account: connection.ServiceAccount = None,
+    audience: connection.Audience = connection.DEFAULT_AUDIENCE,
 ) -> None:
     """List tasks, newest first.
 
@@ -98,7 +101,7 @@ def tasks(
 
       tracectl get tasks monad --job compact -o json --limit 1000
     """
-    with _client(server, token_file, token, release_namespace, account) as client:
+    with _client(server, token_file, token, release_namespace, account, audience) as client:
         found: list[Row] = []
         for where, name in _named(client, dag, namespace):
             pages = _pages(client, f"/v1/dags/{name}/tasks", namespace=where, job=job, status=status)
@@ -115,13 +118,14 @@ def assets(
     token_file: connection.TokenFile = None,
     token: connection.Token = None,
     release_namespace: connection.ReleaseNamespace = connection.DEFAULT_RELEASE,
-    account: connection.ServiceAccount = connection.DEFAULT_ACCOUNT,
+    account: connection.ServiceAccount = None,
+    audience: connection.Audience = connection.DEFAULT_AUDIENCE,
 ) -> None:
     """List the assets you may read.
 
     Example: tracectl get assets -o yaml
     """
-    with _client(server, token_file, token, release_namespace, account) as client:
+    with _client(server, token_file, token, release_namespace, account, audience) as client:
         rows = _take(_pages(client, "/v1/assets", namespace=namespace), limit)
     _print(rows, ("namespace", "name", "storage", "version", "read_roles", "description"), output)
 
@@ -135,13 +139,14 @@ def partitions(
     token_file: connection.TokenFile = None,
     token: connection.Token = None,
     release_namespace: connection.ReleaseNamespace = connection.DEFAULT_RELEASE,
-    account: connection.ServiceAccount = connection.DEFAULT_ACCOUNT,
+    account: connection.ServiceAccount = None,
+    audience: connection.Audience = connection.DEFAULT_AUDIENCE,
 ) -> None:
     """List the committed partitions of an asset.
 
     Example: tracectl get partitions cold-blocks
     """
-    with _client(server, token_file, token, release_namespace, account) as client:
+    with _client(server, token_file, token, release_namespace, account, audience) as client:
         rows = _take(_pages(client, f"/v1/assets/{asset}/partitions", namespace=namespace), limit)
     _print(rows, ("key", "rows", "bytes", "committed_at", "task_id", "attempt"), output)
 
@@ -154,23 +159,26 @@ def lineage(
     token_file: connection.TokenFile = None,
     token: connection.Token = None,
     release_namespace: connection.ReleaseNamespace = connection.DEFAULT_RELEASE,
-    account: connection.ServiceAccount = connection.DEFAULT_ACCOUNT,
+    account: connection.ServiceAccount = None,
+    audience: connection.Audience = connection.DEFAULT_AUDIENCE,
 ) -> None:
     """Show what an asset is made from, and what is made from it, the nearest first.
 
     Example: tracectl get lineage cold-blocks
     """
     asked = {} if namespace is None else {"namespace": namespace}
-    with _client(server, token_file, token, release_namespace, account) as client:
+    with _client(server, token_file, token, release_namespace, account, audience) as client:
         found = connection.call(client, "GET", f"/v1/assets/{asset}/lineage", params=asked).json()
     _print(found["items"], ("side", "distance", "asset", "namespace", "dag", "job", "output", "version"), output)
     if found["truncated"]:
         sys.stderr.write(f"warning: only the nearest {len(found['items'])} versions are shown\n")
 
 
-def _client(server: str | None, token_file: Any, token: str | None, release: str, account: str) -> Any:
-    access = connection.Access(server, token_file, token, release, account)
-    return access.client(SERVICE, PORT, ANSWER_SECONDS)
+def _client(
+    server: str | None, token_file: Any, token: str | None, release: str, account: str | None, audience: str
+) -> Any:
+    access = connection.Access(server, token_file, token, release, account, audience)
+    return access.client(COMPONENT, PORT, ANSWER_SECONDS)
 
 
 def _pages(client: httpx.Client, path: str, **query: str | None) -> Iterator[Row]:

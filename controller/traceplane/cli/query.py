@@ -17,7 +17,7 @@ from traceplane.errors import Overloaded, Unavailable
 if TYPE_CHECKING:
     import httpx
 
-SERVICE = "trace-query"
+COMPONENT = "query"
 PORT = 8082
 SECONDS = 60.0
 HINT = "the query runs; Ctrl-C ends it"
@@ -84,7 +84,8 @@ def query(
     token_file: connection.TokenFile = None,
     token: connection.Token = None,
     release_namespace: connection.ReleaseNamespace = connection.DEFAULT_RELEASE,
-    account: connection.ServiceAccount = connection.DEFAULT_ACCOUNT,
+    account: connection.ServiceAccount = None,
+    audience: connection.Audience = connection.DEFAULT_AUDIENCE,
 ) -> None:
     """Run one SELECT over published assets and print its rows.
 
@@ -109,7 +110,7 @@ def query(
     statement = _statement(sql, file)
     if output in (Form.ARROW, Form.PARQUET) and sys.stdout.isatty():
         raise typer.BadParameter(f"{output.value} is not for a terminal; redirect it into a file")
-    access = connection.Access(server, token_file, token, release_namespace, account)
+    access = connection.Access(server, token_file, token, release_namespace, account, audience)
     whole = export or batch or output is Form.PARQUET
     seconds = timeout or (None if batch else SECONDS)
     body = {
@@ -122,7 +123,7 @@ def query(
         "as_of": as_of,
     }
     patience = SLACK_SECONDS if batch else (seconds or SECONDS) + SLACK_SECONDS
-    with access.client(SERVICE, PORT, patience) as client, nullcontext() if batch else waiting(HINT):
+    with access.client(COMPONENT, PORT, patience) as client, nullcontext() if batch else waiting(HINT):
         answer = connection.call(
             client, "POST", "/v1/query", json={key: value for key, value in body.items() if value is not None}
         )

@@ -12,7 +12,7 @@ from uuid import UUID
 import typer
 
 from traceplane.cli import connection
-from traceplane.cli.query import ACCEPTED, PORT, SERVICE, SLACK_SECONDS, Server, exported, waiting
+from traceplane.cli.query import ACCEPTED, COMPONENT, PORT, SLACK_SECONDS, Server, exported, waiting
 from traceplane.errors import NotFound, Stale
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def result(
     token_file: connection.TokenFile = None,
     token: connection.Token = None,
     release_namespace: connection.ReleaseNamespace = connection.DEFAULT_RELEASE,
-    account: connection.ServiceAccount = connection.DEFAULT_ACCOUNT,
+    account: connection.ServiceAccount = None,
+    audience: connection.Audience = connection.DEFAULT_AUDIENCE,
 ) -> None:
     """Print the answer of a query that was left to be run: the address of its Parquet file.
 
@@ -64,8 +65,8 @@ def result(
     query = _uuid(query_id)
     if output is Form.PARQUET and sys.stdout.isatty():
         raise typer.BadParameter("parquet is not for a terminal; redirect it into a file")
-    access = connection.Access(server, token_file, token, release_namespace, account)
-    with access.client(SERVICE, PORT, WAIT_SECONDS + SLACK_SECONDS) as client:
+    access = connection.Access(server, token_file, token, release_namespace, account, audience)
+    with access.client(COMPONENT, PORT, WAIT_SECONDS + SLACK_SECONDS) as client:
         if cancel:
             found = connection.call(client, "DELETE", f"/v1/queries/{query}").json()
             sys.stderr.write("canceled\n" if found["state"] == "Canceled" else "it runs, and ends in a moment\n")

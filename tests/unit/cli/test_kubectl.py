@@ -43,18 +43,18 @@ class Bench:
     def pid(self) -> int:
         return int((self.folder / "told.pid").read_text())
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [TRACECTL, *arguments],
-            env={"PATH": str(self.folder), "HOME": "/nonexistent"},
+            env={"PATH": str(self.folder), "HOME": "/nonexistent", **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def run(self, *arguments: str) -> tuple[int | None, str, str]:
+    def run(self, *arguments: str, **environment: str) -> tuple[int | None, str, str]:
         """Exit code, standard output and standard error."""
-        process = self.start(*arguments)
+        process = self.start(*arguments, **environment)
         out, err = process.communicate(timeout=30)
         return process.returncode, out, err
 
@@ -78,8 +78,10 @@ def lives(pid: int) -> bool:
         return False
 
 
-FORWARD = 'case $1 in create) echo token;; *) echo "Forwarding from 127.0.0.1:9 -> 8082"; exec /bin/sleep 60;; esac'
-SILENT = "case $1 in create) echo token;; *) exec /bin/sleep 60;; esac"
+NAMED = "case $1 in create) echo token;; get) echo $2/etl-${6##*=};; "
+FORWARD = NAMED + '*) echo "Forwarding from 127.0.0.1:9 -> 8082"; exec /bin/sleep 60;; esac'
+SILENT = NAMED + "*) exec /bin/sleep 60;; esac"
+TRACE = "app.kubernetes.io/name=trace,app.kubernetes.io/component"
 PODS = 'case $1 in get) printf "chain-compact-w0\\n";; *) '
 
 
@@ -87,7 +89,7 @@ PODS = 'case $1 in get) printf "chain-compact-w0\\n";; *) '
 def test_a_port_forward_ends_with_tracectl(bench: Bench, number: int) -> None:
     bench.kubectl(SILENT)
     process = bench.start("query", "SELECT 1")
-    until(lambda: (bench.folder / "told").exists() and len(bench.told) == 2)
+    until(lambda: (bench.folder / "told").exists() and len(bench.told) == 4)
     child = bench.pid
     assert lives(child)
     process.send_signal(number)
@@ -102,9 +104,42 @@ def test_a_port_forward_ends_after_a_failed_call(bench: Bench) -> None:
     assert (code, "(Unavailable)" in err, "Traceback" in err) == (1, True, False)
     assert bench.told == [
         "create token reader --namespace mine --audience trace",
-        "port-forward --namespace mine service/trace-dispatcher :8081",
+        f"get service --namespace mine --selector {TRACE}=dispatcher --output name",
+        "port-forward --namespace mine service/etl-dispatcher :8081",
     ]
     assert not lives(bench.pid)
+
+
+def test_names_and_audience_of_another_installation_are_found_and_taken(bench: Bench) -> None:
+    bench.kubectl(FORWARD)
+    asked = ["query", "SELECT 1", "--audience", "etl"]
+    assert bench.run(*asked)[0] == 1
+    assert bench.run(*asked[:2], TRACE_AUDIENCE="etl")[0] == 1
+    assert bench.told == 2 * [
+        f"get serviceaccount --namespace trace --selector {TRACE}=admin --output name",
+        "create token etl-admin --namespace trace --audience etl",
+        f"get service --namespace trace --selector {TRACE}=query --output name",
+        "port-forward --namespace trace service/etl-query :8082",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (
+            "exit 0",
+            "no serviceaccount of Trace's admin in namespace 'trace': name Trace's with --release",
+        ),
+        ("echo serviceaccount/a; echo serviceaccount/b", "several could be meant, a, b: give --as"),
+        ("echo forbidden >&2; exit 1", "kubectl get serviceaccount: forbidden; or give --as"),
+    ],
+)
+def test_what_is_not_found_is_told_with_what_to_give_instead(bench: Bench, script: str, said: str) -> None:
+    bench.kubectl(script)
+    code, out, err = bench.run("get", "dags")
+    assert (code, out) == (1, "")
+    assert said in err
+    assert len(bench.told) == 1
 
 
 def test_what_kubectl_refuses_is_told(bench: Bench) -> None:
