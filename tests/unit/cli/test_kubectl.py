@@ -32,7 +32,8 @@ class Bench:
         """What kubectl does after it has written down its call; `$1` is its verb."""
         file = self.folder / "kubectl"
         told = shlex.quote(str(self.folder / "told"))
-        file.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >> {told}\necho $$ > {told}.pid\n{script}\n')
+        # The call last: who has seen it may rely on the process id.
+        file.write_text(f'#!/bin/sh\necho $$ > {told}.pid\nprintf "%s\\n" "$*" >> {told}\n{script}\n')
         file.chmod(0o755)
 
     @property
