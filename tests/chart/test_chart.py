@@ -215,7 +215,9 @@ def test_external_parts_bring_nothing_of_their_own(render):
 
 
 def test_aws_is_an_empty_endpoint(render):
-    rendered = render(**EXTERNAL | {"s3": {"existingSecret": "my-s3"}})
+    rendered = render(
+        **EXTERNAL | {"s3": {"existingSecret": "my-s3", "roleArn": "arn:aws:iam::123456789012:role/trace-task"}}
+    )
     assert "TRACE_S3_ENDPOINT_URL" not in rendered.one("ConfigMap", "trace-config")["data"]
 
 
@@ -461,6 +463,13 @@ WRONG = [
 def test_a_wrong_value_is_refused_by_name(render, values, named):
     with pytest.raises(Refused, match=named):
         render(**values)
+
+
+def test_a_role_of_nobody_is_refused_where_aws_would_be_asked_for_it(render):
+    store = EXTERNAL["s3"] | {"endpoint": ""}
+    with pytest.raises(Refused, match=r"s3\.roleArn: with AWS"):
+        render(**EXTERNAL | {"s3": store})
+    render(**EXTERNAL | {"s3": store | {"roleArn": "arn:aws:iam::123456789012:role/trace-task"}})
 
 
 def test_missing_secrets_are_named_all_at_once(render):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import boto3
 import obstore
+import structlog
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from obstore import exceptions
@@ -26,7 +27,7 @@ from obstore.store import S3Store
 if TYPE_CHECKING:
     from obstore.store import S3Config
 
-from traceplane.errors import NotFound, TooLarge, Unavailable
+from traceplane.errors import NotFound, Refused, TooLarge, TraceError, Unavailable
 from traceplane.settings import Settings
 
 CONNECT_SECONDS = 3
@@ -34,6 +35,10 @@ REQUEST_SECONDS = 10
 RETRIES = 2
 RETRY_SECONDS = 15
 REREAD_SECONDS = 60
+
+_BAD_POLICY = frozenset({"MalformedPolicyDocument", "PackedPolicyTooLarge"})
+
+_log = structlog.get_logger("trace.objects")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +179,7 @@ class TaskCredentials:
         try:
             answer = await asyncio.to_thread(self._assume, policy, session, lifetime)
         except (BotoCoreError, ClientError) as error:
-            raise Unavailable(f"STS does not give credentials ({type(error).__name__})") from error
+            raise _no_credentials(error, self._settings.sts_role_arn) from error
         given = answer["Credentials"]
         return Credentials(
             given["AccessKeyId"],
@@ -204,6 +209,16 @@ class TaskCredentials:
             )
             self._client = (own, client)
         return self._client[1]
+
+
+def _no_credentials(error: BotoCoreError | ClientError, role: str) -> TraceError:
+    """What STS's refusal means. A policy that it does not take is of this task alone, and never will be taken; all
+    else an operator can mend, and needs the log for: to a task it is as good as an absence."""
+    code = str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__
+    if code in _BAD_POLICY:
+        return Refused(f"STS does not take the policy of this task's prefixes ({code})", code="CredentialsPolicy")
+    _log.error("STS gives no credentials", code=code, role=role)
+    return Unavailable(f"STS does not give credentials ({code})")
 
 
 def _away(error: Exception) -> Unavailable:

@@ -29,6 +29,7 @@ from traceplane.query.hotread import HotConnections
 from traceplane.settings import Settings
 from traceplane.store import migrate
 from traceplane.store.engine import has_spoken, session
+from traceplane_sdk.wire import Fence
 
 WAIT_SECONDS = 5.0
 CANCEL_SECONDS = 2.0
@@ -41,6 +42,8 @@ SELECT set_config('idle_in_transaction_session_timeout', %s, true), set_config('
 _LIMIT = "SELECT set_config('statement_timeout', %s, true)"
 
 _UNRELAYED = "SELECT range_start, range_end FROM trace.unrelayed_invalidations WHERE dataset_version_id = %s"
+
+_HOLDS_LEASE = "SELECT catalog.holds_lease(%s, %s, %s, %s, %s)"
 
 _ROLES = "SELECT user_id, org_id, roles FROM catalog.principals WHERE issuer = %s AND external_id = %s"
 
@@ -121,6 +124,13 @@ class Databases:
             raise Unavailable(
                 f"state has schema {found}, this release knows {migrate.STATE.head}", code=UnknownSchema.code
             )
+
+    def holds_lease(self, fence: Fence, claim: UUID) -> bool:
+        """Whether this attempt, of this claim, runs."""
+        asked = (self._org, UUID(fence.task_id), fence.attempt, UUID(fence.lease_token), claim)
+        with _mapped("state"), self._state.connection(timeout=WAIT_SECONDS) as connection:
+            row = connection.execute(_HOLDS_LEASE, asked).fetchone()
+        return bool(row and row[0])
 
     def roles(self, user: UUID) -> frozenset[str]:
         """What a user of this organisation may be today; nothing where there is no such user."""

@@ -23,7 +23,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive
 
 from traceplane import problems
-from traceplane.errors import Forbidden, TraceError
+from traceplane.errors import Forbidden, Stale, TraceError
 from traceplane.identity import issuers, oidc
 from traceplane.identity.principals import Principal, authenticate
 from traceplane.identity.published_capability import PublishedCapabilities
@@ -108,10 +108,14 @@ class Service:
         """POST /v1/task/query."""
         claims = await self.capabilities.verify(request.headers.get("x-trace-task-capability"))
         asked = await decoded(request, TaskQueryRequest)
-        claims.require([(asked.fence.task_id, asked.fence.attempt)])
+        fence = asked.fence
+        claims.require([(fence.task_id, fence.attempt)])
         if claims.org_id != str(self.settings.org_id):
             raise Forbidden("the token is another organisation's")
-        asker = Asker(uuid7(), asked.sql, task=UUID(asked.fence.task_id), attempt=asked.fence.attempt)
+        if not await self._looked_up(self.databases.holds_lease, fence, UUID(claims.claim_id)):
+            audit.stale("query", [(fence.task_id, fence.attempt)])
+            raise Stale(f"task {fence.task_id}, attempt {fence.attempt} is not leased with this token")
+        asker = Asker(uuid7(), asked.sql, task=UUID(fence.task_id), attempt=fence.attempt)
         reader = Reader(versions=frozenset(UUID(dataset.version) for dataset in claims.datasets))
         return await self._answer(request, asked, asker, reader, self.settings.query_task_timeout_seconds)
 

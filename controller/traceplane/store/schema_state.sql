@@ -1,5 +1,16 @@
 CREATE SCHEMA catalog;
 
+CREATE FUNCTION catalog.holds_lease(org uuid, task uuid, its_attempt integer, token uuid, claim uuid) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT EXISTS (
+        SELECT FROM public.tasks t
+        WHERE t.id = task AND t.org_id = org AND t.attempt = its_attempt AND t.lease_token = token
+              AND t.claim_id = claim AND t.status = 'Running'
+    )
+$$;
+
 CREATE FUNCTION public.trace_uuid7() RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
     AS $$
@@ -820,6 +831,9 @@ ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id);
 
 GRANT USAGE ON SCHEMA catalog TO trace_query;
+
+REVOKE ALL ON FUNCTION catalog.holds_lease(org uuid, task uuid, its_attempt integer, token uuid, claim uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION catalog.holds_lease(org uuid, task uuid, its_attempt integer, token uuid, claim uuid) TO trace_query;
 
 GRANT SELECT ON TABLE catalog.invalidations TO trace_query;
 

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import psycopg
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
@@ -22,7 +23,7 @@ from traceplane.identity.capability import Capabilities, DatasetVersion, Grants,
 
 pytestmark = pytest.mark.services
 
-TASK = uuid4()
+TASK, CLAIM, LEASE = uuid4(), uuid4(), uuid4()
 
 
 @dataclass
@@ -45,13 +46,20 @@ class Signer:
         made.url = serve(Starlette(routes=[Route("/internal/jwks/task", keys)]))
         return made
 
-    def token(self, *versions: UUID, org: UUID = services.ORG_ID, seconds: float = 60, task: UUID = TASK) -> str:
+    def token(
+        self,
+        *versions: UUID,
+        org: UUID = services.ORG_ID,
+        seconds: float = 60,
+        claim: UUID = CLAIM,
+        tasks: int = 1,
+    ) -> str:
         datasets = [DatasetVersion(str(version), str(version)) for version in versions]
         return self.capabilities.mint(
-            claim_id=uuid4(),
+            claim_id=claim,
             org_id=org,
             job_id=uuid4(),
-            tasks=[(str(task), 1)],
+            tasks=[(str(TASK), 1), *((str(uuid4()), 1) for _ in range(tasks - 1))],
             grants=Grants(datasets, Prefixes([], [])),
             seconds=seconds,
         )
@@ -69,14 +77,22 @@ def signer(tmp_path: Path, serve: Callable[[Any], str]) -> Signer:
 
 
 @pytest.fixture
-def client(start_service: Callable[..., Client], signer: Signer) -> Client:
+def client(world: World, start_service: Callable[..., Client], signer: Signer) -> Client:
+    world.running(TASK, LEASE, CLAIM)
     return start_service(dispatcher_url=signer.url)
 
 
 def ask(
-    client: Client, token: str, sql: str, *, attempt: int = 1, task: UUID = TASK, **body: Any
+    client: Client,
+    token: str,
+    sql: str,
+    *,
+    attempt: int = 1,
+    task: UUID = TASK,
+    lease_token: UUID = LEASE,
+    **body: Any,
 ) -> httpx.Response:
-    fence = {"task_id": str(task), "attempt": attempt, "lease_token": str(uuid4())}
+    fence = {"task_id": str(task), "attempt": attempt, "lease_token": str(lease_token)}
     return httpx.post(
         f"{client.url}/v1/task/query",
         json={"fence": fence, "sql": sql, **body},
@@ -159,6 +175,38 @@ def test_every_wrong_token_is_refused(world: World, client: Client, signer: Sign
     assert ask(client, signer.token(hot, org=uuid4()), sql).status_code == 403
     mine = httpx.post(f"{client.url}/v1/query", json={"sql": sql}, headers={"Authorization": f"Bearer {good}"})
     assert mine.status_code == 401
+
+
+def test_an_attempt_that_lost_its_lease_reads_nothing(world: World, client: Client, signer: Signer) -> None:
+    """Its token is valid for as long as its attempt might have taken."""
+    hot = world.dataset("follow", "Postgres", "hot-blocks")
+    sql, token = "SELECT count(*) FROM hot_blocks", signer.token(hot)
+    assert ask(client, token, sql).status_code == 200
+    refused = [
+        ask(client, token, sql, lease_token=uuid4()),
+        ask(client, signer.token(hot, claim=uuid4()), sql),
+    ]
+    world.state.execute("UPDATE tasks SET status = 'Canceled', finished_at = now() WHERE id = %s", (TASK,))
+    refused.append(ask(client, token, sql))
+    assert [(answer.status_code, answer.json()["code"]) for answer in refused] == [(409, "StaleLease")] * 3
+    assert world.data.execute("SELECT count(*) FROM trace.query_results").fetchone() == (1,)
+
+
+def test_a_token_of_many_tasks_names_no_other(world: World, client: Client, signer: Signer) -> None:
+    """One of a large claim lists none of its tasks: its claim stands for them."""
+    hot = world.dataset("follow", "Postgres", "hot-blocks")
+    many = signer.token(hot, tasks=100)
+    assert ask(client, many, "SELECT count(*) FROM hot_blocks").status_code == 200
+    assert ask(client, many, "SELECT count(*) FROM hot_blocks", task=uuid4()).status_code == 409
+    assert ask(client, many, "SELECT count(*) FROM hot_blocks", attempt=99).status_code == 409
+
+
+def test_the_query_service_may_ask_about_a_lease_and_see_none(world: World) -> None:
+    with psycopg.connect(world.databases.query_state_dsn, autocommit=True) as connection:
+        asked = "SELECT catalog.holds_lease(%s, %s, 1, %s, %s)"
+        assert connection.execute(asked, [uuid4() for _ in range(4)]).fetchone() == (False,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("SELECT lease_token FROM tasks")
 
 
 def test_a_new_key_works_at_once_and_the_old_one_on(world: World, client: Client, signer: Signer) -> None:

@@ -129,6 +129,23 @@ class World:
             )
         return version
 
+    def running(self, task: UUID, lease_token: UUID, claim: UUID) -> None:
+        """The first attempt of a task that runs, of a job that no dataset has."""
+        job = uuid4()
+        self.state.execute(
+            "INSERT INTO jobs (id, org_id, namespace, dag, name, config_hash, operator, activation,"
+            " execution_strategy, update_strategy, definition, provisioned_at)"
+            " VALUES (%s, %s, %s, 'monad', %s, 'c', 'x', 'Source', NULL, 'Replace', '{}', now())",
+            (job, services.ORG_ID, NAMESPACE, f"asks-{job}"),
+        )
+        self.state.execute(
+            "INSERT INTO tasks (id, org_id, namespace, job_id, dedupe_key, cause, status, scope, attempt,"
+            " worker_id, lease_token, lease_epoch, lease_expires_at, claim_id, started_at)"
+            " VALUES (%s, %s, %s, %s, 'one', 'Source', 'Running', '{}', 1, 'w', %s, 1, now() + interval '1 hour',"
+            " %s, now())",
+            (task, services.ORG_ID, NAMESPACE, job, lease_token, claim),
+        )
+
     def next_version(self, old: UUID) -> UUID:
         """Cut a hot dataset over to a new, empty version."""
         new = uuid4()

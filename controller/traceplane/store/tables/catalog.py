@@ -1,8 +1,8 @@
-"""What a reader may know of state: seven read-only views in schema `catalog`, and the id function.
+"""What a reader may know of state: seven read-only views in schema `catalog`, one question, and the id function.
 
 The query service reads the catalogue under a role that can see nothing else. So a view here is a contract: it
 says which relations a name means now, which files and ranges they have, and which roles a principal holds,
-without showing tasks, leases or specs.
+without showing tasks, leases or specs. Whether a task that asks still runs is a question (`holds_lease`).
 
 `versions`, `partition_history` and `invalidations` are for readers of what is not current: a query repeated as of
 an earlier one, or a task whose inputs were pinned when it was made.
@@ -109,10 +109,24 @@ GROUP BY u.id
 """,
 )
 
+HOLDS_LEASE = """
+CREATE FUNCTION catalog.holds_lease(org UUID, task UUID, its_attempt INTEGER, token UUID, claim UUID)
+    RETURNS BOOLEAN LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM public.tasks t
+        WHERE t.id = task AND t.org_id = org AND t.attempt = its_attempt AND t.lease_token = token
+              AND t.claim_id = claim AND t.status = 'Running'
+    )
+$$
+"""
+"""Whether an attempt runs. A function and no view: who may ask about a lease cannot list those of others."""
+
 GRANTS = (
+    "REVOKE ALL ON FUNCTION catalog.holds_lease(UUID, UUID, INTEGER, UUID, UUID) FROM PUBLIC",
+    "GRANT EXECUTE ON FUNCTION catalog.holds_lease(UUID, UUID, INTEGER, UUID, UUID) TO trace_query",
     "GRANT USAGE ON SCHEMA catalog TO trace_query",
     "GRANT SELECT ON ALL TABLES IN SCHEMA catalog TO trace_query",
 )
 
 around(state, "before_create", ROLES, UUID7)
-around(state, "after_create", *VIEWS, *GRANTS)
+around(state, "after_create", *VIEWS, HOLDS_LEASE, *GRANTS)

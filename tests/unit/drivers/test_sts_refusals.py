@@ -1,0 +1,36 @@
+"""What a task is told where STS gives no credentials, and what an operator finds in the log."""
+
+from __future__ import annotations
+
+import pytest
+import structlog
+from botocore.exceptions import ClientError, ConnectTimeoutError
+
+from traceplane.drivers.objects import _no_credentials
+from traceplane.errors import Refused, Unavailable
+
+ROLE = "arn:aws:iam::123456789012:role/trace-task"
+
+
+def refusal(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "secret-of-a-policy"}}, "AssumeRole")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(refusal("AccessDenied"), "AccessDenied"), (ConnectTimeoutError(endpoint_url="x"), "ConnectTimeoutError")],
+)
+def test_what_an_operator_can_mend_is_an_absence_with_its_reason_in_the_log(error: Exception, code: str) -> None:
+    with structlog.testing.capture_logs() as said:
+        told = _no_credentials(error, ROLE)  # type: ignore[arg-type]
+    assert isinstance(told, Unavailable)
+    assert code in told.message
+    assert [(line["code"], line["role"]) for line in said] == [(code, ROLE)]
+    assert "secret" not in told.message + str(said)
+
+
+@pytest.mark.parametrize("code", ["MalformedPolicyDocument", "PackedPolicyTooLarge"])
+def test_a_policy_that_is_not_taken_never_will_be(code: str) -> None:
+    told = _no_credentials(refusal(code), ROLE)
+    assert isinstance(told, Refused)
+    assert told.code == "CredentialsPolicy"
