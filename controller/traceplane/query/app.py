@@ -32,6 +32,7 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await asyncio.to_thread(service.judges.start)
         await asyncio.to_thread(service.cells.fill)
         running = asyncio.create_task(service.runner.run())
         try:

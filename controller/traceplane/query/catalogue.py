@@ -14,9 +14,8 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import TupleRow, dict_row
 
-from traceplane.errors import Unavailable
 from traceplane.query import pins, ranges
-from traceplane.query.gate import RelationName
+from traceplane.query.gate import Refusal, RelationName
 from traceplane.query.relation import Holdings, Relation, hot_part, pinned_row, relation, relation_as_of
 from traceplane.query.resolve import (
     CatalogRow,
@@ -127,6 +126,9 @@ class Catalogue:
         found = []
         for row, spelled, then in pinned:
             old = pinned_row(row, then, held.versions)
+            if not readable(old, reader):  # a token of a task lists versions, and this may be another one
+                place = spelled[0]
+                raise Refusal("RelationNotFound", f"no relation {place.text!r}", position=place.position)
             self._refuse_invalidated(then, pin.sequence)
             found.append(relation_as_of(old, spelled, held, self._bucket, then))
         return found
@@ -209,11 +211,11 @@ class Catalogue:
 
 
 def _partitions(asked: _Asked | None) -> Mapping[UUID, list[PartitionRow]]:
-    """The partitions of each version. Raises Unavailable for too many."""
+    """The partitions of each version. Raises Refusal for too many."""
     found: dict[UUID, list[PartitionRow]] = defaultdict(list)
     rows = asked.fetchall() if asked else []
     if len(rows) > MAX_PARTITIONS:
-        raise Unavailable(f"the relations have more than {MAX_PARTITIONS} partitions", code="TooManyPartitions")
+        raise Refusal("ScanTooLarge", f"the relations have more than {MAX_PARTITIONS} partitions: query them apart")
     for row in rows:
         part = PartitionRow(
             row["id"],

@@ -51,14 +51,14 @@ def missing() -> list[str]:
     return [name for name, there in found.items() if not there]
 
 
-def confine(folder: str, *, memory_bytes: int, cpu_seconds: int) -> None:
+def confine(folder: str, *, memory_bytes: int, cpu_seconds: int, slack_bytes: int = ADDRESS_SLACK_BYTES) -> None:
     """Bound this process: memory by address space, CPU, files, core dumps; then files and system calls.
 
     It cannot undo any of it, and reads files below `folder` only. A sandbox that this kernel lacks is left out: the
     service does not start there unless it was told to accept that. Raises OSError where one fails.
     """
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    limit = _address_space() + memory_bytes + ADDRESS_SLACK_BYTES
+    limit = _address_space() + memory_bytes + slack_bytes
     for name, value in (
         (resource.RLIMIT_AS, limit),
         (resource.RLIMIT_CPU, cpu_seconds),

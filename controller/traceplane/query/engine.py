@@ -80,7 +80,7 @@ class Engine:
                 raise run.ended() from None
         if job.lease is not None and answer.output is None:
             answer = replace(answer, body=b"", output=self._placed(job, answer.body))
-        if job.admitted.relations or job.lease is not None:
+        if job.admitted.relations or job.lease is not None or answer.output is not None:
             self._write_result(job, answer, time.monotonic() - started)
         return answer
 

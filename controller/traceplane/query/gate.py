@@ -8,16 +8,18 @@ nobody thought of is refused, not let through.
 Names of common table expressions are followed with their true scope: `WITH t AS (...)` in one branch must not
 make `t` acceptable in another, where DuckDB would look it up in its catalogue.
 
-Pure: text in, an `Admitted` or a `Refusal` out. The parser runs in this process, so size, tokens and nesting
-are bounded by the lexer, which does not recurse, before the parser sees the text.
+Pure: text in, an `Admitted` or a `Refusal` out. Size, tokens and nesting are bounded by the lexer, which does not
+recurse, before the parser sees the text. That does not bound what the parser makes of it: it writes the operand of
+a CASE once for each WHEN, so that a few hundred bytes become a tree of gigabytes. A service therefore judges in a
+process that may end, see `judges`.
 """
 
 from __future__ import annotations
 
+import string
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -32,8 +34,9 @@ MAX_NESTING = 50
 """Open brackets at once. Deeper statements are written by generators, and recursion is how parsers die."""
 MAX_EXPRESSION_DEPTH = 200
 MAX_RELATIONS = 64
-REMEMBERED = 256
-"""Admitted statements; 16 MiB of text at most."""
+
+TOO_COMPLEX = "QueryTooComplex"
+TOO_COMPLEX_TEXT = "the statement becomes too much to be looked at; write it shorter, or in parts"
 
 _NO_POSITION = 2**63
 
@@ -117,17 +120,28 @@ def _parser() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-@lru_cache(maxsize=REMEMBERED)
 def judge(sql: str) -> Admitted:
-    """The statement's relations, if the gate admits it. Raises Refusal with a stable code.
+    """The statement's relations, if the gate admits it. Raises Refusal with a stable code."""
+    check_text(sql)
+    _check_tokens(sql)
+    parsed = _parse(sql)
+    try:
+        found = _Walk(parsed).relations()
+    except Refusal as refusal:
+        refusal.position = _characters(sql, refusal.position)
+        raise
+    return Admitted(sql, tuple(replace(name, position=_characters(sql, name.position)) for name in found))
 
-    Statements that were admitted are remembered: what people ask often, their tools repeat.
-    """
-    _bounded(sql)
-    return Admitted(sql, _Walk(_parse(sql)).relations())
+
+def _characters(sql: str, offset: int | None) -> int | None:
+    """The character at a byte offset, which is how the parser counts."""
+    if offset is None or sql.isascii():
+        return offset
+    return len(sql.encode()[:offset].decode("utf-8", "replace"))
 
 
-def _bounded(sql: str) -> None:
+def check_text(sql: str) -> None:
+    """Raise Refusal for what is no statement whatever it says: empty, too large, or no text."""
     if not sql.strip():
         raise Refusal("EmptyQuery", "the statement is empty")
     if len(sql.encode("utf-8", "surrogatepass")) > MAX_SQL_BYTES:
@@ -135,6 +149,9 @@ def _bounded(sql: str) -> None:
     for position, character in enumerate(sql):
         if character == "\0" or 0xD800 <= ord(character) <= 0xDFFF:
             raise Refusal("InvalidQuery", "the statement holds a character SQL cannot", position=position)
+
+
+def _check_tokens(sql: str) -> None:
     try:
         tokens = duckdb.tokenize(sql)
     except duckdb.Error as error:
@@ -145,7 +162,7 @@ def _bounded(sql: str) -> None:
 
 
 def _nesting(sql: str, operators: list[int]) -> None:
-    """Refuse more than MAX_NESTING open brackets or prefix operators; `operators` are byte offsets of tokens."""
+    """Refuse more than MAX_NESTING open brackets; `operators` are byte offsets of tokens."""
     data = sql.encode()
     depth = 0
     for offset in operators:
@@ -161,8 +178,9 @@ def _nesting(sql: str, operators: list[int]) -> None:
 
 def _parse(sql: str) -> dict[str, Any]:
     """The syntax tree of the one SELECT in `sql`."""
+    parser = _parser()
     try:
-        statements = duckdb.extract_statements(sql)
+        statements = parser.extract_statements(sql)
     except duckdb.Error as error:
         raise _unparsable(error) from None
     if len(statements) != 1:
@@ -170,7 +188,6 @@ def _parse(sql: str) -> dict[str, Any]:
     kind = statements[0].type
     if kind != duckdb.StatementType.SELECT:
         raise Refusal("NotOneSelect", f"only SELECT may be run, not {kind.name.replace('_', ' ')}")
-    parser = _parser()
     try:
         row = parser.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
         answer = orjson.loads(row[0] if row else "{}")
@@ -190,6 +207,8 @@ def _parse(sql: str) -> dict[str, Any]:
 
 
 def _unparsable(error: Exception) -> Refusal:
+    if isinstance(error, duckdb.OutOfMemoryException) or "bad_alloc" in str(error):
+        return Refusal(TOO_COMPLEX, TOO_COMPLEX_TEXT)
     if "expression depth limit" in str(error):
         return Refusal("QueryTooDeep", f"expressions nest deeper than {MAX_EXPRESSION_DEPTH}")
     return Refusal("InvalidQuery", _first_line(error))
@@ -229,8 +248,7 @@ class _Walk:
         elif "is_null" in part and "type" in part:
             skip = frozenset({"value"})  # a literal; whatever it holds is data
         elif "cte_map" in part:
-            scope = self._with(part, scope)
-            skip = frozenset({"cte_map"})
+            scope, skip = self._with(part, scope)
         elif isinstance(part.get("type"), str):
             self._other(part, scope)
         self._todo.extend((child, scope) for key, child in _children(part) if key not in skip)
@@ -245,7 +263,7 @@ class _Walk:
         return frozenset({"value"}) if kind == "CONSTANT" else frozenset()
 
     def _function(self, part: dict[str, Any], allowed: frozenset[str]) -> None:
-        name = str(part.get("function_name", "")).lower()
+        name = _folded(part.get("function_name", ""))
         if name not in allowed or part.get("catalog"):
             raise Refusal("FunctionNotAllowed", f"function {name!r} may not be used", position=_at(part), name=name)
 
@@ -256,17 +274,20 @@ class _Walk:
         if name not in _TYPES or info.get("catalog") or info.get("schema"):
             raise Refusal("TypeNotAllowed", f"there is no type {name.lower()!r}", name=name.lower())
 
-    def _with(self, part: dict[str, Any], scope: _Scope) -> _Scope:
-        """Check a query node; each common table expression sees those before it. Returns the body's scope."""
+    def _with(self, part: dict[str, Any], scope: _Scope) -> tuple[_Scope, frozenset[str]]:
+        """Check a query node; each common table expression sees those before it, and itself in its second arm only:
+        a first arm that names it means what the catalogue has of that name. Returns the body's scope, and what of
+        the node was seen to already.
+        """
         if part.get("type") not in _NODES:
             raise Refusal("StatementNotAllowed", f"{_human(part.get('type'))} may not be used")
         for entry in part["cte_map"].get("map", []):
-            name = str(entry["key"]).lower()
             self._todo.append((entry["value"], scope))
-            scope |= {name}
+            scope |= {_folded(entry["key"])}
         if part["type"] == "RECURSIVE_CTE_NODE":
-            scope |= {str(part["cte_name"]).lower()}
-        return scope
+            self._todo.append((part["left"], scope))
+            return scope | {_folded(part["cte_name"])}, frozenset({"cte_map", "left"})
+        return scope, frozenset({"cte_map"})
 
     def _other(self, part: dict[str, Any], scope: _Scope) -> None:
         kind = part["type"]
@@ -278,7 +299,7 @@ class _Walk:
             raise Refusal("StatementNotAllowed", f"{_human(kind)} may not be used", position=_at(part))
 
     def _relation(self, part: dict[str, Any], scope: _Scope) -> None:
-        schema, table = str(part["schema_name"]).lower(), str(part["table_name"]).lower()
+        schema, table = _folded(part["schema_name"]), _folded(part["table_name"])
         if part.get("at_clause"):
             raise Refusal("StatementNotAllowed", "AT is not supported on a relation", position=_at(part))
         if part.get("catalog_name"):
@@ -290,6 +311,14 @@ class _Walk:
         self._found.setdefault(found.text, found)
         if len(self._found) > MAX_RELATIONS:
             raise Refusal("QueryTooLarge", f"more than {MAX_RELATIONS} relations")
+
+
+_LOWER = {ord(upper): lower for upper, lower in zip(string.ascii_uppercase, string.ascii_lowercase, strict=True)}
+
+
+def _folded(name: object) -> str:
+    """A name as DuckDB compares it, which knows the case of ASCII only: to it, the Kelvin sign is no k."""
+    return str(name).translate(_LOWER)
 
 
 def _is_detail(kind: str) -> bool:

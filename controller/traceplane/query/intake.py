@@ -14,9 +14,10 @@ from starlette.responses import Response
 from traceplane import problems
 from traceplane.errors import NotFound, Refused, Stale
 from traceplane.identity.principals import Principal
-from traceplane.query import gate, pins, responses
+from traceplane.query import pins, responses
 from traceplane.query.attach import Databases
 from traceplane.query.audit import Asker
+from traceplane.query.judges import Judges
 from traceplane.query.limits import seconds_of
 from traceplane.query.requests import QueryRequest
 from traceplane.query.resolve import Reader
@@ -29,9 +30,10 @@ _OPEN = ("Queued", "Running")
 class Intake:
     """The user's side of batch queries. Every call talks to a database; none runs a query."""
 
-    def __init__(self, settings: Settings, databases: Databases, results: Results) -> None:
+    def __init__(self, settings: Settings, databases: Databases, judges: Judges, results: Results) -> None:
         self._settings = settings
         self._databases = databases
+        self._judges = judges
         self._results = results
 
     def leave(self, asked: QueryRequest, asker: Asker, reader: Reader, namespace: str) -> dict[str, Any]:
@@ -39,7 +41,7 @@ class Intake:
         if not self._settings.query_batch_queue:
             raise Refused("mode: batch is switched off here (the setting query_batch_queue is 0)")
         seconds = seconds_of(asked, self._settings.query_batch_timeout_seconds)
-        admitted = gate.judge(asked.sql)
+        admitted = self._judges.judge(asked.sql)
         if asked.as_of is not None:
             pins.decode(asked.as_of)
         if admitted.relations:

@@ -187,9 +187,13 @@ def pinned_row(row: CatalogRow, pin: pins.PinnedRelation, versions: Mapping[UUID
         if then is not None and now is not None and versions[then].dataset != versions[now].dataset:
             raise pins.Gone(f"as_of: {row.namespace}/{row.name} is another dataset now")
     found = versions[pin.hot or cold]  # type: ignore[index]
+    halves = {versions[version].scope_column for version in (pin.hot, cold) if version is not None}
+    if len(halves) > 1:
+        raise pins.Gone(f"as_of: the halves of {row.namespace}/{row.name} are not divided by one column any more")
     return replace(
         row,
         columns=found.columns,
+        scope_column=found.scope_column,
         hot_version=pin.hot,
         hot_location=found.location if pin.hot is not None else None,
         cold_version=cold,

@@ -61,12 +61,14 @@ class CatalogRow:
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """One row of `catalog.versions`, current or not. `pii` are its columns with personal data."""
+    """One row of `catalog.versions`, current or not. `pii` are its columns with personal data; `scope_column` is
+    its own, which the next version need not share."""
 
     dataset: UUID
     version: UUID
     location: str
     columns: tuple[tuple[str, str], ...]
+    scope_column: str
     pii: tuple[str, ...]
 
 
@@ -168,5 +170,6 @@ def version_row(row: Mapping[str, Any]) -> VersionRow:
         version=row["dataset_version_id"],
         location=row["location"],
         columns=tuple((column["name"], column["type"]) for column in columns),
+        scope_column=row["scope_column"] or "",
         pii=tuple(column["name"] for column in columns if column.get("pii")),
     )

@@ -24,12 +24,13 @@ from traceplane import problems
 from traceplane.errors import Overloaded, Stale, TraceError, Unavailable
 from traceplane.identity.principals import Principal, needs
 from traceplane.kit.ids import uuid7
-from traceplane.query import gate, pins
+from traceplane.query import pins
 from traceplane.query.attach import Databases
 from traceplane.query.audit import Asker
 from traceplane.query.batch import CHANNEL, LEASE_SECONDS, Batches, Claimed, Failure
 from traceplane.query.engine import Engine
 from traceplane.query.job import Answer, Cancel, Job
+from traceplane.query.judges import Judges
 from traceplane.query.limits import batch_limits
 from traceplane.query.resolve import Reader
 from traceplane.query.telemetry import Telemetry
@@ -64,12 +65,14 @@ class Runner:
         self,
         settings: Settings,
         databases: Databases,
+        judges: Judges,
         engine: Engine,
         telemetry: Telemetry,
         refill: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._databases = databases
+        self._judges = judges
         self._engine = engine
         self._telemetry = telemetry
         self._refill = refill
@@ -169,7 +172,7 @@ class Runner:
         roles = self._databases.roles(claimed.user)
         needs(Principal(claimed.user, self._settings.org_id, roles), "reader")
         job = Job(
-            admitted=gate.judge(claimed.sql),
+            admitted=self._judges.judge(claimed.sql),
             namespace=claimed.namespace,
             reader=Reader(roles=roles),
             asker=asker,

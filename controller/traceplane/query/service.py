@@ -38,6 +38,7 @@ from traceplane.query.cache import Cache
 from traceplane.query.cells import Cells
 from traceplane.query.intake import Intake
 from traceplane.query.job import Answer, Cancel, Job
+from traceplane.query.judges import Judges
 from traceplane.query.limits import cell_limits, seconds_of, wait_of
 from traceplane.query.requests import Asked, QueryRequest, TaskQueryRequest, decoded
 from traceplane.query.resolve import Reader
@@ -62,17 +63,19 @@ class Service:
         self.databases = attach.Databases(settings)
         self.bucket = Bucket(settings)
         self.cache = Cache(settings.query_cache_dir / "files", settings.query_cache_mb * 1024**2, self.bucket)
+        self.judges = Judges()
         self.cells = Cells(settings.query_cache_dir / "cells", cell_limits(settings), settings.query_concurrency)
         self.engine = engine.Engine(self.databases, self.cache, self.cells, self.bucket, settings.org_id)
         results = Results(self.databases, self.bucket, settings.query_url_seconds)
-        self.intake = Intake(settings, self.databases, results)
-        self.runner = Runner(settings, self.databases, self.engine, self.telemetry, self._refill)
+        self.intake = Intake(settings, self.databases, self.judges, results)
+        self.runner = Runner(settings, self.databases, self.judges, self.engine, self.telemetry, self._refill)
         self.threads = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="query")
         self.lookups = ThreadPoolExecutor(2, thread_name_prefix="lookup")
 
     async def close(self) -> None:
         """End every part; running queries are killed with their cells."""
         self.cells.close()
+        self.judges.close()
         self.cache.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
         self.lookups.shutdown(wait=False, cancel_futures=True)
@@ -168,7 +171,7 @@ class Service:
         try:
             seconds = seconds_of(asked, limit)
             pin = pins.decode(asked.as_of) if asked.as_of is not None else None
-            admitted = gate.judge(asked.sql)
+            admitted = await self.judges.soon(asked.sql)
             relations = admitted.relations
             async with self.admission.turn(seconds):
                 exporting = asked.overflow == "export"

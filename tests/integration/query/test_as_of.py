@@ -116,6 +116,17 @@ def test_the_version_of_then_is_read_after_a_cutover(world: World, client: Clien
     assert asked(client, "SELECT count(*) FROM hot_blocks", as_of=token)[0] == rows == [[10]]
 
 
+def test_the_version_of_then_is_read_by_its_own_scope_column(world: World, client: Client) -> None:
+    old = world.dataset("follow", "Postgres", "hot-blocks")
+    world.follow(old, 0, 9)
+    world.data.execute(f"UPDATE hot.d_{old.hex} SET value = 1000")  # beyond the head, were that their scope
+    sql = "SELECT count(*) FROM hot_blocks WHERE block_number >= 0"
+    rows, token = asked(client, sql)
+    new = world.next_version(old)
+    world.state.execute("UPDATE dataset_versions SET scope_column = 'value' WHERE id = %s", (new,))
+    assert asked(client, sql, as_of=token)[0] == rows == [[10]]
+
+
 def test_a_token_opens_nothing(world: World, client: Client, both: tuple[UUID, UUID]) -> None:
     _rows, token = asked(client)
     other = world.dataset("other", "Postgres", "other-blocks")

@@ -322,7 +322,9 @@ async def test_a_service_that_stops_hands_its_queries_back(
 ) -> None:
     service = (client := start_service(**NO_LANE)).service
     settings = service.settings.model_copy(update={"query_batch_concurrency": 1})
-    lanes = runner.Runner(settings, service.databases, service.engine, service.telemetry, lambda: None)
+    lanes = runner.Runner(
+        settings, service.databases, service.judges, service.engine, service.telemetry, lambda: None
+    )
     running = asyncio.create_task(lanes.run())
     query = await asyncio.to_thread(left, client, ENDLESS)
     await asyncio.to_thread(until, lambda: row(world, query)["state"] == "Running")

@@ -192,6 +192,21 @@ def test_an_attempt_that_lost_its_lease_reads_nothing(world: World, client: Clie
     assert world.data.execute("SELECT count(*) FROM trace.query_results").fetchone() == (1,)
 
 
+def test_a_task_reads_no_version_of_then_that_its_token_does_not_list(
+    world: World, client: Client, signer: Signer
+) -> None:
+    """`as_of` names versions, and anybody can write one."""
+    old = world.dataset("follow", "Postgres", "hot-blocks")
+    world.follow(old, 0, 9)
+    sql = "SELECT count(*) FROM hot_blocks"
+    then = ask(client, signer.token(old), sql).json()["as_of"]
+    new = world.next_version(old)
+    world.follow(new, 0, 4)
+    refused = ask(client, signer.token(new), sql, as_of=then)
+    assert (refused.status_code, refused.json()["code"]) == (404, "RelationNotFound")
+    assert ask(client, signer.token(old), sql, as_of=then).json()["rows"] == [[10]]
+
+
 def test_a_token_of_many_tasks_names_no_other(world: World, client: Client, signer: Signer) -> None:
     """One of a large claim lists none of its tasks: its claim stands for them."""
     hot = world.dataset("follow", "Postgres", "hot-blocks")

@@ -409,3 +409,9 @@ SELECT * FROM (SELECT 1) INTO OUTFILE '/tmp/x'
 SELECT 1 /* unfinished
 SELECT 'unfinished
 SELECT $$unfinished
+WITH RECURSIVE "/etc/passwd" AS (SELECT * FROM '/etc/passwd' UNION ALL SELECT * FROM "/etc/passwd" WHERE false) SELECT * FROM "/etc/passwd"
+WITH RECURSIVE "/tmp/x.parquet" AS (SELECT a FROM "/tmp/x.parquet" UNION SELECT a FROM "/tmp/x.parquet") SELECT * FROM "/tmp/x.parquet"
+WITH RECURSIVE "s3://bucket/x.parquet" AS (SELECT a FROM 's3://bucket/x.parquet' UNION ALL SELECT 1) SELECT * FROM "s3://bucket/x.parquet"
+WITH RECURSIVE pg_settings AS (SELECT name FROM pg_settings UNION ALL SELECT name FROM pg_settings WHERE false) SELECT * FROM pg_settings
+WITH RECURSIVE pg_class AS (SELECT relname FROM (SELECT relname FROM pg_class) UNION ALL SELECT 'x' FROM pg_class WHERE false) SELECT * FROM pg_class
+WITH RECURSIVE t AS (SELECT 1 FROM sqlite_master UNION ALL SELECT 1 FROM t) SELECT * FROM t

@@ -1,0 +1,177 @@
+"""The gate's process: what a statement does to it happens to nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.query.conftest import Client
+from traceplane.errors import Overloaded, Unavailable
+from traceplane.query import gate, judges
+from traceplane.query.gate import Refusal
+from traceplane.query.judges import Judges
+
+pytestmark = pytest.mark.services
+
+
+def nested_case(depth: int, whens: int = 2) -> str:
+    """The parser writes the operand of a CASE once for each WHEN: the size is a power of `whens`."""
+    expression = "1"
+    for _ in range(depth):
+        expression = f"CASE {expression} {'WHEN 1 THEN 1 ' * whens}END"
+    return f"SELECT {expression}"
+
+
+ROLLUPS = "SELECT 1 GROUP BY " + ", ".join([f"ROLLUP({', '.join('c' + str(n) for n in range(38))})"] * 3)
+BOMBS = [nested_case(24), nested_case(20, 4), ROLLUPS]
+
+
+@pytest.fixture
+def running() -> Iterator[Judges]:
+    made = Judges()
+    yield made
+    made.close()
+
+
+def judged(running: Judges, sql: str) -> str:
+    try:
+        running.judge(sql)
+    except Refusal as refusal:
+        return refusal.code
+    return "Admitted"
+
+
+def process(running: Judges) -> int:
+    """The process that parses: the only child of the one that was started."""
+    assert running._process is not None
+    parent = running._process.pid
+    (child,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return int(child)
+
+
+def test_it_says_what_the_gate_says(running: Judges) -> None:
+    found = running.judge("SELECT * FROM Blocks b JOIN research.Prices p ON true")
+    assert found == gate.judge("SELECT * FROM Blocks b JOIN research.Prices p ON true")
+    for sql in ("SELECT 'éé', read_csv('x')", "", "DROP TABLE x", "SELECT ("):
+        with pytest.raises(Refusal) as here:
+            gate.judge(sql)
+        with pytest.raises(Refusal) as there:
+            running.judge(sql)
+        assert vars(there.value) == vars(here.value)
+
+
+@pytest.mark.parametrize("sql", BOMBS, ids=["deep", "wide", "rollup"])
+def test_a_statement_that_becomes_too_much_is_refused_and_the_next_one_is_judged(running: Judges, sql: str) -> None:
+    assert len(sql) < 2000
+    assert judged(running, sql) in ("QueryTooComplex", "Admitted" if sql == ROLLUPS else "")
+    assert judged(running, "SELECT 1") == "Admitted"
+
+
+def test_it_does_not_grow_beyond_its_bound(running: Judges) -> None:
+    running.start()
+    before = address_space(process(running))
+    limits = Path(f"/proc/{process(running)}/limits").read_text()
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max address space")]
+    assert int(line.split()[3]) - before <= judges.MEMORY_BYTES
+
+
+def test_it_has_no_credential_and_reads_and_writes_no_file(running: Judges) -> None:
+    running.start()
+    pid = process(running)
+    environment = Path(f"/proc/{pid}/environ").read_bytes().decode()
+    assert {line.split("=")[0] for line in environment.split("\0") if line} <= {
+        "LC_ALL",
+        "LC_CTYPE",
+        "MALLOC_ARENA_MAX",
+    }
+    status = Path(f"/proc/{pid}/status").read_text()
+    assert "Seccomp:\t2" in status
+    opened = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    assert sum(name.startswith("socket:") for name in opened) == 1
+
+
+def test_one_that_ended_is_replaced(running: Judges) -> None:
+    running.start()
+    first = process(running)
+    os.kill(first, signal.SIGKILL)
+    running._process.wait()  # type: ignore[union-attr]
+    assert judged(running, "SELECT 1") == "Admitted"
+    assert process(running) != first
+
+
+def test_one_that_does_not_answer_is_replaced(running: Judges, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judges, "JUDGE_SECONDS", 0.2)
+    running.start()
+    os.kill(process(running), signal.SIGSTOP)
+    assert judged(running, "SELECT 1") == "QueryTooComplex"
+    monkeypatch.undo()
+    assert judged(running, "SELECT 1") == "Admitted"
+
+
+def test_one_that_has_worked_long_gives_way(running: Judges, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel would end it in the middle of somebody's statement."""
+    monkeypatch.setattr(
+        judges, "_START", judges._START.replace("judges.main", "judges.CPU_SECONDS = 0; judges.main")
+    )
+    running.start()
+    first = process(running)
+    assert [judged(running, sql) for sql in ("SELECT 1", "SELECT 2", "DROP TABLE x")] == [
+        "Admitted",
+        "Admitted",
+        "NotOneSelect",
+    ]
+    assert running._process is None
+    assert first
+
+
+def test_what_was_admitted_is_remembered_and_bounded(running: Judges, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judges, "REMEMBERED", 2)
+    for n in (1, 2, 1, 3):
+        running.judge(f"SELECT {n}")
+    assert list(running._known) == ["SELECT 1", "SELECT 3"]
+    os.kill(process(running), signal.SIGSTOP)  # nobody is asked again
+    assert judged(running, "SELECT 3") == "Admitted"
+
+
+async def test_more_than_may_wait_are_told_to_come_back(running: Judges, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judges, "MAX_WAITING", 2)
+    await asyncio.to_thread(running.start)
+    with running._turn:
+        waiting = [asyncio.create_task(running.soon(f"SELECT {n}")) for n in range(2)]
+        await asyncio.sleep(0)  # both run as far as they can
+        with pytest.raises(Overloaded):
+            await running.soon("SELECT 3")
+    assert [found.relations for found in await asyncio.gather(*waiting)] == [(), ()]
+
+
+def test_after_its_end_nothing_is_judged_and_no_process_is_left() -> None:
+    made = Judges()
+    made.start()
+    pid = process(made)
+    made.close()
+    with pytest.raises(Unavailable):
+        made.judge("SELECT 1")
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_others_are_answered_while_a_statement_is_too_much(start_service: Callable[..., Client]) -> None:
+    client = start_service()
+    assert client.rows("SELECT 1") == [[1]]
+    with ThreadPoolExecutor(2) as pool:
+        bombs = [pool.submit(client.refused, sql) for sql in BOMBS[:2]]
+        for _ in range(5):
+            assert httpx.get(f"{client.url}/healthz", timeout=10).status_code == 200
+            assert client.rows("SELECT 1") == [[1]]
+        assert {bomb.result() for bomb in bombs} == {(400, "QueryTooComplex")}
+    assert client.rows("SELECT 2") == [[2]]
+
+
+def address_space(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
