@@ -98,7 +98,10 @@ def _column(path: Any) -> list[Any] | None:
 def _literal(value: Any) -> list[Any] | None:
     """The tree of a constant; None for kinds the broker does not translate (floats, decimals, nested values)."""
     if isinstance(value, pa.Scalar):
-        value = value.as_py()
+        try:
+            value = value.as_py()
+        except (OverflowError, ValueError):
+            return None  # a time that Python cannot hold; Arrow compares it all the same
     if isinstance(value, bool | int | str):
         return ["scalar", value]
     if isinstance(value, datetime.datetime) and value.tzinfo is not None:

@@ -40,6 +40,24 @@ def test_plain_hot_asset_reads_through_its_relocations(world: World, client: Cli
     assert client.rows("SELECT count(*), min(block_number), max(block_number) FROM hot_blocks") == [[2000, 0, 1999]]
 
 
+@pytest.mark.parametrize(
+    ("condition", "count"),
+    [
+        ("mined_at < 'infinity'", 10),
+        ("mined_at > '-infinity'", 10),
+        ("mined_at < TIMESTAMPTZ '20000-01-01'", 10),
+        ("mined_at < TIMESTAMPTZ '0044-03-15 (BC) 00:00:00+00'", 0),
+        ("mined_at < 'infinity' AND block_number >= 5", 5),
+    ],
+)
+def test_hot_rows_are_compared_with_times_beyond_the_calendar(
+    condition: str, count: int, world: World, client: Client
+) -> None:
+    hot, _ = world.federated()
+    world.follow(hot, 0, 9)
+    assert client.rows(f"SELECT count(*) FROM hot_blocks WHERE {condition}") == [[count]]
+
+
 def test_plain_cold_asset_is_its_current_partitions(world: World, client: Client) -> None:
     hot, cold = world.federated()
     world.follow(hot, 0, 1999)
