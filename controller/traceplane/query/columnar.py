@@ -1,7 +1,7 @@
 """Answers as Arrow and as Parquet: columns from DuckDB to the reader, without a row in Python.
 
 Runs in the cell. Arrow is an IPC stream (https://arrow.apache.org/docs/format/Columnar.html), Parquet one file with
-zstd. Both carry the types as DuckDB hands them to Arrow, except those that `render.lossless` turned into text; and
+zstd. Both carry the types as DuckDB hands them to Arrow, except those that `exact` turned into text; and
 both name what they were read from in the schema's metadata, under `trace.versions`, so that a file tells it after
 it has left its answer.
 

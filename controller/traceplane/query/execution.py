@@ -22,8 +22,9 @@ from typing import Any
 import duckdb
 import orjson
 import pyarrow as pa
+from duckdb.sqltypes import DuckDBPyType
 
-from traceplane.query import columnar, export, hotscan, render, wire
+from traceplane.query import columnar, exact, export, hotscan, render, wire
 
 INSTANT = pa.timestamp("us", tz="UTC")
 TYPES = {
@@ -74,7 +75,7 @@ def _scans(shadow: duckdb.DuckDBPyConnection, job: wire.Prepare) -> list[tuple[i
         return []
     tables: dict[str, int] = {}
     for index, relation in enumerate(job.relations):
-        columns = ", ".join(f"{render.quoted(name)} {kind}" for name, kind in relation.columns)
+        columns = ", ".join(f"{exact.quoted(name)} {kind}" for name, kind in relation.columns)
         shadow.execute(f"CREATE TABLE __shadow_{index} ({columns})")
         tables[f"__shadow_{index}"] = index
         _views(shadow, relation, f"SELECT * FROM __shadow_{index}")
@@ -100,9 +101,9 @@ def _views(connection: duckdb.DuckDBPyConnection, relation: wire.RelationSpec, s
     """Make `select` known under every name the statement uses for the relation."""
     for schema, table in relation.names:
         if schema:
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {render.quoted(schema)}")
-        target = f"{render.quoted(schema)}." if schema else "main."
-        connection.execute(f"CREATE VIEW {target}{render.quoted(table)} AS {select}")
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {exact.quoted(schema)}")
+        target = f"{exact.quoted(schema)}." if schema else "main."
+        connection.execute(f"CREATE VIEW {target}{exact.quoted(table)} AS {select}")
 
 
 def _build(
@@ -122,24 +123,24 @@ def _build(
             schema = pa.schema([(name, TYPES[kind]) for name, kind in relation.columns])
             connection.register(f"__hot_{index}", hotscan.HotRelation(schema, index, broker))
             parts.append(
-                f"SELECT {', '.join(render.quoted(name) for name, _ in relation.columns)} FROM __hot_{index}"
+                f"SELECT {', '.join(exact.quoted(name) for name, _ in relation.columns)} FROM __hot_{index}"
             )
         _views(connection, relation, " UNION ALL ".join(parts) or _nothing(relation))
 
 
 def _cold(folder: str, prefix: str, relation: wire.RelationSpec, count: int, ranges: list[tuple[int, int]]) -> str:
     columns = ", ".join(
-        f"CAST({render.quoted(name)} AS {kind}) AS {render.quoted(name)}" for name, kind in relation.columns
+        f"CAST({exact.quoted(name)} AS {kind}) AS {exact.quoted(name)}" for name, kind in relation.columns
     )
     files = ", ".join(f"'{folder}/{prefix}-{n}.parquet'" for n in range(count))
-    scope = render.quoted(relation.scope_column)
+    scope = exact.quoted(relation.scope_column)
     within = " OR ".join(f"{scope} BETWEEN {int(start)} AND {int(end)}" for start, end in ranges)
     where = f" WHERE {within}" if within else ""
     return f"SELECT {columns} FROM read_parquet([{files}], hive_partitioning = false){where}"
 
 
 def _nothing(relation: wire.RelationSpec) -> str:
-    columns = ", ".join(f"CAST(NULL AS {kind}) AS {render.quoted(name)}" for name, kind in relation.columns)
+    columns = ", ".join(f"CAST(NULL AS {kind}) AS {exact.quoted(name)}" for name, kind in relation.columns)
     return f"SELECT {columns} WHERE false"
 
 
@@ -147,22 +148,30 @@ def _run(
     connection: duckdb.DuckDBPyConnection, job: wire.Prepare, versions: str, broker: hotscan.Broker
 ) -> tuple[wire.Result, bytes]:
     relation = connection.sql(job.sql)
-    columns = [(name, str(kind)) for name, kind in zip(relation.columns, relation.types, strict=True)]
-    reader = render.lossless(relation).to_arrow_reader(render.BATCH_ROWS)
+    names, types = list(relation.columns), list(relation.types)
+    columns = [(name, str(kind)) for name, kind in zip(names, types, strict=True)]
+    schema, rest = exact.read(relation)
     seen: list[pa.RecordBatch] = []
-    batches = pa.RecordBatchReader.from_batches(reader.schema, _remembered(reader, seen))
-    if job.format in columnar.FORMS:
-        out = columnar.columns_as(job.format, batches, versions, max_rows=job.max_rows, max_bytes=job.max_bytes)
-    else:
-        names = [name for name, _ in columns]
-        out = render.rows_as(job.format, names, batches, max_rows=job.max_rows, max_bytes=job.max_bytes)
+    batches = pa.RecordBatchReader.from_batches(schema, _remembered(rest, seen))
+    out = _rendered(job, names, types, batches, versions)
     if out.truncated and job.max_export_bytes:
-        rows = export.export(
-            broker.piece, reader.schema, itertools.chain(seen, reader), versions, job.max_export_bytes
-        )
+        rows = export.export(broker.piece, schema, itertools.chain(seen, rest), versions, job.max_export_bytes)
         return wire.Result(columns=columns, rows=rows, truncated=False, size=0), b""
     result = wire.Result(columns=columns, rows=out.rows, truncated=out.truncated, size=len(out.body))
     return result, out.body
+
+
+def _rendered(
+    job: wire.Prepare,
+    names: list[str],
+    types: list[DuckDBPyType],
+    batches: pa.RecordBatchReader,
+    versions: str,
+) -> render.Rendered:
+    bounds = {"max_rows": job.max_rows, "max_bytes": job.max_bytes}
+    if job.format in columnar.FORMS:
+        return columnar.columns_as(job.format, batches, versions, **bounds)
+    return render.rows_as(job.format, names, types, batches, **bounds)
 
 
 def _remembered(batches: pa.RecordBatchReader, seen: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

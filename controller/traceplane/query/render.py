@@ -7,36 +7,31 @@ Runs in the cell, so that a large answer costs the broker no time and malformed 
 | BOOLEAN, integers up to 64 bits | true/false, number (exact: read it with a parser that keeps 64 bits) |
 | HUGEINT, UHUGEINT, BIGNUM, DECIMAL, a 256-bit integer | string of digits |
 | FLOAT, DOUBLE | number; `"NaN"`, `"Infinity"`, `"-Infinity"` |
-| VARCHAR, UUID, ENUM, INTERVAL, BIT | string |
+| VARCHAR, UUID, ENUM, INTERVAL, BIT, VARIANT | string |
 | BLOB | string, `0x` and lower-case hex |
-| DATE, TIME, TIMESTAMP | string, ISO 8601; with `Z` where the type has a time zone |
+| DATE, TIME, TIMESTAMP | string, ISO 8601; with `Z` where the type has a time zone; `"infinity"`, `"-infinity"` |
+| TIMETZ | string, as DuckDB writes it |
 | LIST, ARRAY | array |
-| STRUCT, MAP | object; array of `[key, value]` |
+| STRUCT, MAP | object, an array where its fields have no names; array of `[key, value]` |
+| UNION | the value of its member |
 
-CSV holds the same values: a field is empty for NULL, nested values are JSON. Types DuckDB hands over in a lossy
-form are cast to VARCHAR by DuckDB itself first (`lossless`).
+CSV holds the same values: a field is empty for NULL, nested values are JSON. All of it holds at any depth. Types
+DuckDB hands over in a lossy form are cast to VARCHAR by DuckDB itself first (`exact`).
 """
 
 from __future__ import annotations
 
 import csv
-import datetime
-import decimal
 import io
-import math
-import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import orjson
 import pyarrow as pa
+from duckdb.sqltypes import DuckDBPyType
 
-BATCH_ROWS = 2048
-
-_BY_TEXT = ("HUGEINT", "UHUGEINT", "BIGNUM", "INTERVAL", "BIT", "UUID", "VARIANT", "TIME_NS", "TIME WITH TIME ZONE")
-_PLAIN = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_string, pa.types.is_large_string)
+from traceplane.query import values
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +43,14 @@ class Rendered:
     truncated: bool
 
 
-def quoted(name: str) -> str:
-    """`name` as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def lossless(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """`relation` with columns of types that Arrow cannot carry exactly turned into text."""
-    types = [str(kind) for kind in relation.types]
-    if not any(kind in _BY_TEXT for kind in types) or len(set(relation.columns)) < len(relation.columns):
-        return relation
-    return relation.project(
-        ", ".join(
-            f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" if kind in _BY_TEXT else quoted(name)
-            for name, kind in zip(relation.columns, types, strict=True)
-        )
-    )
-
-
 def rows_as(
-    form: str, names: list[str], batches: Iterable[pa.RecordBatch], *, max_rows: int, max_bytes: int
+    form: str,
+    names: list[str],
+    types: list[DuckDBPyType],
+    batches: Iterable[pa.RecordBatch],
+    *,
+    max_rows: int,
+    max_bytes: int,
 ) -> Rendered:
     """Render at most `max_rows` rows in at most `max_bytes`; what is cut off is said by `truncated`."""
     parts: list[bytes] = []
@@ -76,7 +59,7 @@ def rows_as(
         parts.append(_csv([names]))
         size = len(parts[0])
     for batch in batches:
-        rows = list(_rows(batch))
+        rows = list(_rows(batch, types))
         kept = rows[: max_rows - count]
         text = _encoded(form, kept)
         if size + len(text) > max_bytes:
@@ -90,58 +73,10 @@ def rows_as(
     return Rendered(_joined(form, parts), count, False)
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
+def _rows(batch: pa.RecordBatch, types: list[DuckDBPyType]) -> Iterator[tuple[Any, ...]]:
     if batch.num_columns == 0:
         return iter([()] * batch.num_rows)
-    return zip(*(_values(column) for column in batch.columns), strict=True)
-
-
-def _values(column: pa.Array) -> list[Any]:
-    kind = column.type
-    if any(is_kind(kind) for is_kind in _PLAIN) or pa.types.is_null(kind):
-        return list(column.to_pylist())
-    if pa.types.is_timestamp(kind):
-        return _timestamps(column)
-    return [_value(value) for value in column.to_pylist()]
-
-
-def _timestamps(column: pa.Array) -> list[Any]:
-    """ISO 8601 with all digits of the unit; `Z` for instants. Rendered by Arrow: any year, nanoseconds too."""
-    zone = "Z" if column.type.tz else ""
-    naive = column.cast(pa.timestamp(column.type.unit))
-    return [None if text is None else text.replace(" ", "T") + zone for text in naive.cast(pa.string()).to_pylist()]
-
-
-def _value(value: Any) -> Any:
-    """A Python value of Arrow's as JSON can hold it."""
-    match value:
-        case None | bool() | str():
-            return value
-        case int():
-            return value if -(2**63) <= value < 2**64 else str(value)
-        case float():
-            return _float(value)
-        case decimal.Decimal():
-            return format(value, "f")
-        case bytes():
-            return "0x" + value.hex()
-        case datetime.datetime():
-            return value.isoformat().replace("+00:00", "Z")
-        case datetime.date() | datetime.time():
-            return value.isoformat()
-        case uuid.UUID() | datetime.timedelta():
-            return str(value)
-        case dict():
-            return {str(key): _value(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_value(item) for item in value]
-    return str(value)
-
-
-def _float(value: float) -> float | str:
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return zip(*(values.of(column, kind) for column, kind in zip(batch.columns, types, strict=True)), strict=True)
 
 
 def _encoded(form: str, rows: list[tuple[Any, ...]]) -> bytes:

@@ -103,3 +103,13 @@ def test_answers_are_cut_at_the_byte_limit_between_rows(form: str, start_service
 def test_what_a_form_cannot_hold_is_said(client: Client) -> None:
     assert client.refused("SELECT union_value(n := 1) AS u", format="parquet")[0] == 422
     assert client.refused("SELECT 1", format="xml") == (400, "InvalidRequest")
+
+
+def test_values_beyond_python_s_are_written_in_a_cell_too(client: Client) -> None:
+    sql = (
+        "SELECT DATE '5000000-02-29', ['infinity'::TIMESTAMPTZ], TIME '24:00:00', (1, [2::HUGEINT]),"
+        " [INTERVAL 1 MONTH] AS v, [1::VARIANT] AS \"V\", TIMESTAMP_NS '2026-01-01 00:00:00.123456789'"
+    )
+    assert client.rows(sql) == [
+        ["5000000-02-29", ["infinity"], "24:00:00", [1, ["2"]], ["1 month"], ["1"], "2026-01-01T00:00:00.123456789"]
+    ]

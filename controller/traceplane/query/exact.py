@@ -1,0 +1,98 @@
+"""From DuckDB to Arrow without a loss.
+
+DuckDB hands some types to Arrow in another form: a HUGEINT beyond 38 digits changes its value, a TIMETZ loses its
+zone, a BIT becomes bytes. A column whose type has such a leaf, at any depth, is cast by DuckDB first: to the same
+type with VARCHAR at these leaves. The fields of an unnamed struct get names (`v1`, `v2`, …), which Arrow's and
+Parquet's readers need.
+
+Columns are projected by position. Names tell nothing here: DuckDB compares them without case, and two columns of a
+result may have the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+from duckdb import DuckDBPyRelation
+from duckdb.sqltypes import DuckDBPyType
+
+BATCH_ROWS = 2048
+
+_EXACT = {
+    *("boolean", "tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint"),
+    *("float", "double", "decimal", "varchar", "blob", "uuid", "enum", "geometry"),
+    *("date", "time", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone"),
+}
+"""Leaves that Arrow carries as they are. A type that a later DuckDB has is text until it is named here."""
+_NESTED = {"list", "array", "map", "struct", "union"}
+
+
+def quoted(name: str) -> str:
+    """`name` as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def parts(kind: DuckDBPyType) -> list[tuple[str, DuckDBPyType]]:
+    """What a nested type is made of, (name, type) each; nothing for others. An unnamed struct has empty names."""
+    if kind.id not in _NESTED:
+        return []
+    children = kind.children[1:] if kind.id == "union" else kind.children  # the first of a union is its tag
+    return [(name, part) for name, part in children if isinstance(part, DuckDBPyType)]  # an array has its size too
+
+
+def holds(kind: DuckDBPyType, leaf: str) -> bool:
+    """Whether `kind` is or has a type whose id is `leaf`."""
+    return kind.id == leaf or any(holds(part, leaf) for _, part in parts(kind))
+
+
+def cast(kind: DuckDBPyType) -> str | None:
+    """The type, in SQL, that Arrow carries instead of `kind`; None where it carries `kind` itself."""
+    return None if _carried(kind) else _text_type(kind)
+
+
+def read(relation: DuckDBPyRelation) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """The rows of `relation`, its types cast to what Arrow carries exactly."""
+    names, types = relation.columns, relation.types
+    casts = [cast(kind) for kind in types]
+    if not any(casts):
+        reader = relation.to_arrow_reader(BATCH_ROWS)
+        return reader.schema, iter(reader)
+    columns = (
+        f"CAST(#{place} AS {target}) AS c{place}" if target else f"#{place} AS c{place}"
+        for place, target in enumerate(casts, 1)
+    )
+    reader = relation.project(", ".join(columns)).to_arrow_reader(BATCH_ROWS)
+    schema = pa.schema([field.with_name(name) for field, name in zip(reader.schema, names, strict=True)])
+    return schema, _renamed(reader, schema)
+
+
+def _renamed(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+
+
+def _carried(kind: DuckDBPyType) -> bool:
+    """Whether Arrow carries all of `kind`, so that it needs no cast."""
+    if kind.id not in _NESTED:
+        return kind.id in _EXACT
+    return all(_carried(part) and (name or kind.id != "struct") for name, part in parts(kind))
+
+
+def _text_type(kind: DuckDBPyType) -> str:
+    """`kind` in SQL, with VARCHAR for the leaves that Arrow does not carry and a name for every field."""
+    if _carried(kind):
+        return str(kind)
+    inner = [_text_type(part) for _, part in parts(kind)]
+    match kind.id:
+        case "list":
+            return f"{inner[0]}[]"
+        case "array":
+            return f"{inner[0]}[{kind.children[1][1]}]"
+        case "map":
+            return f"MAP({inner[0]}, {inner[1]})"
+        case "struct" | "union":
+            names = [name or f"v{place}" for place, (name, _) in enumerate(parts(kind), 1)]
+            members = ", ".join(f"{quoted(name)} {text}" for name, text in zip(names, inner, strict=True))
+            return f"{kind.id.upper()}({members})"
+    return "VARCHAR"

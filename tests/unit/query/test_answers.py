@@ -1,0 +1,195 @@
+"""What a statement's values become: DuckDB's own, in every form, whatever their types and their columns' names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import socket
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from traceplane.query import exact, execution, wire
+
+FORMS = ("json", "csv", "arrow", "parquet")
+
+
+def served(sql: str, form: str = "json", **bounds: int) -> tuple[wire.Result | wire.Failed, bytes]:
+    """The end of a statement over no relations, and its bytes."""
+    broker, cell = socket.socketpair()
+    with broker, cell:
+        limits = {"max_rows": 100, "max_bytes": 50_000, **bounds}
+        wire.send(broker, wire.Prepare(sql=sql, relations=[], format=form, **limits))
+        wire.send(broker, wire.Run([], "[]"))
+        with duckdb.connect(config={"threads": 1}) as main, duckdb.connect() as shadow:
+            main.execute("SET TimeZone = 'UTC'")
+            execution.serve(cell, "/nowhere", main, shadow)
+        wire.receive(broker, wire.FromCell)
+        body = b""
+        while isinstance(said := wire.receive(broker, wire.FromCell)[0], wire.Piece):
+            body += said.data
+        return said, body + (wire.exactly(broker, said.size) if isinstance(said, wire.Result) else b"")
+
+
+def rows(sql: str, form: str = "json") -> list[Any]:
+    result, body = served(sql, form)
+    assert isinstance(result, wire.Result), result
+    if form == "json":
+        return list(json.loads(b"[" + body + b"]"))
+    if form == "csv":
+        return list(csv.reader(io.StringIO(body.decode())))[1:]
+    table = pa.ipc.open_stream(body).read_all() if form == "arrow" else pq.ParquetFile(io.BytesIO(body)).read()
+    return [list(row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+
+
+def values(sql: str) -> list[Any]:
+    """The one row of an answer as JSON; the same as CSV."""
+    (row,) = rows(sql)
+    (fields,) = rows(sql, "csv")
+    for value, text in zip(row, fields, strict=True):
+        assert text == ("" if value is None else value if isinstance(value, str) else _json(value))
+    return list(row)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("sql", "names", "expected"),
+    [
+        (
+            'SELECT sum(v)::HUGEINT AS total, count(*) AS "Total" FROM (VALUES (5), (6)) t(v)',
+            ["total", "Total"],
+            ["11", 2],
+        ),
+        ('SELECT 1::HUGEINT AS a, 2 AS "A"', ["a", "A"], ["1", 2]),
+        ("SELECT 1::HUGEINT AS a, 2 AS a, 3::UHUGEINT AS a", ["a", "a", "a"], ["1", 2, "3"]),
+        ("SELECT 1 AS c2, 2::HUGEINT AS c1", ["c2", "c1"], [1, "2"]),
+    ],
+)
+def test_columns_whose_names_are_alike_keep_their_values(
+    form: str, sql: str, names: list[str], expected: list[Any]
+) -> None:
+    (row,) = rows(sql, form)
+    assert row == ([str(value) for value in expected] if form == "csv" else expected)
+    result, body = served(sql, form)
+    assert [name for name, _ in result.columns] == names
+    if form == "arrow":
+        assert pa.ipc.open_stream(body).schema.names == names
+    if form == "parquet":
+        assert pq.ParquetFile(io.BytesIO(body)).schema_arrow.names == names
+    if form == "csv":
+        assert body.decode().splitlines()[0] == ",".join(names)
+
+
+LOSSY = [
+    (
+        "[340282366920938463463374607431768211455::UHUGEINT, NULL]",
+        ["340282366920938463463374607431768211455", None],
+    ),
+    ("['01:02:03+04'::TIMETZ]", ["01:02:03+04"]),
+    ("['101'::BIT]", ["101"]),
+    ("['-12345678901234567890123456789012345678901234567890'::BIGNUM]", ["-" + "1234567890" * 5]),
+    ("[INTERVAL 1 MONTH]", ["1 month"]),
+    ("[1::VARIANT, 'x'::VARIANT]", ["1", "x"]),
+    ("[TIME_NS '01:02:03.123456789']", ["01:02:03.123456789"]),
+    ("[[1::HUGEINT], NULL]::HUGEINT[1][]", [["1"], None]),
+    ("{'a b': {'q\"': 1::HUGEINT}, 'n': 1, 'e': 'p'::ENUM('p', 'it''s')}", {"a b": {'q"': "1"}, "n": 1, "e": "p"}),
+]
+
+
+@pytest.mark.parametrize(("sql", "expected"), LOSSY)
+def test_what_arrow_cannot_carry_is_text_at_any_depth(sql: str, expected: Any) -> None:
+    assert values(f"SELECT {sql} AS x, 1 AS y") == [expected, 1]
+    for form in ("arrow", "parquet"):
+        assert rows(f"SELECT {sql} AS x, 1 AS y", form) == [[expected, 1]]
+
+
+def test_maps_and_unions_hold_text_too() -> None:
+    assert values("SELECT MAP{(2::HUGEINT ** 100)::HUGEINT: ['1'::BIT], 1: NULL} AS m") == [
+        [[str(2**100), ["1"]], ["1", None]]
+    ]
+    union = "SELECT unnest([union_value(n := 1::HUGEINT)]::UNION(s VARCHAR, n HUGEINT)[] || ['x', NULL]) AS u"
+    assert rows(union) == [["1"], ["x"], [None]]
+    assert rows(union, "arrow") == [["1"], ["x"], [None]]
+
+
+def test_the_fields_of_a_row_are_a_list() -> None:
+    assert values(
+        "SELECT (1, 2), row(1, 2::HUGEINT), [(1, {'a': (NULL, 'x')}), NULL], NULL::STRUCT(a INTEGER)"
+    ) == [
+        [1, 2],
+        [1, "2"],
+        [[1, {"a": [None, "x"]}], None],
+        None,
+    ]
+    for form in ("arrow", "parquet"):
+        assert rows("SELECT (1, 2::HUGEINT)", form) == [[{"v1": 1, "v2": "2"}]]
+
+
+TIMES = [
+    ("DATE '2026-01-31'", "2026-01-31"),
+    ("DATE '0044-03-15 (BC)'", "-0043-03-15"),
+    ("DATE '10000-01-01'", "10000-01-01"),
+    ("DATE '5000000-02-29'", "5000000-02-29"),
+    ("DATE '290000-12-31 (BC)'", "-289999-12-31"),
+    ("DATE 'infinity'", "infinity"),
+    ("DATE '-infinity'", "-infinity"),
+    ("TIME '01:02:03'", "01:02:03"),
+    ("TIME '01:02:03.5'", "01:02:03.500000"),
+    ("TIME '24:00:00'", "24:00:00"),
+    ("TIMESTAMP '2026-02-03 04:05:06.789'", "2026-02-03T04:05:06.789000"),
+    ("TIMESTAMPTZ '2026-02-03 04:05:06+00'", "2026-02-03T04:05:06.000000Z"),
+    ("TIMESTAMP '20000-01-01'", "20000-01-01T00:00:00.000000"),
+    ("TIMESTAMP '40000-01-02 03:04:05.000006'", "40000-01-02T03:04:05.000006"),
+    ("TIMESTAMPTZ '40000-01-02 03:04:05+00'", "40000-01-02T03:04:05.000000Z"),
+    ("TIMESTAMP '290000-12-31 (BC) 23:59:59'", "-289999-12-31T23:59:59.000000"),
+    ("TIMESTAMP_S '40000-01-02 03:04:05'", "40000-01-02T03:04:05"),
+    ("TIMESTAMP_NS '2026-01-01 00:00:00.123456789'", "2026-01-01T00:00:00.123456789"),
+    *((f"'{end}'::{kind}", end) for kind in ("TIMESTAMP", "TIMESTAMPTZ") for end in ("infinity", "-infinity")),
+    *((f"'{end}'::TIMESTAMP_{unit}", end) for unit in ("S", "MS", "NS") for end in ("infinity", "-infinity")),
+]
+
+
+@pytest.mark.parametrize(("sql", "expected"), TIMES)
+def test_a_time_is_the_same_text_at_any_depth(sql: str, expected: str) -> None:
+    assert values(f"SELECT {sql}, [{sql}, NULL], {{'a': {sql}}}, MAP{{{sql}: 1}}") == [
+        expected,
+        [expected, None],
+        {"a": expected},
+        [[expected, 1]],
+    ]
+
+
+@pytest.mark.parametrize("sql", ["DATE", "TIMESTAMP", "TIMESTAMPTZ"])
+def test_far_times_do_not_harm_columnar_answers(sql: str) -> None:
+    for form in ("arrow", "parquet"):
+        result, body = served(f"SELECT {sql} 'infinity' AS x, [{sql} '20000-01-01'] AS y", form)
+        assert isinstance(result, wire.Result)
+        assert body
+
+
+def test_nulls_between_nested_values_move_nothing() -> None:
+    sql = (
+        "SELECT CASE WHEN n % 2 = 0 THEN [n, NULL] END, if(n % 2 = 1, [n, n], NULL)::BIGINT[2],"
+        " CASE WHEN n % 2 = 0 THEN MAP{n: {'a': n}} END, CASE WHEN n % 2 = 1 THEN {'a': [n]} END"
+        " FROM range(4) t(n)"
+    )
+    assert rows(sql) == [
+        [[0, None], None, [[0, {"a": 0}]], None],
+        [None, [1, 1], None, {"a": [1]}],
+        [[2, None], None, [[2, {"a": 2}]], None],
+        [None, [3, 3], None, {"a": [3]}],
+    ]
+
+
+def test_what_needs_no_cast_is_read_as_it_is() -> None:
+    with duckdb.connect() as connection:
+        relation = connection.sql("SELECT 1 AS a, [{'b': 2.5}] AS c, uuid() AS d, MAP{DATE '2026-01-01': 'x'} AS e")
+        assert not any(map(exact.cast, relation.types))
