@@ -1,9 +1,12 @@
 """Answers as Arrow and as Parquet: columns from DuckDB to the reader, without a row in Python.
 
 Runs in the cell. Arrow is an IPC stream (https://arrow.apache.org/docs/format/Columnar.html), Parquet one file with
-zstd. Both carry the types as DuckDB hands them to Arrow, except those that `exact` turned into text; and
-both name what they were read from in the schema's metadata, under `trace.versions`, so that a file tells it after
+zstd. Both carry the types as DuckDB hands them to Arrow, except those that `exact` turned into text; and both
+name what they were read from in the schema's metadata, under `trace.versions`, so that a file tells it after
 it has left its answer.
+
+Parquet has no unions and no seconds as a unit of time (it takes milliseconds, which an infinity does not survive);
+`parquet_of` tells the column.
 
 The bound of bytes counts encoded record batches; what does not fit is cut between rows, and said so. A Parquet file
 is smaller than its batches, but for very small ones, which have room in the slack of the check.
@@ -12,15 +15,43 @@ is smaller than its batches, but for very small ones, which have room in the sla
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from duckdb.sqltypes import DuckDBPyType
 
+from traceplane.query import exact
 from traceplane.query.render import Rendered
 
 FORMS = ("arrow", "parquet")
 VERSIONS = b"trace.versions"
+
+
+class Unheld(ValueError):
+    """A column that Parquet cannot hold. Its text speaks of the statement only."""
+
+
+@contextmanager
+def parquet_of(columns: Sequence[tuple[str, DuckDBPyType]]) -> Iterator[None]:
+    """Write Parquet of `columns`. Raises Unheld."""
+    for name, kind in columns:
+        if exact.holds(kind, "union"):
+            raise _unheld(name, kind, "which Parquet cannot hold")
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        if "casting timestamp" not in str(error):
+            raise
+        for name, kind in columns:
+            if exact.holds(kind, "timestamp_s"):
+                raise _unheld(name, kind, "of which Parquet cannot hold a value") from None
+        raise
+
+
+def _unheld(name: str, kind: DuckDBPyType, why: str) -> Unheld:
+    return Unheld(f'column "{name[:200]}" is of type {str(kind)[:200]}, {why}: cast it to VARCHAR')
 
 
 def columns_as(

@@ -6,7 +6,7 @@
 2. `Run` brings the number of linked files. Views named as the user names the relations are made over the files and
    over the broker's hot rows, and the statement runs.
 3. The answer leaves rendered, after one `Result`; one beyond the inline bounds leaves as the pieces of a Parquet
-   file, before it. An error of DuckDB's leaves as `Failed`.
+   file, before it. An error leaves as `Failed`, with its text only where that cannot speak of anything else.
 
 Both databases are locked: their configuration is the cell's, whatever the statement says.
 """
@@ -47,6 +47,7 @@ _PASSED_ON = (
     duckdb.ParserException,
     duckdb.SyntaxException,
     duckdb.TypeMismatchException,
+    columnar.Unheld,
 )
 """Errors whose text speaks of the statement and the user's own rows, never of files or of this process."""
 
@@ -62,10 +63,17 @@ def serve(
         run, _ = wire.receive(channel, wire.Run)
         _build(main_db, folder, job.relations, run, broker)
         result, body = _run(main_db, job, run.versions, broker)
-    except (duckdb.Error, MemoryError, RuntimeError, pa.ArrowInvalid) as error:
+        wire.send(channel, result)
+    except wire.TooLong:
+        wire.send(
+            channel, wire.Failed("TooLong", "a constant, or the names and types of the columns, are too long")
+        )
+        return
+    except wire.Closed:
+        raise
+    except Exception as error:  # whatever a statement's values do to Python or Arrow fails that statement only
         wire.send(channel, _failure(error, broker))
         return
-    wire.send(channel, result)
     channel.sendall(body)
 
 
@@ -155,7 +163,8 @@ def _run(
     batches = pa.RecordBatchReader.from_batches(schema, _remembered(rest, seen))
     out = _rendered(job, names, types, batches, versions)
     if out.truncated and job.max_export_bytes:
-        rows = export.export(broker.piece, schema, itertools.chain(seen, rest), versions, job.max_export_bytes)
+        with columnar.parquet_of(list(zip(names, types, strict=True))):
+            rows = export.export(broker.piece, schema, itertools.chain(seen, rest), versions, job.max_export_bytes)
         return wire.Result(columns=columns, rows=rows, truncated=False, size=0), b""
     result = wire.Result(columns=columns, rows=out.rows, truncated=out.truncated, size=len(out.body))
     return result, out.body
@@ -169,6 +178,9 @@ def _rendered(
     versions: str,
 ) -> render.Rendered:
     bounds = {"max_rows": job.max_rows, "max_bytes": job.max_bytes}
+    if job.format == "parquet":
+        with columnar.parquet_of(list(zip(names, types, strict=True))):
+            return columnar.columns_as(job.format, batches, versions, **bounds)
     if job.format in columnar.FORMS:
         return columnar.columns_as(job.format, batches, versions, **bounds)
     return render.rows_as(job.format, names, types, batches, **bounds)

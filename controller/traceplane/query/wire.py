@@ -108,11 +108,15 @@ class Closed(Exception):
     """The other end went away, or sent what is not a frame."""
 
 
+class TooLong(Closed):
+    """A message is larger than a frame. Nothing of it was sent."""
+
+
 def send(channel: socket.socket, message: msgspec.Struct, descriptors: tuple[int, ...] = ()) -> None:
-    """Send one frame, with file descriptors. Raises Closed."""
+    """Send one frame, with file descriptors. Raises Closed, TooLong."""
     body = msgspec.msgpack.encode(message)
     if len(body) > MAX_FRAME:
-        raise Closed(f"a message of {len(body)} bytes is larger than a frame")
+        raise TooLong(f"a message of {len(body)} bytes is larger than a frame")
     head = _LENGTH.pack(len(body))
     try:
         if descriptors:

@@ -103,6 +103,8 @@ def test_answers_are_cut_at_the_byte_limit_between_rows(form: str, start_service
 def test_what_a_form_cannot_hold_is_said(client: Client) -> None:
     assert client.refused("SELECT union_value(n := 1) AS u", format="parquet")[0] == 422
     assert client.refused("SELECT 1", format="xml") == (400, "InvalidRequest")
+    union = client.post("SELECT union_value(n := 1) AS u", format="parquet").json()["detail"]
+    assert union == 'column "u" is of type UNION(n INTEGER), which Parquet cannot hold: cast it to VARCHAR'
 
 
 def test_values_beyond_python_s_are_written_in_a_cell_too(client: Client) -> None:

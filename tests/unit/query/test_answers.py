@@ -59,6 +59,12 @@ def _json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
+def failed(sql: str, form: str, **bounds: int) -> wire.Failed:
+    said, _ = served(sql, form, **bounds)
+    assert isinstance(said, wire.Failed)
+    return said
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     ("sql", "names", "expected"),
@@ -193,3 +199,38 @@ def test_what_needs_no_cast_is_read_as_it_is() -> None:
     with duckdb.connect() as connection:
         relation = connection.sql("SELECT 1 AS a, [{'b': 2.5}] AS c, uuid() AS d, MAP{DATE '2026-01-01': 'x'} AS e")
         assert not any(map(exact.cast, relation.types))
+
+
+@pytest.mark.parametrize(
+    "bounds", [{"form": "parquet"}, {"form": "json", "max_rows": 1, "max_export_bytes": 10**6}]
+)
+def test_a_union_is_refused_for_parquet_by_the_name_of_its_column(bounds: Any) -> None:
+    said = failed("SELECT 1 AS n, [union_value(a := range)] AS u FROM range(2)", **bounds)
+    assert said.message == (
+        'column "u" is of type UNION(a BIGINT)[], which Parquet cannot hold: cast it to VARCHAR'
+    )
+
+
+def test_an_infinite_second_is_refused_for_parquet_by_the_name_of_its_column() -> None:
+    said = failed("SELECT TIMESTAMP_S 'infinity' AS s", "parquet")
+    assert said.message == (
+        'column "s" is of type TIMESTAMP_S, of which Parquet cannot hold a value: cast it to VARCHAR'
+    )
+    assert rows("SELECT TIMESTAMP_S '2026-01-01' AS s", "parquet")
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError, OverflowError, pa.ArrowNotImplementedError])
+def test_what_no_code_foresaw_fails_the_statement_without_a_word(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(_: Any) -> Any:
+        raise error("/a/file")
+
+    monkeypatch.setattr(exact, "read", read)
+    assert failed("SELECT 1", "json") == wire.Failed(error.__name__, "")
+
+
+def test_a_type_too_long_to_tell_fails_the_statement() -> None:
+    name = f"""repeat('a', {wire.MAX_FRAME})"""
+    said = failed(f"""SELECT json_transform('{{}}', '{{"' || {name} || '":"INTEGER"}}') AS x""", "json")
+    assert said.kind == "TooLong"
