@@ -20,7 +20,7 @@ import pytest
 from tests.integration.operators.workbench import Dataset, JobUnderTest, Run, scratch_folder
 from tests.integration.query.conftest import Client
 from tests.integration.query.test_limits import ENDLESS, cells_of, until
-from tests.integration.query.test_task_query import Signer
+from tests.integration.query.test_task_query import CLAIM, LEASE, Signer
 from tests.integration.query.world import COLUMNS, World, block_hash
 from traceplane_sdk import wire
 from traceplane_sdk.control import Control
@@ -70,6 +70,7 @@ class Bench:
     signer: Signer
     tmp_path: Path
     control: Control = field(default_factory=Control)
+    running: set[str] = field(default_factory=set)
 
     def run(self, client: Client, start: int, end: int, *versions: UUID, **changed: Any) -> Run:
         ranges = Dataset("ranges", BLOCKS)
@@ -88,7 +89,10 @@ class Bench:
         )
 
     def service(self, client: Client, task: str, *versions: UUID) -> QueryService:
-        fence = wire.Fence(task, 1, "00000000-0000-4000-8000-000000000000")
+        if task not in self.running:
+            self.running.add(task)
+            self.world.running(UUID(task), LEASE, CLAIM)
+        fence = wire.Fence(task, 1, str(LEASE))
         token = self.signer.token(*versions, task=UUID(task))
         return QueryService(client.url, lambda: (fence, token), self.control, patience=3)
 

@@ -52,6 +52,7 @@ class Signer:
         org: UUID = services.ORG_ID,
         seconds: float = 60,
         claim: UUID = CLAIM,
+        task: UUID = TASK,
         tasks: int = 1,
     ) -> str:
         datasets = [DatasetVersion(str(version), str(version)) for version in versions]
@@ -59,7 +60,7 @@ class Signer:
             claim_id=claim,
             org_id=org,
             job_id=uuid4(),
-            tasks=[(str(TASK), 1), *((str(uuid4()), 1) for _ in range(tasks - 1))],
+            tasks=[(str(task), 1), *((str(uuid4()), 1) for _ in range(tasks - 1))],
             grants=Grants(datasets, Prefixes([], [])),
             seconds=seconds,
         )
