@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import structlog
 from starlette.applications import Starlette
 from starlette.routing import Route
 
@@ -13,11 +15,17 @@ from traceplane import problems
 from traceplane.errors import InvalidSettings
 from traceplane.query import confine
 from traceplane.query.routes import ROUTES
+from traceplane.query.runner import Runner
 from traceplane.query.service import Service
 from traceplane.settings import Settings
 
 STOP_SECONDS = 10.0
 """How long handing batch queries back may take; after that they are claimed again when their lease runs out."""
+
+RESTART_SECONDS = 5.0
+"""Before lanes of batch queries that an error ended begin again."""
+
+_log = structlog.get_logger("trace.batch")
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -34,7 +42,7 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await asyncio.to_thread(service.judges.start)
         await asyncio.to_thread(service.cells.fill)
-        running = asyncio.create_task(service.runner.run())
+        running = asyncio.create_task(_kept(service.runner))
         try:
             yield
         finally:
@@ -50,3 +58,16 @@ def create_app(settings: Settings) -> Starlette:
     app.router.redirect_slashes = False  # a path is in the table or it is not
     app.state.service = service
     return app
+
+
+async def _kept(runner: Runner) -> None:
+    """Run the lanes of batch queries until they are stopped. An error that ends them is a defect of ours; for good
+    it must not, since everything else would go on answering and nobody notice."""
+    while not runner.stopping.is_set():
+        try:
+            await runner.run()
+        except Exception as error:
+            _log.error("the lanes of batch queries ended, and begin again", exc_info=error)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RESTART_SECONDS):
+                    await runner.stopping.wait()

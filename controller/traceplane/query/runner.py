@@ -5,7 +5,8 @@ its user has then. Meanwhile its lease is renewed; whoever loses it stops. What 
 on goes back in line with a pause, a few times; every other failure is the query's own and is kept for its user. A
 service that stops hands its queries back.
 
-Lanes wake when a query is left, and poll as a net under lost wake-ups.
+Lanes wake when a query is left, and poll as a net under lost wake-ups. What they hear is a hint from anybody: every
+role that may connect to the database of data can send one.
 """
 
 from __future__ import annotations
@@ -83,28 +84,29 @@ class Runner:
         self._statements = ThreadPoolExecutor(2, thread_name_prefix="batch-queue")
         self._wakes = [asyncio.Event() for _ in range(lanes)]
         self._turns: dict[UUID, _Turn] = {}
-        self._stop = asyncio.Event()
+        self.stopping = asyncio.Event()
         self.told = Told()
         self.listener = Listener(settings.secret("data_dsn"), (CHANNEL,), self._heard)
 
     async def run(self) -> None:
-        """Run queries until `stop`; then hand back those that run."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self.listener.run(self._stop))
-                for wake in self._wakes:
-                    group.create_task(self._lane(wake))
-        finally:
-            self._queries.shutdown(wait=False, cancel_futures=True)
-            self._statements.shutdown(wait=False, cancel_futures=True)
+        """Run queries until `stop`; then hand back those that run. May be run again where an error ended it."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.listener.run(self.stopping))
+            for wake in self._wakes:
+                group.create_task(self._lane(wake))
 
     def stop(self) -> None:
         """Claim nothing more, and end what runs."""
-        self._stop.set()
+        self.stopping.set()
         for wake in self._wakes:
             wake.set()
         for turn in self._turns.values():
             turn.cancel()
+
+    def close(self) -> None:
+        """End the threads, once `run` has returned."""
+        self._queries.shutdown(wait=False, cancel_futures=True)
+        self._statements.shutdown(wait=False, cancel_futures=True)
 
     def _heard(self, channel: str, payload: str) -> None:
         """A query was left (no payload, or something may have been missed), or something became of one."""
@@ -115,13 +117,16 @@ class Runner:
                 turn.look.set()
             self.told.tell_all()
             return
-        query = UUID(payload)
+        try:
+            query = UUID(payload)
+        except ValueError:
+            return  # not from us
         self.told.tell(query)
         if query in self._turns:
             self._turns[query].look.set()
 
     async def _lane(self, wake: asyncio.Event) -> None:
-        while not self._stop.is_set():
+        while not self.stopping.is_set():
             wake.clear()
             try:
                 claimed = await self._queue(lambda queue: queue.claim(self._id))
@@ -139,7 +144,7 @@ class Runner:
         turn = _Turn(claimed, Cancel(), asyncio.Event(), unwanted=claimed.cancel)
         asker = Asker(claimed.id, claimed.sql, user=claimed.user)
         self._turns[claimed.id] = turn
-        if self._stop.is_set() or turn.unwanted:
+        if self.stopping.is_set() or turn.unwanted:
             turn.cancel()
         keeping = asyncio.create_task(self._keep(turn))
         started, code, answer = time.monotonic(), "Internal", None
@@ -154,6 +159,7 @@ class Runner:
             _log.error("a batch query failed", query_id=str(claimed.id), exc_info=error)
             await self._settle(turn, TraceError("the server failed; its log says why"))
         finally:
+            turn.cancel()  # where the lane itself was ended: nobody renews the lease any more
             keeping.cancel()
             del self._turns[claimed.id]
             self._statements.submit(self._refill)
@@ -217,7 +223,7 @@ class Runner:
         lease = turn.claimed.lease
         if turn.unwanted:
             queue.end(lease, "Canceled")
-        elif self._stop.is_set():
+        elif self.stopping.is_set():
             queue.hand_back(lease, pause=0, counted=False)
         elif isinstance(error, Unavailable | Overloaded) and lease.attempt < MAX_ATTEMPTS:
             queue.hand_back(lease, pause=PAUSE_SECONDS * 2 ** (lease.attempt - 1), counted=True)

@@ -74,6 +74,7 @@ class Service:
 
     async def close(self) -> None:
         """End every part; running queries are killed with their cells."""
+        self.runner.close()
         self.cells.close()
         self.judges.close()
         self.cache.close()

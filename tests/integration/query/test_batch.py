@@ -20,7 +20,7 @@ from tests.integration.query.test_limits import ENDLESS, until
 from tests.integration.query.world import World
 from tests.issuer import Issuer
 from traceplane.errors import Stale, Unavailable
-from traceplane.query import runner
+from traceplane.query import app, runner
 from traceplane.query.batch import Batches, Claimed
 
 pytestmark = pytest.mark.services
@@ -330,8 +330,47 @@ async def test_a_service_that_stops_hands_its_queries_back(
     await asyncio.to_thread(until, lambda: row(world, query)["state"] == "Running")
     lanes.stop()
     await running
+    lanes.close()
     kept = row(world, query)
     assert (kept["state"], kept["attempt"], kept["runner"]) == ("Queued", 0, None)
+
+
+def test_a_notification_that_is_not_ours_is_ignored(
+    world: World, start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "RESTART_SECONDS", 3600.0)
+    client = start_service()
+    told = client.service.runner.told
+    heard, real = [], told.tell
+    monkeypatch.setattr(told, "tell", lambda query: (heard.append(query), real(query)))
+    until(client.service.runner.listener.connected.is_set)
+    wake(world, "no-id")
+    wake(world, str(last := uuid4()))
+    until(lambda: last in heard)
+    assert ended(client, left(client, "SELECT 1")).status_code == 200
+
+
+def test_lanes_that_an_error_ended_begin_again(
+    world: World, start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "RESTART_SECONDS", 0.0)
+    client = start_service()
+    busy = left(client, ENDLESS)
+    until(lambda: row(world, busy)["state"] == "Running")
+    told = client.service.runner.told
+    real, defects = told.tell, [ValueError("a defect")]
+
+    def tell(query: UUID) -> None:
+        if defects:
+            raise defects.pop()
+        real(query)
+
+    monkeypatch.setattr(told, "tell", tell)
+    until(client.service.runner.listener.connected.is_set)
+    wake(world, str(uuid4()))
+    until(lambda: not defects)
+    assert ended(client, left(client, "SELECT 1")).status_code == 200, "and what ran is not in the way"
+    assert row(world, busy)["state"] == "Running", "it is claimed again when its lease runs out"
 
 
 def test_what_we_depend_on_may_be_away_for_a_while(
