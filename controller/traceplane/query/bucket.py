@@ -21,6 +21,8 @@ from traceplane.errors import Unavailable
 from traceplane.settings import Settings
 
 EXPORTS = "exports"
+PROMPT_SECONDS = 5
+"""For what somebody waits for who may ask again."""
 _PART_BYTES = 8 * 1024 * 1024
 _PARTS_AT_ONCE = 2
 
@@ -54,6 +56,7 @@ class Bucket:
     def __init__(self, settings: Settings) -> None:
         self._name = settings.s3_bucket
         self._store = _store(settings, settings.s3_endpoint_url)
+        self._prompt = _store(settings, settings.s3_endpoint_url, seconds=PROMPT_SECONDS, trying=PROMPT_SECONDS)
         public = settings.s3_public_endpoint_url
         self._public = _store(settings, public) if public else self._store
 
@@ -88,7 +91,7 @@ class Bucket:
         """Whether the object of a location is there."""
         with _mapped():
             try:
-                obstore.head(self._store, self._key_of(location))
+                obstore.head(self._prompt, self._key_of(location))
             except FileNotFoundError:
                 return False
         return True
@@ -104,7 +107,10 @@ class Bucket:
         return location.removeprefix(f"s3://{self._name}/")
 
 
-def _store(settings: Settings, endpoint: str | None) -> obstore.store.S3Store:
+def _store(
+    settings: Settings, endpoint: str | None, *, seconds: float = 60, trying: float = 180
+) -> obstore.store.S3Store:
+    """One request takes at most `seconds`; one that failed is sent again within `trying`."""
     options: dict[str, Any] = {"region": settings.s3_region}
     if endpoint is not None:
         options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
@@ -117,9 +123,9 @@ def _store(settings: Settings, endpoint: str | None) -> obstore.store.S3Store:
         client_options={
             "allow_http": bool(endpoint and endpoint.startswith("http://")),
             "connect_timeout": "5s",
-            "timeout": "60s",
+            "timeout": f"{seconds}s",
         },
-        retry_config={"max_retries": 3},
+        retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=trying)},
     )
 
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -23,7 +22,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive
 
 from traceplane import problems
-from traceplane.errors import Forbidden, Stale, TraceError
+from traceplane.errors import Forbidden, Overloaded, Stale, TraceError
 from traceplane.identity import issuers, oidc
 from traceplane.identity.principals import Principal, authenticate
 from traceplane.identity.published_capability import PublishedCapabilities
@@ -40,14 +39,13 @@ from traceplane.query.intake import Intake
 from traceplane.query.job import Answer, Cancel, Job
 from traceplane.query.judges import Judges
 from traceplane.query.limits import cell_limits, seconds_of, wait_of
+from traceplane.query.pools import Pools
 from traceplane.query.requests import Asked, QueryRequest, TaskQueryRequest, decoded
 from traceplane.query.resolve import Reader
 from traceplane.query.results import Results
 from traceplane.query.runner import Runner
 from traceplane.query.telemetry import Telemetry
 from traceplane.settings import Settings
-
-_Said = TypeVar("_Said")
 
 
 class Service:
@@ -70,7 +68,7 @@ class Service:
         self.intake = Intake(settings, self.databases, self.judges, results)
         self.runner = Runner(settings, self.databases, self.judges, self.engine, self.telemetry, self._refill)
         self.threads = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="query")
-        self.lookups = ThreadPoolExecutor(2, thread_name_prefix="lookup")
+        self.pools = Pools()
 
     async def close(self) -> None:
         """End every part; running queries are killed with their cells."""
@@ -79,7 +77,7 @@ class Service:
         self.judges.close()
         self.cache.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
-        self.lookups.shutdown(wait=False, cancel_futures=True)
+        self.pools.close()
         await asyncio.to_thread(self.databases.close)
         await self.verifier.close()
         await self.capabilities.close()
@@ -89,8 +87,7 @@ class Service:
         return await authenticate(self.verifier, self.rate, self._lookup, problems.bearer(request), "reader")
 
     async def _lookup(self, subject: oidc.Subject) -> Principal | None:
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self.lookups, self.databases.principal, subject.issuer, subject.subject)
+        found = await self.pools.logins.ask(self.databases.principal, subject.issuer, subject.subject)
         return Principal(*found) if found else None
 
     async def query(self, request: Request) -> Response:
@@ -116,7 +113,7 @@ class Service:
         claims.require([(fence.task_id, fence.attempt)])
         if claims.org_id != str(self.settings.org_id):
             raise Forbidden("the token is another organisation's")
-        if not await self._looked_up(self.databases.holds_lease, fence, UUID(claims.claim_id)):
+        if not await self.pools.logins.ask(self.databases.holds_lease, fence, UUID(claims.claim_id)):
             audit.stale("query", [(fence.task_id, fence.attempt)])
             raise Stale(f"task {fence.task_id}, attempt {fence.attempt} is not leased with this token")
         asker = Asker(uuid7(), asked.sql, task=UUID(fence.task_id), attempt=fence.attempt)
@@ -130,26 +127,31 @@ class Service:
             seconds = wait_of(request.query_params.get("wait"))
             query = request.path_params["id"]
             with self.runner.told.about(query) as ended:  # before the first look: nothing is missed between the two
-                found = await self._looked_up(self.intake.known, query, principal)
+                found = await self.pools.results.ask(self.intake.known, query, principal)
                 if found.status_code != 202 or not seconds or ended is None:
                     return found
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
                         await ended.wait()
-            return await self._looked_up(self.intake.known, query, principal)
+            try:
+                return await self.pools.results.ask(self.intake.known, query, principal)
+            except Overloaded:  # many who waited were told at once
+                return found
 
     async def cancel_query(self, request: Request) -> Response:
         """DELETE /v1/queries/{id}."""
         principal = await self.principal(request)
         with audit.user_call(request.method, request.url.path, principal.user_id, principal.org_id):
-            row = await self._looked_up(self.intake.cancel, request.path_params["id"], principal)
+            row = await self.pools.results.ask(self.intake.cancel, request.path_params["id"], principal)
             return responses.left(row, 200)
 
     async def _left(self, request: Request, asked: QueryRequest, asker: Asker, reader: Reader) -> Response:
         """Leave a query to be run; one audit line whatever happens."""
         started, code = time.monotonic(), "Internal"
         try:
-            row = await self._looked_up(self.intake.leave, asked, asker, reader, self._namespace(request, asked))
+            row = await self.pools.results.ask(
+                self.intake.leave, asked, asker, reader, self._namespace(request, asked)
+            )
             code = "Accepted"
             return responses.left(row)
         except TraceError as error:
@@ -157,9 +159,6 @@ class Service:
             raise
         finally:
             self.telemetry.audit(asker, code=code, seconds=time.monotonic() - started)
-
-    async def _looked_up(self, ask: Callable[..., _Said], *arguments: Any) -> _Said:
-        return await asyncio.get_running_loop().run_in_executor(self.lookups, ask, *arguments)
 
     def _namespace(self, request: Request, asked: Asked) -> str:
         return asked.namespace or request.headers.get("x-trace-namespace") or self.settings.namespace
@@ -229,7 +228,7 @@ class Service:
         finally:
             cancel()
             leaving.cancel()
-            loop.run_in_executor(self.lookups, self._refill)
+            self.pools.probes.soon(self._refill)
 
     def _refill(self) -> None:
         try:
@@ -243,9 +242,8 @@ class Service:
 
     async def ready(self, request: Request) -> Response:
         """GET /readyz: state answers and processes for queries can be started."""
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self.lookups, self.databases.ping)
-        await loop.run_in_executor(self.lookups, self.cells.check)
+        await self.pools.probes.ask(self.databases.ping)
+        await self.pools.probes.ask(self.cells.check)
         return PlainTextResponse("ready\n")
 
     async def metrics(self, request: Request) -> Response:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -13,6 +15,7 @@ import pytest
 
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World, block_hash, value_of
+from traceplane.query import bucket as buckets
 
 pytestmark = pytest.mark.services
 
@@ -130,3 +133,43 @@ def test_a_store_that_is_away_fails_the_export_and_nothing_else(
     client = start_service(s3_endpoint_url="http://127.0.0.1:1")
     assert client.refused(SQL) == (503, "Unavailable")
     assert client.rows("SELECT count(*) FROM hot_blocks") == [[25_000]]
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A store that takes connections and never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(60)
+        yield listening
+
+
+def asked_again(client: Client, query: str) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {client.token}"}
+    return httpx.get(f"{client.url}/v1/queries/{query}", headers=headers, timeout=100)
+
+
+def test_a_store_that_hangs_keeps_nobody_else_waiting(
+    blocks: World, silent: socket.socket, start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = start_service().post(SQL).json()["query_id"]
+    monkeypatch.setattr(buckets, "PROMPT_SECONDS", 60)
+    client = start_service(s3_endpoint_url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+    with ThreadPoolExecutor(4) as pool:
+        hanging = [pool.submit(asked_again, client, query) for _ in range(4)]
+        connections = [silent.accept()[0] for _ in range(3)]
+        assert client.rows("SELECT 1") == [[1]]
+        assert httpx.get(f"{client.url}/readyz", timeout=60).status_code == 200
+        assert not any(request.done() for request in hanging), "all of that happened meanwhile"
+        silent.close()
+        for connection in connections:
+            connection.close()
+    assert {request.result().status_code for request in hanging} == {503}
+
+
+def test_who_asks_for_a_result_is_told_soon_that_the_store_hangs(
+    blocks: World, silent: socket.socket, start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = start_service().post(SQL).json()["query_id"]
+    monkeypatch.setattr(buckets, "PROMPT_SECONDS", 0.5)
+    client = start_service(s3_endpoint_url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert asked_again(client, query).json()["code"] == "Unavailable"
