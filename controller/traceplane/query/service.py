@@ -19,7 +19,6 @@ from uuid import UUID
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import Receive
 
 from traceplane import problems
 from traceplane.errors import Forbidden, Overloaded, Stale, TraceError
@@ -38,6 +37,7 @@ from traceplane.query.cells import Cells
 from traceplane.query.intake import Intake
 from traceplane.query.job import Answer, Cancel, Job
 from traceplane.query.judges import Judges
+from traceplane.query.leaving import Gone, watched
 from traceplane.query.limits import cell_limits, seconds_of, wait_of
 from traceplane.query.pools import Pools
 from traceplane.query.requests import Asked, QueryRequest, TaskQueryRequest, decoded
@@ -98,12 +98,13 @@ class Service:
         reader = Reader(roles=principal.roles)
         if asked.mode == "batch":
             return await self._left(request, asked, asker, reader)
-        try:
-            return await self._answer(request, asked, asker, reader, self.settings.query_timeout_seconds)
-        except NoTurn:
-            if not self.settings.query_batch_queue:
-                raise
-            return await self._left(request, asked, asker, reader)
+        async with watched(request.receive) as gone:
+            try:
+                return await self._answer(request, gone, asked, asker, reader, self.settings.query_timeout_seconds)
+            except NoTurn:
+                if gone.done() or not self.settings.query_batch_queue:
+                    raise
+                return await self._left(request, asked, asker, reader)
 
     async def task_query(self, request: Request) -> Response:
         """POST /v1/task/query."""
@@ -118,7 +119,8 @@ class Service:
             raise Stale(f"task {fence.task_id}, attempt {fence.attempt} is not leased with this token")
         asker = Asker(uuid7(), asked.sql, task=UUID(fence.task_id), attempt=fence.attempt)
         reader = Reader(versions=frozenset(UUID(dataset.version) for dataset in claims.datasets))
-        return await self._answer(request, asked, asker, reader, self.settings.query_task_timeout_seconds)
+        async with watched(request.receive) as gone:
+            return await self._answer(request, gone, asked, asker, reader, self.settings.query_task_timeout_seconds)
 
     async def result(self, request: Request) -> Response:
         """GET /v1/queries/{id}: what is known of a query of the caller's, after `?wait=` seconds if it must be."""
@@ -163,7 +165,9 @@ class Service:
     def _namespace(self, request: Request, asked: Asked) -> str:
         return asked.namespace or request.headers.get("x-trace-namespace") or self.settings.namespace
 
-    async def _answer(self, request: Request, asked: Asked, asker: Asker, reader: Reader, limit: float) -> Response:
+    async def _answer(
+        self, request: Request, gone: Gone, asked: Asked, asker: Asker, reader: Reader, limit: float
+    ) -> Response:
         """Judge, wait for a turn, run, answer; and one audit line whatever happens."""
         started = time.monotonic()
         relations: tuple[gate.RelationName, ...] = ()
@@ -173,7 +177,7 @@ class Service:
             pin = pins.decode(asked.as_of) if asked.as_of is not None else None
             admitted = await self.judges.soon(asked.sql)
             relations = admitted.relations
-            async with self.admission.turn(seconds):
+            async with self.admission.turn(seconds, gone):
                 exporting = asked.overflow == "export"
                 waited = time.monotonic() - started
                 job = Job(
@@ -189,7 +193,7 @@ class Service:
                     max_export_bytes=self.settings.query_export_max_mb * 1024**2 if exporting else 0,
                     as_of=pin,
                 )
-                answer = await self._run(request, job)
+                answer = await self._run(job, gone)
             code = "OK"
             return self._response(asker, asked.format, answer, time.monotonic() - started)
         except TraceError as error:
@@ -213,21 +217,19 @@ class Service:
         output = responses.output_of(answer.output, url, good_for)
         return responses.exported(asker.query, form, answer, seconds, output)
 
-    async def _run(self, request: Request, job: Job) -> Answer:
+    async def _run(self, job: Job, gone: Gone) -> Answer:
         """Run in a thread; kill the query when the client goes away or this request is canceled."""
         cancel = Cancel()
         loop = asyncio.get_running_loop()
         running = loop.run_in_executor(self.threads, self.engine.run, job, cancel)
-        leaving = asyncio.create_task(_gone(request.receive))
         try:
-            waits: list[asyncio.Future[Any]] = [running, leaving]
+            waits: list[asyncio.Future[Any]] = [running, gone]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
                 cancel()
             return await running
         finally:
             cancel()
-            leaving.cancel()
             self.pools.probes.soon(self._refill)
 
     def _refill(self) -> None:
@@ -252,9 +254,3 @@ class Service:
         self.telemetry.running.set(self.admission.running)
         self.telemetry.cached.set(self.cache.bytes)
         return Response(generate_latest(self.telemetry.registry), media_type=CONTENT_TYPE_LATEST)
-
-
-async def _gone(receive: Receive) -> None:
-    """Return when the client has closed the connection."""
-    while (await receive())["type"] != "http.disconnect":
-        continue

@@ -7,8 +7,9 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -129,22 +130,45 @@ def test_more_than_the_queue_holds_is_told_to_come_back(start_service: Callable[
     assert client.rows("SELECT 1") == [[1]]
 
 
-def test_a_client_that_leaves_ends_its_query(start_service: Callable[..., Client]) -> None:
-    client = start_service(query_concurrency=1)
+@contextmanager
+def asking(client: Client, sql: str) -> Iterator[None]:
+    """Somebody who asks, and leaves without having read a byte when this ends."""
     host, port = client.url.removeprefix("http://").split(":")
-    body = b'{"sql": "' + ENDLESS.encode() + b'"}'
+    body = b'{"sql": "' + sql.encode() + b'"}'
     head = (
         f"POST /v1/query HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {client.token}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(head.encode() + body)
+        yield
+
+
+def test_a_client_that_leaves_ends_its_query(start_service: Callable[..., Client]) -> None:
+    client = start_service(query_concurrency=1)
+    with asking(client, ENDLESS):
         until(lambda: client.service.admission.running == 1)
         until(lambda: any(_cpu(pid) > 20 for pid in cells_of(client)))
         busy = [pid for pid in cells_of(client) if _cpu(pid) > 20]
     until(lambda: client.service.admission.running == 0)
     until(lambda: not set(busy) & set(cells_of(client)))
     assert client.rows("SELECT 1") == [[1]]
+
+
+def test_a_client_that_leaves_the_line_makes_room_and_leaves_no_query(
+    world: World, start_service: Callable[..., Client]
+) -> None:
+    client = start_service(query_concurrency=1, query_queue=1, query_batch_concurrency=0)
+    admission = client.service.admission
+    with asking(client, ENDLESS):
+        until(lambda: admission.running == 1)
+        with asking(client, "SELECT 1"):
+            until(lambda: admission.waiting == 1)
+        until(lambda: admission.waiting == 0)
+        assert admission.running == 1
+        assert 'trace_query_seconds_count{code="QueryCanceled"} 1.0' in httpx.get(f"{client.url}/metrics").text
+    assert client.rows("SELECT 1") == [[1]], "the turn is free, and given to nobody who has gone"
+    assert world.data.execute("SELECT count(*) FROM trace.query_batches").fetchone() == (0,)
 
 
 def _cpu(pid: int) -> int:
