@@ -63,12 +63,12 @@ class Cells:
 
     def check(self) -> None:
         """Return when a waiting cell lives. Raises Unavailable where they all end by themselves, unable to confine
-        themselves or to start."""
+        themselves, or do not start."""
         self.fill()
         with self._lock:
             waiting = list(self._waiting)
         if waiting and not any(cell.survives(PROOF_SECONDS) for cell in waiting):
-            raise Unavailable("processes for queries end as soon as they start; the log says why")
+            raise Unavailable("processes for queries do not start, or end as soon as they do; the log says why")
 
     def fill(self) -> None:
         """Make sure that enough cells wait. Raises Unavailable."""
@@ -162,11 +162,14 @@ class Cells:
 
     def _spawn(self, limits: Limits | None = None) -> Cell:
         """Ask the zygote for a cell. Holds the lock."""
-        control = self._zygote()
         self._next += 1
         number, folder = self._next, self._folder / str(self._next)
+        try:
+            control = self._zygote()
+            ours, theirs = socket.socketpair()
+        except OSError as error:  # no process, or no descriptor, is left
+            raise Unavailable(f"no process for a query can be started: {error.strerror}") from error
         folder.mkdir(mode=0o700)
-        ours, theirs = socket.socketpair()
         cell = Cell(number, folder, ours, control)
         self._all[number] = cell
         try:
@@ -187,19 +190,22 @@ class Cells:
         if self._process is not None and self._process.poll() is None and self._control is not None:
             return self._control
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, contextlib.ExitStack() as failed:
+            failed.callback(ours.close)
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-c", _START, str(theirs.fileno()), str(self._rehearsal)],
                 env=_ENVIRONMENT,
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
             )
+            threading.Thread(target=self._listen, args=(ours,), name="zygote", daemon=True).start()
+            failed.pop_all()
         self._control = ours
-        threading.Thread(target=self._listen, args=(ours,), name="zygote", daemon=True).start()
         return ours
 
     def _listen(self, control: socket.socket) -> None:
-        """Hear of starts and ends until the zygote is gone; then all its cells are, too."""
+        """Hear of starts and ends until the zygote is gone; then all its cells are, too. A cell that we got no
+        descriptor of could not be killed: its zygote goes, and takes it along."""
         with contextlib.suppress(wire.Closed, OSError):
             while True:
                 message, descriptors = wire.receive(control, zygote.Spawned | zygote.Ended, descriptors=1)
@@ -218,6 +224,8 @@ class Cells:
         if isinstance(message, zygote.Ended):
             if cell is not None:
                 cell.ended(message.code)
+        elif not descriptors:
+            raise wire.Closed("no descriptor came with a cell")
         elif cell is not None:
             cell.started(descriptors[0])
         else:

@@ -59,11 +59,15 @@ class Cell:
             raise Unavailable("no process for the query could be started")
 
     def survives(self, seconds: float) -> bool:
-        """Whether it does not end by itself within `seconds` of being asked for; waits as long as it must to know.
+        """Whether it started, and does not end by itself within `seconds` of being asked for; waits as long as it
+        must to know.
 
         One that a query took meanwhile and that was killed after it is no worse for that.
         """
-        self._ended.wait(max(0.0, seconds - (time.monotonic() - self._born)))
+        self._started.wait(max(0.0, self._born + SPAWN_SECONDS - time.monotonic()))
+        self._ended.wait(max(0.0, self._born + seconds - time.monotonic()))
+        if not self._started.is_set():
+            return False
         return not self._ended.is_set() or (self._killed and self.code == -signal.SIGKILL)
 
     def wait_ended(self) -> int | None:

@@ -6,11 +6,13 @@ with an empty environment and never sees a credential: it is started as a fresh 
 broker. It stays single-threaded, because a fork copies only the thread that calls it.
 
 Speaks frames of `wire` on one inherited socket: `Spawn` in (with the cell's socket), `Spawned` (with a pidfd, which
-names the process safely even after its number is used again) and `Ended` out. Ends when the broker does.
+names the process safely even after its number is used again) and `Ended` out. Ends when the broker does, and for no
+lesser reason, since its cells end with it: one that cannot be forked has ended (`NOT_BEGUN`), and that is all.
 """
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import select
@@ -23,6 +25,9 @@ from pathlib import Path
 import msgspec
 
 from traceplane.query import cell, confine, warm, wire
+
+NOT_BEGUN = os.EX_OSERR
+"""Exit code of a cell that there never was, for want of a process or a descriptor."""
 
 
 class Spawn(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,14 +72,33 @@ class Zygote:
 
     def _spawn(self) -> None:
         order, descriptors = wire.receive(self._channel, Spawn, descriptors=1)
-        pid = os.fork()
-        if pid == 0:
-            self._become(order, descriptors[0])
-        os.close(descriptors[0])
-        watch = os.pidfd_open(pid)
+        try:
+            pid, watch = self._forked(order, descriptors)
+        except OSError as error:
+            sys.stderr.write(f"cell {order.number} cannot be started: {error.strerror}\n")
+            sys.stderr.flush()
+            wire.send(self._channel, Ended(order.number, NOT_BEGUN))
+            return
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
         self._cells[watch] = (order.number, pid)
         self._poll.register(watch, select.POLLIN)
         wire.send(self._channel, Spawned(order.number), (watch,))
+
+    def _forked(self, order: Spawn, descriptors: list[int]) -> tuple[int, int]:
+        """Process id and pidfd of a new cell. Raises OSError."""
+        if not descriptors:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))  # recvmsg(2) leaves out what finds no room
+        pid = os.fork()
+        if pid == 0:
+            self._become(order, descriptors[0])
+        try:
+            return pid, os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)  # by number: it is ours until we have waited for it
+            os.waitpid(pid, 0)
+            raise
 
     def _become(self, order: Spawn, descriptor: int) -> None:
         """In the child: be the cell, then end. Never returns to the loop."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
 import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.integration.query.test_limits import until
 from traceplane.errors import Unavailable
-from traceplane.query import cells, process
+from traceplane.query import cells, process, wire, zygote
 from traceplane.query.cell import Limits
 
 pytestmark = pytest.mark.services
@@ -97,7 +101,7 @@ def test_cells_that_end_by_themselves_are_no_readiness(tmp_path: Path, threads: 
             return
         for cell in list(made._waiting):
             cell.wait_ended()
-        with pytest.raises(Unavailable, match="end as soon as they start"):
+        with pytest.raises(Unavailable, match="do not start, or end"):
             made.check()
     finally:
         made.close()
@@ -109,3 +113,66 @@ def test_a_cell_that_a_query_took_is_no_sign_of_cells_that_end_by_themselves(mad
         assert cell.code is None
     assert cell.wait_ended() == -signal.SIGKILL
     assert cell.survives(cells.PROOF_SECONDS)
+
+
+def test_a_cell_that_cannot_be_forked_ends_no_other(made: cells.Cells) -> None:
+    with made.one() as running:
+        started = made._process
+        assert started is not None
+        limits = resource.prlimit(started.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(started.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        with pytest.raises(Unavailable), made.one():
+            pass
+        assert (running.code, started.poll()) == (None, None)
+        resource.prlimit(started.pid, resource.RLIMIT_NOFILE, limits)
+        with made.one() as another:
+            assert (another.code, another.zygote) == (None, running.zygote)
+
+
+def test_a_cell_of_which_no_descriptor_arrived_goes_with_its_zygote(
+    made: cells.Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, lost = wire.receive, [True]
+
+    def receive(*arguments: Any, **named: Any) -> tuple[Any, list[int]]:
+        message, descriptors = real(*arguments, **named)
+        if isinstance(message, zygote.Spawned) and lost:
+            lost.pop()
+            os.close(descriptors.pop())
+        return message, descriptors
+
+    monkeypatch.setattr(wire, "receive", receive)
+    with pytest.raises(Unavailable), made.one():
+        pass
+    with made.one() as cell:
+        assert cell.code is None
+
+
+def test_cells_that_never_start_are_no_readiness(made: cells.Cells, monkeypatch: pytest.MonkeyPatch) -> None:
+    with made.one():
+        pass
+    stopped = made._process
+    assert stopped is not None
+    monkeypatch.setattr(process, "SPAWN_SECONDS", 0.2)
+    monkeypatch.setattr(cells, "PROOF_SECONDS", 0.2)
+    stopped.send_signal(signal.SIGSTOP)
+    try:
+        made._ready = 1
+        with pytest.raises(Unavailable, match="do not start"):
+            made.check()
+    finally:
+        stopped.send_signal(signal.SIGCONT)
+
+
+def test_a_broker_without_descriptors_says_so_and_recovers(
+    made: cells.Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as short:
+        short.setattr(cells.socket, "socketpair", full)
+        with pytest.raises(Unavailable, match="Too many open files"), made.one():
+            pass
+    with made.one() as cell:
+        assert cell.code is None
