@@ -93,7 +93,8 @@ def _known(client: httpx.Client, query: UUID, *, wait: bool) -> dict[str, Any]:
             return found
         if not wait:
             raise Stale(f"the query has not ended ({found['state']}); --wait waits for it", code="QueryNotEnded")
-        time.sleep(float(answer.headers["retry-after"]))  # the service may have been too busy to let us wait
+        # It may have been too busy to let us wait. The time that it did let us is part of the pause.
+        time.sleep(max(0.0, float(answer.headers["retry-after"]) - answer.elapsed.total_seconds()))
 
 
 def _uuid(text: str) -> UUID:

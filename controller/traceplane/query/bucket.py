@@ -6,6 +6,7 @@ Its name is known when its last byte is: it is written beside, and copied by the
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -73,7 +74,8 @@ class Bucket:
     @contextmanager
     def export(self, org: UUID, query: UUID) -> Iterator[Export]:
         """Write one answer; it is in its place (`location`) when the context ends without an error."""
-        aside = f"{EXPORTS}/{org}/incoming/{query}"
+        # A name of its own for each attempt: one that lost its lease may still write while its successor does.
+        aside = f"{EXPORTS}/{org}/incoming/{query}-{secrets.token_hex(8)}"
         with _mapped():
             writer = obstore.open_writer(
                 self._store, aside, buffer_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE

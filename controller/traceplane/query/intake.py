@@ -18,7 +18,7 @@ from traceplane.query import pins, responses
 from traceplane.query.attach import Databases
 from traceplane.query.audit import Asker
 from traceplane.query.judges import Judges
-from traceplane.query.limits import seconds_of
+from traceplane.query.limits import pause_of, seconds_of
 from traceplane.query.requests import QueryRequest
 from traceplane.query.resolve import Reader
 from traceplane.query.results import Results
@@ -35,9 +35,10 @@ class Intake:
         self._databases = databases
         self._judges = judges
         self._results = results
+        self._pause = pause_of(settings)
 
-    def leave(self, asked: QueryRequest, asker: Asker, reader: Reader, namespace: str) -> dict[str, Any]:
-        """Put a query in line; what is known of it. Raises Refused, Gone, Overloaded or Unavailable."""
+    def leave(self, asked: QueryRequest, asker: Asker, reader: Reader, namespace: str) -> Response:
+        """Put a query in line; what is known of it (202). Raises Refused, Gone, Overloaded or Unavailable."""
         if not self._settings.query_batch_queue:
             raise Refused("mode: batch is switched off here (the setting query_batch_queue is 0)")
         seconds = seconds_of(asked, self._settings.query_batch_timeout_seconds)
@@ -58,14 +59,14 @@ class Intake:
             )
             row = queue.find(asker.query, asker.user)
         assert row is not None
-        return row
+        return responses.left(row, self._pause)
 
     def known(self, query: UUID, principal: Principal) -> Response:
         """The answer where there is one (200), else how far it is (202), else why there is none: the refusal that
         an interactive query would have got. Raises NotFound or Unavailable."""
         row = self._row(query, principal)
         if row is not None and row["state"] in _OPEN:
-            return responses.left(row)
+            return responses.left(row, self._pause)
         if row is not None and row["state"] == "Failed":
             return problems.problem(row["error_status"], row["error_code"], row["error_detail"])
         if row is not None and row["state"] == "Canceled":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from traceplane.errors import Refused
 from traceplane.query.cell import Limits
 from traceplane.query.requests import Asked
@@ -51,3 +53,8 @@ def wait_of(text: str | None) -> float:
     if not 0 <= seconds <= MAX_WAIT_SECONDS:
         raise Refused(f"wait: seconds, from 0 to {MAX_WAIT_SECONDS:g}")
     return seconds
+
+
+def pause_of(settings: Settings) -> int:
+    """Seconds between two looks at a query. Who looks as often as told stays within the limit of requests."""
+    return math.ceil(60 / settings.query_rate_per_minute)

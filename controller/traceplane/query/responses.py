@@ -51,11 +51,14 @@ def exported(query: UUID, form: str, answer: Answer, seconds: float, output: dic
     return Response(body, media_type="application/json")
 
 
-def left(row: Mapping[str, Any], status: int = 202) -> Response:
-    """A query that was left to be run, as `shapes.BatchQuery`, and where to ask for its answer."""
+def left(row: Mapping[str, Any], pause: int | None = None) -> Response:
+    """A query that was left to be run, as `shapes.BatchQuery`; where it has not ended, also where to ask for its
+    answer, and after how many seconds."""
     body = {name: row[name] for name in ("id", "state", "sql_sha256", "created_at", "started_at", "ended_at")}
-    headers = {"Location": f"/v1/queries/{row['id']}", "Retry-After": "1"} if status == 202 else None
-    return Response(orjson.dumps(body), status, headers, "application/json")
+    if pause is None:
+        return Response(orjson.dumps(body), media_type="application/json")
+    headers = {"Location": f"/v1/queries/{row['id']}", "Retry-After": str(pause)}
+    return Response(orjson.dumps(body), 202, headers, "application/json")
 
 
 def known(found: Mapping[str, Any]) -> Response:

@@ -12,6 +12,7 @@ role that may connect to the database of data can send one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -128,16 +129,21 @@ class Runner:
     async def _lane(self, wake: asyncio.Event) -> None:
         while not self.stopping.is_set():
             wake.clear()
+            claimed = None
             try:
                 claimed = await self._queue(lambda queue: queue.claim(self._id))
-                self._telemetry.batches.set(await self._queue(Batches.open))
             except TraceError as error:
                 _log.warning("the queue of batch queries cannot be read", code=error.code, detail=error.message)
-                claimed = None
-            if claimed is not None:
+            if claimed is not None:  # from here on it is ours, whatever else fails
                 await self._take(claimed)
             else:
+                await self._count()
                 await _within(wake, POLL_SECONDS)
+
+    async def _count(self) -> None:
+        """Tell how many wait or run. Only a figure: without it everything goes on."""
+        with contextlib.suppress(TraceError):
+            self._telemetry.batches.set(await self._queue(Batches.open))
 
     async def _take(self, claimed: Claimed) -> None:
         """Run one query and say what became of it, whatever that is."""
@@ -196,11 +202,11 @@ class Runner:
     async def _keep(self, turn: _Turn) -> None:
         """Renew the lease, and end the query where it is lost or not wanted any more."""
         while True:
+            await self._count()
             await _within(turn.look, LEASE_SECONDS / 4)
             turn.look.clear()
             try:
                 turn.unwanted = await self._queue(lambda queue: queue.hold(turn.claimed.lease))
-                self._telemetry.batches.set(await self._queue(Batches.open))
             except Stale:
                 turn.lost = True
             except TraceError as error:

@@ -145,17 +145,16 @@ class Service:
         principal = await self.principal(request)
         with audit.user_call(request.method, request.url.path, principal.user_id, principal.org_id):
             row = await self.pools.results.ask(self.intake.cancel, request.path_params["id"], principal)
-            return responses.left(row, 200)
+            return responses.left(row)
 
     async def _left(self, request: Request, asked: QueryRequest, asker: Asker, reader: Reader) -> Response:
         """Leave a query to be run; one audit line whatever happens."""
         started, code = time.monotonic(), "Internal"
         try:
-            row = await self.pools.results.ask(
-                self.intake.leave, asked, asker, reader, self._namespace(request, asked)
-            )
+            namespace = self._namespace(request, asked)
+            accepted = await self.pools.results.ask(self.intake.leave, asked, asker, reader, namespace)
             code = "Accepted"
-            return responses.left(row)
+            return accepted
         except TraceError as error:
             code = error.code
             raise

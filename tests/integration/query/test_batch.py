@@ -335,6 +335,23 @@ async def test_a_service_that_stops_hands_its_queries_back(
     assert (kept["state"], kept["attempt"], kept["runner"]) == ("Queued", 0, None)
 
 
+def test_a_claim_outlives_a_count_that_fails(world: World, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def uncounted(_: Batches) -> int:
+        raise Unavailable("the queue of batch queries cannot be read")
+
+    monkeypatch.setattr(Batches, "open", uncounted)
+    query = left(client, "SELECT 1")
+    assert ended(client, query).status_code == 200
+    assert row(world, query)["attempt"] == 1, "not when the lease had run out"
+
+
+def test_who_looks_as_often_as_told_stays_within_the_limit(start_service: Callable[..., Client]) -> None:
+    client = start_service(**NO_LANE, query_rate_per_minute=10)
+    answer = client.post("SELECT 1", mode="batch")
+    again = ask(client, "GET", answer.json()["id"])
+    assert (answer.headers["retry-after"], again.headers["retry-after"]) == ("6", "6")
+
+
 def test_a_notification_that_is_not_ours_is_ignored(
     world: World, start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,11 +8,13 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pyarrow.parquet as pq
 import pytest
 
+from tests import services
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World, block_hash, value_of
 from traceplane.query import bucket as buckets
@@ -133,6 +135,31 @@ def test_a_store_that_is_away_fails_the_export_and_nothing_else(
     client = start_service(s3_endpoint_url="http://127.0.0.1:1")
     assert client.refused(SQL) == (503, "Unavailable")
     assert client.rows("SELECT count(*) FROM hot_blocks") == [[25_000]]
+
+
+def test_two_attempts_of_one_query_keep_their_answers_apart(
+    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second writes all of its answer between the last byte of the first and its copy."""
+    query, real = uuid4(), buckets.obstore.copy
+    done: list[str] = []
+
+    def written(body: bytes) -> None:
+        with client.service.bucket.export(services.ORG_ID, query) as export:
+            export.write(body)
+        done.append(export.location)
+
+    def copy(*arguments: Any) -> None:
+        monkeypatch.undo()
+        written(b"of the second")
+        real(*arguments)
+
+    monkeypatch.setattr(buckets.obstore, "copy", copy)
+    written(b"of the first")
+    assert len(exports(world)) == len(done) == 2
+    for key in exports(world):
+        body = world.store.client().get_object(Bucket=world.bucket, Key=key)["Body"].read()
+        assert key.endswith(f"/{hashlib.sha256(body).hexdigest()}.parquet")
 
 
 @pytest.fixture

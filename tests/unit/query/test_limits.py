@@ -1,0 +1,19 @@
+"""The pause that is told to who waits for a query, against the limit of requests."""
+
+from __future__ import annotations
+
+import pytest
+
+from traceplane.identity.rates import RateLimit
+from traceplane.query.limits import pause_of
+from traceplane.settings import Settings
+
+
+@pytest.mark.parametrize("rate", [0.5, 1, 7, 10, 59, 60, 61, 6000])
+def test_who_looks_as_often_as_told_is_never_refused(rate: float) -> None:
+    pause, now = pause_of(Settings.model_construct(query_rate_per_minute=rate)), 0.0
+    limit = RateLimit(rate, lambda: now)
+    for _ in range(1000):
+        limit.take("alice")
+        now += pause
+    assert pause - 1 < 60 / rate <= pause, "and not much less often than allowed"
