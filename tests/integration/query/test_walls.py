@@ -15,7 +15,7 @@ import pytest
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World
 from traceplane.errors import InvalidSettings
-from traceplane.query import gate
+from traceplane.query import gate, judges
 
 pytestmark = pytest.mark.services
 
@@ -57,7 +57,12 @@ def ungated(world: World, start_service: Callable[..., Client], monkeypatch: pyt
     world.data.execute(f"UPDATE hot.d_{vault.hex} SET note = 'canary-of-the-vault'")
     monkeypatch.setenv("TRACE_CANARY", "canary-of-the-environment")
     names = (gate.RelationName(None, "hot_blocks"),)
-    monkeypatch.setattr(gate, "judge", lambda sql: gate.Admitted(sql, names))
+    monkeypatch.setattr(judges.Judges, "judge", lambda self, sql: gate.Admitted(sql, names))
+
+    async def soon(self: judges.Judges, sql: str) -> gate.Admitted:
+        return self.judge(sql)
+
+    monkeypatch.setattr(judges.Judges, "soon", soon)
     return start_service(query_concurrency=2)
 
 
