@@ -9,7 +9,6 @@ repeat.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -20,13 +19,13 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from traceplane.errors import Overloaded, Unavailable
+from traceplane.errors import Unavailable
 from traceplane.query import confine, gate, wire
 from traceplane.query.gate import Admitted, Refusal, RelationName
+from traceplane.query.pools import Pool
 
 JUDGE_SECONDS = 2.0
 """For one statement; the largest that may be sent takes a tenth of it."""
@@ -39,8 +38,8 @@ MEMORY_BYTES = 512 * 1024 * 1024
 """Address space beyond what the process has when it is warm."""
 REMEMBERED = 256
 """Admitted statements; 16 MiB of text at most."""
-MAX_WAITING = 64
-"""Statements that wait for their turn; one more is told at once to come back."""
+MAX_WAITING = 63
+"""Statements that wait behind the one that is judged; one more is told at once to come back."""
 
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}
 _START = "import sys; from traceplane.query import judges; judges.main(int(sys.argv[1]), sys.argv[2])"
@@ -83,29 +82,19 @@ class Judges:
         self._channel: socket.socket | None = None
         self._known: OrderedDict[str, Admitted] = OrderedDict()
         self._memory = threading.Lock()
-        self._waiting = 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="judge")
+        self._pool = Pool("judge", threads=1, waiting=MAX_WAITING)
         self._closed = False
 
     async def soon(self, sql: str) -> Admitted:
-        """`judge` for the event loop, which it does not hold up."""
-        gate.check_text(sql)
+        """`judge` for the event loop, which it does not hold up. Raises Overloaded where too many wait."""
         known = self._remembered(sql)
-        if known is not None:
-            return known
-        if self._waiting >= MAX_WAITING:
-            raise Overloaded(f"{self._waiting} statements wait to be looked at; try again later")
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self.judge, sql)
-        finally:
-            self._waiting -= 1
+        return known if known is not None else await self._pool.ask(self.judge, sql)
 
     def judge(self, sql: str) -> Admitted:
         """The statement's relations, if the gate admits it. Raises Refusal, or Unavailable without a process."""
-        gate.check_text(sql)
         known = self._remembered(sql)
         if known is None:
+            gate.check_text(sql)
             with self._turn:
                 known = self._asked(sql)
             with self._memory:
@@ -125,7 +114,7 @@ class Judges:
         process = self._process
         if process is not None:
             process.terminate()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._pool.close()
         with self._turn:
             self._end()
 
@@ -159,21 +148,24 @@ class Judges:
         self._end()
         ours, theirs = socket.socketpair()
         ours.settimeout(START_SECONDS)
-        # Nothing is in the folder, and nothing else may be read: it goes as soon as the process is confined to it.
-        with theirs, tempfile.TemporaryDirectory(prefix="trace-judge-") as folder:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _START, str(theirs.fileno()), folder],
-                env=_ENVIRONMENT,
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-            )
-            theirs.close()
-            try:
+        try:
+            # Nothing is in the folder, and nothing else may be read: it goes when the process is confined to it.
+            with theirs, tempfile.TemporaryDirectory(prefix="trace-judge-") as folder:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-c", _START, str(theirs.fileno()), folder],
+                    env=_ENVIRONMENT,
+                    pass_fds=(theirs.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                )
+                theirs.close()
                 wire.receive(ours, Ready)
-            except (wire.Closed, TimeoutError) as error:
-                ours.close()
-                self._end()
-                raise Unavailable("no process to look at statements could be started; the log says why") from error
+        except (
+            OSError,
+            wire.Closed,
+        ) as error:  # no process or descriptor is to be had, or it ended
+            ours.close()
+            self._end()
+            raise Unavailable("no process to look at statements could be started; the log says why") from error
         ours.settimeout(JUDGE_SECONDS)
         self._channel = ours
         return ours

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.integration.query.conftest import Client
+from tests.integration.query.test_limits import until
 from traceplane.errors import Overloaded, Unavailable
 from traceplane.query import gate, judges
 from traceplane.query.gate import Refusal
@@ -140,8 +141,11 @@ def test_what_was_admitted_is_remembered_and_bounded(running: Judges, monkeypatc
     assert judged(running, "SELECT 3") == "Admitted"
 
 
-async def test_more_than_may_wait_are_told_to_come_back(running: Judges, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judges, "MAX_WAITING", 2)
+async def test_more_than_may_wait_are_told_to_come_back(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setattr(judges, "MAX_WAITING", 1)
+    running: Judges = request.getfixturevalue("running")
     await asyncio.to_thread(running.start)
     with running._turn:
         waiting = [asyncio.create_task(running.soon(f"SELECT {n}")) for n in range(2)]
@@ -149,6 +153,36 @@ async def test_more_than_may_wait_are_told_to_come_back(running: Judges, monkeyp
         with pytest.raises(Overloaded):
             await running.soon("SELECT 3")
     assert [found.relations for found in await asyncio.gather(*waiting)] == [(), ()]
+
+
+async def test_a_client_that_leaves_gives_up_no_place_that_is_taken(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Its statement is in the line still: who asks and leaves must not make the line longer."""
+    monkeypatch.setattr(judges, "MAX_WAITING", 1)
+    running: Judges = request.getfixturevalue("running")
+    await asyncio.to_thread(running.start)
+    with running._turn:
+        judged_now = asyncio.create_task(running.soon("SELECT 1"))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(until, running._pool._threads._work_queue.empty)  # its thread is busy with it
+        judged_now.cancel()
+        waiting = asyncio.create_task(running.soon("SELECT 2"))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await running.soon("SELECT 3")
+    assert (await waiting).relations == ()
+
+
+def test_no_process_to_be_had_is_an_absence(running: Judges, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(judges.subprocess, "Popen", none_left)
+    with pytest.raises(Unavailable):
+        running.judge("SELECT 1")
+    monkeypatch.undo()
+    assert judged(running, "SELECT 1") == "Admitted"
 
 
 def test_after_its_end_nothing_is_judged_and_no_process_is_left() -> None:
