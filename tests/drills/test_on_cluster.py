@@ -45,6 +45,31 @@ def worker(trace: Installation) -> dict:
     return one(trace, COMPACT)
 
 
+def signaled(trace: Installation, labels: str, number: signal.Signals) -> int:
+    """Send a signal to the process of a pod that runs; its id.
+
+    An idle worker leaves by itself, perhaps between the look at its pod and the one at its process: then another
+    one is looked for.
+    """
+    sent: list[int] = []
+
+    def look() -> bool:
+        for pod in trace.running(labels):
+            process = trace.process(pod)
+            if process is None:
+                continue
+            try:
+                os.kill(process, number)
+            except ProcessLookupError:
+                continue
+            sent.append(process)
+            return True
+        return False
+
+    trace.wait(f"a process of {labels} is sent {number.name}", look)
+    return sent[0]
+
+
 def attempts(trace: Installation, job: str) -> int:
     """Attempts of a job's tasks that ended, by the state database's own history."""
     return int(trace.psql("trace_state", f"""
@@ -79,14 +104,13 @@ def test_a_worker_pod_is_deleted(trace):
 
 
 def test_a_worker_is_killed_in_its_pod(trace):
-    os.kill(trace.process(worker(trace)), signal.SIGKILL)
+    signaled(trace, COMPACT, signal.SIGKILL)
     recovered(trace)
 
 
 def test_the_follower_is_killed_in_its_pod(trace):
-    pod = follower(trace)
     before = attempts(trace, "follow")
-    os.kill(trace.process(pod), signal.SIGKILL)
+    signaled(trace, FOLLOW, signal.SIGKILL)
     trace.wait("its attempt ended", lambda: attempts(trace, "follow") > before)
     recovered(trace)
 
@@ -146,7 +170,6 @@ def test_the_object_store_is_away_for_thirty_seconds(trace):
 def test_two_followers_at_once(trace):
     """The first is stopped past its lease, a second takes over, and then the first wakes up and writes on."""
     first = follower(trace)
-    process = trace.process(first)
     before = attempts(trace, "follow")
     twin = {
         "apiVersion": "v1",
@@ -156,7 +179,7 @@ def test_two_followers_at_once(trace):
         "spec": copy.deepcopy(first["spec"]),
     }
     del twin["spec"]["nodeName"]
-    os.kill(process, signal.SIGSTOP)
+    process = signaled(trace, FOLLOW, signal.SIGSTOP)
     try:
         trace.apply(twin)
         trace.wait("the first lost its lease", lambda: attempts(trace, "follow") > before)

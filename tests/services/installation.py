@@ -133,8 +133,8 @@ class Installation:
         away = ("--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
         self.kube.kubectl("delete", "pod", pod["metadata"]["name"], *away)
 
-    def process(self, pod: dict[str, Any]) -> int:
-        """Process id, on this machine, of the first container of a pod."""
+    def process(self, pod: dict[str, Any]) -> int | None:
+        """Process id, on this machine, of the first container of a pod; None once it has ended."""
         container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
         listed = subprocess.run(
             [
@@ -153,8 +153,9 @@ class Installation:
             check=True,
             env=self.kube.environment,
         ).stdout
-        (line,) = [line for line in listed.splitlines() if line.startswith(container)]
-        return int(line.split()[1])
+        # A task that has ended is listed until it is taken away: only a running one has a process to signal.
+        tasks = [line.split() for line in listed.splitlines() if line.startswith(container)]
+        return next((int(process) for _, process, status in tasks if status == "RUNNING"), None)
 
     def psql(self, database: str, sql: str) -> str:
         """What the embedded server answers, unaligned and without headings."""
