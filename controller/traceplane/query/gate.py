@@ -194,10 +194,14 @@ def _parse(sql: str) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         if "depth limit" in str(error):
             raise Refusal("QueryTooDeep", "the statement nests too deep") from None
+        if "memory" in str(error):
+            raise Refusal(TOO_COMPLEX, TOO_COMPLEX_TEXT) from None
         # What JSON cannot hold: a number that DuckDB reads as infinite.
         raise Refusal("InvalidQuery", "a number is too large to be written so: say 'infinity'::DOUBLE") from None
     except duckdb.Error as error:
         raise _unparsable(error) from None
+    if answer.get("error_type") == "out of memory":
+        raise Refusal(TOO_COMPLEX, TOO_COMPLEX_TEXT)
     if answer.get("error", True):
         raise Refusal("InvalidQuery", str(answer.get("error_message", "not a SELECT"))[:500])
     parsed: list[dict[str, Any]] = answer["statements"]

@@ -2,16 +2,14 @@
 
 What a parser makes of a small text can be large beyond any bound on the text, so the broker, which holds
 credentials and everybody's queries, parses nothing. The process has an empty environment, the limits and the
-filters of a cell (see `confine`), one socket, and a time limit for each statement: one that it did not judge in
-time, or that ended it, is refused. Statements that were admitted are remembered: what people ask often their tools
+filters of a cell (see `confine`), one socket, and a limit of processor time for each statement: one that took more,
+or that ended it, is refused. Statements that were admitted are remembered: what people ask often their tools
 repeat.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
+import select
 import socket
 import subprocess
 import sys
@@ -20,57 +18,26 @@ import threading
 import time
 from collections import OrderedDict
 
-import msgspec
-
 from traceplane.errors import Unavailable
-from traceplane.query import confine, gate, wire
+from traceplane.query import gate, judge, wire
 from traceplane.query.gate import Admitted, Refusal, RelationName
 from traceplane.query.pools import Pool
 
 JUDGE_SECONDS = 2.0
-"""For one statement; the largest that may be sent takes a tenth of it."""
+"""Of processor time for one statement; the largest that may be sent takes a tenth of it."""
+WAIT_SECONDS = 20.0
+"""For its verdict, by the clock: whoever gets no processor for so long cannot judge."""
+LOOK_SECONDS = 0.1
+"""Between two looks at the processor time of a statement that was not judged at once."""
 START_SECONDS = 20.0
 END_SECONDS = 5.0
-CPU_SECONDS = 60
-"""Of one process; then another one takes its place. The kernel ends one that is over it for good, also where the
-broker is gone and cannot."""
-MEMORY_BYTES = 512 * 1024 * 1024
-"""Address space beyond what the process has when it is warm."""
 REMEMBERED = 256
 """Admitted statements; 16 MiB of text at most."""
 MAX_WAITING = 63
 """Statements that wait behind the one that is judged; one more is told at once to come back."""
 
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}
-_START = "import sys; from traceplane.query import judges; judges.main(int(sys.argv[1]), sys.argv[2])"
-
-
-class Statement(msgspec.Struct, frozen=True, tag=True):
-    """What to judge."""
-
-    sql: str
-
-
-class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The process is warm and confined."""
-
-
-class Passed(msgspec.Struct, frozen=True, tag=True):
-    """The statement may run; `relations` are (schema, table, position)."""
-
-    relations: list[tuple[str | None, str, int | None]]
-    last: bool = False
-    """Whether the process ends with this."""
-
-
-class Stopped(msgspec.Struct, frozen=True, tag=True):
-    """The statement is refused, as `gate.Refusal` says it."""
-
-    code: str
-    message: str
-    position: int | None
-    name: str | None
-    last: bool = False
+_START = "import sys; from traceplane.query import judge; judge.main(int(sys.argv[1]), sys.argv[2])"
 
 
 class Judges:
@@ -80,6 +47,7 @@ class Judges:
         self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
+        self._clock = 0
         self._known: OrderedDict[str, Admitted] = OrderedDict()
         self._memory = threading.Lock()
         self._pool = Pool("judge", threads=1, waiting=MAX_WAITING)
@@ -128,16 +96,34 @@ class Judges:
     def _asked(self, sql: str) -> Admitted:
         channel = self._living()
         try:
-            wire.send(channel, Statement(sql))
-            answer, _ = wire.receive(channel, Passed | Stopped)
-        except (wire.Closed, TimeoutError):
+            wire.send(channel, judge.Statement(sql))
+            if not self._answers(channel):
+                raise wire.Closed
+            answer, _ = wire.receive(channel, judge.Passed | judge.Stopped)
+        except wire.Closed:
             self._end()
             raise Refusal(gate.TOO_COMPLEX, gate.TOO_COMPLEX_TEXT) from None
+        except TimeoutError:
+            self._end()
+            raise Unavailable("the process that looks at statements gets no processor time") from None
         if answer.last:
             self._end()
-        if isinstance(answer, Stopped):
+        if isinstance(answer, judge.Stopped):
             raise Refusal(answer.code, answer.message, position=answer.position, name=answer.name)
         return Admitted(sql, tuple(RelationName(*relation) for relation in answer.relations))
+
+    def _answers(self, channel: socket.socket) -> bool:
+        """Wait for the verdict, or for the end of the process; False where it took too much of the processor.
+        Raises TimeoutError where it is not that."""
+        heard = select.poll()
+        heard.register(channel, select.POLLIN)
+        deadline, spent = time.monotonic() + WAIT_SECONDS, _spent(self._clock)
+        while not heard.poll(LOOK_SECONDS * 1000):
+            if _spent(self._clock) - spent > JUDGE_SECONDS:
+                return False
+            if time.monotonic() > deadline:
+                raise TimeoutError
+        return True
 
     def _living(self) -> socket.socket:
         """The channel to a process that waits for a statement. Holds the turn."""
@@ -158,7 +144,7 @@ class Judges:
                     stdin=subprocess.DEVNULL,
                 )
                 theirs.close()
-                wire.receive(ours, Ready)
+                ready, _ = wire.receive(ours, judge.Ready)
         except (
             OSError,
             wire.Closed,
@@ -166,8 +152,8 @@ class Judges:
             ours.close()
             self._end()
             raise Unavailable("no process to look at statements could be started; the log says why") from error
-        ours.settimeout(JUDGE_SECONDS)
-        self._channel = ours
+        ours.settimeout(WAIT_SECONDS)
+        self._channel, self._clock = ours, _clock_of(ready.process)
         return ours
 
     def _end(self) -> None:
@@ -184,61 +170,15 @@ class Judges:
             self._process = None
 
 
-def main(descriptor: int, folder: str) -> None:
-    """Be the process, with the broker on file descriptor `descriptor`. Returns when the broker closes its end.
+def _clock_of(process: int) -> int:
+    """The clock of the processor time that a process has used (clock_getcpuclockid(3), which Python lacks): its id,
+    inverted, above three bits that ask for what the scheduler counted, of all its threads."""
+    return (~process << 3) | 2
 
-    Importing DuckDB starts a thread, and Landlock binds only one: the fork has one. Its parent waits, and ends it.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the broker, which ends us
-    confine.first_to_go()
-    confine.undumpable()
-    judge = os.fork()
-    if judge:
-        os.close(descriptor)
-        watch = os.pidfd_open(judge)
-        signal.signal(signal.SIGTERM, lambda *_: _kill(watch))
-        os.waitpid(judge, 0)
-        return
+
+def _spent(clock: int) -> float:
+    """Seconds of processor time; none for a process that has ended, which its channel tells."""
     try:
-        confine.die_with_parent()
-        _serve(descriptor, folder)
-    except BaseException as error:  # told here, and without the statement: what prints a trace opens files
-        sys.stderr.write(f"the gate's process: {type(error).__name__}\n")
-        sys.stderr.flush()
-        os._exit(1)
-    os._exit(0)
-
-
-def _kill(watch: int) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-        signal.pidfd_send_signal(watch, signal.SIGKILL)
-
-
-def _serve(descriptor: int, folder: str) -> None:
-    channel = socket.socket(fileno=descriptor)
-    with contextlib.suppress(Refusal):
-        gate.judge("SELECT sum(n) FROM warm GROUP BY ALL")
-    confine.confine(folder, memory_bytes=MEMORY_BYTES, cpu_seconds=CPU_SECONDS + 5, slack_bytes=0)
-    wire.send(channel, Ready())
-    with contextlib.suppress(wire.Closed):
-        last = False
-        while not last:
-            order, _ = wire.receive(channel, Statement)
-            verdict = _verdict(order.sql)
-            last = verdict.last
-            wire.send(channel, verdict)
-
-
-def _verdict(sql: str) -> Passed | Stopped:
-    try:
-        admitted = gate.judge(sql)
-    except MemoryError:
-        return Stopped(gate.TOO_COMPLEX, gate.TOO_COMPLEX_TEXT, None, None, last=True)
-    except Refusal as refusal:
-        last = refusal.code == gate.TOO_COMPLEX or _worn()
-        return Stopped(refusal.code, refusal.message, refusal.position, refusal.name, last)
-    return Passed([(name.schema, name.table, name.position) for name in admitted.relations], _worn())
-
-
-def _worn() -> bool:
-    return time.process_time() > CPU_SECONDS
+        return time.clock_gettime(clock)
+    except OSError:
+        return 0.0

@@ -1,0 +1,114 @@
+"""The gate's process: it judges one statement after another for the broker, confined, and ends with it.
+
+The broker's side, and why there is a process at all, is in `judges`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+
+import msgspec
+
+from traceplane.query import confine, gate, wire
+from traceplane.query.gate import Refusal
+
+CPU_SECONDS = 60
+"""Of one process; then another one takes its place. The kernel ends one that is over it for good, also where the
+broker is gone and cannot."""
+MEMORY_BYTES = 512 * 1024 * 1024
+"""Address space beyond what the process has when it is warm."""
+
+
+class Statement(msgspec.Struct, frozen=True, tag=True):
+    """What to judge."""
+
+    sql: str
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """The process of this id is warm and confined."""
+
+    process: int
+
+
+class Passed(msgspec.Struct, frozen=True, tag=True):
+    """The statement may run; `relations` are (schema, table, position)."""
+
+    relations: list[tuple[str | None, str, int | None]]
+    last: bool = False
+    """Whether the process ends with this."""
+
+
+class Stopped(msgspec.Struct, frozen=True, tag=True):
+    """The statement is refused, as `gate.Refusal` says it."""
+
+    code: str
+    message: str
+    position: int | None
+    name: str | None
+    last: bool = False
+
+
+def main(descriptor: int, folder: str) -> None:
+    """Be the process, with the broker on file descriptor `descriptor`. Returns when the broker closes its end.
+
+    Importing DuckDB starts a thread, and Landlock binds only one: the fork has one. Its parent waits, and ends it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the broker, which ends us
+    confine.first_to_go()
+    confine.undumpable()
+    judge = os.fork()
+    if judge:
+        os.close(descriptor)
+        watch = os.pidfd_open(judge)
+        signal.signal(signal.SIGTERM, lambda *_: _kill(watch))
+        os.waitpid(judge, 0)
+        return
+    try:
+        confine.die_with_parent()
+        _serve(descriptor, folder)
+    except BaseException as error:  # told here, and without the statement: what prints a trace opens files
+        sys.stderr.write(f"the gate's process: {type(error).__name__}\n")
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+def _kill(watch: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+        signal.pidfd_send_signal(watch, signal.SIGKILL)
+
+
+def _serve(descriptor: int, folder: str) -> None:
+    channel = socket.socket(fileno=descriptor)
+    with contextlib.suppress(Refusal):
+        gate.judge("SELECT sum(n) FROM warm GROUP BY ALL")
+    confine.confine(folder, memory_bytes=MEMORY_BYTES, cpu_seconds=CPU_SECONDS + 5, slack_bytes=0)
+    wire.send(channel, Ready(os.getpid()))
+    with contextlib.suppress(wire.Closed):
+        last = False
+        while not last:
+            order, _ = wire.receive(channel, Statement)
+            verdict = _verdict(order.sql)
+            last = verdict.last
+            wire.send(channel, verdict)
+
+
+def _verdict(sql: str) -> Passed | Stopped:
+    try:
+        admitted = gate.judge(sql)
+    except MemoryError:
+        return Stopped(gate.TOO_COMPLEX, gate.TOO_COMPLEX_TEXT, None, None, last=True)
+    except Refusal as refusal:
+        last = refusal.code == gate.TOO_COMPLEX or _worn()
+        return Stopped(refusal.code, refusal.message, refusal.position, refusal.name, last)
+    return Passed([(name.schema, name.table, name.position) for name in admitted.relations], _worn())
+
+
+def _worn() -> bool:
+    return time.process_time() > CPU_SECONDS
