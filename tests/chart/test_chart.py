@@ -261,7 +261,7 @@ def test_what_answers_requests_answers_until_nothing_is_led_to_it(profile):
         for _, container in profile.containers()
         if container["name"] in ("controller", "dispatcher", "query")
     }
-    assert stops == {"controller": None, "dispatcher": ["sleep", "3"], "query": ["sleep", "3"]}
+    assert stops == {"controller": None, "dispatcher": ["sleep", "6"], "query": ["sleep", "6"]}
 
 
 def test_every_pod_of_the_release_is_behind_a_policy(render):

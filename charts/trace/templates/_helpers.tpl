@@ -185,7 +185,7 @@ https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-terminatio
 */}}
 {{- define "trace.leaveFirst" -}}
 preStop:
-  exec: {command: [sleep, "3"]}
+  exec: {command: [sleep, "6"]}
 {{- end -}}
 
 {{/*
