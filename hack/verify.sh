@@ -41,9 +41,9 @@ all() {
   stage "chart" 300 .venv/bin/pytest -q tests/chart
   stage "docs" 300 .venv/bin/pytest -q -m "not cluster" tests/docs
   # Two at a time, each with servers of its own: these tests wait for processes more than they compute.
-  stage "with real databases, object store, chain and API server" 1800 \
+  stage "with real databases, object store, chain and API server" 2400 \
     .venv/bin/pytest -q -n 2 --dist worksteal -m "(services or apiserver) and not patient" tests operators
-  stage "on a whole cluster" 1500 .venv/bin/pytest -q --durations=12 -m cluster tests
+  stage "on a whole cluster" 2700 .venv/bin/pytest -q --durations=12 -m cluster tests
   end_waiting
 }
 

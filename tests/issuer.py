@@ -49,12 +49,12 @@ class Issuer:
     def token(
         self, subject: str, *, kid: str | None = None, key: Any = None, algorithm: str | None = None, **claims: Any
     ) -> str:
-        """A token of `subject`, valid for a minute; `claims` replace or, with None, remove the usual ones."""
+        """A token of `subject`, valid for an hour; `claims` replace or, with None, remove the usual ones."""
         name = kid or next(iter(self.keys))
         secret = key if key is not None else self.keys[name]
         chosen = algorithm or ("RS256" if isinstance(secret, rsa.RSAPrivateKey) else "ES256")
         now = int(time.time())
-        body = {"iss": self.url, "aud": AUDIENCE, "sub": subject, "iat": now, "exp": now + 60, **claims}
+        body = {"iss": self.url, "aud": AUDIENCE, "sub": subject, "iat": now, "exp": now + 3600, **claims}
         return jwt.encode({k: v for k, v in body.items() if v is not None}, secret, chosen, {"kid": name})
 
     def jwks(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from .progress import say, step
 from .record import Record
 
 _PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "helm")
-_NODE_SECONDS = 60.0
+_NODE_SECONDS = 180.0
 
 
 def open_cluster(layout: Layout) -> Components:

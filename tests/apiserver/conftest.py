@@ -13,7 +13,7 @@ from kubernetes import client, config
 from tests.services import ApiServer
 
 CRDS = Path(__file__).resolve().parents[2] / "crds"
-_ESTABLISHED_SECONDS = 30
+_ESTABLISHED_SECONDS = 120
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,23 @@ def crds(kubernetes_api: client.ApiClient) -> list[str]:
         while not _established(extensions, name):
             assert time.monotonic() < deadline, f"{name} is not established after {_ESTABLISHED_SECONDS} s"
             time.sleep(0.05)
+    objects = client.CustomObjectsApi(kubernetes_api)
+    for plural in (name.partition(".")[0] for name in names):
+        while not _served(objects, plural):
+            assert time.monotonic() < deadline, f"{plural} are not served after {_ESTABLISHED_SECONDS} s"
+            time.sleep(0.05)
     return names
+
+
+def _served(objects: client.CustomObjectsApi, plural: str) -> bool:
+    """Whether the server lists and names a kind, which it does a moment after it says that it is established."""
+    try:
+        objects.list_namespaced_custom_object("trace.dev", "v1alpha1", "default", plural)
+        return plural in {kind.name for kind in objects.get_api_resources("trace.dev", "v1alpha1").resources}
+    except client.ApiException as error:
+        if error.status != 404:
+            raise
+        return False
 
 
 def _established(extensions: client.ApiextensionsV1Api, name: str) -> bool:

@@ -78,6 +78,6 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
     name = request.node.name.replace("_", "-").partition("[")[0].removeprefix("test-")[:60].strip("-")
     cluster.kubectl("create", "namespace", name)
     # Pods are refused until the controller manager has made the namespace's service account.
-    cluster.kubectl("wait", "serviceaccount/default", "-n", name, "--for=create", "--timeout=30s")
+    cluster.kubectl("wait", "serviceaccount/default", "-n", name, "--for=create", "--timeout=110s")
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")

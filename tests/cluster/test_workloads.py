@@ -40,7 +40,7 @@ def create(cluster: Cluster, namespace: str, *documents: dict[str, Any]) -> None
 
 
 def wait(cluster: Cluster, namespace: str, what: str, condition: str) -> None:
-    cluster.kubectl("wait", what, "-n", namespace, f"--for={condition}", "--timeout=60s")
+    cluster.kubectl("wait", what, "-n", namespace, f"--for={condition}", "--timeout=110s")
 
 
 def web_server(image: str) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def test_a_service_answers_by_name_and_on_a_node_port(cluster: Cluster, namespac
     wait(cluster, namespace, "pod/client", "condition=Ready")
     url = f"http://server.{namespace}.svc.cluster.local/"
     # DNS learns of a new Service in a moment, and remembers for five seconds that it knew none.
-    assert wait_until(lambda: fetch(cluster, namespace, url) == "200", 30, every=0.5)
+    assert wait_until(lambda: fetch(cluster, namespace, url) == "200", 120, every=0.5)
     assert "URLError" in fetch(cluster, namespace, "http://no-such-name.example/")
     port = cluster.kubectl("get", "service", "server", "-n", namespace, "-o", "jsonpath={.spec.ports[0].nodePort}")
     node = open_cluster(Layout(cluster.folder)).namespaces.node_address
@@ -141,7 +141,7 @@ def test_a_claimed_volume_is_writable_keeps_its_data_and_returns_empty(
     backing = Layout(cluster.folder).private / "machine/var/lib/volumes" / volume
     assert (backing / "file").read_text() == "kept\n"
     cluster.kubectl("delete", "pod/writer", "pod/reader", "pvc/data", "-n", namespace)
-    cluster.kubectl("wait", f"pv/{volume}", "--for=jsonpath={.status.phase}=Available", "--timeout=30s")
+    cluster.kubectl("wait", f"pv/{volume}", "--for=jsonpath={.status.phase}=Available", "--timeout=110s")
     assert list(backing.iterdir()) == []
 
 
@@ -163,7 +163,7 @@ def test_network_policies_are_enforced_in_both_directions(cluster: Cluster, name
         }
 
     def settles(expected: str) -> bool:
-        return wait_until(lambda: expected in fetch(cluster, namespace, url), 10, every=0.2)
+        return wait_until(lambda: expected in fetch(cluster, namespace, url), 120, every=0.2)
 
     assert fetch(cluster, namespace, url) == "200"
     create(cluster, namespace, policy("inward", "server", policyTypes=["Ingress"]))

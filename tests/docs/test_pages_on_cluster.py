@@ -14,7 +14,7 @@ from tests.docs.blocks import ROOT, commands
 from tests.docs.rules import Tier, rule
 from tests.services.installation import start_pipeline
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 RUN = {Tier.CLUSTER, Tier.DRY}
 PAGES = sorted({command.page for command in commands() if rule(command).tier in RUN})
@@ -28,7 +28,7 @@ def line(command) -> str:
         return f"{text} --dry-run={'client' if 'create namespace' in text else 'server'}"
     if text.endswith("&"):
         port = text.split()[-2]
-        ready = f"timeout 20 bash -c 'until (: < /dev/tcp/127.0.0.1/{port}) 2>/dev/null; do :; done'"
+        ready = f"timeout 120 bash -c 'until (: < /dev/tcp/127.0.0.1/{port}) 2>/dev/null; do :; done'"
         return f"{text}\n{ready}"
     if text.startswith("jupyter lab "):  # what a kernel would do with it
         return text.replace("jupyter lab", f"python3 {ROOT}/tests/docs/cells.py")

@@ -20,7 +20,7 @@ def crds(trace: Installation) -> set[str]:
 
 
 def test_helm_test_asks_with_right_and_wrong_credentials(trace):
-    said = trace.kube.helm("test", "trace", "--logs", "--timeout", "2m")
+    said = trace.kube.helm("test", "trace", "--logs", "--timeout", "4m")
     assert said.count("Phase:          Succeeded") >= 2, said
     assert "FAILED" not in said
 
@@ -113,7 +113,7 @@ def test_uninstall_keeps_definitions_pipelines_and_data(trace):
     """And an installation after it goes on where the one before ended."""
     blocks = trace.count("blocks")
     uid = trace.kube.get("dag", DAG)["metadata"]["uid"]
-    trace.kube.helm("uninstall", "trace", "--wait", "--timeout", "2m")
+    trace.kube.helm("uninstall", "trace", "--wait", "--timeout", "4m")
     try:
         assert crds(trace) == CRDS
         assert trace.kube.get("dag", DAG)["metadata"]["uid"] == uid

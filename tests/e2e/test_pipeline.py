@@ -9,6 +9,7 @@ import subprocess
 import pytest
 import yaml
 
+from hack.demo import pipeline
 from hack.demo.ask import User
 from hack.demo.kube import Kube
 from hack.localcluster.layout import CHECKOUT, ClusterError
@@ -30,7 +31,7 @@ def test_the_answer_is_the_chain(trace):
 def test_cold_and_hot_rows_are_both_part_of_it(trace):
     """Otherwise the proof would say nothing about the seam."""
     trace.prove_new_ranges()
-    rows = trace.admin.rows
+    rows = trace.rows
     assert rows("SELECT count(*) FROM cold_blocks")[0][0] > 0
     assert rows("SELECT count(*) FROM hot_blocks")[0][0] > 0
     newest_cold = rows("SELECT max(block_number) FROM cold_blocks")[0][0]
@@ -40,33 +41,33 @@ def test_cold_and_hot_rows_are_both_part_of_it(trace):
 def test_hot_rows_of_compacted_ranges_are_deleted(trace):
     """Later than the longest query, short here. Only the table itself tells: the relation has every row."""
     trace.prove_new_ranges()
-    newest = trace.admin.rows("SELECT max(block_number) FROM cold_blocks")[0][0]
+    newest = trace.rows("SELECT max(block_number) FROM cold_blocks")[0][0]
     trace.wait(
         "the hot rows of ranges that are cold are gone",
         lambda: trace.hot_blocks(f"min(block_number) > {newest}") == "t",
     )
-    assert trace.admin.rows("SELECT min(block_number) FROM blocks")[0][0] == 0
+    assert trace.rows("SELECT min(block_number) FROM blocks")[0][0] == 0
     trace.prove()
 
 
 def test_worker_pods_come_for_work_and_leave_when_idle(trace):
+    """Each by itself: before one is gone, the next range may have brought another, perhaps of the same name."""
     seen = set()
 
     def came():
-        seen.update(pod["metadata"]["name"] for pod in trace.pods(COMPACT))
+        seen.update(pod["metadata"]["uid"] for pod in trace.pods(COMPACT))
         return bool(seen), f"{len(seen)} pods"
 
     def left():
-        alive = {pod["metadata"]["name"] for pod in trace.kube.items("pods", "--selector", COMPACT)}
-        return not alive, f"{len(alive)} pods are there"
+        alive = {pod["metadata"]["uid"] for pod in trace.kube.items("pods", "--selector", COMPACT)}
+        return not seen & alive, f"{len(seen & alive)} of {len(seen)} pods are there"
 
     trace.wait("a worker pod appears", came)
     trace.wait("the worker pods leave", left)
 
 
 def test_the_follower_is_one_pod_of_its_own_deployment(trace):
-    trace.wait("the follower runs", lambda: len(trace.running(FOLLOW)) == 1)
-    (pod,) = trace.running(FOLLOW)
+    pod = trace.one(FOLLOW)
     assert pod["spec"]["automountServiceAccountToken"] is False
     assert pod["metadata"]["labels"]["app.kubernetes.io/part-of"] == "trace"
     (deployment,) = trace.kube.items("deployments", "--selector", FOLLOW)
@@ -79,8 +80,8 @@ def test_a_select_is_run_for_each_range_by_worker_pods(trace):
     trace.apply(summary)
     try:
         trace.wait("two ranges are summed up", lambda: trace.count("gas") >= 2, 180)
-        summed = trace.admin.rows("SELECT first_block, blocks, gas_used FROM gas")
-        truth = trace.admin.rows(
+        summed = trace.rows("SELECT first_block, blocks, gas_used FROM gas")
+        truth = trace.rows(
             "SELECT block_number // 20 * 20 AS first_block, count(*), sum(gas_used)::VARCHAR FROM blocks"
             " GROUP BY first_block HAVING count(*) = 20"
         )
@@ -93,6 +94,7 @@ def test_a_select_is_run_for_each_range_by_worker_pods(trace):
 
 def test_kubectl_shows_what_matters(trace):
     trace.prove()
+    pipeline.wait_ready(trace.kube)
     dags, jobs, assets = (trace.kube.kubectl("get", kind) for kind in ("dags", "tjob", "assets"))
     for column in ("VALID", "READY", "JOBS", "QUEUED", "RUNNING", "AGE"):
         assert column in dags.splitlines()[0]

@@ -30,10 +30,10 @@ def alone(trace: Installation) -> Iterator[Installation]:
 
 
 def test_it_answers_from_its_own_pods_and_reaches_only_what_it_needs(alone: Installation) -> None:
-    assert len(alone.running(QUERY)) == 1
-    (dispatcher,) = alone.running("app.kubernetes.io/component=dispatcher")
+    alone.one(QUERY)
+    dispatcher = alone.one("app.kubernetes.io/component=dispatcher")
     assert [container["name"] for container in dispatcher["spec"]["containers"]] == ["dispatcher"]
-    assert alone.admin.rows("SELECT count(*) > 0 FROM blocks") == [[True]]
+    assert alone.rows("SELECT count(*) > 0 FROM blocks") == [[True]]
     # The pod that knocks carries the labels of the Service, too, but is never ready: nothing is led to it.
     assert reachable(alone, "like-a-query", LABELS) == {"postgres", "objects", "tasks"}
     assert reachable(alone, "a-stranger", {"app": "stranger"}) == {"users", "query", "nodes"}

@@ -46,7 +46,7 @@ def _process(pair: Pair, **more: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def _await(condition: Callable[[], Any], seconds: float = 20) -> None:
+def _await(condition: Callable[[], Any], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited too long"

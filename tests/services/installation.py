@@ -22,7 +22,7 @@ import httpx
 import yaml
 
 from hack.demo import chain, install, pipeline, prove
-from hack.demo.ask import ADMIN, QUERY_PORT, User
+from hack.demo.ask import ADMIN, QUERY_PORT, Truncated, User
 from hack.demo.kube import Kube, wait_for
 from hack.localcluster.atomic import locked
 from hack.localcluster.layout import CHECKOUT, ClusterError, cache_dir
@@ -128,6 +128,17 @@ class Installation:
             and all(container["ready"] for container in pod["status"]["containerStatuses"])
         ]
 
+    def one(self, *labels: str) -> dict[str, Any]:
+        """The one pod with all of these labels, once it is ready: any of them may be started again at any time."""
+        found: list[dict[str, Any]] = []
+
+        def look() -> tuple[bool, str]:
+            found[:] = self.running(*labels)
+            return len(found) == 1, f"{len(found)} pods are ready"
+
+        self.wait(f"one pod of {','.join(labels)} is ready", look)
+        return found[0]
+
     def delete_pod(self, pod: dict[str, Any]) -> None:
         """Take a pod away without any grace, if it is still there."""
         away = ("--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
@@ -159,7 +170,7 @@ class Installation:
 
     def psql(self, database: str, sql: str) -> str:
         """What the embedded server answers, unaligned and without headings."""
-        (pod,) = self.running("app.kubernetes.io/component=postgres")
+        pod = self.one("app.kubernetes.io/component=postgres")
         argv = ("psql", "--host", "/tmp", "--username", "postgres", "--dbname", database, "-At", "-c", sql)
         said = self.kube.kubectl("exec", pod["metadata"]["name"], "--container", "postgres", "--", *argv)
         return said.strip()
@@ -181,6 +192,22 @@ class Installation:
         """Rows of a table."""
         return int(str(self.admin.rows(f"SELECT count(*) FROM {table}")[0][0]))
 
+    def rows(self, sql: str) -> list[list[Any]]:
+        """Rows of a statement, asked again while the service does not answer: what is meant is what it answers."""
+        found: list[list[list[Any]] | Truncated] = []
+
+        def look() -> bool:
+            try:
+                found.append(self.admin.rows(sql))
+            except Truncated as cut:  # an answer, too
+                found.append(cut)
+            return True
+
+        self.wait("a query is answered", look)
+        if isinstance(found[0], Truncated):
+            raise found[0]
+        return found[0]
+
     def wait(self, what: str, look: Any, seconds: float = 120) -> None:
         """Look until it holds; `look` may return a bool, or a bool and what it saw."""
 
@@ -192,7 +219,7 @@ class Installation:
 
     def prove(self, seconds: float = 180) -> prove.Proof:
         """Compare every row with the node; AssertionError with every difference."""
-        proof = prove.prove(self.admin.rows, self.rpc, seconds=seconds)
+        proof = prove.prove(self.rows, self.rpc, seconds=seconds)
         assert proof.holds, str(proof)
         return proof
 
@@ -251,6 +278,7 @@ def start_pipeline(trace: Installation) -> None:
             job["idleTimeout"] = _IDLE
     trace.apply(dag)
     pipeline.wait_ready(trace.kube)
+    trace.wait("the follower stores blocks", lambda: trace.count("blocks") > 0)
 
 
 def _chain(kube: Kube, images: dict[str, str]) -> None:

@@ -32,11 +32,20 @@ class ServiceError(RuntimeError):
     """A part did not start, stop or answer in time; the message holds the end of its log."""
 
 
+_held: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A loopback port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nothing listens on.
+
+    It is bound, without listening, as long as this process lives. So the kernel gives it to nobody else until its
+    server has come so far as to bind it, which one that reuses addresses may do, as all of ours do (socket(7)).
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    _held.append(held)
+    return int(held.getsockname()[1])
 
 
 @dataclass

@@ -127,7 +127,7 @@ def test_killed_at_every_point_of_a_life(world: World) -> None:
         hits[point] = armed.ended() == crash.EXIT_CODE
         assert not gone()
     stage("drain.released", gone)
-    world.until(lambda: finish(world).leads(), "a last look")
+    world.led(lease_name="a-last-look")
     world.until(lambda: not world.deployments() and not world.pods() and not world.names("jobs"), "nothing is left")
     assert world.names("assets") == ["hot-blocks"], "which a user took over"
     assert world.sql("SELECT count(*) AS n FROM tasks WHERE status IN ('Queued', 'Running')") == [{"n": 0}]

@@ -18,7 +18,7 @@ def left(world: World) -> list[str]:
 
 
 def test_a_deleted_dag_drains_and_its_data_stays(world: World) -> None:
-    world.led()
+    world.led(drain_seconds="120")
     world.running_chain()
     world.enqueue(3)
     pod = world.until(lambda: world.pods().get("w0"), "a worker")
@@ -82,11 +82,11 @@ def test_a_drain_ends_without_the_database(world: World, postgres: Postgres) -> 
     first.kill()
     world.delete("dags", "chain")
     working, world.state_dsn = world.state_dsn, nobody
-    blind = world.start(drain_seconds="6")
+    blind = world.start(drain_seconds="6", lease_name="blind")  # a killed one cannot release its own
     world.until(lambda: not left(world), "the DAG goes after its time though state never answered", 60)
     blind.kill()
     world.state_dsn = working
-    world.start()
+    world.start(lease_name="again")
     world.until(
         lambda: world.sql("SELECT 1 AS n FROM dag_current_versions WHERE deleted_at IS NOT NULL"),
         "the sweep of orphans tells state later",

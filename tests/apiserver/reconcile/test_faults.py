@@ -46,6 +46,7 @@ def test_changes_made_while_the_api_server_was_out_of_reach_come_about(world: Wo
 def test_a_state_database_that_is_away_is_told_and_waited_for(world: World, postgres: Postgres) -> None:
     controller = world.led()
     world.running_chain()
+    world.sql("CHECKPOINT")  # commits are asynchronous here: what it knew of would be lost with it
     postgres.crash()
     try:
         world.until(

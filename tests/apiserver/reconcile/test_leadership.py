@@ -19,15 +19,15 @@ def test_only_one_leads_and_the_other_takes_over(world: World) -> None:
     world.running_chain()
     assert second.metric("trace_controller_leader") == 0
     assert first.stop() == 0
-    world.until(second.leads, "the second leads at once: the Lease was released", 10)
+    world.until(second.leads, "the second leads at once: the Lease was released")
     world.enqueue(2)
     world.until(lambda: len(world.pods()) == 2, "it does the work")
 
 
 def test_a_killed_leader_is_replaced_after_its_lease(world: World) -> None:
-    world.led().kill()
+    world.led(leader_lease_seconds="6").kill()
     second = world.start()
-    world.until(second.leads, "the second leads after the first one's lease", 30)
+    world.until(second.leads, "the second leads after the first one's lease", 60)
 
 
 def test_a_leader_that_lost_its_lease_stops(world: World) -> None:
@@ -35,19 +35,19 @@ def test_a_leader_that_lost_its_lease_stops(world: World) -> None:
     lease = client.CoordinationV1Api(world.api)
     thief = {"spec": {"holderIdentity": "somebody", "leaseDurationSeconds": 600}}
     lease.patch_namespaced_lease("trace-controller", world.namespace, thief)
-    world.until(lambda: first.ended() is not None, "it ends", 20)
+    world.until(lambda: first.ended() is not None, "it ends", 60)
     assert first.ended() == 1
 
 
 def test_a_paused_leader_that_wakes_up_late_stops(world: World) -> None:
-    first = world.led()
+    first = world.led(leader_lease_seconds="6")
     first.process.send_signal(signal.SIGSTOP)
     second = world.start()
     try:
-        world.until(second.leads, "the second leads", 30)
+        world.until(second.leads, "the second leads", 60)
     finally:
         first.process.send_signal(signal.SIGCONT)
-    world.until(lambda: first.ended() == 1, "the first finds out and ends", 20)
+    world.until(lambda: first.ended() == 1, "the first finds out and ends", 60)
     assert second.ended() is None
 
 

@@ -47,7 +47,7 @@ class Controller:
 
     def get(self, path: str) -> httpx.Response:
         """A page of its own server."""
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=30)
 
     def readiness(self) -> str:
         """`synced` where it leads and has listed everything, `standing by` before; empty while it starts."""
@@ -70,7 +70,7 @@ class Controller:
     def stop(self) -> int:
         """SIGTERM, and its exit code."""
         self.process.terminate()
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -97,7 +97,7 @@ class World:
         port = free_port()
         timers = {
             "RECONCILE_SECONDS": "1",
-            "LEADER_LEASE_SECONDS": "6",
+            "LEADER_LEASE_SECONDS": "60",
             "LEADER_RENEW_SECONDS": "1",
             "DRAIN_SECONDS": "20",
         }

@@ -428,7 +428,7 @@ async def test_a_canceled_task_ends_canceled_unless_it_was_done(
 
 async def blocked(dispatcher: Dispatcher) -> None:
     """Return when some session waits for a lock."""
-    async with asyncio.timeout(10), dispatcher.state.hot() as conn:
+    async with asyncio.timeout(60), dispatcher.state.hot() as conn:
         while True:
             cursor = await conn.execute(
                 "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,16 +23,11 @@ import pytest
 
 from tests import services
 from tests.integration.dispatch.conftest import WORKER_TOKEN
+from tests.services import free_port
 from traceplane.settings import Settings
 
 pytestmark = pytest.mark.services
-PATIENCE_SECONDS = 30
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+PATIENCE_SECONDS = 60
 
 
 @dataclass
@@ -93,7 +89,7 @@ def claim(url: str, job: UUID, timeout: float = 30, **more: Any) -> list[Any]:
 
 
 def scrape(url: str) -> str:
-    return httpx.get(f"{url}/metrics").text
+    return httpx.get(f"{url}/metrics", timeout=30).text
 
 
 async def test_it_serves_runs_its_loops_and_leaves_on_sigterm(
@@ -138,9 +134,10 @@ async def test_a_worker_that_left_its_long_poll_gets_no_task(
         dispatcher.wait_ready()
         with pytest.raises(httpx.ReadTimeout):
             claim(dispatcher.url, jobs["follow"], timeout=1, worker_id="gone", wait_seconds=50)
+        wait_until(lambda: "trace_long_polls 0.0" in scrape(dispatcher.url))  # it has noticed
         sql("UPDATE jobs SET paused = false WHERE id = %(job)s", job=jobs["follow"])
         sql("SELECT pg_notify('trace_wake', %(job)s)", job=str(jobs["follow"]))
-        assert [task["attempt"] for task in claim(dispatcher.url, jobs["follow"], wait_seconds=5)] == [1]
+        assert [task["attempt"] for task in claim(dispatcher.url, jobs["follow"], wait_seconds=20)] == [1]
 
 
 def test_it_refuses_a_schema_it_does_not_know(settings: Settings, databases: services.Databases, tmp_path: Path):
@@ -155,3 +152,4 @@ def wait_until(true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not true():
         assert time.monotonic() < deadline
+        threading.Event().wait(0.02)

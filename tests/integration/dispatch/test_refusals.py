@@ -362,7 +362,7 @@ async def test_a_completion_outlives_a_restart_of_postgres(
         assert answer.headers["retry-after"]
     finally:
         postgres.restart()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while (answer := await caller.complete(lease)).status_code == 503:
             pass
     assert answer.json()["completions"][0]["status"] == "Completed"

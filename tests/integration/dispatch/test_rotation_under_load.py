@@ -35,7 +35,7 @@ async def test_no_call_is_refused_while_the_key_rotates(
         dispatcher.wait_ready()
 
         def published() -> list[str]:
-            found = httpx.get(f"{dispatcher.url}/internal/jwks/task", timeout=10).json()["keys"]
+            found = httpx.get(f"{dispatcher.url}/internal/jwks/task", timeout=60).json()["keys"]
             return [key["kid"] for key in found]
 
         def work(name: int) -> None:

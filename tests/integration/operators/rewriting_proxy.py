@@ -23,6 +23,8 @@ class Proxy:
         self.calls: dict[str, int] = {}
         self.max_batch: int | None = None
         self._lock = threading.Lock()
+        self.gate = threading.Lock()
+        """Held while the node is asked: whoever holds it changes the chain between two questions."""
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -54,7 +56,7 @@ class Proxy:
         request = urllib.request.Request(
             self.target, json.dumps(calls).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with self.gate, urllib.request.urlopen(request, timeout=30) as response:
             answers = {answer["id"]: answer for answer in json.load(response)}
         with self._lock:
             for call in calls:

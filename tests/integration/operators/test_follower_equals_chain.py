@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from tests.integration.operators.following import Activity, follow, reorg_transactions
+from tests.integration.operators.rewriting_proxy import proxy_of
 from tests.services import Chain, Databases
 
 pytestmark = pytest.mark.services
@@ -68,13 +69,15 @@ def test_it_starts_at_start_block_and_goes_on_from_what_the_table_holds(database
 def test_a_reorg_while_running_is_rewritten_and_recorded(databases: Databases, chain: Chain, depth: int) -> None:
     activity = Activity(chain)
     head = activity.blocks(8)
-    following = follow(databases, [chain.url], finalityDepthBlocks=6)
-    run = following.run()
-    run.reaches(head)
-    old = {row["block_number"]: row for row in following.rows("blocks")}
-    chain.reorg(depth, reorg_transactions(activity, depth))
-    run.logged("reorg applied")
-    run.stop()
+    with proxy_of(chain.url) as between:
+        following = follow(databases, [between.url], finalityDepthBlocks=6)
+        run = following.run()
+        run.reaches(head)
+        old = {row["block_number"]: row for row in following.rows("blocks")}
+        with between.gate:  # the node makes the new blocks one by one: a look between them is another reorg
+            chain.reorg(depth, reorg_transactions(activity, depth))
+        run.logged("reorg applied")
+        run.stop()
     following.equals(chain)
     new = {row["block_number"]: row for row in following.rows("blocks")}
     rewritten = range(head - depth + 1, head + 1)

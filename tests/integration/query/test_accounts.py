@@ -90,7 +90,7 @@ def test_a_query_that_is_denied_is_told_and_counted(
     stranger = Client(client.url, oidc.token("mallory"), client.service)
     assert [stranger.refused("SELECT 1") for _ in range(3)] == [(403, "Forbidden")] * 2 + [(429, "RateLimited")]
     assert [line["code"] for line in events(lines, "denied")] == ["Forbidden", "Forbidden", "RateLimited"]
-    told = httpx.get(f"{client.url}/metrics").text
+    told = httpx.get(f"{client.url}/metrics", timeout=60).text
     assert 'trace_denied_total{code="RateLimited"}' in told
 
 

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import io
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.query.conftest import CONTRACT, Client
-from tests.integration.query.test_limits import ENDLESS, until
+from tests.integration.query.test_limits import ENDLESS, asking, until
 from tests.integration.query.world import World
 from tests.issuer import Issuer
 from traceplane.errors import Stale, Unavailable
@@ -88,7 +87,7 @@ def wake(world: World, payload: str = "") -> None:
 
 
 def file_of(said: dict[str, Any]) -> Any:
-    answer = httpx.get(said["output"]["url"])
+    answer = httpx.get(said["output"]["url"], timeout=60)
     assert hashlib.sha256(answer.content).hexdigest() == said["output"]["sha256"]
     return pq.read_table(io.BytesIO(answer.content))
 
@@ -149,7 +148,7 @@ def test_what_can_be_refused_is_refused_at_once(
 
 
 def test_a_failure_is_told_as_an_interactive_query_tells_it(client: Client) -> None:
-    failing = {"SELECT error('late')": (30, 422), ENDLESS: (1, 408)}
+    failing = {"SELECT error('late')": (30, 422), ENDLESS: (5, 408)}
     for sql, (seconds, status) in failing.items():
         now = client.post(sql, timeout_seconds=seconds)
         later = ended(client, left(client, sql, timeout_seconds=seconds))
@@ -176,14 +175,13 @@ def test_the_line_is_bounded_for_each_user_and_for_all(
 
 
 def test_a_query_for_which_there_is_no_turn_is_left_to_be_run(start_service: Callable[..., Client]) -> None:
-    client = start_service(query_concurrency=1, query_queue=0, query_timeout_seconds=4)
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(client.post, ENDLESS)
+    client = start_service(query_concurrency=1, query_queue=0)
+    with asking(client, ENDLESS):
         until(lambda: client.service.admission.running == 1)
         answer = client.post("SELECT 7 AS n")
         assert answer.status_code == 202
         assert file_of(ended(client, answer.json()["id"]).json()).to_pylist() == [{"n": 7}]
-        assert running.result().json()["code"] == "QueryTimeout"
+        assert client.service.admission.running == 1, "it ran all the while"
 
 
 def test_a_query_is_canceled_while_it_waits(world: World, start_service: Callable[..., Client]) -> None:
@@ -199,7 +197,7 @@ def test_a_query_is_canceled_while_it_runs(world: World, client: Client) -> None
     query = left(client, ENDLESS)
     until(lambda: row(world, query)["state"] == "Running")
     assert ask(client, "GET", query).json()["state"] == "Running"
-    assert ask(client, "DELETE", query).json()["state"] == "Running"
+    assert ask(client, "DELETE", query).json()["state"] in ("Running", "Canceled"), "it may end before the answer"
     answer = ended(client, query)
     assert (answer.status_code, answer.json()["code"]) == (410, "QueryCanceled")
     assert ended(client, left(client, "SELECT 1")).status_code == 200, "its lane is free again"
@@ -229,7 +227,9 @@ def test_waiting_is_bounded(wait: str, client: Client) -> None:
 
 def test_a_task_waits_for_its_answer(client: Client) -> None:
     fence = {"task_id": str(uuid4()), "attempt": 1, "lease_token": str(uuid4())}
-    answer = httpx.post(f"{client.url}/v1/task/query", json={"sql": "SELECT 1", "mode": "batch", "fence": fence})
+    answer = httpx.post(
+        f"{client.url}/v1/task/query", json={"sql": "SELECT 1", "mode": "batch", "fence": fence}, timeout=60
+    )
     assert answer.status_code in (400, 401)
 
 
@@ -434,7 +434,12 @@ def test_figures_tell_of_the_line(start_service: Callable[..., Client], world: W
     busy = left(client, ENDLESS)
     until(lambda: row(world, busy)["state"] == "Running")
     left(client, ENDLESS)
-    until(lambda: "trace_query_batches 2.0" in httpx.get(f"{client.url}/metrics").text)
+    until(lambda: "trace_query_batches 2.0" in httpx.get(f"{client.url}/metrics", timeout=60).text)
     ask(client, "DELETE", busy)
-    until(lambda: 'trace_query_seconds_count{code="QueryCanceled"} 1.0' in httpx.get(f"{client.url}/metrics").text)
-    until(lambda: "trace_query_batches 1.0" in httpx.get(f"{client.url}/metrics").text)
+    until(
+        lambda: (
+            'trace_query_seconds_count{code="QueryCanceled"} 1.0'
+            in httpx.get(f"{client.url}/metrics", timeout=60).text
+        )
+    )
+    until(lambda: "trace_query_batches 1.0" in httpx.get(f"{client.url}/metrics", timeout=60).text)

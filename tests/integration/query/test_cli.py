@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.query.conftest import Client
-from tests.integration.query.test_limits import ENDLESS, until
+from tests.integration.query.test_limits import ENDLESS, asking, until
 from tests.integration.query.world import World
 from tests.issuer import Issuer
 from traceplane.settings import Settings
@@ -96,11 +95,9 @@ def test_a_query_for_which_there_is_no_turn_says_how_to_get_its_answer(
 ) -> None:
     client = start_service(query_concurrency=1, query_queue=0)
     env = {"TRACE_QUERY_URL": client.url, "TRACE_TOKEN": client.token}
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(client.post, ENDLESS, timeout_seconds=10)
+    with asking(client, ENDLESS):
         until(lambda: client.service.admission.running == 1)
         busy = tracectl("query", "SELECT 1", **env)
-        running.result()
     found = re.search(r"tracectl result --wait (\S+)` gets the answer", busy.stderr)
     assert busy.returncode == 1
     assert found is not None, busy.stderr

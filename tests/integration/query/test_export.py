@@ -37,7 +37,7 @@ def exports(world: World) -> list[str]:
 
 def fetched(output: dict[str, Any]) -> Any:
     """The file behind a pre-signed URL, by who has no credential at all."""
-    answer = httpx.get(output["url"])
+    answer = httpx.get(output["url"], timeout=60)
     assert answer.status_code == 200, answer.text
     assert hashlib.sha256(answer.content).hexdigest() == output["sha256"]
     assert len(answer.content) == output["bytes"]
@@ -102,7 +102,9 @@ def test_a_result_can_be_asked_for_again_by_who_got_it(
     inline = client.post("SELECT count(*) FROM hot_blocks").json()
 
     def get(query: str, token: str) -> httpx.Response:
-        return httpx.get(f"{client.url}/v1/queries/{query}", headers={"Authorization": f"Bearer {token}"})
+        return httpx.get(
+            f"{client.url}/v1/queries/{query}", headers={"Authorization": f"Bearer {token}"}, timeout=60
+        )
 
     found = get(said["query_id"], client.token).json()
     assert (found["row_count"], found["exported"]) == (25_000, True)
@@ -122,7 +124,9 @@ def test_a_role_that_was_taken_takes_the_file_with_it(blocks: World, client: Cli
 
     def output() -> Any:
         headers = {"Authorization": f"Bearer {client.token}"}
-        return httpx.get(f"{client.url}/v1/queries/{said['query_id']}", headers=headers).json()["output"]
+        return httpx.get(f"{client.url}/v1/queries/{said['query_id']}", headers=headers, timeout=60).json()[
+            "output"
+        ]
 
     assert output() is not None
     blocks.policy("hot-blocks", "Postgres", roles=["analyst"])

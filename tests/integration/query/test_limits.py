@@ -53,7 +53,7 @@ def test_time_limit_ends_the_query(start_service: Callable[..., Client]) -> None
     assert client.refused(ENDLESS) == (408, "QueryTimeout")
     assert client.refused(ENDLESS, timeout_seconds=0.5) == (408, "QueryTimeout")
     assert client.refused("SELECT 1", timeout_seconds=3) == (400, "BadRequest")
-    assert client.rows("SELECT 1") == [[1]]
+    until(lambda: client.post("SELECT 1").status_code == 200)
 
 
 def test_answers_are_cut_at_the_row_limit_and_say_so(start_service: Callable[..., Client]) -> None:
@@ -116,7 +116,7 @@ def test_a_query_that_wants_the_machine_ends_and_others_answer(
 
 
 def test_more_than_the_queue_holds_is_told_to_come_back(start_service: Callable[..., Client]) -> None:
-    client = start_service(query_concurrency=1, query_queue=1, query_timeout_seconds=8, query_batch_queue=0)
+    client = start_service(query_concurrency=1, query_queue=1, query_timeout_seconds=20, query_batch_queue=0)
     admission = client.service.admission
     with ThreadPoolExecutor(2) as pool:
         running = pool.submit(client.refused, ENDLESS)
@@ -166,7 +166,10 @@ def test_a_client_that_leaves_the_line_makes_room_and_leaves_no_query(
             until(lambda: admission.waiting == 1)
         until(lambda: admission.waiting == 0)
         assert admission.running == 1
-        assert 'trace_query_seconds_count{code="QueryCanceled"} 1.0' in httpx.get(f"{client.url}/metrics").text
+        assert (
+            'trace_query_seconds_count{code="QueryCanceled"} 1.0'
+            in httpx.get(f"{client.url}/metrics", timeout=60).text
+        )
     assert client.rows("SELECT 1") == [[1]], "the turn is free, and given to nobody who has gone"
     assert world.data.execute("SELECT count(*) FROM trace.query_batches").fetchone() == (0,)
 
@@ -253,7 +256,7 @@ def test_more_than_the_cache_holds_is_refused_with_the_remedy(
 )
 def test_wrong_bodies_are_refused(body: bytes, code: str, client: Client) -> None:
     headers = {"Authorization": f"Bearer {client.token}"}
-    answer = httpx.post(f"{client.url}/v1/query", content=body, headers=headers)
+    answer = httpx.post(f"{client.url}/v1/query", content=body, headers=headers, timeout=60)
     assert 400 <= answer.status_code < 500
     assert answer.json()["code"] == code
 
@@ -277,10 +280,10 @@ def test_only_known_readers_with_valid_tokens_may_ask(world: World, client: Clie
     found = {
         token: Client(client.url, token, client.service).post("SELECT 1").status_code for token in expected if token
     }
-    found[""] = httpx.post(f"{client.url}/v1/query", json={"sql": "SELECT 1"}).status_code
+    found[""] = httpx.post(f"{client.url}/v1/query", json={"sql": "SELECT 1"}, timeout=60).status_code
     assert found == expected
-    assert httpx.get(f"{client.url}/v1/query").status_code == 405
-    assert httpx.get(f"{client.url}/v1/other").status_code == 404
+    assert httpx.get(f"{client.url}/v1/query", timeout=60).status_code == 405
+    assert httpx.get(f"{client.url}/v1/other", timeout=60).status_code == 404
 
 
 HOSTILE_WITHOUT_THE_GATE = [
@@ -332,7 +335,9 @@ def test_a_cell_has_no_credential_and_cannot_write(world: World, client: Client)
         nothing = wire.Prepare(sql="SELECT 1", relations=[], format="json", max_rows=1, max_bytes=1024)
         wire.send(cell.channel, nothing)
         wire.receive(cell.channel, wire.Scans)  # so it has confined itself
-        pid = cells_of(client)[0]
+        # By its own descriptor: the one before it may be ending still, and is the first child until then.
+        told = Path(f"/proc/self/fdinfo/{cell._pidfd}").read_text()
+        pid = int(next(line.split()[1] for line in told.splitlines() if line.startswith("Pid:")))
         environment = Path(f"/proc/{pid}/environ").read_bytes().decode()
         assert {line.split("=")[0] for line in environment.split("\0") if line} <= {
             "MALLOC_ARENA_MAX",

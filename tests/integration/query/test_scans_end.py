@@ -34,7 +34,7 @@ def scans(world: World) -> list[str]:
 
 
 def test_full_pipes_do_not_delay_the_end(world: World, start_service: Callable[..., Client]) -> None:
-    client = start_service(query_timeout_seconds=30)
+    client = start_service(query_timeout_seconds=60)
     version = world.dataset("follow", "Postgres", "hot-blocks")
     world.data.execute(
         f"INSERT INTO hot.d_{version.hex} (block_number, hash, value, mined_at, note, big)"
@@ -44,20 +44,20 @@ def test_full_pipes_do_not_delay_the_end(world: World, start_service: Callable[.
         f"SELECT max(sha256(note)) FROM hot_blocks WHERE block_number >= {n}" for n in range(2)
     )
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(client.refused, sql, timeout_seconds=6)
+        running = pool.submit(client.refused, sql, timeout_seconds=20)
         until(lambda: len(scans(world)) == 2)
         for pid in cells_of(client):  # from here on nobody reads the pipes
             os.kill(pid, signal.SIGSTOP)
         started = time.monotonic()
         assert running.result() == (408, "QueryTimeout")
-    assert time.monotonic() - started < 14  # 16 where each of the two scans is waited for to no end
+    assert time.monotonic() - started < 28  # 30 where each of the two scans is waited for to no end
     until(lambda: not scans(world))
 
 
 def test_a_client_that_leaves_ends_a_scan_that_postgres_has_not_begun(
     world: World, start_service: Callable[..., Client]
 ) -> None:
-    client = start_service(query_timeout_seconds=60)
+    client = start_service(query_timeout_seconds=300)
     version = world.dataset("follow", "Postgres", "hot-blocks")
     world.follow(version, 0, 9)
     host, port = client.url.removeprefix("http://").split(":")
@@ -71,7 +71,7 @@ def test_a_client_that_leaves_ends_a_scan_that_postgres_has_not_begun(
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(head.encode() + body)
             until(lambda: bool(scans(world)))
-        until(lambda: client.service.admission.running == 0, seconds=10)
+        until(lambda: client.service.admission.running == 0)
         assert not scans(world)
 
 

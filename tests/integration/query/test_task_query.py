@@ -50,7 +50,7 @@ class Signer:
         self,
         *versions: UUID,
         org: UUID = services.ORG_ID,
-        seconds: float = 60,
+        seconds: float = 3600,
         claim: UUID = CLAIM,
         task: UUID = TASK,
         tasks: int = 1,
@@ -174,7 +174,9 @@ def test_every_wrong_token_is_refused(world: World, client: Client, signer: Sign
     assert ask(client, good, sql, attempt=2).json()["code"] == "NotCovered"
     assert ask(client, good, sql, task=uuid4()).json()["code"] == "NotCovered"
     assert ask(client, signer.token(hot, org=uuid4()), sql).status_code == 403
-    mine = httpx.post(f"{client.url}/v1/query", json={"sql": sql}, headers={"Authorization": f"Bearer {good}"})
+    mine = httpx.post(
+        f"{client.url}/v1/query", json={"sql": sql}, headers={"Authorization": f"Bearer {good}"}, timeout=60
+    )
     assert mine.status_code == 401
 
 

@@ -38,7 +38,7 @@ def get(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> Get:
     def fetch(path: str, token: str | None = None, method: str = "GET", **query: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token or oidc.token('alice')}"}
         sent = headers if token != "" else {}
-        answer = httpx.request(method, f"{url}{path}", headers=sent, params=query, timeout=10)
+        answer = httpx.request(method, f"{url}{path}", headers=sent, params=query, timeout=60)
         CONTRACT.check(answer)
         return answer
 
@@ -157,7 +157,7 @@ def test_every_route_refuses_who_may_not(route: Any, world: World, get: Get, oid
     assert {token: get(path, token, route.method).status_code for token in table} == table
     assert get(path, "", route.method).headers["www-authenticate"] == "Bearer"
     for header in ("X-Trace-Task-Capability", "X-Trace-Worker-Token", "X-Forwarded-User"):
-        said = httpx.request(route.method, str(get(path, "").url), headers={header: capability}, timeout=10)
+        said = httpx.request(route.method, str(get(path, "").url), headers={header: capability}, timeout=60)
         assert said.status_code == 401
 
 
@@ -201,8 +201,8 @@ def test_wrong_requests_are_told_what_is_wrong(path: str, query: dict[str, str],
 
 def test_writing_is_not_there(get: Get, oidc: Issuer, serve: Callable[[Any], str]) -> None:
     url = serve(app(Settings(state_dsn="postgresql://none", oidc_issuer=oidc.url)))
-    assert httpx.post(f"{url}/v1/dags").status_code == 405
-    assert httpx.post(f"{url}/v1/dags/monad/rollback").status_code == 404
+    assert httpx.post(f"{url}/v1/dags", timeout=60).status_code == 405
+    assert httpx.post(f"{url}/v1/dags/monad/rollback", timeout=60).status_code == 404
 
 
 def test_state_away_is_said_and_nothing_secret(oidc: Issuer, serve: Callable[[Any], str]) -> None:
@@ -247,7 +247,7 @@ def test_a_task_that_is_over_is_tried_again(world: World, get: Get, wanda: str, 
     with psycopg.connect(world.databases.state_dsn, autocommit=True) as listener:
         listener.execute("LISTEN trace_wake")
         said = get(f"/v1/tasks/{task}/retry", wanda, "POST")
-        assert [found.channel for found in listener.notifies(timeout=5, stop_after=1)] == ["trace_wake"]
+        assert [found.channel for found in listener.notifies(timeout=60, stop_after=1)] == ["trace_wake"]
     assert said.status_code == 200, said.text
     assert (said.json()["id"], said.json()["status"]) == (task, "Queued")
     assert (said.json()["attempt"], said.json()["max_attempts"]) == (3, 6)
@@ -362,12 +362,15 @@ def test_who_has_an_answer_already_gets_none(
     world.federated()
     url = serve(app(Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url)))
     mine = {"Authorization": f"Bearer {oidc.token('alice')}"}
-    first = httpx.get(f"{url}/v1/assets", headers=mine)
+    first = httpx.get(f"{url}/v1/assets", headers=mine, timeout=60)
     for sent in (first.headers["etag"], f'"other", W/{first.headers["etag"]}'):
-        again = httpx.get(f"{url}/v1/assets", headers={**mine, "If-None-Match": sent})
+        again = httpx.get(f"{url}/v1/assets", headers={**mine, "If-None-Match": sent}, timeout=60)
         assert (again.status_code, again.content) == (304, b"")
         CONTRACT.check(again)
     world.policy("hot-blocks", "Postgres", roles=["finance"])
-    changed = httpx.get(f"{url}/v1/assets", headers={**mine, "If-None-Match": first.headers["etag"]})
+    changed = httpx.get(f"{url}/v1/assets", headers={**mine, "If-None-Match": first.headers["etag"]}, timeout=60)
     assert changed.status_code == 200
-    assert httpx.get(f"{url}/v1/assets", headers={"If-None-Match": first.headers["etag"]}).status_code == 401
+    assert (
+        httpx.get(f"{url}/v1/assets", headers={"If-None-Match": first.headers["etag"]}, timeout=60).status_code
+        == 401
+    )

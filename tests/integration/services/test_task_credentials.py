@@ -155,7 +155,7 @@ def _try_spelling(
     signed = AWSRequest(method, url, data=b"mine" if method == "PUT" else b"", headers={"Host": url.split("/")[2]})
     signing = Signing(given.access_key_id, given.secret_access_key, given.session_token)
     SigV4Auth(signing, "s3", object_store.region).add_auth(signed)
-    answer = httpx.request(method, httpx.URL(url), content=signed.data, headers=dict(signed.headers))
+    answer = httpx.request(method, httpx.URL(url), content=signed.data, headers=dict(signed.headers), timeout=60)
     assert f"content of {OTHER}a" not in answer.text, (method, path)
     owner = object_store.client()
     assert owner.get_object(Bucket=filled, Key=f"{OTHER}a")["Body"].read() == f"content of {OTHER}a".encode()

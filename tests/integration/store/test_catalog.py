@@ -182,7 +182,7 @@ def test_a_source_row_wakes_the_relay_when_it_commits(databases: services.Databa
                 " lease_epoch) VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'Event', '{}',"
                 " gen_random_uuid(), 1, 1)"
             )
-        assert [notice.channel for notice in relay.notifies(timeout=5, stop_after=1)] == ["trace_source"]
+        assert [notice.channel for notice in relay.notifies(timeout=60, stop_after=1)] == ["trace_source"]
 
 
 def test_ids_made_by_the_database_are_uuid7_in_order(rows: Rows):

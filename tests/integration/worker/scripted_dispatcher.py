@@ -221,7 +221,7 @@ class WorkerProcess:
         return Path(self.log.name).read_text()
 
     def get(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}{path}", timeout=30) as answer:
             return str(answer.read().decode())
 
 

@@ -222,17 +222,19 @@ async def pipeline(
 
 def test_blocks_travel_from_the_chain_to_cold_files(pipeline: Pipeline) -> None:
     head = Activity(pipeline.chain).blocks(34)
-    follower, _ = pipeline.worker("follow"), pipeline.worker("compact")
+    pipeline.keep("follow")
+    pipeline.keep("compact")
     pipeline.eventually("the head is stored", lambda: pipeline.stored() == head)
     pipeline.eventually("final ranges are cold", lambda: pipeline.compacted() == ["0-9", "10-19", "20-29"])
     pipeline.equals_chain()
     pipeline.eventually("hot rows of cold ranges are gone", lambda: _lowest(pipeline) == 30)
     pipeline.equals_chain()
+    follower = pipeline.kept.pop("follow")
     follower.send_signal(signal.SIGTERM)
-    assert follower.wait(15) == 0
+    assert follower.wait(PATIENCE_SECONDS) == 0
     [source] = pipeline.sql("select status, attempt from tasks where dedupe_key = 'source'")
     assert source["status"] == "Queued", "the drained source was handed back"
-    pipeline.worker("follow")
+    pipeline.keep("follow")
     head = pipeline.chain.mine(3)
     pipeline.eventually("a new worker went on", lambda: pipeline.stored() == head)
     pipeline.equals_chain()
@@ -244,14 +246,15 @@ def test_killed_workers_lose_and_double_nothing(pipeline: Pipeline) -> None:
     activity = Activity(pipeline.chain)
     activity.blocks(20)
     for round_ in range(2):
-        follower, compactor = pipeline.worker("follow"), pipeline.worker("compact")
+        pipeline.keep("follow")
+        pipeline.keep("compact")
         before = pipeline.stored()
         head = activity.blocks(12, seed=100 * round_)
         pipeline.eventually("something new is stored", lambda before=before: pipeline.stored() > before)
-        follower.kill()
-        compactor.kill()
-    pipeline.worker("follow")
-    pipeline.worker("compact")
+        pipeline.kept.pop("follow").kill()
+        pipeline.kept.pop("compact").kill()
+    pipeline.keep("follow")
+    pipeline.keep("compact")
     head = activity.blocks(6, seed=900)
     pipeline.eventually("the head is stored", lambda: pipeline.stored() == head)
     expected = [f"{low}-{low + RANGE - 1}" for low in range(0, head - 5 - RANGE + 2, RANGE)]
@@ -268,13 +271,13 @@ def test_a_crash_at_every_point_of_a_worker_loses_and_doubles_nothing(pipeline: 
             follower = pipeline.worker("follow", crash_at=point)
             activity.blocks(8, seed=100 * seed)
             assert follower.wait(PATIENCE_SECONDS) == crash.EXIT_CODE, point
-    pipeline.worker("follow")
+    pipeline.keep("follow")
     head = activity.blocks(6, seed=5000)
     pipeline.eventually("the head is stored", lambda: pipeline.stored() == head)
     for point in points:
         if not point.startswith("hot."):
             assert pipeline.worker("compact", crash_at=point).wait(PATIENCE_SECONDS) == crash.EXIT_CODE, point
-    pipeline.worker("compact")
+    pipeline.keep("compact")
     expected = [f"{low}-{low + RANGE - 1}" for low in range(0, head - 5 - RANGE + 2, RANGE)]
     pipeline.eventually("final ranges are cold", lambda: pipeline.compacted() == expected)
     pipeline.equals_chain()
@@ -287,8 +290,8 @@ def test_a_crash_at_every_point_of_a_worker_loses_and_doubles_nothing(pipeline: 
 def test_a_reorg_while_ranges_are_compacted_ends_in_the_chain(pipeline: Pipeline) -> None:
     activity = Activity(pipeline.chain)
     head = activity.blocks(27)
-    pipeline.worker("follow")
-    pipeline.worker("compact")
+    pipeline.keep("follow")
+    pipeline.keep("compact")
     pipeline.eventually("the head is stored", lambda: pipeline.stored() == head)
     pipeline.chain.reorg(5)
     head = activity.blocks(9, seed=300)

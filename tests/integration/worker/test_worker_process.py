@@ -80,7 +80,7 @@ def test_events_are_reported_while_the_task_runs(dispatcher: ScriptedDispatcher,
 
 
 def test_a_busy_operator_keeps_its_lease(dispatcher: ScriptedDispatcher, tmp_path: Path) -> None:
-    dispatcher.put("test_operator", {"do": "burn", "seconds": 3})
+    dispatcher.put("test_operator", {"do": "burn", "seconds": 12})
     with worker(dispatcher.url, tmp_path):
         assert dispatcher.completion().status == "Completed"
     assert len(dispatcher.seen(HEARTBEAT)) >= 4
@@ -96,7 +96,7 @@ def test_sigterm_while_idle_ends_it_without_another_claim(dispatcher: ScriptedDi
     with worker(dispatcher.url, tmp_path) as child:
         dispatcher.wait(CLAIM)
         child.terminate()
-        assert child.exit_code(10) == 0
+        assert child.exit_code(60) == 0
     assert len(dispatcher.seen(CLAIM)) <= 2
 
 
@@ -107,7 +107,7 @@ def test_sigterm_lets_a_task_finish_that_can(dispatcher: ScriptedDispatcher, tmp
     with worker(dispatcher.url, tmp_path) as child:
         _started(begun, child)
         child.terminate()
-        assert child.exit_code(10) == 0
+        assert child.exit_code(60) == 0
     assert [body.completions[0].status for body in dispatcher.seen(COMPLETE)] == ["Completed"]
 
 
@@ -117,10 +117,10 @@ def test_sigterm_releases_a_task_that_cannot_finish_within_grace(
 ) -> None:
     begun = tmp_path / "begun"
     dispatcher.put("test_operator", {"do": behaviour, "seconds": 300, "touch": str(begun)})
-    with worker(dispatcher.url, tmp_path, worker_grace_seconds="4") as child:
+    with worker(dispatcher.url, tmp_path, worker_grace_seconds="20") as child:
         _started(begun, child)
         child.terminate()
-        assert child.exit_code(4) == 0
+        assert child.exit_code(20) == 0
     assert [body.completions[0].status for body in dispatcher.seen(COMPLETE)] == ["Released"]
 
 
@@ -130,7 +130,7 @@ def test_sigterm_releases_a_source_at_once(dispatcher: ScriptedDispatcher, tmp_p
     with worker(dispatcher.url, tmp_path, worker_grace_seconds="60") as child:
         _started(begun, child)
         child.terminate()
-        assert child.exit_code(5) == 0
+        assert child.exit_code(30) == 0
     assert dispatcher.completion().status == "Released"
 
 
@@ -271,7 +271,7 @@ def test_a_refused_worker_tries_again_and_can_be_drained(dispatcher: ScriptedDis
         dispatcher.wait(CLAIM, 2)
         assert child.process.poll() is None
         child.terminate()
-        assert child.exit_code(10) == 0
+        assert child.exit_code(60) == 0
 
 
 @pytest.mark.parametrize("missing", ["job_id", "worker_token_file"])
