@@ -9,9 +9,11 @@ The reference page `docs/reference/settings.md` is generated from the descriptio
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from traceplane.errors import InvalidSettings
@@ -190,6 +192,14 @@ class Settings(BaseSettings):
     rpc_dir: Path = Field(Path("/etc/trace/rpc"), description="Folder with `<pool>/urls`, one provider URL a line.")
     scratch_dir: Path = Field(Path("/tmp/trace"), description="Scratch space of a worker.")  # noqa: S108
 
+    @field_validator("s3_endpoint_url", "s3_public_endpoint_url", "sts_endpoint_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        """Refused at start: the client libraries say it at the first call, each in its own way."""
+        if value is not None and not _is_url(value):
+            raise PydanticCustomError("url", "write https://host or http://host:port, or leave it unset")
+        return value
+
     def secret(self, name: str) -> str:
         """The value of setting `name` from its file, or its plain form. InvalidSettings names what is missing."""
         path: Path | None = getattr(self, f"{name}_file", None)
@@ -209,6 +219,15 @@ class Settings(BaseSettings):
         if value is None:
             raise InvalidSettings(f"set TRACE_{name.upper()}: {type(self).model_fields[name].description}")
         return value
+
+
+def _is_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def load(**overrides: object) -> Settings:

@@ -21,6 +21,6 @@ def controller() -> None:
     from traceplane.settings import load
 
     settings = load()
-    logs.configure(settings.log_level, quiet=("kopf", "aiohttp", "asyncio"))
+    logs.configure(settings.log_level)
     # KUBECONFIG and KUBERNETES_SERVICE_* are Kubernetes' own names, so they are no settings of ours.
     raise SystemExit(asyncio.run(process.run(settings, os.environ, f"{socket.gethostname()}.{os.getpid()}")))

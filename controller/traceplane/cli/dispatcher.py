@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
-import logging
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +32,11 @@ def register(app: typer.Typer) -> None:
         import uvloop
 
         from traceplane import settings
+        from traceplane.observe import logs
         from traceplane.store import migrate
 
         chosen = settings.load()
-        _logs(chosen)
+        logs.configure(chosen.log_level)
         migrate.check(chosen.secret("state_dsn"), chosen.secret("data_dsn"))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(chosen))
@@ -111,21 +111,3 @@ def _user_app(settings: Settings) -> Any:
     if importlib.util.find_spec("traceplane.userapi.app") is None:
         return None
     return importlib.import_module("traceplane.userapi.app").app(settings)
-
-
-def _logs(settings: Settings) -> None:
-    """JSON lines on standard output, one an event."""
-    import structlog
-
-    level = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
-    logging.basicConfig(level=max(level, logging.WARNING), format="%(levelname)s %(name)s %(message)s")
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-    )

@@ -30,7 +30,7 @@ def query() -> None:
     from traceplane.store import migrate
 
     settings = load()
-    logs.configure(settings.log_level, quiet=("httpx", "httpcore", "asyncio", "psycopg"))
+    logs.configure(settings.log_level)
     with contextlib.suppress(Unavailable):  # the service starts without state, and is not ready until it is there
         migrate.check(settings.secret("state_dsn"))
     confine.undumpable()

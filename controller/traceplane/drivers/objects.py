@@ -20,7 +20,7 @@ import boto3
 import obstore
 import structlog
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, InvalidEndpointConfigurationError
 from obstore import exceptions
 from obstore.store import S3Store
 
@@ -197,7 +197,13 @@ class TaskCredentials:
         """A client with the platform's present credentials."""
         own = self._read()
         if self._client is None or self._client[0] != own:
-            client = boto3.client(
+            self._client = (own, self._made(own))
+        return self._client[1]
+
+    def _made(self, own: tuple[str, str]) -> Any:
+        """A client with these credentials. Raises BotoCoreError."""
+        try:
+            return boto3.client(
                 "sts",
                 endpoint_url=self._settings.sts_endpoint_url or self._settings.s3_endpoint_url,
                 region_name=self._settings.s3_region,
@@ -207,8 +213,8 @@ class TaskCredentials:
                     connect_timeout=CONNECT_SECONDS, read_timeout=REQUEST_SECONDS, retries={"total_max_attempts": 2}
                 ),
             )
-            self._client = (own, client)
-        return self._client[1]
+        except ValueError as error:  # what botocore raises for an address that it does not take
+            raise InvalidEndpointConfigurationError(msg=str(error)) from error
 
 
 def _no_credentials(error: BotoCoreError | ClientError, role: str) -> TraceError:

@@ -1,7 +1,9 @@
 """Logs: JSON, one line an event, to standard error, whoever speaks.
 
 Our own events and what libraries say through the standard library end in the same form, so that one query finds
-both. Never a token, a DSN or SQL: what is logged are names, ids, counts and the messages of our own errors.
+both. Never a token, a DSN or SQL: what is logged are names, ids, counts and the messages of our own errors. Of an
+unforeseen exception: its text and the places it came through, never the local variables there, which hold keys.
+Libraries speak from warning on, whatever our own level: what they tell below it are requests and answers.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ _SHARED: list[Any] = [
 ]
 
 
-def configure(level: str, *, quiet: tuple[str, ...] = ()) -> None:
-    """Send everything from `level` on (debug, info, warning, error) to standard error; `quiet` from warning on."""
+def configure(level: str) -> None:
+    """Send everything from `level` on (debug, info, warning, error) to standard error."""
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[*_SHARED, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
@@ -40,6 +42,4 @@ def configure(level: str, *, quiet: tuple[str, ...] = ()) -> None:
         )
     )
     logging.root.handlers = [handler]
-    logging.root.setLevel(number)
-    for name in quiet:
-        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    logging.root.setLevel(max(number, logging.WARNING))

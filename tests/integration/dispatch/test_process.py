@@ -36,6 +36,7 @@ class Process:
 
     process: subprocess.Popen[bytes]
     url: str
+    user_url: str
     log: Path
 
     def wait_ready(self) -> None:
@@ -49,8 +50,11 @@ class Process:
         raise AssertionError(f"not ready:\n{self.log.read_text()[-4000:]}")
 
 
+MAIN = "from traceplane.cli.main import main; main()"
+
+
 @contextmanager
-def running(settings: Settings, folder: Path, **environment: str) -> Iterator[Process]:
+def running(settings: Settings, folder: Path, program: str = MAIN, **environment: str) -> Iterator[Process]:
     """A dispatcher with these settings as a process of its own."""
     given = settings.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     port, user_port = free_port(), free_port()
@@ -66,13 +70,13 @@ def running(settings: Settings, folder: Path, **environment: str) -> Iterator[Pr
     log = folder / "dispatcher.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from traceplane.cli.main import main; main()", "run", "dispatcher"],
+            [sys.executable, "-c", program, "run", "dispatcher"],
             env={**os.environ, **chosen},
             stdout=output,
             stderr=output,
         )
     try:
-        yield Process(process, f"http://127.0.0.1:{port}", log)
+        yield Process(process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{user_port}", log)
     finally:
         if process.poll() is None:
             process.kill()
@@ -146,6 +150,31 @@ def test_it_refuses_a_schema_it_does_not_know(settings: Settings, databases: ser
     with running(settings, tmp_path) as dispatcher:
         assert dispatcher.process.wait(PATIENCE_SECONDS) == 1
         assert "s9999" in dispatcher.log.read_text()
+
+
+# A handler of each API fails as nobody foresaw, with a key in a local variable.
+BROKEN = """
+from traceplane import problems
+from traceplane.identity.capability import Capabilities
+def breaks(_):
+    key = "-".join(["canary", "of", "a", "local"])
+    raise ValueError("an address that is none")
+Capabilities.jwks = problems.bearer = breaks
+"""
+
+
+def test_what_nobody_foresaw_is_in_the_log_with_its_place_and_no_local_variable(settings: Settings, tmp_path: Path):
+    with running(settings, tmp_path, BROKEN + MAIN) as dispatcher:
+        dispatcher.wait_ready()
+        for url in (f"{dispatcher.url}/internal/jwks/task", f"{dispatcher.user_url}/v1/dags"):
+            assert httpx.get(url, timeout=60).status_code == 500
+        dispatcher.process.send_signal(signal.SIGTERM)
+        dispatcher.process.wait(PATIENCE_SECONDS)
+        said = [json.loads(line) for line in dispatcher.log.read_text().splitlines()]
+    failed = {line["event"]: line["exception"] for line in said if "exception" in line}
+    assert {"unexpected error in the task API", "request failed"} <= failed.keys()
+    assert all("ValueError: an address that is none" in told and "in breaks" in told for told in failed.values())
+    assert "canary" not in dispatcher.log.read_text()
 
 
 def wait_until(true: Callable[[], bool]) -> None:

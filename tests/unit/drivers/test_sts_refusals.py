@@ -6,8 +6,9 @@ import pytest
 import structlog
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
-from traceplane.drivers.objects import _no_credentials
+from traceplane.drivers.objects import TaskCredentials, _no_credentials
 from traceplane.errors import Refused, Unavailable
+from traceplane.settings import Settings
 
 ROLE = "arn:aws:iam::123456789012:role/trace-task"
 
@@ -27,6 +28,14 @@ def test_what_an_operator_can_mend_is_an_absence_with_its_reason_in_the_log(erro
     assert code in told.message
     assert [(line["code"], line["role"]) for line in said] == [(code, ROLE)]
     assert "secret" not in told.message + str(said)
+
+
+async def test_an_address_that_the_client_does_not_take_is_one_of_them() -> None:
+    settings = Settings(sts_endpoint_url="http://no_name:1", s3_access_key_id="key", s3_secret_access_key="canary")
+    with structlog.testing.capture_logs() as said, pytest.raises(Unavailable) as told:
+        await TaskCredentials(settings).mint("{}", session="x", seconds=900)
+    assert [line["code"] for line in said] == ["InvalidEndpointConfigurationError"]
+    assert "canary" not in told.value.message + str(said)
 
 
 @pytest.mark.parametrize("code", ["MalformedPolicyDocument", "PackedPolicyTooLarge"])
