@@ -1,9 +1,10 @@
 """A seccomp filter: the system calls that running a query takes, and no other.
 
-Landlock leaves UDP, path sockets and process creation open; this closes them. The filter is a classic BPF program
-(https://docs.kernel.org/userspace-api/seccomp_filter.html) over a list of what is allowed: reading and writing open
-descriptors, memory, threads of this process, clocks, opening files to read. Anything else fails with EPERM, so that
-a library that tries something optional goes on without it. Four calls are allowed by their arguments only.
+Landlock leaves UDP, path sockets and process creation open, and on older kernels TCP and signals; this closes
+them. The filter is a classic BPF program (https://docs.kernel.org/userspace-api/seccomp_filter.html) over a list of
+what is allowed: reading and writing open descriptors, memory, threads of this process, clocks, opening files to
+read. Anything else fails with EPERM, so that a library that tries something optional goes on without it. Five calls
+are allowed by their arguments only.
 
 It is applied to every thread at once and cannot be taken back.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import platform
 import struct
@@ -25,13 +27,15 @@ _PR_SET_NO_NEW_PRIVS = 38
 _SET_MODE_FILTER, _TO_ALL_THREADS = 1, 1
 _CLONE_THREAD = 0x00010000
 _FIONBIO = 0x5421
+_OF_DESCRIPTORS = (fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_DUPFD_CLOEXEC)
+"""Commands of fcntl(2), the same on every machine."""
 _TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 # Name: number on x86_64, number on aarch64 (the kernel's unistd tables); None where there is no such call.
 CALLS: dict[str, tuple[int | None, int | None]] = {
     # open descriptors
     "read": (0, 63), "write": (1, 64), "readv": (19, 65), "writev": (20, 66), "pread64": (17, 67), "close": (3, 57),
-    "lseek": (8, 62), "fcntl": (72, 25), "poll": (7, None), "ppoll": (271, 73), "select": (23, None),
+    "lseek": (8, 62), "poll": (7, None), "ppoll": (271, 73), "select": (23, None),
     "pselect6": (270, 72), "sendto": (44, 206), "recvfrom": (45, 207), "sendmsg": (46, 211), "recvmsg": (47, 212),
     "fadvise64": (221, 223),
     # what files there are, without opening them
@@ -56,6 +60,7 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 BY_ARGUMENT: dict[str, tuple[int, int]] = {
     "openat": (257, 56), "clone": (56, 220), "clone3": (435, 435), "prlimit64": (302, 261), "ioctl": (16, 29),
+    "fcntl": (72, 25),
 }  # fmt: skip
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 """Column of the tables above, and the kernel's AUDIT_ARCH."""
@@ -112,12 +117,7 @@ def _checked() -> dict[str, list[Instruction]]:
         # Its arguments lie in memory, which a filter cannot read; libc falls back to clone.
         "clone3": [(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)],
         # Files to be read, and none to be written or made.
-        "openat": [
-            (_LOAD, 0, 0, _ARGUMENTS + 8 * 2),
-            (_JUMP_SET, 0, 1, _TO_WRITE),
-            (_RETURN, 0, 0, _ERRNO | errno.EACCES),
-            (_RETURN, 0, 0, _ALLOW),
-        ],
+        "openat": _unless_set(2, _TO_WRITE, errno.EACCES),
         # Limits to be asked (no new one given), and none to be set.
         "prlimit64": [
             (_LOAD, 0, 0, _ARGUMENTS + 8 * 2),
@@ -130,6 +130,14 @@ def _checked() -> dict[str, list[Instruction]]:
         ],
         # Blocking or not, which a socket's timeout takes.
         "ioctl": [*_allow_if(_JUMP_EQUAL, 1, _FIONBIO)],
+        # Flags of descriptors. Who may say which process hears, and by which signal, that one is ready (F_SETOWN,
+        # F_SETSIG, O_ASYNC) kills any process of the same user with a byte in a socket.
+        "fcntl": [
+            (_LOAD, 0, 0, _ARGUMENTS + 8),
+            *[line for command in _OF_DESCRIPTORS for line in _if(command, [(_RETURN, 0, 0, _ALLOW)])],
+            *_if(fcntl.F_SETFL, _unless_set(2, os.O_ASYNC, errno.EPERM)),
+            (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+        ],
     }
 
 
@@ -143,6 +151,16 @@ def _allow_if(test: int, argument: int, operand: int) -> list[Instruction]:
     ]
 
 
+def _unless_set(argument: int, bits: int, error: int) -> list[Instruction]:
+    """Allow where the low half of an argument has none of `bits`."""
+    return [
+        (_LOAD, 0, 0, _ARGUMENTS + 8 * argument),
+        (_JUMP_SET, 0, 1, bits),
+        (_RETURN, 0, 0, _ERRNO | error),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
+
+
 def _if(number: int, then: list[Instruction]) -> list[Instruction]:
-    """`then` for the system call of that number; what follows for every other."""
+    """`then` where that number is loaded, of a system call or a command; what follows for every other."""
     return [(_JUMP_EQUAL, 0, len(then), number), *then]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ ON_THIS_KERNEL = pytest.mark.skipif(
     not landlock.abi() or os.uname().machine != "x86_64",
     reason="the attempts need Landlock, and are numbered for x86_64",
 )
+
+WITH_A_FILTER = pytest.mark.skipif(not seccomp.supported(), reason="there is no filter for this machine")
 
 # Runs in a process of its own: confines itself to a folder and says what each attempt came to.
 CONFINED = """
@@ -129,6 +133,52 @@ def test_each_wall_stops_its_part_alone(tmp_path: Path, wall: str, stops: set[st
     assert all(found[name][0] == "done" for name in WORKS)
 
 
+# Runs in a process of its own, without Landlock: asks that each of its victims be killed when a byte arrives.
+SIGNALLING = """
+import contextlib, fcntl, os, signal, socket, struct, sys
+from traceplane.query import seccomp
+F_SETOWN_EX, OF_PROCESS = 15, 1
+WAYS = [
+    lambda at, victim: fcntl.fcntl(at, fcntl.F_SETOWN, victim),
+    lambda at, victim: fcntl.fcntl(at, F_SETOWN_EX, struct.pack("ii", OF_PROCESS, victim)),
+]
+pairs = [socket.socketpair() for _ in WAYS]
+kept = socket.socket()
+seccomp.apply()
+for way, (ours, theirs), victim in zip(WAYS, pairs, sys.argv[1:]):
+    for step in (
+        lambda: way(ours, int(victim)),
+        lambda: fcntl.fcntl(ours, fcntl.F_SETSIG, signal.SIGKILL),
+        lambda: fcntl.fcntl(ours, fcntl.F_SETFL, os.O_ASYNC),
+    ):
+        with contextlib.suppress(PermissionError):
+            step()
+    theirs.send(b"x")
+kept.dup().settimeout(1)
+os.set_blocking(kept.fileno(), False)
+assert not os.get_inheritable(kept.fileno())
+print("tried")
+"""
+
+
+@WITH_A_FILTER
+def test_a_byte_in_a_socket_kills_nobody_where_landlock_knows_no_signals() -> None:
+    with ExitStack() as stack:
+        victims = [
+            stack.enter_context(subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+            for _ in range(2)
+        ]
+        done = subprocess.run(
+            [sys.executable, "-c", SIGNALLING, *(str(victim.pid) for victim in victims)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        # A signal comes before the next thing its process does.
+        assert [victim.communicate("alive", timeout=60)[0] for victim in victims] == ["alive"] * 2
+    assert done.stdout == "tried\n", done.stderr
+
+
 def judged(machine: str, number: int, arguments: tuple[int, ...] = (), architecture: int | None = None) -> int:
     """What the filter returns for a system call: a classic BPF machine, as far as the filter needs one."""
     program = seccomp.program(machine)
@@ -152,6 +202,7 @@ def judged(machine: str, number: int, arguments: tuple[int, ...] = (), architect
 
 
 ALLOWED, DENIED = 0x7FFF0000, 0x00050000
+ALLOWED_COMMANDS = {fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_SETFL, fcntl.F_DUPFD_CLOEXEC}
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
@@ -169,11 +220,13 @@ def test_the_filter_decides_by_number_and_by_argument(machine: str) -> None:
     assert judged(machine, opening, (0, 0, os.O_RDONLY | os.O_CLOEXEC)) == ALLOWED
     for flag in (os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_TRUNC, os.O_APPEND):
         assert judged(machine, opening, (0, 0, flag)) == DENIED | errno.EACCES
-    clone, clone3, limits, ioctl = (calls[name] for name in ("clone", "clone3", "prlimit64", "ioctl"))
+    names = ("clone", "clone3", "prlimit64", "ioctl", "fcntl")
+    clone, clone3, limits, ioctl, control = (calls[name] for name in names)
     assert clone is not None
     assert clone3 is not None
     assert limits is not None
     assert ioctl is not None
+    assert control is not None
     assert judged(machine, clone, (0x10F00,)) == ALLOWED
     assert judged(machine, clone, (17,)) == DENIED | errno.EPERM
     assert judged(machine, clone3) == DENIED | errno.ENOSYS
@@ -181,7 +234,15 @@ def test_the_filter_decides_by_number_and_by_argument(machine: str) -> None:
     for pointer in (1, 1 << 32):
         assert judged(machine, limits, (0, 3, pointer)) == DENIED | errno.EPERM
     assert judged(machine, ioctl, (3, 0x5421)) == ALLOWED
-    assert judged(machine, ioctl, (3, 0x5401)) == DENIED | errno.EPERM
+    for request in (0x5401, 0x5452, 0x8901, 0x8902):  # TCGETS, FIOASYNC, FIOSETOWN, SIOCSPGRP
+        assert judged(machine, ioctl, (3, request)) == DENIED | errno.EPERM
+    for command in ALLOWED_COMMANDS - {fcntl.F_SETFL}:
+        assert judged(machine, control, (3, command, os.O_ASYNC)) == ALLOWED
+    assert judged(machine, control, (3, fcntl.F_SETFL, os.O_RDWR | os.O_NONBLOCK)) == ALLOWED
+    for flags in (os.O_ASYNC, os.O_ASYNC | os.O_NONBLOCK, os.O_ASYNC | 1 << 32):
+        assert judged(machine, control, (3, fcntl.F_SETFL, flags)) == DENIED | errno.EPERM
+    for command in {*range(2000)} - ALLOWED_COMMANDS:
+        assert judged(machine, control, (3, command, 0)) == DENIED | errno.EPERM
     assert judged(machine, next(iter(plain)), architecture=0x40000003) == 0x80000000
 
 
