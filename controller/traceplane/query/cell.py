@@ -1,8 +1,8 @@
 """The cell: one process that runs one untrusted statement and ends.
 
 It is forked from the zygote with an empty environment, one socket to the broker, and two databases. Before SQL
-arrives it takes them over, confines itself, rehearses (see `warm`) and waits. What it does then is in `execution`.
-Whatever the SQL does, this process holds nothing but what was granted to this query.
+arrives it takes them over, confines itself, rehearses (see `warm`), gives up the log and waits. What it does then
+is in `execution`. Whatever the SQL does, this process holds nothing but what was granted to this query.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ REST_SECONDS = 0.1
 """Queries that come faster than this one after another need the machine more than a rehearsal does."""
 
 
-def main(channel: socket.socket, folder: str, limits: Limits, databases: warm.Databases) -> None:
+def main(channel: socket.socket, folder: str, limits: Limits, databases: warm.Databases, log: confine.Log) -> None:
     """Serve one query on `channel`, reading files from `folder` only; return when it is over."""
     confine.die_with_parent()
+    log.take()
     rehearsal = warm.Rehearsal("json")
     own = _own(databases, folder, limits)
     confine.confine(folder, memory_bytes=limits.memory_bytes, cpu_seconds=limits.cpu_seconds)
@@ -40,6 +41,7 @@ def main(channel: socket.socket, folder: str, limits: Limits, databases: warm.Da
     with rehearsal:
         if not _asked(channel, REST_SECONDS):
             rehearsal.run(own)
+    log.close()
     try:
         execution.serve(channel, folder, own.main, own.shadow)
     except wire.Closed:

@@ -9,7 +9,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import time
 
 import msgspec
@@ -69,13 +68,16 @@ def main(descriptor: int, folder: str) -> None:
         signal.signal(signal.SIGTERM, lambda *_: _kill(watch))
         os.waitpid(judge, 0)
         return
+    log = confine.Log()
     try:
         confine.die_with_parent()
-        _serve(descriptor, folder)
-    except BaseException as error:  # told here, and without the statement: what prints a trace opens files
-        sys.stderr.write(f"the gate's process: {type(error).__name__}\n")
-        sys.stderr.flush()
-        os._exit(1)
+        log.take()
+        _serve(descriptor, folder, log)
+    except BaseException as error:  # told here: what prints a trace opens files
+        try:
+            log.say(f"the gate's process: {type(error).__name__}")
+        finally:
+            os._exit(1)
     os._exit(0)
 
 
@@ -84,11 +86,12 @@ def _kill(watch: int) -> None:
         signal.pidfd_send_signal(watch, signal.SIGKILL)
 
 
-def _serve(descriptor: int, folder: str) -> None:
+def _serve(descriptor: int, folder: str, log: confine.Log) -> None:
     channel = socket.socket(fileno=descriptor)
     with contextlib.suppress(Refusal):
         gate.judge("SELECT sum(n) FROM warm GROUP BY ALL")
     confine.confine(folder, memory_bytes=MEMORY_BYTES, cpu_seconds=CPU_SECONDS + 5, slack_bytes=0)
+    log.close()
     wire.send(channel, Ready(os.getpid()))
     with contextlib.suppress(wire.Closed):
         last = False

@@ -102,17 +102,19 @@ class Zygote:
 
     def _become(self, order: Spawn, descriptor: int) -> None:
         """In the child: be the cell, then end. Never returns to the loop."""
+        log = confine.Log()
         try:
             self._channel.close()
             for watch in self._cells:
                 os.close(watch)
-            cell.main(socket.socket(fileno=descriptor), order.folder, order.limits, self._databases)
+            cell.main(socket.socket(fileno=descriptor), order.folder, order.limits, self._databases, log)
         except BaseException as error:
             places = traceback.extract_tb(error.__traceback__)  # without the message: it may quote the statement
             trail = " < ".join(f"{place.name}:{place.lineno}" for place in reversed(places))
-            sys.stderr.write(f"cell {order.number}: {type(error).__name__} in {trail}\n")
-            sys.stderr.flush()
-            os._exit(1)
+            try:
+                log.say(f"cell {order.number}: {type(error).__name__} in {trail}")
+            finally:
+                os._exit(1)
         os._exit(0)
 
     def _reap(self, watch: int) -> None:

@@ -6,9 +6,12 @@ import errno
 import os
 import resource
 import signal
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -109,6 +112,80 @@ def test_cells_that_end_by_themselves_are_no_readiness(
             made.check()
     finally:
         made.close()
+
+
+@contextmanager
+def logged(monkeypatch: pytest.MonkeyPatch, starter: ModuleType) -> Iterator[Callable[[], str]]:
+    """Processes that `starter` starts have a pipe for their log, as in a pod; afterwards, what came through it."""
+    reading, writing = os.pipe()
+    told: list[bytes] = []
+    real = subprocess.Popen
+    with open(reading, "rb") as log, monkeypatch.context() as change:
+        with open(writing, "wb") as theirs:
+            change.setattr(starter.subprocess, "Popen", lambda *a, **named: real(*a, **named, stderr=theirs))
+            yield lambda: b"".join(told).decode()
+        told.append(log.read())
+
+
+UNFIT = {
+    "sandbox": "zygote.confine.confine = lambda *_, **__: 1 / 0",
+    "rehearsal": """
+warm = zygote.warm.opened
+def opened(folder):
+    databases = warm(folder)
+    zygote.warm.Rehearsal.run = lambda *_: 1 / 0
+    return databases
+zygote.warm.opened = opened
+""",
+}
+BREAKING_OUT = """
+import contextlib, os
+def breaks_out(*_):
+    for descriptor in range(64):
+        with contextlib.suppress(OSError):
+            os.write(descriptor, b"forged")
+    raise ValueError
+"""
+TAKEN_OVER = (
+    BREAKING_OUT
+    + """
+warm = zygote.warm.opened
+def opened(folder):
+    databases = warm(folder)
+    zygote.cell._asked = lambda *_: True
+    zygote.cell.execution.serve = breaks_out
+    return databases
+zygote.warm.opened = opened
+"""
+)
+
+
+def log_of_one(folder: Path, program: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a cell that ends by itself, and its zygote with `program` before its own, say in the log."""
+    monkeypatch.setattr(cells, "_START", cells._START.replace("; zygote.main", f"\n{program}\nzygote.main"))
+    with logged(monkeypatch, cells) as log:
+        made = cells.Cells(folder, Limits(memory_bytes=256 * 1024**2, cpu_seconds=30, threads=1), ready=1)
+        try:
+            made.fill()
+            until(lambda: made._waiting[0].code == 1)
+        finally:
+            made.close()
+    return log()
+
+
+@pytest.mark.parametrize("fault", UNFIT)
+def test_a_cell_that_is_not_fit_for_a_query_says_so_in_the_log(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = log_of_one(tmp_path / "cells", UNFIT[fault], monkeypatch)
+    assert said.startswith("cell 1: ZeroDivisionError in <lambda>:")
+    assert said.count("\n") == 1
+
+
+def test_whoever_takes_over_a_cell_writes_nothing_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert log_of_one(tmp_path / "cells", TAKEN_OVER, monkeypatch) == ""
 
 
 def test_a_cell_that_a_query_took_is_no_sign_of_cells_that_end_by_themselves(made: cells.Cells) -> None:

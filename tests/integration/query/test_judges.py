@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from tests.integration.query.conftest import Client
-from tests.integration.query.test_limits import until
+from tests.integration.query.test_cells import BREAKING_OUT, logged
+from tests.integration.query.test_limits import assert_one_socket_and_no_log, until
 from traceplane.errors import Overloaded, Unavailable
 from traceplane.query import gate, judge, judges
 from traceplane.query.gate import Refusal
@@ -100,8 +101,26 @@ def test_it_has_no_credential_and_reads_and_writes_no_file(running: Judges) -> N
     }
     status = Path(f"/proc/{pid}/status").read_text()
     assert "Seccomp:\t2" in status
-    opened = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
-    assert sum(name.startswith("socket:") for name in opened) == 1
+    assert_one_socket_and_no_log(pid)
+
+
+def test_one_that_cannot_confine_itself_says_so_in_the_log(
+    running: Judges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing = "judge.confine.confine = lambda *_, **__: 1 / 0; judge.main"
+    monkeypatch.setattr(judges, "_START", judges._START.replace("judge.main", refusing))
+    with logged(monkeypatch, judges) as log, pytest.raises(Unavailable):
+        running.start()
+    assert log() == "the gate's process: ZeroDivisionError\n"
+
+
+def test_whoever_takes_over_one_writes_nothing_in_the_log(running: Judges, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = f"{BREAKING_OUT}\njudge._verdict = breaks_out\njudge.main"
+    monkeypatch.setattr(judges, "_START", judges._START.replace("; judge.main", f"\n{program}"))
+    with logged(monkeypatch, judges) as log:
+        assert judged(running, "SELECT 1") == "QueryTooComplex"
+        running.close()
+    assert log() == ""
 
 
 def test_one_that_ended_is_replaced(running: Judges) -> None:

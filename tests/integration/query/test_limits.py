@@ -42,6 +42,13 @@ def cells_of(client: Client) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{zygote.pid}/task/{zygote.pid}/children").read_text().split()]
 
 
+def assert_one_socket_and_no_log(pid: int) -> None:
+    """A process that runs what strangers wrote has its channel to the broker, and nowhere else to write."""
+    opened = {int(link.name): os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    assert [opened.pop(standard) for standard in (0, 1, 2)] == [os.devnull] * 3
+    assert [name.split(":")[0] for name in opened.values()] == ["socket"]
+
+
 def left_in(folder: Path) -> list[str]:
     """What queries left in the folders of cells, which may go while one looks."""
     found = [Path(path, name) for path, folders, files in os.walk(folder) for name in folders + files]
@@ -350,8 +357,7 @@ def test_a_cell_has_no_credential_and_cannot_write(world: World, client: Client)
         limits = Path(f"/proc/{pid}/limits").read_text()
         assert "Max file size             0" in limits
         assert "Max core file size        0" in limits
-        opened = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
-        assert sum(name.startswith("socket:") for name in opened) == 1
+        assert_one_socket_and_no_log(pid)
 
 
 def test_a_user_who_asks_too_often_is_told_when_to_come_back_and_others_are_not(
