@@ -78,7 +78,12 @@ def test_secrets_reach_processes_as_files_only(profile):
 
 def test_no_config_map_holds_a_secret(render):
     rendered = render()
-    secrets = {value for item in rendered.kind("Secret") for value in item["stringData"].values()}
+    secrets = {
+        value
+        for item in rendered.kind("Secret")
+        for key, value in item["stringData"].items()
+        if key != "access-key-id"  # a name
+    }
     text = json.dumps(rendered.kind("ConfigMap"))
     assert len(secrets) >= 8
     assert not [secret for secret in secrets if secret in text]
@@ -168,6 +173,46 @@ def test_query_reads_through_roles_of_its_own(render):
     assert keys == {"query-dsn"}
 
 
+def _s3_secrets(rendered):
+    """Name of the Secret behind /etc/trace/s3, by container."""
+    found = {}
+    for name, spec in rendered.pods():
+        volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
+        for container in [*spec.get("initContainers", []), *spec["containers"]]:
+            for mount in container["volumeMounts"]:
+                if mount["mountPath"] == "/etc/trace/s3":
+                    found[f"{name}/{container['name']}"] = volumes[mount["name"]]["secret"]["secretName"]
+    return found
+
+
+@pytest.mark.parametrize(("mode", "pod"), [("Sidecar", "trace-dispatcher"), ("Deployment", "trace-query")])
+def test_query_opens_the_store_with_keys_of_its_own(render, mode, pod):
+    whole, query = "trace-dispatcher/dispatcher", f"{pod}/query"
+
+    def keys(query_s3, **values):
+        found = _s3_secrets(render(query={"mode": mode, "s3": {"existingSecret": query_s3}}, **values))
+        return found[whole], found[query]
+
+    assert keys("") == ("trace-s3", "trace-query-s3")
+    assert keys("my-query") == ("trace-s3", "my-query")
+    assert keys("", **EXTERNAL) == ("my-s3", "my-s3"), "of an external store, whatever its owner gives"
+    assert keys("my-query", **EXTERNAL) == ("my-s3", "my-query")
+
+
+@pytest.mark.parametrize("mode", ["Sidecar", "Deployment"])
+def test_the_embedded_store_is_told_of_the_keys_that_query_has(render, mode):
+    for given, name in (("", "trace-query-s3"), ("my-query", "my-query")):
+        rendered = render(query={"mode": mode, "s3": {"existingSecret": given}})
+        spec = rendered.one("Deployment", "trace-dispatcher")["spec"]["template"]["spec"]
+        (objects,) = [container for container in spec["initContainers"] if container["name"] == "objects"]
+        (volume,) = [volume for volume in spec["volumes"] if volume["name"] == "query-s3"]
+        assert volume["secret"]["secretName"] == name
+        mount = {"name": "query-s3", "mountPath": objects["command"][-1], "readOnly": True}
+        assert mount in objects["volumeMounts"]
+        made = [item["metadata"]["name"] for item in rendered.kind("Secret")]
+        assert ("trace-query-s3" in made) is (given == "")
+
+
 def test_passwords_of_a_role_are_one(render):
     rendered = render()
     secrets = {item["metadata"]["name"]: item["stringData"] for item in rendered.kind("Secret")}
@@ -185,7 +230,7 @@ def test_passwords_of_a_role_are_one(render):
 
 def test_secrets_volumes_and_definitions_outlive_the_release(render):
     kept = [*render().kind("Secret"), *render().kind("CustomResourceDefinition")]
-    assert len(kept) == 6 + 4
+    assert len(kept) == 7 + 4
     assert all(item["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for item in kept)
 
 
@@ -311,20 +356,16 @@ def _to(rendered, policy):
 
 def test_what_runs_users_work_opens_what_it_needs_and_nothing_else(render):
     inside = {53: {"everybody"}, 8080: {"dispatcher"}, 5432: {"postgres"}, 9000: {"minio"}}
-    rendered, external = render(query={"mode": "Deployment"}), render(**EXTERNAL)
+    alone = {"query": {"mode": "Deployment"}}
+    rendered, external = render(**alone), render(**alone, **EXTERNAL)
     assert _to(rendered, "trace-workers") == inside | {8082: {"query"}}
-    assert _to(rendered, "trace-query") == inside | {
-        443: {"outside"},
-        5432: {"postgres", "outside"},
-        6443: {"outside"},
-    }
-    assert _to(rendered, "trace-rpc") == {"any": {"outside"}}
+    assert _to(rendered, "trace-query") == inside | {443: {"outside"}, 6443: {"outside"}}
+    assert _to(rendered, "trace-rpc") == {port: {"outside"} for port in (80, 443, 8545, 8546)}
     assert _to(rendered, "trace-postgres") == _to(rendered, "trace-minio") == {}
     assert _to(rendered, "trace-dispatcher") is None
-    assert _to(external, "trace-workers") == {
-        53: {"everybody"}, 8080: {"dispatcher"}, 8082: {"dispatcher"},
-        443: {"outside"}, 5432: {"outside"}, 6443: {"outside"},
-    }  # fmt: skip
+    needed = {53: {"everybody"}, 8080: {"dispatcher"}, 443: {"outside"}, 5432: {"outside"}}
+    assert _to(external, "trace-workers") == needed | {8082: {"query"}}
+    assert _to(external, "trace-query") == needed | {6443: {"outside"}}
 
 
 def test_no_pod_is_let_to_an_instances_metadata(render):
@@ -345,11 +386,29 @@ def test_no_pod_is_let_to_an_instances_metadata(render):
 
 def test_values_open_more_to_workers(render):
     rule = {"ports": [{"protocol": "TCP", "port": 25}]}
-    rendered = render(networkPolicies={"workersTo": [rule], "outsidePorts": [8443]}, **EXTERNAL)
+    rendered = render(networkPolicies={"workersTo": [rule], "storePorts": [8443]}, **EXTERNAL)
     assert _to(rendered, "trace-workers")[25] == {"everybody"}
     assert _to(rendered, "trace-workers")[8443] == {"outside"}
     store = EXTERNAL["s3"] | {"endpoint": "https://s3.example.org:9443"}
     assert 9443 in _to(render(**EXTERNAL | {"s3": store}), "trace-workers"), "the store's own port is let through"
+
+
+def test_nodes_of_an_rpc_pool_are_at_the_ports_that_values_name_or_at_any(render):
+    assert set(_to(render(networkPolicies={"rpcPorts": [9650]}), "trace-rpc")) == {9650}
+    assert _to(render(networkPolicies={"rpcPorts": []}), "trace-rpc") == {"any": {"outside"}}
+
+
+def test_token_keys_are_at_the_ports_that_values_name(render):
+    alone = {"query": {"mode": "Deployment"}}
+    named = _to(render(**alone, networkPolicies={"issuerPorts": [8443]}), "trace-query")
+    assert [port for port, to in named.items() if "outside" in to] == [8443]
+
+
+def test_no_worker_is_let_to_what_only_users_ask(render):
+    """Not even who uses a pool. The user API's own policy keeps nobody away: users may come from anywhere."""
+    rendered = render()
+    for policy in ("trace-workers", "trace-rpc"):
+        assert not _to(rendered, policy).keys() & {"any", 8081}, policy
 
 
 def test_a_query_service_of_its_own_has_policies_of_its_own(render):
@@ -376,7 +435,7 @@ def test_a_query_service_of_its_own_holds_no_credential_that_writes_state(render
     }
     assert keys == {("trace-state", "query-dsn"), ("trace-data", "query-dsn")}
     secrets = {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
-    assert secrets == {"trace-state", "trace-data", "trace-s3"}
+    assert secrets == {"trace-state", "trace-data", "trace-query-s3"}
     subjects = rendered.kind("ClusterRoleBinding")[0]["subjects"]
     assert [subject["name"] for subject in subjects] == ["trace-dispatcher", "trace-query"]
 
@@ -445,6 +504,10 @@ WRONG = [
     ({"controller": {"replicas": 2}}, "replicas"),
     ({"query": {"mode": "Daemon"}}, "/query/mode"),
     ({"query": {"replicas": 0}}, "/query/replicas"),
+    ({"query": {"s3": {"accessKeyId": "x"}}}, "accessKeyId"),
+    ({"networkPolicies": {"issuerPorts": []}}, "/networkPolicies/issuerPorts"),
+    ({"networkPolicies": {"storePorts": []}}, "/networkPolicies/storePorts"),
+    ({"networkPolicies": {"rpcPorts": [0]}}, "/networkPolicies/rpcPorts/0"),
     ({"ingress": {"enabled": True, "host": "https://x"}}, "/ingress/host"),
     ({"postgres": {"persistence": {"enabled": True, "size": "much"}}}, "/postgres/persistence/size"),
     ({"postgres": {"password": "x"}}, "password"),

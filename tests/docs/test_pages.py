@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,10 +16,13 @@ import yaml
 from tests.docs.blocks import PAGES, ROOT, commands
 from tests.docs.rules import RULES, Tier, rule
 from tests.services import tool
+from traceplane.query.bucket import policy
+from traceplane.settings import Settings
 
 COMMANDS = commands()
 _LINK = re.compile(r"\[[^]]*\]\(([^)#\s]+)(#[^)]*)?\)")
 _FILE = re.compile(r"`((?:controller|operators|hack|charts|dags|docs|tests|crds)/[\w./-]+)`")
+_JSON = re.compile(r"^```json\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _YAML = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BIN = str(Path(sys.executable).parent)
 
@@ -98,6 +102,12 @@ def test_every_manifest_passes_lint(manifest, tmp_path):
     file.write_text(manifest + beside)
     done = subprocess.run([f"{BIN}/tracectl", "lint", "-f", str(file)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_policy_of_the_install_page_is_what_the_query_service_needs():
+    """`tests/integration/query/test_rights.py` proves that one on a real store."""
+    (shown,) = _JSON.findall((ROOT / "docs/howto/install.md").read_text())
+    assert json.loads(shown) == policy("my-trace", Settings().org_id)
 
 
 def test_the_values_of_the_install_page_render():

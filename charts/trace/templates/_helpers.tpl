@@ -51,6 +51,17 @@ capabilities: {drop: [ALL]}
 {{- define "trace.secret.capability" -}}{{ .Values.capability.existingSecret | default (printf "%s-capability" (include "trace.fullname" .)) }}{{- end -}}
 {{- define "trace.secret.s3" -}}{{ .Values.s3.existingSecret | default (printf "%s-s3" (include "trace.fullname" .)) }}{{- end -}}
 
+{{/* Of the query service: its own, the one this chart makes for the embedded store, else the platform's. */}}
+{{- define "trace.secret.query" -}}
+{{- if .Values.query.s3.existingSecret -}}
+{{ .Values.query.s3.existingSecret }}
+{{- else if .Values.minio.enabled -}}
+{{ include "trace.fullname" . }}-query-s3
+{{- else -}}
+{{ include "trace.secret.s3" . }}
+{{- end -}}
+{{- end -}}
+
 {{- define "trace.s3.endpoint" -}}
 {{- if .Values.s3.endpoint -}}
 {{ .Values.s3.endpoint }}
@@ -189,8 +200,8 @@ preStop:
 {{- end -}}
 
 {{/*
-Rules of egress. Inside: names, the dispatcher (tasks, keys of capability tokens), the embedded stores. Outside: what is
-not of the release, at the ports where such things listen, never at a link-local address (an instance's metadata).
+Rules of egress. Inside: names, the dispatcher (tasks, keys of capability tokens), the embedded stores. Stores: those that
+are not of the release, where there are any. Anywhere is never a link-local address (an instance's metadata).
 */}}
 {{- define "trace.egress.inside" -}}
 - ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
@@ -220,13 +231,21 @@ not of the release, at the ports where such things listen, never at a link-local
 - ipBlock: {cidr: "::/0", except: ["fe80::/10", "fd00:ec2::/32"]}
 {{- end -}}
 
-{{- define "trace.egress.outside" -}}
+{{- define "trace.egress.stores" -}}
+{{- if not (and .Values.postgres.enabled .Values.minio.enabled) -}}
+{{- $ports := .Values.networkPolicies.storePorts -}}
+{{- with regexFind ":[0-9]+$" (urlParse .Values.s3.endpoint).host -}}
+{{- $ports = append $ports (trimPrefix ":" .) -}}
+{{- end -}}
+{{- include "trace.egress.at" $ports -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Any address, at these ports. */}}
+{{- define "trace.egress.at" -}}
 - ports:
-    {{- range .Values.networkPolicies.outsidePorts }}
+    {{- range . }}
     - {protocol: TCP, port: {{ int . }}}
-    {{- end }}
-    {{- with regexFind ":[0-9]+$" (urlParse .Values.s3.endpoint).host }}
-    - {protocol: TCP, port: {{ trimPrefix ":" . }}}
     {{- end }}
   to:
     {{- include "trace.egress.anywhere" . | nindent 4 }}

@@ -1,6 +1,7 @@
 {{/*
 The query service as a container: beside the dispatcher (Sidecar), or in a Deployment of its own. Beside it, it shares
-nothing but the pod: its databases are opened by a role that reads published relations and adds audit rows only.
+nothing but the pod: its databases are opened by a role that reads published relations and adds audit rows only, and the
+object store by keys of its own where there are any.
 */}}
 {{- define "trace.query" -}}
 - name: query
@@ -40,12 +41,17 @@ nothing but the pod: its databases are opened by a role that reads published rel
   volumeMounts:
     - {name: state-reader, mountPath: /etc/trace/state, readOnly: true}
     - {name: data-reader, mountPath: /etc/trace/data, readOnly: true}
-    - {name: s3, mountPath: /etc/trace/s3, readOnly: true}
+    - {name: query-s3, mountPath: /etc/trace/s3, readOnly: true}
     {{- if include "trace.cluster" . }}
     - {name: identity, mountPath: /var/run/secrets/trace, readOnly: true}
     {{- end }}
     - {name: query-cache, mountPath: /var/cache/trace}
     - {name: query-tmp, mountPath: /tmp}
+{{- end -}}
+
+{{- define "trace.queryObjectsVolume" -}}
+- name: query-s3
+  secret: {secretName: {{ include "trace.secret.query" . }}}
 {{- end -}}
 
 {{- define "trace.queryVolumes" -}}

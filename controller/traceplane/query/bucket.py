@@ -24,6 +24,7 @@ from traceplane.settings import Settings
 EXPORTS = "exports"
 PROMPT_SECONDS = 5
 """For what somebody waits for who may ask again."""
+_ASIDE = "incoming"
 _PART_BYTES = 8 * 1024 * 1024
 _PARTS_AT_ONCE = 2
 
@@ -75,7 +76,7 @@ class Bucket:
     def export(self, org: UUID, query: UUID) -> Iterator[Export]:
         """Write one answer; it is in its place (`location`) when the context ends without an error."""
         # A name of its own for each attempt: one that lost its lease may still write while its successor does.
-        aside = f"{EXPORTS}/{org}/incoming/{query}-{secrets.token_hex(8)}"
+        aside = f"{EXPORTS}/{org}/{_ASIDE}/{query}-{secrets.token_hex(8)}"
         with _mapped():
             writer = obstore.open_writer(
                 self._store, aside, buffer_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE
@@ -107,6 +108,21 @@ class Bucket:
 
     def _key_of(self, location: str) -> str:
         return location.removeprefix(f"s3://{self._name}/")
+
+
+def policy(bucket: str, org: UUID) -> dict[str, Any]:
+    """The IAM policy of who may do what this module does, and nothing else: no name is listed, no data written."""
+
+    def allow(action: str | list[str], *keys: str) -> dict[str, Any]:
+        return {"Effect": "Allow", "Action": action, "Resource": [f"arn:aws:s3:::{bucket}/{key}" for key in keys]}
+
+    own = f"{EXPORTS}/{org}/"
+    statements = [
+        allow("s3:GetObject", f"{org}/*"),
+        allow(["s3:GetObject", "s3:PutObject"], f"{own}*"),
+        allow("s3:DeleteObject", f"{own}{_ASIDE}/*"),
+    ]
+    return {"Version": "2012-10-17", "Statement": statements}
 
 
 def _store(

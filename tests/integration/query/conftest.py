@@ -75,15 +75,18 @@ def start_service(world: World, oidc: Issuer, tmp_path: Path) -> Iterator[Callab
     with _running() as started:
 
         def start(**changed: Any) -> Client:
+            store = {
+                "s3_endpoint_url": world.store.endpoint_url,
+                "s3_access_key_id": world.store.access_key_id,
+                "s3_secret_access_key": world.store.secret_access_key,
+            }
             settings = Settings(
                 state_dsn=world.databases.query_state_dsn,
                 data_dsn=world.databases.query_dsn,
                 s3_bucket=world.bucket,
-                s3_access_key_id=world.store.access_key_id,
-                s3_secret_access_key=world.store.secret_access_key,
                 oidc_issuer=oidc.url,
                 query_cache_dir=tmp_path / "cache",
-                **{"s3_endpoint_url": world.store.endpoint_url, "query_rate_per_minute": MANY, **changed},
+                **store | {"query_rate_per_minute": MANY} | changed,
             )
             app = create_app(settings)
             return Client(started(app), oidc.token("alice"), app.state.service)
