@@ -17,6 +17,7 @@ from tests import services
 from tests.integration.query.conftest import Client
 from tests.integration.query.test_export import exports, fetched
 from tests.integration.query.world import World
+from traceplane.query import bucket
 
 pytestmark = pytest.mark.services
 
@@ -130,6 +131,20 @@ def test_a_new_secret_takes_the_place_of_the_old_one(world: World, user: Any, ke
     assert refusal(user.get_object, Bucket=world.bucket, Key=f"{DATA}a") == "SignatureDoesNotMatch"
     renewed = as_user(world, key, f"{SECRET}-2")
     assert renewed.get_object(Bucket=world.bucket, Key=f"{DATA}a")["Body"].read() == b"before"
+
+
+def test_the_service_takes_a_new_secret_while_it_runs(
+    world: World, key: str, tmp_path: Path, start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "REREAD_SECONDS", 0)
+    files = {"s3_access_key_id_file": "access-key-id", "s3_secret_access_key_file": "secret-access-key"}
+    unset = {"s3_access_key_id": None, "s3_secret_access_key": None}
+    client = start_service(**unset, **{name: tmp_path / file for name, file in files.items()})
+    sql = "SELECT md5(range::VARCHAR) AS m FROM range(20000) WHERE range >= "
+    assert fetched(client.post(f"{sql} 1").json()["output"]).num_rows == 19_999
+    done = prepare(world, tmp_path, key, f"{SECRET}-2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert fetched(client.post(f"{sql} 2").json()["output"]).num_rows == 19_998
 
 
 def test_who_is_given_the_stores_own_key_goes_without_a_user(world: World, tmp_path: Path) -> None:
