@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from traceplane.errors import Refused, TooLarge, TraceError, Unavailable
-from traceplane.query import audit, hot, wire
+from traceplane.errors import TraceError, Unavailable
+from traceplane.query import audit, failures, hot, wire
 from traceplane.query.bucket import Export
 from traceplane.query.hotread import HotReader
 from traceplane.query.job import Answer, Cancel, Job, QueryFailed, canceled, out_of_time
@@ -61,7 +61,7 @@ class Conversation:
         )
         message = self._receive(wire.Scans | wire.Failed)
         if isinstance(message, wire.Failed):
-            raise _failed(message)
+            raise self._failed(message)
         for index, relation in enumerate(self._relations):
             relation.prune([filters for number, filters in message.scans if number == index])
 
@@ -90,7 +90,7 @@ class Conversation:
                 if isinstance(message, wire.Failed):
                     if message.kind == "HotRows":
                         self._left()  # Postgres keeps the time, too, and may be the first to end the scan
-                    raise _failed(message)
+                    raise self._failed(message)
                 if isinstance(message, wire.HotScan):
                     self._hot(message)
                 elif isinstance(message, wire.Piece):
@@ -158,6 +158,12 @@ class Conversation:
             versions=[version for relation in self._relations for version in relation.versions()],
         )
 
+    def _failed(self, message: wire.Failed) -> TraceError:
+        """The error for who asked. Only a user who waits for it hears of rows: see `failures`."""
+        error = failures.failed(message)
+        waits = self._job.asker.task is None and self._job.lease is None
+        return error if waits else failures.without_rows(error)
+
     def _send(self, message: Any, descriptors: tuple[int, ...] = ()) -> None:
         self._cell.channel.settimeout(self._left())
         wire.send(self._cell.channel, message, descriptors)
@@ -174,15 +180,3 @@ class Conversation:
         if left <= 0:
             raise TimeoutError
         return left
-
-
-def _failed(message: wire.Failed) -> TraceError:
-    if message.kind == "HotRows":
-        return Unavailable("hot rows could not be read to their end")
-    if message.kind == "OutOfMemory":
-        return QueryFailed("the query needs more memory than one query may use", code="QueryOutOfMemory")
-    if message.kind == "ExportTooLarge":
-        return TooLarge("the answer is larger than an export may be; narrow the query or aggregate")
-    if message.kind in ("BinderException", "CatalogException", "ParserException", "SyntaxException"):
-        return Refused(message.message[:1000], code="InvalidQuery")
-    return QueryFailed(message.message[:1000] or f"the query failed ({message.kind[:64]})")

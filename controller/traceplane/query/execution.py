@@ -49,7 +49,8 @@ _PASSED_ON = (
     duckdb.TypeMismatchException,
     columnar.Unheld,
 )
-"""Errors whose text speaks of the statement and the user's own rows, never of files or of this process."""
+"""Errors whose text speaks of the statement and of rows it reads, never of files or of this process. Who hears of
+rows is decided outside: see `failures`."""
 
 
 def serve(

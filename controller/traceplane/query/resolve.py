@@ -1,7 +1,9 @@
 """From names in a statement to rows of the catalogue, under what the caller may read.
 
 A user reads published assets that its roles allow. A task reads exactly the dataset versions that its token lists,
-each under its asset's name and as `<job>_<output>`, and a Federated asset where the token lists both halves.
+each under its asset's name and as `<job>_<output>`, and a Federated asset where the token lists both halves. An
+asset's name counts before the other. A name that means two things all the same (`-` is `_` in SQL) is refused where
+a statement uses it: either would be the wrong data for somebody.
 
 Pure.
 """
@@ -9,7 +11,7 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -57,6 +59,8 @@ class CatalogRow:
     hot_version: UUID | None
     hot_location: str | None
     cold_version: UUID | None
+    output: str | None = None
+    """Where it is named as an output and not as an asset: that output, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +92,53 @@ class PartitionRow:
 def match(
     names: Sequence[RelationName], namespace: str, rows: Iterable[CatalogRow], reader: Reader
 ) -> list[tuple[CatalogRow, list[RelationName]]]:
-    """The catalogue row of each name, names of one row together. Raises Refusal for one that is not there.
+    """The catalogue row of each name, names of one row together. Raises Refusal for one that is not there, or that
+    means two things.
 
-    A relation the reader may not read is answered exactly as one that does not exist. Of two rows of one name the
-    later one counts.
+    A relation the reader may not read is answered exactly as one that does not exist.
     """
-    known = {(_sql(row.namespace), _sql(row.name)): row for row in rows if readable(row, reader)}
+    known: dict[tuple[str, str], list[CatalogRow]] = {}
+    for row in rows:
+        if readable(row, reader):
+            known.setdefault((_sql(row.namespace), _sql(row.name)), []).append(row)
     found: dict[tuple[str, str], tuple[CatalogRow, list[RelationName]]] = {}
     for name in names:
         key = (_sql(name.schema or namespace), name.table)
-        row = known.get(key) if name.schema not in RESERVED_SCHEMAS else None
-        if row is None:
+        named = known.get(key) if name.schema not in RESERVED_SCHEMAS else None
+        if not named:
             raise Refusal("RelationNotFound", f"no relation {name.text!r}", position=name.position, name=name.text)
+        row = _meant(name, named)
         if not _ready(row):
             raise Refusal(
                 "RelationNotReady", f"{name.text!r} holds no data yet", position=name.position, name=name.text
             )
         found.setdefault(key, (row, []))[1].append(name)
     return list(found.values())
+
+
+def _meant(name: RelationName, named: Sequence[CatalogRow]) -> CatalogRow:
+    """The one of those with its name that a name means. Raises Refusal."""
+    candidates = [row for row in named if row.output is None] or named
+    first = candidates[0]
+    other = next((row for row in candidates if _versions(row) != _versions(first)), None)
+    if other is None:
+        return first
+    raise Refusal(
+        "RelationAmbiguous",
+        f"{name.text!r} means two things: {_title(first)}, and {_title(other)}; say the name of an asset that only "
+        "one of them has (publish it as one where there is none)",
+        position=name.position,
+        name=name.text,
+    )
+
+
+def _versions(row: CatalogRow) -> tuple[UUID | None, UUID | None]:
+    return row.hot_version, row.cold_version
+
+
+def _title(row: CatalogRow) -> str:
+    what = row.output or f"{row.storage} asset {row.namespace}/{row.name}"
+    return f"{what} (version {row.hot_version or row.cold_version})"
 
 
 def readable(row: CatalogRow, reader: Reader) -> bool:
@@ -116,14 +149,20 @@ def readable(row: CatalogRow, reader: Reader) -> bool:
 
 
 def task_rows(versions: Iterable[Mapping[str, Any]]) -> list[CatalogRow]:
-    """Rows for a task's versions (rows of `catalog.versions`): by job and output, then by asset, which wins."""
-    by_job, by_asset = [], []
+    """Rows for a task's versions (rows of `catalog.versions`): each by job and output, and by asset."""
+    found = []
     for version in versions:
         bare = {**version, "read_roles": (), "hot_read_roles": (), "cold_read_roles": ()}
-        by_job.append(catalog_row({**bare, "name": f"{version['job']}_{version['output']}"}))
+        by_job = catalog_row({**bare, "name": f"{version['job']}_{version['output']}"})
+        found.append(replace(by_job, output=_output(version)))
         if version["asset"]:
-            by_asset.append(catalog_row({**bare, "name": version["asset"]}))
-    return [*by_job, *by_asset]
+            found.append(catalog_row({**bare, "name": version["asset"]}))
+    return found
+
+
+def _output(version: Mapping[str, Any]) -> str:
+    asset = f"asset {version['asset']!r}" if version["asset"] else "no asset"
+    return f"output {version['output']!r} of job {version['job']!r}, {asset}"
 
 
 def _ready(row: CatalogRow) -> bool:

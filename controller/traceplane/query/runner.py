@@ -26,7 +26,7 @@ from traceplane import problems
 from traceplane.errors import Overloaded, Stale, TraceError, Unavailable
 from traceplane.identity.principals import Principal, needs
 from traceplane.kit.ids import uuid7
-from traceplane.query import pins
+from traceplane.query import failures, pins
 from traceplane.query.attach import Databases
 from traceplane.query.audit import Asker
 from traceplane.query.batch import CHANNEL, LEASE_SECONDS, Batches, Claimed, Failure
@@ -234,7 +234,8 @@ class Runner:
         elif isinstance(error, Unavailable | Overloaded) and lease.attempt < MAX_ATTEMPTS:
             queue.hand_back(lease, pause=PAUSE_SECONDS * 2 ** (lease.attempt - 1), counted=True)
         else:
-            queue.end(lease, "Failed", Failure(problems.status_of(error), error.code, error.message))
+            told = failures.without_statement(error.message)  # it outlives the statement
+            queue.end(lease, "Failed", Failure(problems.status_of(error), error.code, told))
 
     async def _queue(self, ask: Callable[[Batches], _Said]) -> _Said:
         def asked() -> _Said:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.query.conftest import CONTRACT, Client
 from tests.integration.query.test_limits import ENDLESS, asking, until
-from tests.integration.query.world import World
+from tests.integration.query.world import World, block_hash
 from tests.issuer import Issuer
 from traceplane.errors import Stale, Unavailable
 from traceplane.query import app, runner
@@ -148,13 +148,40 @@ def test_what_can_be_refused_is_refused_at_once(
 
 
 def test_a_failure_is_told_as_an_interactive_query_tells_it(client: Client) -> None:
-    failing = {"SELECT error('late')": (30, 422), ENDLESS: (5, 408)}
+    failing = {ENDLESS: (5, 408), "SELECT lower(1, 2)": (30, 400), "SELECT union_value(a := 1) AS u": (30, 422)}
     for sql, (seconds, status) in failing.items():
-        now = client.post(sql, timeout_seconds=seconds)
+        now = client.post(sql, timeout_seconds=seconds, format="parquet")
         later = ended(client, left(client, sql, timeout_seconds=seconds))
         assert (now.status_code, later.status_code) == (status, status)
         assert later.json() == now.json()
     assert client.rows("SELECT 1") == [[1]]
+
+
+@pytest.mark.parametrize(
+    ("sql", "status", "told"),
+    [
+        ("SELECT CAST(hash AS INTEGER) AS mine FROM hot_blocks", 422, "ConversionException"),
+        ("SELECT error(hash) AS mine FROM hot_blocks", 422, "InvalidInputException"),
+        ("SELECT nothing, 'mine' FROM cold_blocks", 400, 'Referenced column "nothing" not found'),
+        ("SELECT lower(hash, 'mine') FROM cold_blocks", 400, "No function matches"),
+    ],
+)
+def test_what_is_kept_of_a_failure_quotes_neither_row_nor_statement(
+    sql: str, status: int, told: str, world: World, client: Client
+) -> None:
+    """It stays for as long as results do, and the statement is gone when the query ends."""
+    hot, cold = world.federated()
+    world.follow(hot, 0, 0)
+    world.compact(hot, cold, 0, 0)
+    now = client.post(sql)
+    assert now.status_code == status
+    assert block_hash(0) in now.text or "mine" in now.text, "who waits is told more"
+    answer = ended(client, query := left(client, sql))
+    assert (answer.status_code, answer.json()["code"]) == (status, now.json()["code"])
+    assert told in answer.json()["detail"]
+    kept = str(row(world, query))
+    assert told in kept
+    assert not [quoted for quoted in (block_hash(0), "mine", "SELECT") if quoted in kept]
 
 
 def test_the_line_is_bounded_for_each_user_and_for_all(

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from tests import services
 from tests.integration.dispatch.callers import signing_key
 from tests.integration.query.conftest import Client
-from tests.integration.query.world import World
+from tests.integration.query.world import World, block_hash
 from traceplane.identity.capability import Capabilities, DatasetVersion, Grants, Prefixes
 
 pytestmark = pytest.mark.services
@@ -142,6 +142,43 @@ def test_who_asks_stands_in_the_records(world: World, client: Client, signer: Si
     for table in ("pii_access_log", "query_results"):
         rows = world.data.execute(f"SELECT user_id, task_id, attempt FROM trace.{table}").fetchall()
         assert rows == [(None, TASK, 1)]
+
+
+@pytest.mark.parametrize("half", ["hot_blocks", "cold_blocks"])
+@pytest.mark.parametrize("value", ["CAST(hash AS INTEGER)", "error(hash)", "now() AT TIME ZONE hash"])
+def test_a_task_is_told_no_row_in_an_error(
+    half: str, value: str, world: World, client: Client, signer: Signer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its error stands where people read it who may not read the asset."""
+    hot, cold = world.federated()
+    world.follow(hot, 0, 0)
+    world.compact(hot, cold, 0, 0)
+    sql = f"SELECT {value} AS x FROM {half}"
+    assert block_hash(0) in client.post(sql).text, "its readers see it"
+    answer = ask(client, signer.token(hot, cold), sql)
+    assert (answer.status_code, answer.json()["code"]) == (422, "QueryFailed")
+    assert "user who may read the rows" in answer.json()["detail"]
+    logged = capfd.readouterr()
+    assert str(TASK) in logged.out, "its audit line"
+    assert block_hash(0) not in answer.text + logged.out + logged.err
+
+
+def test_a_task_is_told_what_is_wrong_with_its_statement(world: World, client: Client, signer: Signer) -> None:
+    hot = world.dataset("follow", "Postgres", "hot-blocks")
+    answer = ask(client, signer.token(hot), "SELECT nothing FROM hot_blocks")
+    assert (answer.status_code, answer.json()["code"]) == (400, "InvalidQuery")
+    assert 'Referenced column "nothing" not found' in answer.json()["detail"]
+
+
+def test_a_name_of_two_things_is_no_answer(world: World, client: Client, signer: Signer) -> None:
+    """`follow` has an output `x_blocks` here, and `follow-x` one `blocks`."""
+    one, other = world.dataset("follow", "Postgres", "one"), world.dataset("follow-x", "Postgres", "other")
+    world.state.execute("UPDATE datasets SET output = 'x_blocks' WHERE job = 'follow'")
+    world.follow(one, 0, 4)
+    token = signer.token(one, other)
+    refused = ask(client, token, "SELECT count(*) FROM follow_x_blocks")
+    assert (refused.status_code, refused.json()["code"]) == (400, "RelationAmbiguous")
+    assert ask(client, token, "SELECT count(*) FROM one").json()["rows"] == [[5]]
 
 
 def test_a_large_answer_is_exported_for_a_task_too(world: World, client: Client, signer: Signer) -> None:

@@ -1,0 +1,88 @@
+"""What a name in a statement means: one thing, or a refusal that tells how to say which."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from traceplane.query.gate import Refusal, RelationName
+from traceplane.query.resolve import CatalogRow, Reader, catalog_row, match, task_rows
+
+
+def version(job: str, output: str, asset: str | None = None) -> dict[str, Any]:
+    """A row of `catalog.versions`."""
+    return {
+        "namespace": "chain-a",
+        "job": job,
+        "output": output,
+        "asset": asset,
+        "storage": "Postgres",
+        "columns": (),
+        "scope_column": "n",
+        "dataset_id": uuid4(),
+        "dataset_version_id": uuid4(),
+        "location": "hot.d_1",
+        "provisioned": True,
+    }
+
+
+def federated(name: str, hot: UUID, cold: UUID) -> CatalogRow:
+    row = {**version("", ""), "name": name, "storage": "Federated", "hot_version_id": hot, "cold_version_id": cold}
+    roles = {f"{half}read_roles": () for half in ("", "hot_", "cold_")}
+    return catalog_row({**row, **roles, "hot_location": "hot.d_1"})
+
+
+def meant(name: str, rows: list[CatalogRow]) -> UUID | None:
+    """The hot version that a task's statement reads under a name."""
+    listed = frozenset(found for row in rows for found in (row.hot_version, row.cold_version) if found)
+    ((row, _),) = match([RelationName(None, name, 14)], "chain-a", rows, Reader(versions=listed))
+    return row.hot_version
+
+
+def test_outputs_whose_names_are_one_in_sql_are_told_apart_by_their_assets() -> None:
+    one, other = version("a", "b_c", "prices"), version("a-b", "c")
+    for rows in (task_rows([one, other]), task_rows([other, one])):
+        with pytest.raises(Refusal) as refused:
+            meant("a_b_c", rows)
+        assert (refused.value.code, refused.value.name, refused.value.position) == (
+            "RelationAmbiguous",
+            "a_b_c",
+            14,
+        )
+        for said in ("output 'b_c' of job 'a', asset 'prices'", "output 'c' of job 'a-b', no asset", "publish it"):
+            assert said in refused.value.message
+        assert meant("prices", rows) == one["dataset_version_id"]
+
+
+def test_a_name_of_two_things_is_in_nobodys_way_who_does_not_use_it() -> None:
+    rows = task_rows([version("a", "b_c"), version("a-b", "c"), third := version("d", "e")])
+    assert meant("d_e", rows) == third["dataset_version_id"]
+
+
+def test_two_versions_of_one_output_are_two_things() -> None:
+    with pytest.raises(Refusal) as refused:
+        meant("a_b", task_rows(both := [version("a", "b"), version("a", "b")]))
+    assert all(str(one["dataset_version_id"]) in refused.value.message for one in both)
+
+
+def test_one_version_under_two_assets_is_one_thing() -> None:
+    one = version("a", "b", "x")
+    rows = task_rows([one, {**one, "asset": "y"}])
+    assert {meant(name, rows) for name in ("a_b", "x", "y")} == {one["dataset_version_id"]}
+
+
+def test_the_name_of_an_asset_counts_before_that_of_an_output() -> None:
+    rows = task_rows([version("a", "b"), published := version("c", "d", "a-b")])
+    assert meant("a_b", rows) == published["dataset_version_id"]
+
+
+def test_a_federated_asset_with_the_name_of_a_published_one_is_refused() -> None:
+    published = task_rows([version("a", "b", "blocks")])
+    for rows in (
+        [*published, federated("blocks", uuid4(), uuid4())],
+        [federated("blocks", uuid4(), uuid4()), *published],
+    ):
+        with pytest.raises(Refusal, match="Federated asset chain-a/blocks"):
+            meant("blocks", rows)
