@@ -30,8 +30,8 @@ def limit(request: Request) -> int:
     return asked
 
 
-def after(request: Request, kinds: Sequence[type]) -> list[Any] | None:
-    """The key in `?cursor=`, one value per kind; None for the first page. Raises Refused."""
+def after(request: Request, kinds: Sequence[type | tuple[type, ...]]) -> list[Any] | None:
+    """The key in `?cursor=`, one value per kind (or of one of several); None for the first page. Raises Refused."""
     text = request.query_params.get("cursor")
     if text is None:
         return None
@@ -41,9 +41,13 @@ def after(request: Request, kinds: Sequence[type]) -> list[Any] | None:
         key = orjson.loads(base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)))
     except (ValueError, binascii.Error):
         raise Refused("cursor: not one that a page gave") from None
-    if not isinstance(key, list) or [type(part) for part in key] != list(kinds):
+    if not isinstance(key, list) or len(key) != len(kinds) or not all(map(_is, key, kinds)):
         raise Refused("cursor: not one that a page gave")
     return key
+
+
+def _is(part: Any, kind: type | tuple[type, ...]) -> bool:
+    return type(part) in (kind if isinstance(kind, tuple) else (kind,))  # not isinstance: a bool is no number here
 
 
 def page(rows: Sequence[Mapping[str, Any]], asked: int, key: Sequence[str]) -> dict[str, Any]:
@@ -52,6 +56,6 @@ def page(rows: Sequence[Mapping[str, Any]], asked: int, key: Sequence[str]) -> d
     following = None
     if len(rows) > asked:
         values = [items[-1][name] for name in key]
-        plain = [value if isinstance(value, int | str) else str(value) for value in values]
+        plain = [value if isinstance(value, int | str | None) else str(value) for value in values]
         following = base64.urlsafe_b64encode(orjson.dumps(plain)).rstrip(b"=").decode()
     return {"items": items, "next_cursor": following}

@@ -122,16 +122,16 @@ async def asset(call: Call) -> Any:
 
 
 async def asset_partitions(call: Call) -> Any:
-    """Committed partitions of an asset's cold dataset, by where they start; none for a hot one."""
+    """Committed partitions of an asset's cold dataset by where they start, whole ones last; none for a hot one."""
     asked = pages.limit(call.request)
-    after = pages.after(call.request, (int,))
+    after = pages.after(call.request, ((int, type(None)), str)) or [None, None]
     found = await _asset(call)
     if found["cold_version"] is None:
         return {"items": [], "next_cursor": None}
     rows = await call.rows(
-        browse.PARTITIONS, version=found["cold_version"], after=after[0] if after else None, limit=asked + 1
+        browse.PARTITIONS, version=found["cold_version"], after=after[0], after_key=after[1], limit=asked + 1
     )
-    return pages.page(rows, asked, ("start",))
+    return pages.page(rows, asked, ("start", "key"))
 
 
 async def asset_versions(call: Call) -> Any:

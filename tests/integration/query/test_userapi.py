@@ -127,6 +127,28 @@ def test_partitions_of_a_federated_asset_are_its_cold_ones(world: World, get: Ge
     assert get("/v1/assets/hot-blocks/partitions").json() == {"items": [], "next_cursor": None}
 
 
+def test_pages_of_partitions_have_each_once_with_and_without_a_range(world: World, get: Get) -> None:
+    _, cold = world.federated()
+    for key, start in {"b": None, "5-9": 5, "a": None, "-3-4": -3, "5-7": 5, "c": None}.items():
+        world.state.execute(
+            "INSERT INTO partition_versions (org_id, dataset_id, dataset_version_id, partition_key, range_start,"
+            " range_end, location, files, rows, bytes, manifest_sha256, task_id, attempt)"
+            " SELECT org_id, dataset_id, id, %s, %s, %s, 's3://b/x/', '[]', 1, 1, 'x', gen_random_uuid(), 1"
+            " FROM dataset_versions WHERE id = %s",
+            (key, start, start and 9, cold),
+        )
+    for limit in (1, 2, 4, 6):
+        seen: list[str] = []
+        cursor: dict[str, str] = {}
+        while len(seen) < 7:
+            page = get("/v1/assets/cold-blocks/partitions", limit=limit, **cursor).json()
+            seen += [partition["key"] for partition in page["items"]]
+            if page["next_cursor"] is None:
+                break
+            cursor = {"cursor": page["next_cursor"]}
+        assert seen == ["-3-4", "5-7", "5-9", "a", "b", "c"]
+
+
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 def test_every_route_refuses_who_may_not(route: Any, world: World, get: Get, oidc: Issuer, tmp_path: Path) -> None:
     path = route.path.replace("{id:uuid}", str(uuid4())).format(name="blocks")

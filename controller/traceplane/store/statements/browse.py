@@ -116,11 +116,15 @@ SELECT p.partition_key AS key, p.range_start AS start, p.range_end AS "end", p.r
        p.committed_at, p.task_id, p.attempt
 FROM partition_versions p
 WHERE p.org_id = :org AND p.dataset_version_id = :version AND p.superseded_at IS NULL
-  AND (:after IS NULL OR p.range_start > :after)
-ORDER BY p.range_start
+  AND (:after_key IS NULL
+       OR (p.range_start IS NULL, coalesce(p.range_start, 0), p.partition_key)
+          > (:after IS NULL, coalesce(:after, 0), :after_key))
+ORDER BY p.range_start IS NULL, p.range_start, p.partition_key
 LIMIT :limit
-""").bindparams(bindparam("version", type_=Uuid), bindparam("after", type_=BigInteger))
-"""Current partitions of one dataset version, one page."""
+""").bindparams(
+    bindparam("version", type_=Uuid), bindparam("after", type_=BigInteger), bindparam("after_key", type_=Text)
+)
+"""Current partitions of one dataset version, one page: by where they start, then whole ones, by key."""
 
 LINEAGE = text("""
 WITH RECURSIVE up (version, depth) AS (
