@@ -18,6 +18,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 
 from traceplane.errors import Unavailable
+from traceplane.store.engine import arrow_dsn
 
 _BATCH_BYTES = 4 * 1024 * 1024
 
@@ -31,8 +32,8 @@ class HotConnections:
     """
 
     def __init__(self, dsn: str, keep: int = 0) -> None:
-        """At most `keep` connections wait for a scan."""
-        self._dsn = dsn
+        """At most `keep` connections wait for a scan. Raises InvalidSettings for what is no DSN."""
+        self._dsn = arrow_dsn(dsn, "trace-query-hot")
         self._keep = keep
         self._lock = threading.Lock()
         self._first: adbc.Connection | None = None

@@ -2,7 +2,7 @@
 
 What is slow must not stop what is quick and needed by everybody: who is authenticated, and whether the service is
 ready, must not depend on an object store that does not answer. So each has threads of its own, and the line before
-the slow ones is bounded.
+what callers can make long is bounded.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Pools:
     """The pools of one service."""
 
     def __init__(self) -> None:
-        self.logins = Pool("login", threads=2)
+        self.logins = Pool("login", threads=2, waiting=64)
         """Who calls: short statements in state."""
         self.results = Pool("result", threads=4, waiting=32)
         """What is known of queries, and leaving them: both databases and the object store."""

@@ -9,7 +9,8 @@ A pooled connection whose server went away is found without a round trip: an idl
 one whose socket has something to read is asked before it is lent. What a restart leaves is replaced unseen.
 
 Every session has bounds: a connect, statement or idle transaction that exceeds its limit is ended by the server,
-so that a stuck process cannot hold locks for good.
+so that a stuck process cannot hold locks for good. And a server that is gone without a word ends the session from
+our side (`traceplane_sdk.dsn`), so that it cannot hold us for good.
 """
 
 from __future__ import annotations
@@ -21,15 +22,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
-from psycopg import pq
+from psycopg import conninfo, pq
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from traceplane.errors import InvalidSettings
 from traceplane.store.failures import mapped
-from traceplane_sdk.dsn import BadDsn
-from traceplane_sdk.dsn import parameters as libpq_parameters
+from traceplane_sdk.dsn import BadDsn, bounded
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 60
@@ -55,25 +55,30 @@ def session(dsn: str, application: str) -> dict[str, Any]:
     What passes has no half of a password in its host or database name, which drivers and pools put into errors
     and logs.
     """
+    parameters = _parameters(dsn, application)
+    return parameters | {"options": _options(parameters)}
+
+
+def arrow_dsn(dsn: str, application: str) -> str:
+    """`dsn` for ADBC, which takes it as text. What its statements may take, their transactions say. Raises
+    InvalidSettings."""
+    return conninfo.make_conninfo(**_parameters(dsn, application))
+
+
+def _parameters(dsn: str, application: str) -> dict[str, Any]:
     try:
-        parameters = libpq_parameters(dsn)
+        return {"application_name": application, **bounded(dsn, CONNECT_SECONDS)}
     except BadDsn as error:
         refused = InvalidSettings(f"{application}: {error}")
-    else:
-        return parameters | _bounds(parameters, application)
     raise refused
 
 
-def _bounds(parameters: Mapping[str, Any], application: str) -> dict[str, Any]:
+def _options(parameters: Mapping[str, Any]) -> str:
     bounds = (
         f"-c statement_timeout={STATEMENT_SECONDS}s "
         f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_SECONDS}s"
     )
-    return {
-        "options": f"{bounds} {parameters.get('options') or ''}".strip(),
-        "connect_timeout": parameters.get("connect_timeout", CONNECT_SECONDS),
-        "application_name": parameters.get("application_name", application),
-    }
+    return f"{bounds} {parameters.get('options') or ''}".strip()
 
 
 class Database:

@@ -20,6 +20,7 @@ from tests.integration.query.conftest import Client
 from tests.integration.query.world import World
 from tests.issuer import Issuer
 from traceplane.query import wire
+from traceplane.query.pools import Pool
 
 pytestmark = pytest.mark.services
 
@@ -149,6 +150,27 @@ def asking(client: Client, sql: str) -> Iterator[None]:
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(head.encode() + body)
         yield
+
+
+def test_more_logins_than_may_wait_are_told_to_come_back(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state database that hangs fills the line of those who log in, and not the process."""
+    came, go = threading.Event(), threading.Event()
+
+    def principal(*_: Any) -> None:
+        came.set()
+        go.wait(60)
+
+    monkeypatch.setattr(client.service.databases, "principal", principal)
+    monkeypatch.setattr(client.service.pools, "logins", Pool("login", threads=1, waiting=0))
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(client.refused, "SELECT 1")
+        try:
+            assert came.wait(20)
+            full = client.post("SELECT 1")
+        finally:
+            go.set()
+        assert (full.status_code, full.json()["code"], full.headers["retry-after"]) == (429, "Overloaded", "1")
+        assert first.result() == (403, "Forbidden")
 
 
 def test_a_client_that_leaves_ends_its_query(start_service: Callable[..., Client]) -> None:

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from traceplane.errors import Overloaded
-from traceplane.query.pools import Pool
+from traceplane.query.pools import Pool, Pools
 
 
 async def test_one_more_than_may_wait_is_told_to_come_back() -> None:
@@ -38,6 +38,17 @@ async def test_who_goes_leaves_a_thread_that_is_busy_still() -> None:
         await pool.ask(int)
     go.set()
     pool.close()
+
+
+async def test_the_line_of_those_who_log_in_has_an_end() -> None:
+    pools, go = Pools(), threading.Event()
+    asked = [asyncio.create_task(pools.logins.ask(go.wait)) for _ in range(1000)]
+    await asyncio.sleep(0)  # each has asked
+    go.set()
+    said = await asyncio.gather(*asked, return_exceptions=True)
+    assert said.count(True) >= 50, "many may come at once"
+    assert [type(one) for one in said[-500:]] == [Overloaded] * 500
+    pools.close()
 
 
 async def test_a_pool_without_a_bound_takes_everybody() -> None:

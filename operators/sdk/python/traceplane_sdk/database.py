@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from traceplane_sdk.dsn import BadDsn, parameters
+from traceplane_sdk.dsn import BadDsn, bounded
 from traceplane_sdk.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _CAUSES = (
     ("failed to resolve host", None, "its host name does not resolve"),
     ("name or service not known", None, "its host name does not resolve"),
     ("connection refused", None, "nothing listens at its address"),
-    ("timeout", None, f"it did not answer within {CONNECT_SECONDS} s"),
+    ("timeout", None, "it did not answer in time"),
     ("does not exist", "3D000", "it has no such role or database"),
 )
 """Words in the driver's message, the SQLSTATE they stand for, and what we say instead."""
@@ -49,9 +49,9 @@ def connect(dsn: str, **options: Any) -> psycopg.Connection[Any]:
     """A psycopg connection; `options` are psycopg's. Raises DatabaseUnavailable, also for a DSN that is none."""
     import psycopg
 
-    _check(dsn)
+    parameters = _parameters(dsn) | options
     try:
-        return psycopg.connect(dsn, connect_timeout=CONNECT_SECONDS, **options)
+        return psycopg.connect(**parameters)
     except psycopg.Error as error:
         failure = _told(error)
     raise failure
@@ -61,19 +61,19 @@ def connect_arrow(dsn: str) -> Any:
     """An ADBC connection. Raises DatabaseUnavailable, also for a DSN that is none."""
     from adbc_driver_manager import Error
     from adbc_driver_postgresql import dbapi
+    from psycopg.conninfo import make_conninfo
 
-    _check(dsn)
+    conninfo = make_conninfo(**_parameters(dsn))
     try:
-        return dbapi.connect(dsn)
+        return dbapi.connect(conninfo)
     except Error as error:
         failure = _told(error)
     raise failure
 
 
-def _check(dsn: str) -> None:
+def _parameters(dsn: str) -> dict[str, Any]:
     try:
-        parameters(dsn)
-        return
+        return bounded(dsn, CONNECT_SECONDS)
     except BadDsn as error:
         failure = DatabaseUnavailable(str(error))
     raise failure

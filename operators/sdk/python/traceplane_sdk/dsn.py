@@ -17,6 +17,15 @@ REMEDY = (
     "write postgresql://user:password@host:port/database, every special character of user and password "
     "percent-encoded (@ as %40, / as %2F, ? as %3F, # as %23)"
 )
+_DEAD_PEER: dict[str, Any] = {
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
+"""A server that is gone without a word (a lost node, a dropped route) is noticed within about 30 seconds: by probes
+where we wait for it (else the first would come after two hours), by what it does not acknowledge where we speak."""
 _HOST = re.compile(r"(/.*|[A-Za-z0-9_.:-]*)")
 _PORTS = re.compile(r"[0-9,]*")
 _DATABASE = re.compile(r"[^@/?#:]*")
@@ -44,3 +53,8 @@ def parameters(dsn: str) -> dict[str, Any]:
     if any(shifted):
         raise BadDsn(f"the database DSN has a part that is no host, port or database name: {REMEDY}") from None
     return found
+
+
+def bounded(dsn: str, connect_seconds: int) -> dict[str, Any]:
+    """The libpq parameters of `dsn`, and bounds on waiting for a dead server where it says none. Raises BadDsn."""
+    return {**_DEAD_PEER, "connect_timeout": connect_seconds, **parameters(dsn)}
