@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 from traceplane import catalog, graph
 from traceplane.graph import Graph
+from traceplane_sdk.operator import Operator
 
 CHAIN: dict[str, Any] = {
     "apiVersion": "trace.dev/v1alpha1",
@@ -81,10 +83,10 @@ def without(manifest: dict[str, Any], name: str) -> dict[str, Any]:
     return manifest
 
 
-def assembled(manifest: dict[str, Any]) -> Graph:
-    """The manifest's graph; an AssertionError shows its problems."""
+def assembled(manifest: dict[str, Any], operators: Mapping[str, Operator] | None = None) -> Graph:
+    """The manifest's graph, with the real operators or others; an AssertionError shows its problems."""
     dag = graph.parse("DAG", manifest)
     assert not isinstance(dag, list), [str(problem) for problem in dag]
-    made = graph.assemble(dag, [], [], catalog.load())
+    made = graph.assemble(dag, [], [], operators or catalog.load())
     assert isinstance(made, Graph), [str(problem) for problem in made]
     return made

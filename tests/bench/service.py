@@ -30,7 +30,8 @@ from tests.bench.query import fill, raw, service
 from tests.integration.dispatch.callers import signing_key
 from tests.integration.query.world import World
 from tests.issuer import issuer
-from traceplane.identity.capability import AUDIENCE, Capabilities, Grants, Prefixes
+from traceplane.identity.capability import AUDIENCE, Capabilities
+from traceplane.identity.grants import Grants, Prefixes
 
 CLIENTS = 50
 ASKED = 6

@@ -181,7 +181,7 @@ async def _fill(databases: services.Databases) -> None:
             graph=graphs.assembled(graphs.chain()),
             resource_uid="u",
             generation=1,
-            bucket="b",
+            bucket="bucket",
         )
     await database.close()
     with psycopg.connect(databases.state_dsn) as connection:

@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from traceplane.dispatch import assets
+from traceplane.dispatch import assets, confined
 from traceplane.dispatch.deploy_rows import (
     Names,
     Versions,
@@ -75,8 +75,9 @@ async def deploy(
 
     `generation` is the resource's `metadata.generation`; `bucket` is where cold datasets go; `policies` are those
     of the Assets declared for what the graph publishes: they hold from the moment it is published. Raises
-    RebuildNotSupported, PublishedElsewhere, or Stale where somebody else deployed a newer generation of the same
-    resource or began to delete it; the caller's transaction must then roll back, and nothing has changed.
+    RebuildNotSupported, PublishedElsewhere, PrefixesTooLarge, or Stale where somebody else deployed a newer
+    generation of the same resource or began to delete it; the caller's transaction must then roll back, and nothing
+    has changed.
     """
     names = Names(org_id, graph.namespace, graph.dag)
     resource = {"uid": resource_uid, "generation": generation}
@@ -149,7 +150,11 @@ async def _define(
         for row in await conn.execute(statements.UPSERT_DATASETS, names.key | {"rows": outputs})
     }
     rows = version_rows(names, graph, ids, datasets, bucket)
-    made = await conn.execute(statements.UPSERT_DATASET_VERSIONS, org | {"rows": rows})
+    made = (await conn.execute(statements.UPSERT_DATASET_VERSIONS, org | {"rows": rows})).all()
+    cold = {row.dataset_id: row.location for row in made if row.storage == "S3"}
+    refused = confined.refusal(graph, {name: cold[id_] for name, id_ in datasets.items() if id_ in cold})
+    if refused is not None:
+        raise refused
     versions = Versions(datasets, {row.dataset_id: row.id for row in made})
     held = org | {"version": version}
     await conn.execute(statements.INSERT_INPUTS, org | {"rows": input_rows(graph, ids, versions)})

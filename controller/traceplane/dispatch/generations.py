@@ -19,7 +19,7 @@ from uuid import UUID
 import orjson
 
 from traceplane.errors import NotFound
-from traceplane.identity import capability
+from traceplane.identity.grants import Grants, Prefixes, grants
 from traceplane.store.engine import Database
 from traceplane.store.statements import generations as statements
 
@@ -82,17 +82,23 @@ class Job:
         return tuple(orjson.dumps(given)[:-1] for given in self.facts.inputs)
 
     @cached_property
-    def grants(self) -> capability.Grants:
+    def prefixes(self) -> Prefixes:
+        """Where in object storage its inputs and outputs lie."""
+        read = [item["location"] for item in self.facts.inputs if item["storage"] == "S3"]
+        write = [item["location"] for item in self.facts.outputs if item["storage"] == "S3"]
+        return Prefixes(read, write)
+
+    @cached_property
+    def grants(self) -> Grants:
         """What a token of this generation allows, without relocated inputs."""
         return self.grants_with(())
 
-    def grants_with(self, cold_locations: tuple[str, ...]) -> capability.Grants:
+    def grants_with(self, cold_locations: tuple[str, ...]) -> Grants:
         """What a token allows when inputs were relocated to further `cold_locations`."""
         used = [*self.facts.inputs, *self.facts.outputs]
         versions = list(dict.fromkeys((item["dataset"], item["version"]) for item in used))
-        read = [item["location"] for item in self.facts.inputs if item["storage"] == "S3"]
-        write = [item["location"] for item in self.facts.outputs if item["storage"] == "S3"]
-        return capability.grants(versions, list(dict.fromkeys([*read, *cold_locations])), write)
+        own = self.prefixes
+        return grants(versions, own.read_prefixes, own.write_prefixes, cold_locations)
 
 
 class Jobs:

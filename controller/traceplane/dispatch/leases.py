@@ -66,10 +66,7 @@ class Leases:
         token.require([(fence.task_id, fence.attempt)])
         if self._credentials is None:
             raise Refused("this installation has no object store", code="NoObjectStore")
-        policy = prefixes.session_policy(
-            [prefixes.parse(text) for text in token.s3.read_prefixes],
-            [prefixes.parse(text) for text in token.s3.write_prefixes],
-        )
+        policy = prefixes.session_policy(*await self._prefixes(token))
         async with self._state.hot() as conn:
             held = await completions.scopes(conn, org_id=self._settings.org_id, items=[_row(token, fence)])
         if not held:
@@ -77,6 +74,14 @@ class Leases:
             raise Stale(f"task {fence.task_id}, attempt {fence.attempt} is not leased with this token")
         left = token.exp - self._capabilities.now()
         return await self._credentials.mint(policy, session=f"task-{fence.task_id}", seconds=left)
+
+    async def _prefixes(self, token: Token) -> tuple[list[prefixes.Prefix], list[prefixes.Prefix]]:
+        """What the token's tasks may read, and write; of a large scope the generation's part stands in state."""
+        read, write = token.s3.read_prefixes, token.s3.write_prefixes
+        if token.scope is not None:
+            own = (await self._jobs.get(UUID(token.job))).prefixes
+            read, write = [*own.read_prefixes, *read], [*own.write_prefixes, *write]
+        return [prefixes.parse(text) for text in read], [prefixes.parse(text) for text in write]
 
     async def _renewed(self, token: Token) -> str | None:
         """The next token of a source's run, once half of the present one's life is over."""

@@ -4,7 +4,7 @@ A token names the claim it was made for, the attempts it covers, the dataset ver
 and nothing else counts: neither the caller's address nor what it says about itself. It is an ES256 JWT (RFC 7519,
 RFC 7518 section 3.4), one per claim, because a signature costs more than the rest of a small claim. Up to
 `MAX_INLINE` attempts stand in the token; past that `tasks` is empty and the claim's id, which every statement
-checks against the row, stands for them.
+checks against the row, stands for them. A large scope is left to the claim's id as well: see `grants`.
 
 Minting puts the JWT together itself; verifying is PyJWT's, with algorithm, issuer and audience pinned and every
 claim required. Tokens that this process signed or verified are remembered, a bounded number of them.
@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from jwt.algorithms import ECAlgorithm
 
 from traceplane.errors import Forbidden, InvalidSettings, Unauthenticated
+from traceplane.identity.grants import DatasetVersion, Grants, Id, Prefixes, Scope
 from traceplane.identity.mounted import Mounted
 from traceplane.tasks import prefixes
 
@@ -39,43 +40,32 @@ MAX_INLINE = 32
 MAX_TOKEN_BYTES = 16 * 1024
 REMEMBERED = 4096
 _SHA256 = ec.ECDSA(hashes.SHA256())
-_ID = msgspec.Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 
 
 class TaskAttempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One attempt that a token covers."""
 
-    task_id: Annotated[str, _ID]
+    task_id: Id
     attempt: Annotated[int, msgspec.Meta(ge=1)]
 
 
-class DatasetVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A dataset version that a token's tasks read or write."""
+class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """All claims of a capability token; every one but `scope` is required. `iat` and `exp` in seconds since 1970.
 
-    dataset: Annotated[str, _ID]
-    version: Annotated[str, _ID]
-
-
-class Prefixes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Canonical prefixes in object storage."""
-
-    read_prefixes: list[str]
-    write_prefixes: list[str]
-
-
-class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All claims of a capability token; every one is required. `iat` and `exp` in seconds since 1970."""
+    With `scope`, `datasets` is empty and `s3` holds no more than what the claim adds to its generation's prefixes.
+    """
 
     iss: str
     aud: str
     sub: Annotated[str, msgspec.Meta(pattern="^claim:[0-9a-f-]{36}$")]
     iat: int
     exp: int
-    org_id: Annotated[str, _ID]
-    job: Annotated[str, _ID]
+    org_id: Id
+    job: Id
     tasks: Annotated[list[TaskAttempt], msgspec.Meta(max_length=MAX_INLINE)]
     datasets: list[DatasetVersion]
     s3: Prefixes
+    scope: Scope | None = None
 
     @property
     def claim_id(self) -> str:
@@ -90,14 +80,6 @@ class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for task_id, attempt in attempts:
             if (task_id, attempt) not in covered:
                 raise Forbidden(f"the token does not cover task {task_id}, attempt {attempt}", code="NotCovered")
-
-
-@dataclass(frozen=True, slots=True)
-class Grants:
-    """What all tokens of one job generation allow."""
-
-    datasets: list[DatasetVersion]
-    s3: Prefixes
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +138,7 @@ class Capabilities:
                 tasks=[TaskAttempt(task, attempt) for task, attempt in inline],
                 datasets=grants.datasets,
                 s3=grants.s3,
+                scope=grants.scope,
             )
         )
 
@@ -249,16 +232,6 @@ class Capabilities:
         if claims.exp <= self._clock():
             raise Unauthenticated("the capability token has expired", code="BadCapability")
         return key.kid, claims
-
-
-def grants(datasets: Sequence[tuple[str, str]], read: Sequence[str], write: Sequence[str]) -> Grants:
-    """The part of a token that all claims of a job generation share. Raises BadPrefix."""
-    for prefix in (*read, *write):
-        prefixes.parse(prefix)
-    return Grants(
-        [DatasetVersion(dataset, version) for dataset, version in datasets],
-        Prefixes(read_prefixes=list(read), write_prefixes=list(write)),
-    )
 
 
 def parse_key(pem: bytes) -> Key:

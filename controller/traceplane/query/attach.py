@@ -15,6 +15,7 @@ import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -44,6 +45,8 @@ _LIMIT = "SELECT set_config('statement_timeout', %s, true)"
 _UNRELAYED = "SELECT range_start, range_end FROM trace.unrelayed_invalidations WHERE dataset_version_id = %s"
 
 _HOLDS_LEASE = "SELECT catalog.holds_lease(%s, %s, %s, %s, %s)"
+
+_CLAIM_VERSIONS = "SELECT catalog.claim_versions(%s, %s, %s, %s, %s)"
 
 _ROLES = "SELECT user_id, org_id, roles FROM catalog.principals WHERE issuer = %s AND external_id = %s"
 
@@ -127,10 +130,18 @@ class Databases:
 
     def holds_lease(self, fence: Fence, claim: UUID) -> bool:
         """Whether this attempt, of this claim, runs."""
+        return bool(self._of_lease(_HOLDS_LEASE, fence, claim))
+
+    def claim_versions(self, fence: Fence, claim: UUID) -> frozenset[UUID] | None:
+        """Dataset versions of the job generation of this attempt, of this claim; None unless it runs."""
+        found = self._of_lease(_CLAIM_VERSIONS, fence, claim)
+        return None if found is None else frozenset(found)
+
+    def _of_lease(self, question: str, fence: Fence, claim: UUID) -> Any:
         asked = (self._org, UUID(fence.task_id), fence.attempt, UUID(fence.lease_token), claim)
         with _mapped("state"), self._state.connection(timeout=WAIT_SECONDS) as connection:
-            row = connection.execute(_HOLDS_LEASE, asked).fetchone()
-        return bool(row and row[0])
+            row = connection.execute(question, asked).fetchone()
+        return row[0] if row else None
 
     def roles(self, user: UUID) -> frozenset[str]:
         """What a user of this organisation may be today; nothing where there is no such user."""

@@ -1,7 +1,7 @@
 """From names in a statement to rows of the catalogue, under what the caller may read.
 
-A user reads published assets that its roles allow. A task reads exactly the dataset versions that its token lists,
-each under its asset's name and as `<job>_<output>`, and a Federated asset where the token lists both halves. An
+A user reads published assets that its roles allow. A task reads exactly the dataset versions that its token is for,
+each under its asset's name and as `<job>_<output>`, and a Federated asset where the token is for both halves. An
 asset's name counts before the other. A name that means two things all the same (`-` is `_` in SQL) is refused where
 a statement uses it: either would be the wrong data for somebody.
 
@@ -36,7 +36,7 @@ RESERVED_SCHEMAS = frozenset({"main", "memory", "system", "temp", "information_s
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who reads: a user by `roles`, or a task by the `versions` of its token."""
+    """Who reads: a user by `roles`, or a task by the `versions` its token is for."""
 
     roles: frozenset[str] = frozenset()
     versions: frozenset[UUID] | None = None

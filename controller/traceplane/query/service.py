@@ -1,10 +1,11 @@
 """The routes of the query service: `POST /v1/query` for users, `POST /v1/task/query` for tasks, and what is beside.
 
 Users show an OIDC token and read what their roles allow; tasks show their capability token and read the dataset
-versions it lists. From there on both are the same. A request is authenticated, judged by the gate, given a turn,
-and run in a thread; this module holds the parts that need the event loop: the turn, the time limit, and noticing
-that the client went away. An answer is complete before its first byte is sent, so a query that fails late is an
-error and never a broken 200. A user's query for which there is no turn is left to be run.
+versions it lists, or those that state has for its claim. From there on both are the same. A request is
+authenticated, judged by the gate, given a turn, and run in a thread; this module holds the parts that need the
+event loop: the turn, the time limit, and noticing that the client went away. An answer is complete before its first
+byte is sent, so a query that fails late is an error and never a broken 200. A user's query for which there is no
+turn is left to be run.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from starlette.responses import PlainTextResponse, Response
 from traceplane import problems
 from traceplane.errors import Forbidden, Overloaded, Stale, TraceError
 from traceplane.identity import issuers, oidc
+from traceplane.identity.capability import Claims
 from traceplane.identity.principals import Principal, authenticate
 from traceplane.identity.published_capability import PublishedCapabilities
 from traceplane.identity.rates import RateLimit
@@ -46,6 +48,7 @@ from traceplane.query.results import Results
 from traceplane.query.runner import Runner
 from traceplane.query.telemetry import Telemetry
 from traceplane.settings import Settings
+from traceplane_sdk.wire import Fence
 
 
 class Service:
@@ -114,13 +117,22 @@ class Service:
         claims.require([(fence.task_id, fence.attempt)])
         if claims.org_id != str(self.settings.org_id):
             raise Forbidden("the token is another organisation's")
-        if not await self.pools.logins.ask(self.databases.holds_lease, fence, UUID(claims.claim_id)):
+        versions = await self._versions(claims, fence)
+        if versions is None:
             audit.stale("query", [(fence.task_id, fence.attempt)])
             raise Stale(f"task {fence.task_id}, attempt {fence.attempt} is not leased with this token")
         asker = Asker(uuid7(), asked.sql, task=UUID(fence.task_id), attempt=fence.attempt)
-        reader = Reader(versions=frozenset(UUID(dataset.version) for dataset in claims.datasets))
+        reader = Reader(versions=versions)
         async with watched(request.receive) as gone:
             return await self._answer(request, gone, asked, asker, reader, self.settings.query_task_timeout_seconds)
+
+    async def _versions(self, claims: Claims, fence: Fence) -> frozenset[UUID] | None:
+        """What a task may read; None unless the token's claim holds its lease."""
+        claim = UUID(claims.claim_id)
+        if claims.scope is not None:
+            return await self.pools.logins.ask(self.databases.claim_versions, fence, claim)
+        held = await self.pools.logins.ask(self.databases.holds_lease, fence, claim)
+        return frozenset(UUID(dataset.version) for dataset in claims.datasets) if held else None
 
     async def result(self, request: Request) -> Response:
         """GET /v1/queries/{id}: what is known of a query of the caller's, after `?wait=` seconds if it must be."""

@@ -1,5 +1,19 @@
 CREATE SCHEMA catalog;
 
+CREATE FUNCTION catalog.claim_versions(org uuid, task uuid, its_attempt integer, token uuid, claim uuid) RETURNS uuid[]
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT ARRAY(
+        SELECT i.dataset_version_id FROM public.job_inputs i WHERE i.job_id = t.job_id
+        UNION
+        SELECT v.id FROM public.dataset_versions v WHERE v.job_id = t.job_id
+    )
+    FROM public.tasks t
+    WHERE t.id = task AND t.org_id = org AND t.attempt = its_attempt AND t.lease_token = token
+          AND t.claim_id = claim AND t.status = 'Running'
+$$;
+
 CREATE FUNCTION catalog.holds_lease(org uuid, task uuid, its_attempt integer, token uuid, claim uuid) RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -831,6 +845,9 @@ ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id);
 
 GRANT USAGE ON SCHEMA catalog TO trace_query;
+
+REVOKE ALL ON FUNCTION catalog.claim_versions(org uuid, task uuid, its_attempt integer, token uuid, claim uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION catalog.claim_versions(org uuid, task uuid, its_attempt integer, token uuid, claim uuid) TO trace_query;
 
 REVOKE ALL ON FUNCTION catalog.holds_lease(org uuid, task uuid, its_attempt integer, token uuid, claim uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION catalog.holds_lease(org uuid, task uuid, its_attempt integer, token uuid, claim uuid) TO trace_query;

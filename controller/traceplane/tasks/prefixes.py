@@ -84,8 +84,9 @@ def session_policy(read: Sequence[Prefix], write: Sequence[Prefix]) -> str:
     policy = json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
     if len(policy) > MAX_POLICY_CHARACTERS:
         raise TooLarge(
-            f"the task's {len(written) + len(readable)} prefixes do not fit into a session policy of "
-            f"{MAX_POLICY_CHARACTERS} characters: give the job fewer outputs or inputs in object storage",
+            f"{len(written) + len(readable)} prefixes or more do not fit into the session policy of a task's "
+            f"credentials, which has {MAX_POLICY_CHARACTERS} characters: give the job fewer outputs and inputs in "
+            "object storage",
             code="PolicyTooLarge",
         )
     return policy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,6 +21,7 @@ from traceplane.dispatch.accept import Unpacked
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane.settings import Settings
 from traceplane.taskapi.app import app
+from traceplane_sdk.operator import Operator
 
 WORKER_TOKEN = "a-worker-token-of-the-tests"
 
@@ -88,8 +89,13 @@ def sql(databases: services.Databases) -> Iterator[Callable[..., list[dict[str, 
 def deploy(dispatcher: Dispatcher) -> Callable[..., Any]:
     """Deploys a DAG manifest and provisions its tables; job generation ids by job name."""
 
-    async def run(manifest: dict[str, Any] | None = None, *, provision: bool = True) -> dict[str, UUID]:
-        graph = graphs.assembled(manifest or graphs.chain())
+    async def run(
+        manifest: dict[str, Any] | None = None,
+        *,
+        provision: bool = True,
+        operators: Mapping[str, Operator] | None = None,
+    ) -> dict[str, UUID]:
+        graph = graphs.assembled(manifest or graphs.chain(), operators)
         async with dispatcher.state.transaction() as conn:
             deployed = await deploying.deploy(
                 conn,

@@ -129,6 +129,7 @@ FORGERIES: list[tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = [
     ("parent prefix", lambda good: changed(good, s3={"read_prefixes": [], "write_prefixes": ["s3://b/a/../"]})),
     ("whole bucket", lambda good: changed(good, s3={"read_prefixes": [], "write_prefixes": ["s3://b/"]})),
     ("unknown claim", lambda good: changed(good, admin=True)),
+    ("unknown scope", lambda good: changed(good, scope="everything")),
     ("attempt 0", lambda good: changed(good, tasks=[{"task_id": str(uuid4()), "attempt": 0}])),
 ]  # fmt: skip
 

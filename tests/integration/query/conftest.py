@@ -72,7 +72,7 @@ class Client:
 def start_service(world: World, oidc: Issuer, tmp_path: Path) -> Iterator[Callable[..., Client]]:
     """Starts a service with the given settings changed; its user `alice` is a reader."""
     world.user(oidc.url, "alice", "reader")
-    with _running() as started:
+    with running() as started:
 
         def start(**changed: Any) -> Client:
             store = {
@@ -102,12 +102,12 @@ def client(start_service: Callable[..., Client]) -> Client:
 @pytest.fixture
 def serve() -> Iterator[Callable[[Any], str]]:
     """Serves an ASGI application on loopback; returns its address."""
-    with _running() as started:
+    with running() as started:
         yield started
 
 
 @contextmanager
-def _running() -> Iterator[Callable[[Any], str]]:
+def running() -> Iterator[Callable[[Any], str]]:
     """Serves applications on loopback, each on a thread and port of its own."""
     servers: list[tuple[uvicorn.Server, threading.Thread]] = []
 

@@ -18,7 +18,8 @@ from tests import services
 from tests.integration.dispatch.callers import signing_key
 from tests.integration.query.conftest import Client
 from tests.issuer import Issuer
-from traceplane.identity.capability import Capabilities, Grants, Prefixes
+from traceplane.identity.capability import Capabilities
+from traceplane.identity.grants import Grants, Prefixes
 from traceplane.query.routes import ROUTES
 
 pytestmark = pytest.mark.services

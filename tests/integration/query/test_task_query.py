@@ -19,7 +19,8 @@ from tests import services
 from tests.integration.dispatch.callers import signing_key
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World, block_hash
-from traceplane.identity.capability import Capabilities, DatasetVersion, Grants, Prefixes
+from traceplane.identity.capability import Capabilities
+from traceplane.identity.grants import DatasetVersion, Grants, Prefixes
 
 pytestmark = pytest.mark.services
 
@@ -260,8 +261,11 @@ def test_the_query_service_may_ask_about_a_lease_and_see_none(world: World) -> N
     with psycopg.connect(world.databases.query_state_dsn, autocommit=True) as connection:
         asked = "SELECT catalog.holds_lease(%s, %s, 1, %s, %s)"
         assert connection.execute(asked, [uuid4() for _ in range(4)]).fetchone() == (False,)
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("SELECT lease_token FROM tasks")
+        asked = "SELECT catalog.claim_versions(%s, %s, 1, %s, %s)"
+        assert connection.execute(asked, [uuid4() for _ in range(4)]).fetchone() == (None,)
+        for hidden in ("lease_token FROM tasks", "dataset_version_id FROM job_inputs"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(f"SELECT {hidden}")
 
 
 def test_a_new_key_works_at_once_and_the_old_one_on(world: World, client: Client, signer: Signer) -> None:

@@ -17,7 +17,8 @@ from tests.integration.dispatch.callers import signing_key
 from tests.integration.query.conftest import CONTRACT
 from tests.integration.query.world import NAMESPACE, World
 from tests.issuer import Issuer
-from traceplane.identity.capability import Capabilities, Grants, Prefixes
+from traceplane.identity.capability import Capabilities
+from traceplane.identity.grants import Grants, Prefixes
 from traceplane.settings import Settings
 from traceplane.userapi import routes
 from traceplane.userapi.app import app

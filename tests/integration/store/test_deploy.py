@@ -13,8 +13,10 @@ from sqlalchemy import event
 
 from tests import graphs, services
 from tests.integration.store.conftest import BUCKET, Deploy
+from tests.unit.graph import doubles
 from traceplane.dispatch import deploy as deploying
 from traceplane.dispatch.assets import Policies, Policy
+from traceplane.dispatch.confined import PrefixesTooLarge
 from traceplane.dispatch.deploy import PublishedElsewhere
 from traceplane.dispatch.rebuild import RebuildNotSupported
 from traceplane.errors import Stale, TraceError
@@ -76,6 +78,20 @@ async def test_a_source_gets_one_task_without_an_end(deploy: Deploy, rows: Rows)
     assert rows("SELECT j.name, t.status, t.max_attempts, t.scope FROM tasks t JOIN jobs j ON j.id = t.job_id") == [
         ("follow", "Queued", None, {"kind": "source"})
     ]
+
+
+async def test_a_job_that_could_never_write_is_refused_and_nothing_changes(
+    deploy: Deploy, picture: Callable[[], Any]
+):
+    """The prefixes of nine long-named outputs are more than a session policy holds."""
+    cold = doubles.operator("cool", declare_outputs=doubles.declare_cold)
+    outputs = [f"{'o' * 60}_{n}" for n in range(9)]
+    wide = doubles.derived("wide", "a", operator="cool", outputs=outputs)
+    graph = doubles.assembled(doubles.source("a"), wide, operators=doubles.OPERATORS | {"cool": cold})
+    before = picture()
+    with pytest.raises(PrefixesTooLarge, match="job wide: 9 prefixes or more do not fit"):
+        await deploy(graph)
+    assert picture() == before
 
 
 async def test_a_second_deploy_changes_nothing(deploy: Deploy, picture: Callable[[], Any]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -53,6 +54,18 @@ def _declare(config: Config, inputs: Sequence[InputSchema], outputs: Sequence[st
 def _source(config: Config, inputs: Sequence[InputSchema], outputs: Sequence[str]) -> Mapping[str, OutputSchema]:
     empty = InputSchema("", OutputSchema(Storage.POSTGRES, (), (), "id", ()), trigger=True)
     return _declare(config, inputs or [empty], outputs)
+
+
+def declare_cold(
+    config: Config, inputs: Sequence[InputSchema], outputs: Sequence[str]
+) -> Mapping[str, OutputSchema]:
+    """What `derive` declares, with outputs called `cold...` in object storage, and all where none is called so."""
+    hot = _declare(config, inputs, outputs)
+    marked = [name for name in outputs if name.startswith("cold")] or outputs
+    return {
+        name: replace(schema, storage=Storage.S3, finality_depth=None) if name in marked else schema
+        for name, schema in hot.items()
+    }
 
 
 def operator(name: str, *, source: bool = False, **changes: Any) -> Operator:

@@ -12,7 +12,8 @@ import structlog
 
 from tests.integration.dispatch.callers import signing_key
 from traceplane.errors import InvalidSettings, Unauthenticated
-from traceplane.identity.capability import Capabilities, grants
+from traceplane.identity.capability import Capabilities
+from traceplane.identity.grants import grants
 from traceplane.identity.mounted import Mounted
 from traceplane.identity.worker_token import WorkerTokens
 

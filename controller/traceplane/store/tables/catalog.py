@@ -1,8 +1,9 @@
-"""What a reader may know of state: seven read-only views in schema `catalog`, one question, and the id function.
+"""What a reader may know of state: seven read-only views in schema `catalog`, two questions, and the id function.
 
 The query service reads the catalogue under a role that can see nothing else. So a view here is a contract: it
 says which relations a name means now, which files and ranges they have, and which roles a principal holds,
-without showing tasks, leases or specs. Whether a task that asks still runs is a question (`holds_lease`).
+without showing tasks, leases or specs. Whether a task that asks still runs is a question (`holds_lease`), and so is
+what it may read, where its token is too small to say (`claim_versions`).
 
 `versions`, `partition_history` and `invalidations` are for readers of what is not current: a query repeated as of
 an earlier one, or a task whose inputs were pinned when it was made.
@@ -121,12 +122,30 @@ $$
 """
 """Whether an attempt runs. A function and no view: who may ask about a lease cannot list those of others."""
 
+CLAIM_VERSIONS = """
+CREATE FUNCTION catalog.claim_versions(org UUID, task UUID, its_attempt INTEGER, token UUID, claim UUID)
+    RETURNS UUID[] LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ARRAY(
+        SELECT i.dataset_version_id FROM public.job_inputs i WHERE i.job_id = t.job_id
+        UNION
+        SELECT v.id FROM public.dataset_versions v WHERE v.job_id = t.job_id
+    )
+    FROM public.tasks t
+    WHERE t.id = task AND t.org_id = org AND t.attempt = its_attempt AND t.lease_token = token
+          AND t.claim_id = claim AND t.status = 'Running'
+$$
+"""
+"""What the job generation of an attempt that runs reads and writes; null unless it runs. Both never change, so
+they are what they were at the claim."""
+
 GRANTS = (
     "REVOKE ALL ON FUNCTION catalog.holds_lease(UUID, UUID, INTEGER, UUID, UUID) FROM PUBLIC",
     "GRANT EXECUTE ON FUNCTION catalog.holds_lease(UUID, UUID, INTEGER, UUID, UUID) TO trace_query",
+    "REVOKE ALL ON FUNCTION catalog.claim_versions(UUID, UUID, INTEGER, UUID, UUID) FROM PUBLIC",
+    "GRANT EXECUTE ON FUNCTION catalog.claim_versions(UUID, UUID, INTEGER, UUID, UUID) TO trace_query",
     "GRANT USAGE ON SCHEMA catalog TO trace_query",
     "GRANT SELECT ON ALL TABLES IN SCHEMA catalog TO trace_query",
 )
 
 around(state, "before_create", ROLES, UUID7)
-around(state, "after_create", *VIEWS, HOLDS_LEASE, *GRANTS)
+around(state, "after_create", *VIEWS, HOLDS_LEASE, CLAIM_VERSIONS, *GRANTS)
