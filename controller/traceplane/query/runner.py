@@ -142,8 +142,11 @@ class Runner:
 
     async def _count(self) -> None:
         """Tell how many wait or run. Only a figure: without it everything goes on."""
-        with contextlib.suppress(TraceError):
-            self._telemetry.batches.set(await self._queue(Batches.open))
+        try:
+            with contextlib.suppress(TraceError):
+                self._telemetry.batches.set(await self._queue(Batches.open))
+        except Exception as error:
+            _log.error("batch queries were not counted", exc_info=error)
 
     async def _take(self, claimed: Claimed) -> None:
         """Run one query and say what became of it, whatever that is."""
@@ -200,17 +203,25 @@ class Runner:
         return self._engine.run(job, cancel)
 
     async def _keep(self, turn: _Turn) -> None:
-        """Renew the lease, and end the query where it is lost or not wanted any more."""
-        while True:
+        """Renew the lease, and end the query where it is lost or not wanted any more. One that could not be renewed
+        in its time, for whatever reason, is lost: another may have it already."""
+        held, query = time.monotonic(), str(turn.claimed.id)
+        while not turn.lost:
             await self._count()
             await _within(turn.look, LEASE_SECONDS / 4)
             turn.look.clear()
+            asked = time.monotonic()
             try:
                 turn.unwanted = await self._queue(lambda queue: queue.hold(turn.claimed.lease))
+                held = asked
             except Stale:
                 turn.lost = True
             except TraceError as error:
-                _log.warning("a lease was not renewed", query_id=str(turn.claimed.id), code=error.code)
+                _log.warning("a lease was not renewed", query_id=query, code=error.code)
+            except Exception as error:  # a defect of ours, and no reason to leave the query to two runners
+                _log.error("a lease was not renewed", query_id=query, exc_info=error)
+            if time.monotonic() - held >= LEASE_SECONDS:
+                turn.lost = True
             if turn.unwanted or turn.lost:
                 turn.cancel()
 

@@ -372,6 +372,41 @@ def test_a_claim_outlives_a_count_that_fails(world: World, client: Client, monke
     assert row(world, query)["attempt"] == 1, "not when the lease had run out"
 
 
+def test_a_lease_is_renewed_on_after_a_defect(
+    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = left(client, ENDLESS)
+    until(lambda: row(world, query)["state"] == "Running")
+    real, defects = Batches.hold, [ValueError("a defect")]
+
+    def hold(batches: Batches, lease: Any) -> bool:
+        if defects:
+            raise defects.pop()
+        return real(batches, lease)
+
+    monkeypatch.setattr(Batches, "hold", hold)
+    wake(world, query)
+    until(lambda: not defects)
+    assert ask(client, "DELETE", query).status_code == 200
+    until(lambda: row(world, query)["state"] == "Canceled")
+
+
+def test_a_query_whose_lease_cannot_be_renewed_ends_before_another_runs_it(
+    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = left(client, ENDLESS)
+    until(lambda: row(world, query)["state"] == "Running" and UUID(query) in client.service.runner._turns)
+
+    def hold(*_: Any) -> bool:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(Batches, "hold", hold)
+    monkeypatch.setattr(runner, "LEASE_SECONDS", 0.0)
+    wake(world, query)
+    until(lambda: not client.service.runner._turns)
+    assert row(world, query)["state"] == "Running", "whoever claims it says what becomes of it"
+
+
 def test_who_looks_as_often_as_told_stays_within_the_limit(start_service: Callable[..., Client]) -> None:
     client = start_service(**NO_LANE, query_rate_per_minute=10)
     answer = client.post("SELECT 1", mode="batch")
