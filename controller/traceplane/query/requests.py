@@ -12,6 +12,7 @@ from traceplane.query.job import FORMATS
 from traceplane_sdk.wire import Fence
 
 MAX_BODY_BYTES = 256 * 1024
+NAMESPACE_HEADER = "X-Trace-Namespace"
 
 _Form = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(FORMATS)})$")]
 _Namespace = Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
@@ -49,6 +50,16 @@ class TaskQueryRequest(Asked, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 Body = TypeVar("Body", bound=Asked)
+
+
+def namespace_of(request: Request, asked: Asked) -> str | None:
+    """The namespace that a request names, in its body or in the header. Raises Refused."""
+    if asked.namespace is not None:
+        return asked.namespace
+    try:
+        return msgspec.convert(request.headers.get(NAMESPACE_HEADER), _Namespace | None)
+    except msgspec.ValidationError as error:
+        raise Refused(f"the header {NAMESPACE_HEADER} names no namespace: {error}", code="InvalidRequest") from None
 
 
 async def decoded(request: Request, kind: type[Body]) -> Body:

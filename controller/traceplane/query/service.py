@@ -42,7 +42,7 @@ from traceplane.query.judges import Judges
 from traceplane.query.leaving import Gone, watched
 from traceplane.query.limits import cell_limits, seconds_of, wait_of
 from traceplane.query.pools import Pools
-from traceplane.query.requests import Asked, QueryRequest, TaskQueryRequest, decoded
+from traceplane.query.requests import Asked, QueryRequest, TaskQueryRequest, decoded, namespace_of
 from traceplane.query.resolve import Reader
 from traceplane.query.results import Results
 from traceplane.query.runner import Runner
@@ -174,7 +174,7 @@ class Service:
             self.telemetry.audit(asker, code=code, seconds=time.monotonic() - started)
 
     def _namespace(self, request: Request, asked: Asked) -> str:
-        return asked.namespace or request.headers.get("x-trace-namespace") or self.settings.namespace
+        return namespace_of(request, asked) or self.settings.namespace
 
     async def _answer(
         self, request: Request, gone: Gone, asked: Asked, asker: Asker, reader: Reader, limit: float
@@ -186,6 +186,7 @@ class Service:
         try:
             seconds = seconds_of(asked, limit)
             pin = pins.decode(asked.as_of) if asked.as_of is not None else None
+            namespace = self._namespace(request, asked)
             admitted = await self.judges.soon(asked.sql)
             relations = admitted.relations
             async with self.admission.turn(seconds, gone):
@@ -193,7 +194,7 @@ class Service:
                 waited = time.monotonic() - started
                 job = Job(
                     admitted=admitted,
-                    namespace=self._namespace(request, asked),
+                    namespace=namespace,
                     reader=reader,
                     asker=asker,
                     form=asked.format,

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.integration.query.conftest import Client
-from tests.integration.query.world import World
+from tests.integration.query.world import NAMESPACE, World
 from tests.issuer import Issuer
 from traceplane.query import wire
 from traceplane.query.pools import Pool
@@ -288,6 +288,26 @@ def test_wrong_bodies_are_refused(body: bytes, code: str, client: Client) -> Non
     answer = httpx.post(f"{client.url}/v1/query", content=body, headers=headers, timeout=60)
     assert 400 <= answer.status_code < 500
     assert answer.json()["code"] == code
+
+
+@pytest.mark.parametrize("mode", ["interactive", "batch"])
+@pytest.mark.parametrize("name", ["../x", "Default", "-x", "x" * 64, ""])
+def test_a_header_names_a_namespace_or_is_refused(world: World, client: Client, name: str, mode: str) -> None:
+    world.dataset("follow", "Postgres", "hot-blocks")
+
+    def ask(namespace: str) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {client.token}", "X-Trace-Namespace": namespace}
+        body = {"sql": "SELECT count(*) FROM hot_blocks", "mode": mode}
+        return httpx.post(f"{client.url}/v1/query", json=body, headers=headers, timeout=60)
+
+    refused = ask(name)
+    assert (refused.status_code, refused.json()["code"]) == (400, "InvalidRequest")
+    assert "X-Trace-Namespace" in refused.json()["detail"]
+    assert world.data.execute("SELECT count(*) FROM trace.query_batches").fetchone() == (0,)
+    assert [ask(namespace).status_code for namespace in ("elsewhere", NAMESPACE)] == [
+        404,
+        {"interactive": 200, "batch": 202}[mode],
+    ]
 
 
 def test_only_known_readers_with_valid_tokens_may_ask(world: World, client: Client, oidc: Issuer) -> None:
