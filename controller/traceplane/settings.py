@@ -133,6 +133,9 @@ class Settings(BaseSettings):
     query_rate_per_minute: float = Field(
         10, gt=0, description="Queries of one user in a minute, as many at once; per process."
     )
+    query_task_rate_per_minute: float = Field(
+        600, gt=0, description="Queries of all tasks of one job in a minute, as many at once; per process."
+    )
 
     # Query
     query_timeout_seconds: float = Field(60, gt=0, description="Longest interactive query of a user.")
@@ -150,7 +153,11 @@ class Settings(BaseSettings):
     query_max_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Bytes in an inline answer.")
     query_memory_mb: int = Field(512, ge=64, description="Memory of one running query.")
     query_concurrency: int = Field(2, ge=1, description="Queries that run at once.")
-    query_queue: int = Field(32, ge=0, description="Queries that wait; one more becomes a batch query.")
+    query_queue: int = Field(
+        32,
+        ge=0,
+        description="Queries that wait, half of them of one user or job at most; one more becomes a batch query.",
+    )
     query_batch_timeout_seconds: float = Field(3600, gt=0, description="Longest query that is left to be run.")
     query_batch_concurrency: int = Field(
         1, ge=0, description="Batch queries that run at once in one process, beside the others; 0: none here."

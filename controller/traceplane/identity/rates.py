@@ -1,4 +1,4 @@
-"""How often one user may ask: a bucket of tokens for each, filled at a steady rate.
+"""How often one user, or one job, may ask: a bucket of tokens for each, filled at a steady rate.
 
 A full bucket holds a minute's worth, so a person who opens a dashboard is not slowed and a loop is. Each process
 counts for itself; the number of users it remembers is bounded, and who is forgotten is who asked longest ago, whose
@@ -36,8 +36,8 @@ class RateLimit:
         self._clock = clock
         self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
-    def take(self, user: Hashable) -> None:
-        """Count one request of this user. Raises RateLimited; a refused request costs nothing."""
+    def take(self, user: Hashable, *, who: str | None = None) -> None:
+        """Count a request of this user, whom a log calls `who`. Raises RateLimited; a refused one costs nothing."""
         now = self._clock()
         full = max(1.0, self._per_minute)
         held, since = self._buckets.get(user, (full, now))
@@ -49,4 +49,6 @@ class RateLimit:
             self._buckets.popitem(last=False)
         if not allowed:
             wait = math.ceil((1 - held) * 60 / self._per_minute - _ROUNDING)
-            raise RateLimited(f"more than {self._per_minute:g} requests a minute; try again in {wait} s", wait)
+            refused = RateLimited(f"more than {self._per_minute:g} requests a minute; try again in {wait} s", wait)
+            refused.who = who
+            raise refused

@@ -1,68 +1,65 @@
 """How many queries run, and how many may wait.
 
-A fixed number runs at once, because each has a memory budget; a bounded line waits in order of arrival, and the
-next one is told at once to come back later. Waiting counts against the query's own time limit, so nobody waits
-for a turn that could not be used; and who has gone leaves the line, where others wait behind.
+A fixed number runs at once, because each has a memory budget; a bounded line waits, and one more is told at once to
+come back later. Whose turn is next is decided in `line`; here is the waiting itself. It counts against the query's
+own time limit, so nobody waits for a turn that could not be used; and who has gone leaves the line, where others
+wait behind.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
-from traceplane.errors import Overloaded
-from traceplane.query.job import canceled
-from traceplane.query.leaving import Gone
-
-
-class NoTurn(Overloaded):
-    """There is no room for another query now. The query did not begin."""
+from traceplane.query.leaving import Gone, within
+from traceplane.query.line import Line, NoTurn
 
 
 class Admission:
-    """`concurrency` turns and a line of at most `queue`."""
+    """`concurrency` turns and a line of at most `queue`, which go around those who ask."""
 
     def __init__(self, concurrency: int, queue: int) -> None:
-        self._turns = asyncio.Semaphore(concurrency)
-        self._queue = queue
-        self.waiting = 0
-        self.running = 0
+        self._line: Line[asyncio.Event] = Line(concurrency, queue)
+
+    @property
+    def waiting(self) -> int:
+        """Queries that wait for a turn."""
+        return self._line.waiting
+
+    @property
+    def running(self) -> int:
+        """Queries that hold one."""
+        return self._line.running
 
     @asynccontextmanager
-    async def turn(self, seconds: float, gone: Gone) -> AsyncIterator[None]:
-        """Hold a turn. Raises NoTurn when the line is full, or when no turn came within `seconds`; QueryFailed when
-        the client had `gone` by then."""
-        if self._turns.locked() and self.waiting >= self._queue:
-            raise NoTurn(f"{self.waiting} queries wait already; try again later")
-        self.waiting += 1
-        try:
-            async with asyncio.timeout(seconds) as limit, _cut_short(limit, gone):
-                await self._turns.acquire()
-        except TimeoutError:
-            if gone.done():
-                raise canceled() from None
-            raise NoTurn(f"no turn within {seconds:g} seconds; try again later") from None
-        finally:
-            self.waiting -= 1
-        self.running += 1
+    async def turn(self, asker: Hashable, seconds: float, gone: Gone) -> AsyncIterator[None]:
+        """Hold a turn. Raises NoTurn when there is no place in line, or when no turn came within `seconds`;
+        QueryFailed when the client had `gone` by then."""
+        its_turn = asyncio.Event()
+        if not self._line.enter(asker, its_turn):
+            try:
+                await _waited(its_turn, seconds, gone)
+            except BaseException:  # whatever ends the waiting, the place or the turn is somebody else's now
+                if its_turn.is_set():
+                    self._end(asker)
+                else:
+                    self._line.leave(asker, its_turn)
+                raise
         try:
             yield
         finally:
-            self.running -= 1
-            self._turns.release()
+            self._end(asker)
+
+    def _end(self, asker: Hashable) -> None:
+        following = self._line.end(asker)
+        if following is not None:
+            following.set()
 
 
-@asynccontextmanager
-async def _cut_short(limit: asyncio.Timeout, gone: Gone) -> AsyncIterator[None]:
-    """Let `limit` end now when the client goes."""
-
-    def end(_: Gone) -> None:
-        if not limit.expired():
-            limit.reschedule(0)
-
-    gone.add_done_callback(end)
+async def _waited(its_turn: asyncio.Event, seconds: float, gone: Gone) -> None:
     try:
-        yield
-    finally:
-        gone.remove_done_callback(end)
+        async with within(seconds, gone):
+            await its_turn.wait()
+    except TimeoutError:
+        raise NoTurn(f"no turn within {seconds:g} seconds; try again later") from None

@@ -48,13 +48,19 @@ def hash_of(sql: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Whose query it is: a user, or an attempt of a task."""
+    """Whose query it is: a user, or an attempt of a task of a job."""
 
     query: UUID
     sql: str
     user: UUID | None = None
     task: UUID | None = None
     attempt: int | None = None
+    job: UUID | None = None
+
+    @property
+    def holder(self) -> UUID | None:
+        """Whose turn it takes: the user's, or the job's, since that has as many tasks and attempts as it likes."""
+        return self.user if self.job is None else self.job
 
     def values(self) -> dict[str, Any]:
         """As parameters of the statements above."""

@@ -113,7 +113,7 @@ class Conversation:
         if self._cancel.event.is_set():
             return canceled()
         if time.monotonic() >= self._deadline:
-            return out_of_time(self._job)
+            return out_of_time(self._job.limit)
         code = self._cell.wait_ended()
         how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
         return QueryFailed(

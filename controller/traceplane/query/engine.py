@@ -75,7 +75,7 @@ class Engine:
                 run.link([str(path) for path in paths])
                 answer = replace(run.answer(partial(self._export, job)), as_of=pinned.token)
             except TimeoutError:
-                raise out_of_time(job) from None
+                raise out_of_time(job.limit) from None
             except wire.Closed:
                 raise run.ended() from None
         if job.lease is not None and answer.output is None:
@@ -161,4 +161,4 @@ def _ended(job: Job, cancel: Cancel, deadline: float) -> TraceError | None:
     """Why a database that was asked in vain gave no answer, where that is not its own fault."""
     if cancel.event.is_set():
         return canceled()
-    return out_of_time(job) if time.monotonic() >= deadline else None
+    return out_of_time(job.limit) if time.monotonic() >= deadline else None

@@ -2,6 +2,9 @@
 
 What can be refused is refused at once, to the person who is still there: the gate judges the statement and every
 name is resolved before the query gets into line. Both happen again when its turn comes, under the roles of then.
+
+The gate has one process for everybody. Of the statements that are to be left, one at a time is with it, in turns
+that go around the users: many that are hard to judge delay neither the queries of others nor what is asked of them.
 """
 
 from __future__ import annotations
@@ -12,37 +15,58 @@ from uuid import UUID
 from starlette.responses import Response
 
 from traceplane import problems
-from traceplane.errors import NotFound, Refused, Stale
+from traceplane.errors import NotFound, Overloaded, Refused, Stale
 from traceplane.identity.principals import Principal
 from traceplane.query import pins, responses
+from traceplane.query.admission import Admission
 from traceplane.query.attach import Databases
 from traceplane.query.audit import Asker
+from traceplane.query.gate import Admitted
 from traceplane.query.judges import Judges
+from traceplane.query.leaving import Gone, within
 from traceplane.query.limits import pause_of, seconds_of
 from traceplane.query.requests import QueryRequest
 from traceplane.query.resolve import Reader
 from traceplane.query.results import Results
 from traceplane.settings import Settings
 
+MAX_JUDGING = 32
+"""Statements that wait to be judged before they are left."""
+
 _OPEN = ("Queued", "Running")
 
 
 class Intake:
-    """The user's side of batch queries. Every call talks to a database; none runs a query."""
+    """The user's side of batch queries. Every call but `judged` talks to a database; none runs a query."""
 
     def __init__(self, settings: Settings, databases: Databases, judges: Judges, results: Results) -> None:
         self._settings = settings
         self._databases = databases
         self._judges = judges
         self._results = results
+        self._judging = Admission(1, MAX_JUDGING)
         self._pause = pause_of(settings)
 
-    def leave(self, asked: QueryRequest, asker: Asker, reader: Reader, namespace: str) -> Response:
-        """Put a query in line; what is known of it (202). Raises Refused, Gone, Overloaded or Unavailable."""
+    async def judged(self, asked: QueryRequest, asker: Asker, gone: Gone) -> Admitted:
+        """A statement that may be left. Raises Refused, Overloaded, Unavailable, or QueryFailed when the client has
+        gone."""
         if not self._settings.query_batch_queue:
             raise Refused("mode: batch is switched off here (the setting query_batch_queue is 0)")
+        known = self._judges.remembered(asked.sql)
+        if known is not None:
+            return known
+        seconds = self._settings.query_timeout_seconds
+        try:
+            async with self._judging.turn(asker.holder, seconds, gone), within(seconds, gone):
+                return await self._judges.soon(asked.sql)
+        except TimeoutError:
+            raise Overloaded(f"the statement was not judged within {seconds:g} seconds; try again later") from None
+
+    def leave(
+        self, asked: QueryRequest, admitted: Admitted, asker: Asker, reader: Reader, namespace: str
+    ) -> Response:
+        """Put a query in line; what is known of it (202). Raises Refused, Gone, Overloaded or Unavailable."""
         seconds = seconds_of(asked, self._settings.query_batch_timeout_seconds)
-        admitted = self._judges.judge(asked.sql)
         if asked.as_of is not None:
             pins.decode(asked.as_of)
         if admitted.relations:

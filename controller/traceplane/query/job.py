@@ -38,13 +38,18 @@ class Job:
     max_export_bytes: int = 0
     """Of a Parquet file in the bucket, for an answer beyond the other two; 0: such an answer is cut."""
     waited: float = 0.0
-    """Seconds of its time limit that were over before its turn came."""
+    """Seconds of its time limit that were over before it began."""
     as_of: pins.Pin | None = None
     limits: Limits | None = None
     """Of its process, where they are not those of every other."""
     lease: Lease | None = None
     """Of a query that was left to be run: its answer becomes a file whatever its size, and counts only while the
     lease holds."""
+
+    @property
+    def limit(self) -> float:
+        """Seconds that it may take in all."""
+        return self.waited + self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,6 @@ def canceled() -> QueryFailed:
     return QueryFailed("the query was canceled", code="QueryCanceled")
 
 
-def out_of_time(job: Job) -> QueryFailed:
-    """The time limit was reached; waiting for a turn counts."""
-    limit = round(job.waited + job.seconds, 1)
-    return QueryFailed(f"the query took longer than {limit:g} seconds", code="QueryTimeout")
+def out_of_time(limit: float) -> QueryFailed:
+    """The time limit was reached; waiting for a turn and being judged count."""
+    return QueryFailed(f"the query took longer than {round(limit, 1):g} seconds", code="QueryTimeout")

@@ -55,12 +55,12 @@ class Judges:
 
     async def soon(self, sql: str) -> Admitted:
         """`judge` for the event loop, which it does not hold up. Raises Overloaded where too many wait."""
-        known = self._remembered(sql)
+        known = self.remembered(sql)
         return known if known is not None else await self._pool.ask(self.judge, sql)
 
     def judge(self, sql: str) -> Admitted:
         """The statement's relations, if the gate admits it. Raises Refusal, or Unavailable without a process."""
-        known = self._remembered(sql)
+        known = self.remembered(sql)
         if known is None:
             gate.check_text(sql)
             with self._turn:
@@ -69,6 +69,14 @@ class Judges:
                 self._known[sql] = known
                 if len(self._known) > REMEMBERED:
                     self._known.popitem(last=False)
+        return known
+
+    def remembered(self, sql: str) -> Admitted | None:
+        """The same of a statement that was admitted before, if it is known still."""
+        with self._memory:
+            known = self._known.get(sql)
+            if known is not None:
+                self._known.move_to_end(sql)
         return known
 
     def start(self) -> None:
@@ -85,13 +93,6 @@ class Judges:
         self._pool.close()
         with self._turn:
             self._end()
-
-    def _remembered(self, sql: str) -> Admitted | None:
-        with self._memory:
-            known = self._known.get(sql)
-            if known is not None:
-                self._known.move_to_end(sql)
-        return known
 
     def _asked(self, sql: str) -> Admitted:
         channel = self._living()

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 
 from starlette.types import Receive
 
+from traceplane.query.job import canceled
+
 Gone = asyncio.Future[None]
 """Done when the client has closed the connection."""
 
@@ -20,6 +22,33 @@ async def watched(receive: Receive) -> AsyncIterator[Gone]:
         yield gone
     finally:
         gone.cancel()
+
+
+@asynccontextmanager
+async def within(seconds: float, gone: Gone) -> AsyncIterator[None]:
+    """Wait for something no longer than this. Raises TimeoutError; QueryFailed when the client goes before."""
+    try:
+        async with asyncio.timeout(seconds) as limit, _cut_short(limit, gone):
+            yield
+    except TimeoutError:
+        if gone.done():
+            raise canceled() from None
+        raise
+
+
+@asynccontextmanager
+async def _cut_short(limit: asyncio.Timeout, gone: Gone) -> AsyncIterator[None]:
+    """Let `limit` end now when the client goes."""
+
+    def end(_: Gone) -> None:
+        if not limit.expired():
+            limit.reschedule(0)
+
+    gone.add_done_callback(end)
+    try:
+        yield
+    finally:
+        gone.remove_done_callback(end)
 
 
 async def _gone(receive: Receive) -> None:

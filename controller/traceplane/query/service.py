@@ -2,10 +2,10 @@
 
 Users show an OIDC token and read what their roles allow; tasks show their capability token and read the dataset
 versions it lists, or those that state has for its claim. From there on both are the same. A request is
-authenticated, judged by the gate, given a turn, and run in a thread; this module holds the parts that need the
-event loop: the turn, the time limit, and noticing that the client went away. An answer is complete before its first
-byte is sent, so a query that fails late is an error and never a broken 200. A user's query for which there is no
-turn is left to be run.
+authenticated and counted, given a turn, judged by the gate within it (which has one process for everybody), and run
+in a thread; this module holds the parts that need the event loop: the turn, the time limit, and noticing that the
+client went away. An answer is complete before its first byte is sent, so a query that fails late is an error and
+never a broken 200. A user's query for which there is no turn is left to be run.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ from traceplane.identity.rates import RateLimit
 from traceplane.kit.ids import uuid7
 from traceplane.observe import audit
 from traceplane.query import attach, engine, gate, pins, responses
-from traceplane.query.admission import Admission, NoTurn
+from traceplane.query.admission import Admission
 from traceplane.query.audit import Asker
 from traceplane.query.bucket import Bucket
 from traceplane.query.cache import Cache
 from traceplane.query.cells import Cells
 from traceplane.query.intake import Intake
-from traceplane.query.job import Answer, Cancel, Job
+from traceplane.query.job import Answer, Cancel, Job, out_of_time
 from traceplane.query.judges import Judges
-from traceplane.query.leaving import Gone, watched
+from traceplane.query.leaving import Gone, watched, within
 from traceplane.query.limits import cell_limits, seconds_of, wait_of
+from traceplane.query.line import NoTurn
 from traceplane.query.pools import Pools
 from traceplane.query.requests import Asked, QueryRequest, TaskQueryRequest, decoded, namespace_of
 from traceplane.query.resolve import Reader
@@ -58,6 +59,7 @@ class Service:
         self.settings = settings
         self.telemetry = Telemetry()
         self.rate = RateLimit(settings.query_rate_per_minute)
+        self.task_rate = RateLimit(settings.query_task_rate_per_minute)
         self.admission = Admission(settings.query_concurrency, settings.query_queue)
         self.verifier = issuers.verifier(settings)
         self.capabilities = PublishedCapabilities(settings)
@@ -99,19 +101,20 @@ class Service:
         asked = await decoded(request, QueryRequest)
         asker = Asker(uuid7(), asked.sql, user=principal.user_id)
         reader = Reader(roles=principal.roles)
-        if asked.mode == "batch":
-            return await self._left(request, asked, asker, reader)
         async with watched(request.receive) as gone:
+            if asked.mode == "batch":
+                return await self._left(request, gone, asked, asker, reader)
             try:
                 return await self._answer(request, gone, asked, asker, reader, self.settings.query_timeout_seconds)
             except NoTurn:
                 if gone.done() or not self.settings.query_batch_queue:
                     raise
-                return await self._left(request, asked, asker, reader)
+                return await self._left(request, gone, asked, asker, reader)
 
     async def task_query(self, request: Request) -> Response:
         """POST /v1/task/query."""
         claims = await self.capabilities.verify(request.headers.get("x-trace-task-capability"))
+        self.task_rate.take(claims.job, who=f"job {claims.job}")
         asked = await decoded(request, TaskQueryRequest)
         fence = asked.fence
         claims.require([(fence.task_id, fence.attempt)])
@@ -121,7 +124,7 @@ class Service:
         if versions is None:
             audit.stale("query", [(fence.task_id, fence.attempt)])
             raise Stale(f"task {fence.task_id}, attempt {fence.attempt} is not leased with this token")
-        asker = Asker(uuid7(), asked.sql, task=UUID(fence.task_id), attempt=fence.attempt)
+        asker = Asker(uuid7(), asked.sql, task=UUID(fence.task_id), attempt=fence.attempt, job=UUID(claims.job))
         reader = Reader(versions=versions)
         async with watched(request.receive) as gone:
             return await self._answer(request, gone, asked, asker, reader, self.settings.query_task_timeout_seconds)
@@ -159,12 +162,15 @@ class Service:
             row = await self.pools.results.ask(self.intake.cancel, request.path_params["id"], principal)
             return responses.left(row)
 
-    async def _left(self, request: Request, asked: QueryRequest, asker: Asker, reader: Reader) -> Response:
+    async def _left(
+        self, request: Request, gone: Gone, asked: QueryRequest, asker: Asker, reader: Reader
+    ) -> Response:
         """Leave a query to be run; one audit line whatever happens."""
         started, code = time.monotonic(), "Internal"
         try:
             namespace = self._namespace(request, asked)
-            accepted = await self.pools.results.ask(self.intake.leave, asked, asker, reader, namespace)
+            admitted = await self.intake.judged(asked, asker, gone)
+            accepted = await self.pools.results.ask(self.intake.leave, asked, admitted, asker, reader, namespace)
             code = "Accepted"
             return accepted
         except TraceError as error:
@@ -179,7 +185,7 @@ class Service:
     async def _answer(
         self, request: Request, gone: Gone, asked: Asked, asker: Asker, reader: Reader, limit: float
     ) -> Response:
-        """Judge, wait for a turn, run, answer; and one audit line whatever happens."""
+        """Wait for a turn, judge, run, answer, all within one limit; and one audit line whatever happens."""
         started = time.monotonic()
         relations: tuple[gate.RelationName, ...] = ()
         code, answer = "Internal", None
@@ -187,9 +193,9 @@ class Service:
             seconds = seconds_of(asked, limit)
             pin = pins.decode(asked.as_of) if asked.as_of is not None else None
             namespace = self._namespace(request, asked)
-            admitted = await self.judges.soon(asked.sql)
-            relations = admitted.relations
-            async with self.admission.turn(seconds, gone):
+            async with self.admission.turn(asker.holder, seconds, gone):
+                admitted = await self._judged(asked.sql, gone, started, seconds)
+                relations = admitted.relations
                 exporting = asked.overflow == "export"
                 waited = time.monotonic() - started
                 job = Job(
@@ -220,6 +226,14 @@ class Service:
                 rows=answer.rows if answer else 0,
                 scanned=answer.bytes_scanned if answer else 0,
             )
+
+    async def _judged(self, sql: str, gone: Gone, started: float, limit: float) -> gate.Admitted:
+        """What the gate says of a statement, in what is left of its time."""
+        try:
+            async with within(started + limit - time.monotonic(), gone):
+                return await self.judges.soon(sql)
+        except TimeoutError:
+            raise out_of_time(limit) from None
 
     def _response(self, asker: Asker, form: str, answer: Answer, seconds: float) -> Response:
         if answer.output is None:

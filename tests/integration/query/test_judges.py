@@ -7,14 +7,20 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 
 from tests.integration.query.conftest import Client
+from tests.integration.query.test_batch import ask
 from tests.integration.query.test_cells import BREAKING_OUT, logged
-from tests.integration.query.test_limits import assert_one_socket_and_no_log, until
+from tests.integration.query.test_limits import asking, assert_one_socket_and_no_log, reader, until
+from tests.integration.query.world import World
+from tests.issuer import Issuer
 from traceplane.errors import Overloaded, Unavailable
 from traceplane.query import gate, judge, judges
 from traceplane.query.gate import Refusal
@@ -243,6 +249,85 @@ def test_others_are_answered_while_a_statement_is_too_much(start_service: Callab
             assert client.rows("SELECT 1") == [[1]]
         assert {bomb.result() for bomb in bombs} == {(400, "QueryTooComplex")}
     assert client.rows("SELECT 2") == [[2]]
+
+
+def test_statements_are_judged_in_the_turns_of_those_who_ask(
+    world: World, oidc: Issuer, start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many that are too much are in nobody's way but their asker's."""
+    alice = warm(start_service(query_concurrency=2, query_timeout_seconds=600))
+    bob, admission, running = reader(world, oidc, alice, "bob"), alice.service.admission, alice.service.judges
+    order, real = [], running._asked
+    monkeypatch.setattr(running, "_asked", lambda sql: (order.append(sql), real(sql))[1])
+    with ExitStack() as leaving, ThreadPoolExecutor(1) as pool:
+        with running._turn:  # as if the first one took as long as this
+            for waiting, padding in enumerate((" ", "  ", "   ", "    "), start=-1):
+                leaving.enter_context(asking(alice, BOMBS[0] + padding))
+                until(lambda waiting=waiting: admission.running + admission.waiting == waiting + 2)
+            of_bob = pool.submit(bob.rows, "SELECT 2")
+            until(lambda: admission.waiting == 3)
+        assert of_bob.result() == [[2]]
+        assert order[:3] == [BOMBS[0] + " ", BOMBS[0] + "  ", "SELECT 2"]
+
+
+def test_a_statement_that_is_known_waits_for_none_that_is_judged(start_service: Callable[..., Client]) -> None:
+    client = warm(start_service(query_concurrency=2))
+    service = client.service
+    with service.judges._turn, asking(client, "SELECT 2"), asking(client, "SELECT 3", mode="batch"):
+        until(lambda: (service.admission.running, service.intake._judging.running) == (1, 1))
+        assert client.rows("SELECT 1") == [[1]]
+        assert client.post("SELECT 1", mode="batch").status_code == 202
+
+
+def test_being_judged_counts_against_the_time_of_a_query(start_service: Callable[..., Client]) -> None:
+    client = warm(start_service())
+    with client.service.judges._turn:
+        assert client.refused("SELECT 2", timeout_seconds=0.1) == (408, "QueryTimeout")
+    assert client.service.admission.running == 0
+
+
+def test_a_client_that_leaves_while_its_statement_is_judged_frees_its_turn(
+    start_service: Callable[..., Client],
+) -> None:
+    client = warm(start_service(query_concurrency=1))
+    admission = client.service.admission
+    with client.service.judges._turn:
+        with asking(client, "SELECT 2"):
+            until(lambda: admission.running == 1)
+        until(lambda: admission.running == 0)
+    assert client.rows("SELECT 3") == [[3]]
+
+
+def test_statements_to_be_left_are_in_the_way_of_no_question(
+    world: World, oidc: Issuer, start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them at a time is with the gate: others and what is known of queries do not wait for the rest."""
+    alice = warm(start_service())
+    bob, service = reader(world, oidc, alice, "bob"), alice.service
+    judging, admission = service.intake._judging, service.admission
+    order, real = [], service.judges._asked
+    monkeypatch.setattr(service.judges, "_asked", lambda sql: (order.append(sql), real(sql))[1])
+
+    def leave(number: int) -> Any:
+        return alice.refused(f"DROP TABLE t{number}", mode="batch")
+
+    with ThreadPoolExecutor(7) as pool:
+        with service.judges._turn:
+            left = [pool.submit(leave, number) for number in range(6)]
+            until(lambda: (judging.running, judging.waiting) == (1, 5))
+            assert ask(alice, "GET", str(uuid4())).status_code == 404
+            of_bob = pool.submit(bob.rows, "SELECT 2")
+            until(lambda: admission.running == 1)
+            until(lambda: service.judges._pool._threads._work_queue.qsize() == 1)  # behind one of alice's
+        assert of_bob.result() == [[2]]
+        assert {refused.result() for refused in left} == {(400, "NotOneSelect")}
+    assert order[1] == "SELECT 2"
+
+
+def warm(client: Client) -> Client:
+    """A service whose gate has started: it takes the turn that a test is about to hold."""
+    assert client.rows("SELECT 1") == [[1]]
+    return client
 
 
 def address_space(pid: int) -> int:

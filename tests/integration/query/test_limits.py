@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -139,17 +140,24 @@ def test_more_than_the_queue_holds_is_told_to_come_back(start_service: Callable[
 
 
 @contextmanager
-def asking(client: Client, sql: str) -> Iterator[None]:
-    """Somebody who asks, and leaves without having read a byte when this ends."""
+def asking(client: Client, sql: str, capability: str | None = None, **more: Any) -> Iterator[None]:
+    """Somebody who asks, and leaves without having read a byte when this ends; with a capability, a task."""
     host, port = client.url.removeprefix("http://").split(":")
-    body = b'{"sql": "' + sql.encode() + b'"}'
-    head = (
-        f"POST /v1/query HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {client.token}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+    body = json.dumps({"sql": sql, **more})
+    path = "/v1/query" if capability is None else "/v1/task/query"
+    proof = (
+        f"Authorization: Bearer {client.token}" if capability is None else f"X-Trace-Task-Capability: {capability}"
     )
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{proof}\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(head.encode() + body)
+        connection.sendall((head + body).encode())
         yield
+
+
+def reader(world: World, oidc: Issuer, client: Client, name: str) -> Client:
+    """Another user of the same service."""
+    world.user(oidc.url, name, "reader")
+    return Client(client.url, oidc.token(name), client.service)
 
 
 def test_more_logins_than_may_wait_are_told_to_come_back(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,6 +209,36 @@ def test_a_client_that_leaves_the_line_makes_room_and_leaves_no_query(
         )
     assert client.rows("SELECT 1") == [[1]], "the turn is free, and given to nobody who has gone"
     assert world.data.execute("SELECT count(*) FROM trace.query_batches").fetchone() == (0,)
+
+
+def test_turns_go_around_the_users(world: World, oidc: Issuer, start_service: Callable[..., Client]) -> None:
+    alice = start_service(query_concurrency=1, query_queue=4, query_timeout_seconds=600)
+    bob, admission = reader(world, oidc, alice, "bob"), alice.service.admission
+    with ExitStack() as first, ThreadPoolExecutor(1) as pool:
+        first.enter_context(asking(alice, ENDLESS))
+        until(lambda: admission.running == 1)
+        with asking(alice, ENDLESS), asking(alice, ENDLESS):
+            until(lambda: admission.waiting == 2)
+            of_bob = pool.submit(bob.post, "SELECT 7")
+            until(lambda: admission.waiting == 3)
+            first.close()
+            answer = of_bob.result()
+            assert (answer.status_code, answer.json().get("rows")) == (200, [[7]]), "an endless one is before it"
+            until(lambda: (admission.running, admission.waiting) == (1, 1))
+
+
+def test_nobody_has_the_whole_line(world: World, oidc: Issuer, start_service: Callable[..., Client]) -> None:
+    alice = start_service(query_concurrency=1, query_queue=2, query_timeout_seconds=600, query_batch_queue=0)
+    bob, admission = reader(world, oidc, alice, "bob"), alice.service.admission
+    with asking(alice, ENDLESS):
+        until(lambda: admission.running == 1)
+        with asking(alice, ENDLESS):
+            until(lambda: admission.waiting == 1)
+            full = alice.post("SELECT 1")
+            assert (full.status_code, full.headers["retry-after"]) == (429, "1")
+            assert full.json()["detail"].startswith("1 queries of yours wait already")
+            with asking(bob, "SELECT 1"):
+                until(lambda: admission.waiting == 2)
 
 
 def _cpu(pid: int) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from starlette.routing import Route
 from tests import services
 from tests.integration.dispatch.callers import signing_key
 from tests.integration.query.conftest import Client
+from tests.integration.query.test_limits import ENDLESS, asking, until
 from tests.integration.query.world import World, block_hash
 from traceplane.identity.capability import Capabilities
 from traceplane.identity.grants import DatasetVersion, Grants, Prefixes
@@ -55,12 +58,13 @@ class Signer:
         claim: UUID = CLAIM,
         task: UUID = TASK,
         tasks: int = 1,
+        job: UUID | None = None,
     ) -> str:
         datasets = [DatasetVersion(str(version), str(version)) for version in versions]
         return self.capabilities.mint(
             claim_id=claim,
             org_id=org,
-            job_id=uuid4(),
+            job_id=job or uuid4(),
             tasks=[(str(task), 1), *((str(uuid4()), 1) for _ in range(tasks - 1))],
             grants=Grants(datasets, Prefixes([], [])),
             seconds=seconds,
@@ -285,3 +289,50 @@ def test_without_the_dispatcher_no_token_can_be_judged(
     client = start_service(dispatcher_url="http://127.0.0.1:1")
     refused = ask(client, signer.token(uuid4()), "SELECT 1")
     assert (refused.status_code, refused.json()["code"]) == (503, "Unavailable")
+
+
+def siblings(world: World, signer: Signer) -> list[tuple[UUID, str]]:
+    """Two running tasks of one job, each with the token of its own claim."""
+    job, made = uuid4(), []
+    for _ in range(2):
+        task, claim = uuid4(), uuid4()
+        world.running(task, LEASE, claim)
+        made.append((task, signer.token(claim=claim, task=task, job=job)))
+    return made
+
+
+def test_the_tasks_of_a_job_that_asks_too_often_are_told_when_to_come_back(
+    world: World, start_service: Callable[..., Client], signer: Signer
+) -> None:
+    """However many tasks it has: its rate is one, so slow here that none comes back while the test runs."""
+    client = start_service(dispatcher_url=signer.url, query_task_rate_per_minute=0.01)
+    (first, token), (second, other) = siblings(world, signer)
+    assert ask(client, token, "SELECT 1", task=first).status_code == 200
+    refused = ask(client, other, "SELECT 1", task=second)
+    assert (refused.status_code, refused.json()["code"]) == (429, "RateLimited")
+    assert 1 <= int(refused.headers["retry-after"]) <= 6000
+    world.running(TASK, LEASE, CLAIM)
+    assert ask(client, signer.token(), "SELECT 1").status_code == 200, "another job is another matter"
+    assert [client.rows("SELECT 1") for _ in range(2)] == [[[1]]] * 2, "and so is a user"
+
+
+def test_the_tasks_of_a_job_take_turns_with_others_as_one(
+    world: World, start_service: Callable[..., Client], signer: Signer
+) -> None:
+    client = start_service(dispatcher_url=signer.url, query_concurrency=1, query_queue=4)
+    (first, token), (second, other) = siblings(world, signer)
+    admission = client.service.admission
+
+    def fence(task: UUID) -> dict[str, Any]:
+        return {"task_id": str(task), "attempt": 1, "lease_token": str(LEASE)}
+
+    with ExitStack() as running, ThreadPoolExecutor(1) as pool:
+        running.enter_context(asking(client, ENDLESS, token, fence=fence(first)))
+        until(lambda: admission.running == 1)
+        with asking(client, ENDLESS, other, fence=fence(second)):
+            until(lambda: admission.waiting == 1)
+            of_user = pool.submit(client.post, "SELECT 7")
+            until(lambda: admission.waiting == 2)
+            running.close()
+            answer = of_user.result()
+            assert (answer.status_code, answer.json().get("rows")) == (200, [[7]]), "an endless one is before it"

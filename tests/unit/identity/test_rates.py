@@ -51,6 +51,15 @@ def test_a_refusal_says_when_to_come_back_and_that_is_true():
     limit.take(user)
 
 
+def test_a_refusal_names_who_asked_for_the_log_alone():
+    limit = RateLimit(1, Clock())
+    limit.take("j")
+    with pytest.raises(RateLimited) as refused:
+        limit.take("j", who="job j")
+    assert refused.value.who == "job j"
+    assert "job j" not in refused.value.message
+
+
 def test_a_rate_below_one_a_minute_still_lets_one_through():
     clock, user = Clock(), uuid4()
     limit = RateLimit(0.5, clock)
