@@ -4,6 +4,9 @@ Cold files never change and their manifest carries their SHA-256, so that is the
 its name, whatever dataset asked. A file enters only when its bytes gave that hash; a broken or exchanged
 object is an error, never rows. Files of a running query are pinned; the least recently used of the others leave
 when room is needed. A query that needs more than the whole cache is refused with the remedy.
+
+A few files are downloaded at once, and queries that wait for some take turns (see `turns`). A download lives as
+long as somebody waits for it: when the last one leaves, it never begins, or stops at its next piece.
 """
 
 from __future__ import annotations
@@ -16,18 +19,20 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
 from traceplane.errors import Overloaded, Refused, TraceError, Unavailable
+from traceplane.query.turns import Turns
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 FETCHES = 8
 """Downloads at once."""
+_STOPPING = "the query service is stopping"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,20 @@ class Objects(Protocol):
         """The object's bytes, in pieces. Raises Unavailable."""
 
 
+@dataclass(slots=True, eq=False)
+class _Coming:
+    """A file that is waited for. When it `ended`, it is here, or `error` says why not."""
+
+    file: ColdFile
+    begun: bool = False
+    ended: threading.Event = field(default_factory=threading.Event)
+    error: BaseException | None = None
+
+
+class _Unwanted(Exception):
+    """Nobody waits for this download any more."""
+
+
 class Cache:
     """Files below `folder`, at most `limit_bytes` of them."""
 
@@ -56,7 +75,10 @@ class Cache:
         self._lock = threading.Lock()
         self._sizes: OrderedDict[str, int] = OrderedDict()
         self._pins: Counter[str] = Counter()
-        self._coming: dict[str, Future[None]] = {}
+        self._coming: dict[str, _Coming] = {}
+        self._turns = Turns[_Coming]()
+        self._running = 0
+        self._closed = False
         self._total = 0
         self._workers = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch")
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,13 +91,14 @@ class Cache:
         Waiting for downloads ends early when `stop` is set, and with TimeoutError at `deadline` (monotonic).
         """
         distinct = {file.sha256: file for file in files}
-        waits = self._pin(distinct)
+        asker = object()
+        waits = self._pin(asker, distinct)
         try:
             for coming in waits:
                 _await(coming, stop, deadline)
             yield [self._folder / file.sha256 for file in files]
         finally:
-            self._unpin(distinct)
+            self._unpin(asker, distinct)
 
     @property
     def bytes(self) -> int:
@@ -83,7 +106,11 @@ class Cache:
         return self._total
 
     def close(self) -> None:
-        """Stop downloading."""
+        """Stop downloading; who waits hears of it."""
+        with self._lock:
+            self._closed = True
+            for coming in list(self._coming.values()):
+                self._over(coming, Unavailable(_STOPPING))
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def _adopt(self) -> None:
@@ -101,8 +128,8 @@ class Cache:
         with self._lock:
             self._evict(0)
 
-    def _pin(self, files: dict[str, ColdFile]) -> list[Future[None]]:
-        """Keep `files` from leaving, start the downloads that lack, and return every download to wait for.
+    def _pin(self, asker: object, files: dict[str, ColdFile]) -> list[_Coming]:
+        """Keep `files` from leaving, line up the downloads that lack, and return every download to wait for.
 
         Taken under one lock: a download that fails between the two would leave a name here and no file.
         """
@@ -113,23 +140,51 @@ class Cache:
                 code="ScanTooLarge",
             )
         with self._lock:
+            if self._closed:
+                raise Unavailable(_STOPPING)
             self._pins.update(files.keys())
             missing = sum(f.bytes for f in files.values() if f.sha256 not in self._sizes)
             if not self._evict(missing):
                 self._pins.subtract(files.keys())
-                raise Overloaded("running queries hold the file cache; try again")
+                raise Overloaded("files that queries read, or that arrive, fill the file cache; try again")
             for file in files.values():
                 if file.sha256 not in self._sizes:
                     self._sizes[file.sha256] = file.bytes
                     self._total += file.bytes
-                    self._coming[file.sha256] = self._workers.submit(self._fetch, file)
+                    self._coming[file.sha256] = _Coming(file)
                 self._sizes.move_to_end(file.sha256)
-            return [self._coming[name] for name in files if name in self._coming]
+            waits = [self._coming[name] for name in files if name in self._coming]
+            self._turns.add(asker, [coming for coming in waits if not coming.begun])
+            self._begin()
+            return waits
 
-    def _unpin(self, files: dict[str, ColdFile]) -> None:
+    def _unpin(self, asker: object, files: dict[str, ColdFile]) -> None:
         with self._lock:
+            self._turns.leave(asker)
             self._pins.subtract(files.keys())
             self._pins += Counter()
+            for name in files:
+                coming = self._coming.get(name)
+                if coming is not None and not coming.begun and self._pins[name] <= 0:
+                    self._over(coming, _Unwanted())
+
+    def _begin(self) -> None:
+        """Give free workers the downloads whose turn it is. Holds the lock."""
+        while self._running < FETCHES and (coming := self._turns.next()) is not None:
+            if not coming.begun and not coming.ended.is_set():  # else another asker's turn brought it
+                coming.begun = True
+                self._running += 1
+                self._workers.submit(self._fetch, coming)
+
+    def _over(self, coming: _Coming, error: BaseException | None) -> None:
+        """The file is here, or will not be, and its room is free. Holds the lock: a file without its download must
+        not look as if it were here."""
+        if not coming.ended.is_set():
+            del self._coming[coming.file.sha256]
+            if error is not None:
+                self._total -= self._sizes.pop(coming.file.sha256)
+            coming.error = error
+            coming.ended.set()
 
     def _evict(self, room: int) -> bool:
         """Delete unpinned files, least recently used first, until `room` more bytes fit. Holds the lock."""
@@ -141,18 +196,28 @@ class Cache:
                 (self._folder / name).unlink(missing_ok=True)
         return self._total + room <= self._limit
 
-    def _fetch(self, file: ColdFile) -> None:
+    def _fetch(self, coming: _Coming) -> None:
+        error: BaseException | None = None
         try:
-            self._download(file)
-        except BaseException:
-            with self._lock:  # both at once: a file without its download must not look as if it were here
-                self._total -= self._sizes.pop(file.sha256)
-                del self._coming[file.sha256]
-            raise
+            self._download(coming)
+        except BaseException as failed:  # is raised where it is waited for
+            error = failed
         with self._lock:
-            del self._coming[file.sha256]
+            self._over(coming, error)
+            self._running -= 1
+            if not self._closed:
+                self._begin()
 
-    def _download(self, file: ColdFile) -> None:
+    def _go_on(self, coming: _Coming) -> None:
+        """Raises _Unwanted where nobody waits for the file; whoever wants it from then on has it fetched anew."""
+        with self._lock:
+            if self._pins[coming.file.sha256] <= 0:
+                self._over(coming, _Unwanted())
+            if coming.ended.is_set():
+                raise _Unwanted
+
+    def _download(self, coming: _Coming) -> None:
+        file = coming.file
         target = self._folder / f"{file.sha256}.{uuid4().hex}"
         digest, size = hashlib.sha256(), 0
         try:
@@ -161,6 +226,7 @@ class Cache:
                     size += len(piece)
                     if size > file.bytes:
                         break
+                    self._go_on(coming)
                     digest.update(piece)
                     out.write(piece)
             if size != file.bytes or digest.hexdigest() != file.sha256:
@@ -174,12 +240,12 @@ class Cache:
                 target.unlink(missing_ok=True)
 
 
-def _await(coming: Future[None], stop: threading.Event, deadline: float) -> None:
+def _await(coming: _Coming, stop: threading.Event, deadline: float) -> None:
     """Wait for a download, looking at `stop` and the clock now and then."""
     while not stop.is_set():
-        wait([coming], timeout=0.1)
-        if coming.done():
-            coming.result()
+        if coming.ended.wait(0.1):
+            if coming.error is not None:
+                raise coming.error
             return
         if time.monotonic() >= deadline:
             raise TimeoutError

@@ -1,0 +1,180 @@
+"""Downloads in turn: one that nobody wants any more is not made, and many of one query hold up no other."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from traceplane.errors import Overloaded, Unavailable
+from traceplane.query.cache import FETCHES, Cache, ColdFile
+
+SIZE = 100
+MANY = 10 * FETCHES
+
+
+def body(number: int) -> bytes:
+    return number.to_bytes(2) * (SIZE // 2)
+
+
+FILES = [ColdFile(str(number), SIZE, hashlib.sha256(body(number)).hexdigest()) for number in range(MANY + 1)]
+LAST = FILES[MANY]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Return when `condition` holds; fail after a minute."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        threading.Event().wait(0.01)
+
+
+class Store:
+    """Objects in two pieces; `more` lets a piece through, and every one when it is `open`."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.more = threading.Semaphore(0)
+        self.open = False
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        self.begun.append(int(key))
+        for half in (slice(SIZE // 2), slice(SIZE // 2, SIZE)):
+            if not self.open:
+                self.more.acquire()
+            yield body(int(key))[half]
+
+    def flow(self) -> None:
+        """Hold up nothing any more."""
+        self.open = True
+        self.more.release(2 * MANY)
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    made = Store()
+    yield made
+    made.flow()
+
+
+@pytest.fixture
+def cache(store: Store, tmp_path: Path) -> Iterator[Cache]:
+    """Room for all the files but the last."""
+    made = Cache(tmp_path / "files", MANY * SIZE, store)
+    yield made
+    made.close()
+    store.flow()
+
+
+class Asker:
+    """A query that waits for files on a thread of its own, until it leaves."""
+
+    def __init__(self, pool: ThreadPoolExecutor, cache: Cache, files: list[ColdFile]) -> None:
+        self._leaves = threading.Event()
+        self._cache = cache
+        self.done: Future[list[bytes]] = pool.submit(self._read, files)
+
+    def _read(self, files: list[ColdFile]) -> list[bytes]:
+        with self._cache.held(files, self._leaves, time.monotonic() + 60) as paths:
+            return [] if self._leaves.is_set() else [path.read_bytes() for path in paths]
+
+    def leave(self) -> None:
+        self._leaves.set()
+        self.done.result(60)
+
+
+@pytest.fixture
+def ask(cache: Cache, store: Store) -> Iterator[Callable[[list[ColdFile]], Asker]]:
+    """Asks for files; returns when their downloads are lined up."""
+
+    with ThreadPoolExecutor(8) as pool:
+
+        def asked(files: list[ColdFile]) -> Asker:
+            before = {file.sha256: cache._pins[file.sha256] for file in files}
+            made = Asker(pool, cache, files)
+            until(lambda: all(cache._pins[name] > count for name, count in before.items()))
+            return made
+
+        yield asked
+        store.flow()
+
+
+def test_downloads_that_nobody_waits_for_never_begin(
+    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Asker]
+) -> None:
+    many = ask(FILES[:MANY])
+    until(lambda: len(store.begun) == FETCHES)
+    many.leave()
+    assert cache.bytes == FETCHES * SIZE, "room is kept for those that have begun only"
+    next_one = ask([LAST])
+    store.flow()
+    assert next_one.done.result(60) == [body(MANY)]
+    assert sorted(store.begun) == [*range(FETCHES), MANY]
+
+
+def test_a_download_that_nobody_waits_for_stops_at_its_next_piece(
+    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Asker], tmp_path: Path
+) -> None:
+    many = ask(FILES[:MANY])
+    until(lambda: len(store.begun) == FETCHES)
+    many.leave()
+    store.more.release(FETCHES)  # the first of two pieces
+    until(lambda: cache.bytes == 0)
+    until(lambda: not list((tmp_path / "files").iterdir()))
+
+
+def test_a_download_goes_on_for_whoever_waits_still(
+    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Asker]
+) -> None:
+    many, few = ask(FILES[:MANY]), ask([FILES[0], FILES[MANY - 1]])
+    many.leave()
+    store.flow()
+    assert few.done.result(60) == [body(0), body(MANY - 1)]
+    assert MANY - 2 not in store.begun
+
+
+def test_who_comes_back_before_a_download_stopped_gets_it(
+    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Asker]
+) -> None:
+    ask([LAST]).leave()
+    again = ask([LAST])
+    store.flow()
+    assert again.done.result(60) == [body(MANY)]
+    assert store.begun == [MANY]
+
+
+def test_one_file_does_not_wait_behind_all_of_another_query(
+    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Asker]
+) -> None:
+    ask(FILES[: MANY - 1])
+    until(lambda: len(store.begun) == FETCHES)
+    one = ask([LAST])
+    for _ in range(2 * FETCHES + 2):  # those that run, and one more
+        store.more.release()
+    until(lambda: MANY in store.begun)
+    store.flow()
+    assert one.done.result(60) == [body(MANY)]
+
+
+def test_a_cache_that_closes_tells_who_waits(
+    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Asker]
+) -> None:
+    many = ask(FILES[:MANY])
+    cache.close()
+    with pytest.raises(Unavailable, match="stopping"):
+        many.done.result(60)
+    with pytest.raises(Unavailable, match="stopping"), cache.held([LAST], threading.Event(), time.monotonic() + 60):
+        pass
+
+
+def test_files_that_arrive_for_others_are_not_taken_for_room(
+    cache: Cache, ask: Callable[[list[ColdFile]], Asker]
+) -> None:
+    ask(FILES[:MANY])
+    with pytest.raises(Overloaded), cache.held([LAST], threading.Event(), time.monotonic() + 60):
+        pass
