@@ -151,7 +151,9 @@ class Settings(BaseSettings):
     )
     query_max_rows: int = Field(10_000, ge=1, description="Rows in an inline answer.")
     query_max_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Bytes in an inline answer.")
-    query_memory_mb: int = Field(512, ge=64, description="Memory of one running query.")
+    query_memory_mb: int = Field(
+        512, ge=64, description="Memory of one running query; one that takes over 128 MiB more is ended."
+    )
     query_concurrency: int = Field(2, ge=1, description="Queries that run at once.")
     query_queue: int = Field(
         32,
@@ -162,7 +164,7 @@ class Settings(BaseSettings):
     query_batch_concurrency: int = Field(
         1, ge=0, description="Batch queries that run at once in one process, beside the others; 0: none here."
     )
-    query_batch_memory_mb: int = Field(512, ge=64, description="Memory of one running batch query.")
+    query_batch_memory_mb: int = Field(512, ge=64, description="The same, of one running batch query.")
     query_batch_queue: int = Field(
         100,
         ge=0,
@@ -175,7 +177,7 @@ class Settings(BaseSettings):
         "settings alone keep it from files and sockets. False: the query service does not start there.",
     )
     query_cache_dir: Path = Field(Path("/var/cache/trace"), description="Local cache of immutable Parquet.")
-    query_cache_mb: int = Field(2048, ge=1, description="Bound of that cache.")
+    query_cache_mb: int = Field(2048, ge=1, description="Bound of the files in that cache.")
 
     # Controller
     reconcile_seconds: float = Field(15, gt=0, description="Full resync of every object: a watch can go silent.")

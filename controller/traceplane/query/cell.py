@@ -34,7 +34,8 @@ def main(channel: socket.socket, folder: str, limits: Limits, databases: warm.Da
     log.take()
     rehearsal = warm.Rehearsal("json")
     own = _own(databases, folder, limits)
-    confine.confine(folder, memory_bytes=limits.memory_bytes, cpu_seconds=limits.cpu_seconds)
+    slack = confine.slack(limits.threads)
+    confine.confine(folder, memory_bytes=limits.memory_bytes, cpu_seconds=limits.cpu_seconds, slack_bytes=slack)
     own.main.execute(f"SET threads = {limits.threads}")
     for connection in (own.main, own.shadow):
         connection.execute("SET lock_configuration = true")

@@ -1,9 +1,9 @@
 """The broker's side of cells: the zygote process, a few ready cells, and the certain end of each.
 
 A cell is used once. `Cells` keeps `ready` of them waiting, so that a query does not pay for a fork and its
-confinement. A cell is killed through its pidfd, never by number, as soon as its query is over; its folder is
-removed after its end, whatever ended it, and an answer does not wait for that. The zygote is started anew when it
-dies; queries that run then fail, later ones do not.
+confinement. While a query has it, its memory is watched (see `watch`). It is killed through its pidfd, never by
+number, as soon as its query is over; its folder is removed after its end, whatever ended it, and an answer does not
+wait for that. The zygote is started anew when it dies; queries that run then fail, later ones do not.
 """
 
 from __future__ import annotations
@@ -25,17 +25,20 @@ from traceplane.errors import Unavailable
 from traceplane.query import wire, zygote
 from traceplane.query.cell import Limits
 from traceplane.query.process import END_SECONDS, Cell
+from traceplane.query.watch import Watch
 
 MAX_UNBURIED = 8
 """Killed cells whose end nobody has seen yet; beyond them a query waits for the end of its own."""
 _ENVIRONMENT = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
     "LC_ALL": "C.UTF-8",
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
     "MALLOC_TOP_PAD_": str(64 * 1024**2),
     "MALLOC_TRIM_THRESHOLD_": str(4 * 1024**3),
 }
-"""A process that ends with its query keeps what it freed: a page of new memory costs a page fault (malloc(3))."""
+"""A process that ends with its query keeps what it freed: a page of new memory costs a page fault (malloc(3)).
+Arrow takes its memory there, too: its own allocator sets a GiB of addresses aside, and a cell's are limited."""
 PROOF_SECONDS = 1.0
 """A cell that could not confine itself has ended by then."""
 
@@ -55,6 +58,7 @@ class Cells:
         self._control: socket.socket | None = None
         self._closed = False
         self._undertaker = ThreadPoolExecutor(1, thread_name_prefix="cell-end")
+        self._watch = Watch()
         self._unburied = threading.BoundedSemaphore(MAX_UNBURIED)
         self._rehearsal = folder.with_name(f"{folder.name}-rehearsal")  # beside them: cells link its file
         for place in (folder, self._rehearsal):
@@ -89,7 +93,8 @@ class Cells:
         """
         cell = self._take() if limits is None else self._made(limits)
         try:
-            yield cell
+            with self._watch.over(cell, (limits or self._limits).memory_bytes):
+                yield cell
         finally:
             cell.kill()
             self._bury_soon(cell)
@@ -109,6 +114,7 @@ class Cells:
             self._process.terminate()
             self._process.wait(END_SECONDS)
         self._undertaker.shutdown()
+        self._watch.close()
         for place in (self._folder, self._rehearsal):
             shutil.rmtree(place, ignore_errors=True)
 
@@ -194,7 +200,7 @@ class Cells:
             failed.callback(ours.close)
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-c", _START, str(theirs.fileno()), str(self._rehearsal)],
-                env=_ENVIRONMENT,
+                env={**_ENVIRONMENT, "OMP_NUM_THREADS": str(self._limits.threads)},  # Arrow's, too
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
             )

@@ -20,8 +20,8 @@ _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 
 MAX_OPEN_FILES = 8192
-ADDRESS_SLACK_BYTES = 768 * 1024 * 1024
-"""Address space above the memory budget: thread stacks, allocator arenas, mapped but unused pages."""
+_SLACK_BYTES = 256 * 1024**2
+_SLACK_THREAD_BYTES = 16 * 1024**2
 
 
 class Log:
@@ -75,13 +75,19 @@ def die_with_parent() -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def slack(threads: int) -> int:
+    """Address space that a cell of so many threads needs above its memory budget: what allocators set aside and do
+    not use (half of it was seen), and stacks, of each thread's one in DuckDB and one in Arrow."""
+    return _SLACK_BYTES + threads * _SLACK_THREAD_BYTES
+
+
 def missing() -> list[str]:
     """Which of the kernel's sandboxes cannot be had here. Landlock came with 5.13, and may be switched off."""
     found = {"Landlock": landlock.abi() > 0, "seccomp": seccomp.supported()}
     return [name for name, there in found.items() if not there]
 
 
-def confine(folder: str, *, memory_bytes: int, cpu_seconds: int, slack_bytes: int = ADDRESS_SLACK_BYTES) -> None:
+def confine(folder: str, *, memory_bytes: int, cpu_seconds: int, slack_bytes: int = 0) -> None:
     """Bound this process: memory by address space, CPU, files, core dumps; then files and system calls.
 
     It cannot undo any of it, and reads files below `folder` only. A sandbox that this kernel lacks is left out: the

@@ -115,6 +115,8 @@ class Conversation:
         if time.monotonic() >= self._deadline:
             return out_of_time(self._job.limit)
         code = self._cell.wait_ended()
+        if self._cell.outgrew:
+            return failures.out_of_memory()
         how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
         return QueryFailed(
             f"the query ended its process ({how}): it needed too much, or hit a defect", code="QueryCrashed"

@@ -42,7 +42,7 @@ def failed(message: wire.Failed) -> TraceError:
     if kind == "HotRows":
         return Unavailable("hot rows could not be read to their end")
     if kind == "OutOfMemory":
-        return QueryFailed("the query needs more memory than one query may use", code="QueryOutOfMemory")
+        return out_of_memory()
     if kind == "ExportTooLarge":
         return TooLarge("the answer is larger than an export may be; narrow the query or aggregate")
     if kind in _OF_THE_STATEMENT:
@@ -50,6 +50,11 @@ def failed(message: wire.Failed) -> TraceError:
     if not text:
         return QueryFailed(f"the query failed ({kind})")
     return QueryFailed(text) if kind in _OURS else ValueFailed(text, kind)
+
+
+def out_of_memory() -> QueryFailed:
+    """It took more than its budget."""
+    return QueryFailed("the query needs more memory than one query may use", code="QueryOutOfMemory")
 
 
 def without_rows(error: TraceError) -> TraceError:

@@ -90,7 +90,7 @@ def _serve(descriptor: int, folder: str, log: confine.Log) -> None:
     channel = socket.socket(fileno=descriptor)
     with contextlib.suppress(Refusal):
         gate.judge("SELECT sum(n) FROM warm GROUP BY ALL")
-    confine.confine(folder, memory_bytes=MEMORY_BYTES, cpu_seconds=CPU_SECONDS + 5, slack_bytes=0)
+    confine.confine(folder, memory_bytes=MEMORY_BYTES, cpu_seconds=CPU_SECONDS + 5)
     log.close()
     wire.send(channel, Ready(os.getpid()))
     with contextlib.suppress(wire.Closed):

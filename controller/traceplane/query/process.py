@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -25,6 +26,8 @@ class Cell:
         self.folder = folder
         self.channel = channel
         self.code: int | None = None
+        self.outgrew = False
+        """Whether it was killed for the memory it took."""
         self._killed = False
         self._pidfd: int | None = None
         self._born = time.monotonic()
@@ -32,13 +35,27 @@ class Cell:
         self._ended = threading.Event()
         self._lock = threading.Lock()
 
-    def kill(self) -> None:
+    def kill(self, *, outgrew: bool = False) -> None:
         """End the process now."""
         with self._lock:
             if self._pidfd is not None and not self._ended.is_set():
+                self.outgrew = self.outgrew or (outgrew and not self._killed)
                 self._killed = True
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def status(self) -> int:
+        """A descriptor of the `status` that the kernel shows of the process, of this one whatever has its number
+        later (proc(5)). Raises OSError, ProcessLookupError where it has ended."""
+        with self._lock:
+            if self._pidfd is None:
+                raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+            told = Path(f"/proc/self/fdinfo/{self._pidfd}").read_text()
+            pid = next(line.split()[1] for line in told.splitlines() if line.startswith("Pid:"))
+            try:
+                return os.open(f"/proc/{pid}/status", os.O_RDONLY)
+            except FileNotFoundError as error:  # reaped meanwhile
+                raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from error
 
     def started(self, pidfd: int) -> None:
         self._pidfd = pidfd

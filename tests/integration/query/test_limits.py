@@ -124,6 +124,17 @@ def test_a_query_that_wants_the_machine_ends_and_others_answer(
     assert client.rows("SELECT 1") == [[1]]
 
 
+def test_a_query_that_takes_more_than_its_budget_ends_alone(start_service: Callable[..., Client]) -> None:
+    """The text is beside what DuckDB counts, fits into the address space, and stays while it is looked into."""
+    client = start_service(query_memory_mb=64, query_timeout_seconds=600)
+    hungry = "SELECT count(*) FROM range(1000000000000) WHERE contains(repeat('x', {}), range::VARCHAR || 'y')"
+    with asking(client, hungry.format(20_000_000)):
+        until(lambda: client.service.admission.running == 1)
+        assert client.refused(hungry.format(230_000_000)) == (422, "QueryOutOfMemory")
+        assert client.service.admission.running == 1, "one inside its budget goes on"
+        assert client.rows("SELECT 1") == [[1]]
+
+
 def test_more_than_the_queue_holds_is_told_to_come_back(start_service: Callable[..., Client]) -> None:
     client = start_service(query_concurrency=1, query_queue=1, query_timeout_seconds=20, query_batch_queue=0)
     admission = client.service.admission
@@ -427,10 +438,12 @@ def test_a_cell_has_no_credential_and_cannot_write(world: World, client: Client)
         pid = int(next(line.split()[1] for line in told.splitlines() if line.startswith("Pid:")))
         environment = Path(f"/proc/{pid}/environ").read_bytes().decode()
         assert {line.split("=")[0] for line in environment.split("\0") if line} <= {
+            "ARROW_DEFAULT_MEMORY_POOL",
             "MALLOC_ARENA_MAX",
             "MALLOC_MMAP_THRESHOLD_",
             "MALLOC_TOP_PAD_",
             "MALLOC_TRIM_THRESHOLD_",
+            "OMP_NUM_THREADS",
             "LC_ALL",
             "LC_CTYPE",
         }
