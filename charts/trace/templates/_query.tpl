@@ -69,6 +69,29 @@ object store by keys of its own where there are any.
   emptyDir: {sizeLimit: 1Gi}
 {{- end -}}
 
+{{/*
+Sizes in MiB, rounded down. A quantity; what of query.cacheSize is for cached files: the rest of the volume is for what
+blocks and folders take; and the memory that queries need together: each its budget and what it may have beyond it when
+it is ended (see traceplane/query/watch.py), beside the service, its helpers and what waits.
+*/}}
+{{- define "trace.mebibytes" -}}
+{{- $text := ternary (printf "%.0f" (float64 .)) (toString .) (kindIs "float64" .) -}}
+{{- $units := dict "" 1.0 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18
+  "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 "Pi" 1125899906842624.0 "Ei" 1152921504606846976.0 -}}
+{{- $unit := index $units (regexReplaceAll "^[0-9.]+" $text "") -}}
+{{- divf (mulf (regexFind "^[0-9.]+" $text) $unit) 1048576.0 | floor | int64 -}}
+{{- end -}}
+
+{{- define "trace.queryCacheMb" -}}
+{{- div (mul 9 (include "trace.mebibytes" .Values.query.cacheSize)) 10 -}}
+{{- end -}}
+
+{{- define "trace.queryMemoryMb" -}}
+{{- $one := add 256 (dig "query_memory_mb" 512 .Values.config) -}}
+{{- $batch := add 256 (dig "query_batch_memory_mb" 512 .Values.config) -}}
+{{- add 512 (mul $one (dig "query_concurrency" 2 .Values.config)) (mul $batch (dig "query_batch_concurrency" 1 .Values.config)) -}}
+{{- end -}}
+
 {{/* The pod's token for the cluster's token keys, where users are known by the cluster itself. */}}
 {{- define "trace.identityVolume" -}}
 {{- if include "trace.cluster" . }}
