@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import boto3
@@ -27,6 +28,7 @@ from obstore.store import S3Store
 if TYPE_CHECKING:
     from obstore.store import S3Config
 
+from traceplane.drivers import s3keys
 from traceplane.errors import NotFound, Refused, TooLarge, TraceError, Unavailable
 from traceplane.settings import Settings
 
@@ -85,13 +87,7 @@ class S3Objects:
     def __init__(self, settings: Settings) -> None:
         endpoint = settings.s3_endpoint_url
 
-        def credentials() -> Any:
-            return {
-                "access_key_id": settings.secret("s3_access_key_id"),
-                "secret_access_key": settings.secret("s3_secret_access_key"),
-                "expires_at": datetime.now(UTC) + timedelta(seconds=REREAD_SECONDS),
-            }
-
+        credentials = partial(s3keys.current, settings, REREAD_SECONDS)
         credentials()  # a missing setting is named at start, not at the first commit
         config: S3Config = {"region": settings.s3_region, "virtual_hosted_style_request": endpoint is None}
         if endpoint is not None:

@@ -9,21 +9,19 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import obstore
 import obstore.exceptions
 import obstore.store
 
+from traceplane.drivers import s3keys
 from traceplane.errors import Unavailable
 from traceplane.settings import Settings
-
-if TYPE_CHECKING:
-    from obstore.store import S3Credential
 
 EXPORTS = "exports"
 REREAD_SECONDS = 360
@@ -139,8 +137,8 @@ def _store(
     if endpoint is not None:
         options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
     if settings.s3_access_key_id_file or settings.s3_access_key_id:
-        options["credential_provider"] = partial(_keys, settings)
-        _keys(settings)  # what is missing is named at start
+        keys = options["credential_provider"] = partial(s3keys.current, settings, REREAD_SECONDS)
+        keys()  # what is missing is named at start
     return obstore.store.S3Store(
         settings.s3_bucket,
         **options,
@@ -151,15 +149,6 @@ def _store(
         },
         retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=trying)},
     )
-
-
-def _keys(settings: Settings) -> S3Credential:
-    """The keys as they are now. A store asks again within the last five minutes before they expire."""
-    return {
-        "access_key_id": settings.secret("s3_access_key_id"),
-        "secret_access_key": settings.secret("s3_secret_access_key"),
-        "expires_at": datetime.now(UTC) + timedelta(seconds=REREAD_SECONDS),
-    }
 
 
 @contextmanager
