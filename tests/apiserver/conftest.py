@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 import yaml
 from kubernetes import client, config
 
+from hack.localcluster.processes import wait_until
 from tests.services import ApiServer
 
 CRDS = Path(__file__).resolve().parents[2] / "crds"
@@ -36,21 +36,20 @@ def crds(kubernetes_api: client.ApiClient) -> list[str]:
         except client.ApiException as error:
             if error.status != 409:
                 raise
-    deadline = time.monotonic() + _ESTABLISHED_SECONDS
-    for name in names:
-        while not _established(extensions, name):
-            assert time.monotonic() < deadline, f"{name} is not established after {_ESTABLISHED_SECONDS} s"
-            time.sleep(0.05)
     objects = client.CustomObjectsApi(kubernetes_api)
-    for plural in (name.partition(".")[0] for name in names):
-        while not _served(objects, plural):
-            assert time.monotonic() < deadline, f"{plural} are not served after {_ESTABLISHED_SECONDS} s"
-            time.sleep(0.05)
+    lacking = list(names)
+
+    def usable() -> bool:
+        lacking[:] = [name for name in lacking if not (_established(extensions, name) and _served(objects, name))]
+        return not lacking
+
+    assert wait_until(usable, _ESTABLISHED_SECONDS), f"{lacking} are not served after {_ESTABLISHED_SECONDS} s"
     return names
 
 
-def _served(objects: client.CustomObjectsApi, plural: str) -> bool:
+def _served(objects: client.CustomObjectsApi, name: str) -> bool:
     """Whether the server lists and names a kind, which it does a moment after it says that it is established."""
+    plural = name.partition(".")[0]
     try:
         objects.list_namespaced_custom_object("trace.dev", "v1alpha1", "default", plural)
         return plural in {kind.name for kind in objects.get_api_resources("trace.dev", "v1alpha1").resources}

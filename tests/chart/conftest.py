@@ -16,6 +16,17 @@ from tests.services import tool
 CHART = Path(__file__).resolve().parents[2] / "charts" / "trace"
 NAMESPACE = "ns1"
 
+EXTERNAL = {
+    "postgres": {"enabled": False},
+    "minio": {"enabled": False},
+    "state": {"existingSecret": "my-state"},
+    "data": {"existingSecret": "my-data"},
+    "worker": {"existingSecret": "my-worker"},
+    "capability": {"existingSecret": "my-capability"},
+    "s3": {"existingSecret": "my-s3", "endpoint": "https://s3.example.org"},
+}
+"""Values of an installation whose stores and secrets are its owner's."""
+
 
 class Refused(Exception):
     """helm would not render these values; the message is helm's."""

@@ -48,6 +48,16 @@ def running() -> Iterator[Judges]:
     made.close()
 
 
+@pytest.fixture
+def cramped(monkeypatch: pytest.MonkeyPatch) -> Iterator[Judges]:
+    """One that runs, and lets one statement wait behind the one that is judged."""
+    monkeypatch.setattr(judges, "MAX_WAITING", 1)
+    made = Judges()
+    made.start()
+    yield made
+    made.close()
+
+
 def judged(running: Judges, sql: str) -> str:
     try:
         running.judge(sql)
@@ -185,36 +195,26 @@ def test_what_was_admitted_is_remembered_and_bounded(running: Judges, monkeypatc
     assert judged(running, "SELECT 3") == "Admitted"
 
 
-async def test_more_than_may_wait_are_told_to_come_back(
-    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    monkeypatch.setattr(judges, "MAX_WAITING", 1)
-    running: Judges = request.getfixturevalue("running")
-    await asyncio.to_thread(running.start)
-    with running._turn:
-        waiting = [asyncio.create_task(running.soon(f"SELECT {n}")) for n in range(2)]
+async def test_more_than_may_wait_are_told_to_come_back(cramped: Judges) -> None:
+    with cramped._turn:
+        waiting = [asyncio.create_task(cramped.soon(f"SELECT {n}")) for n in range(2)]
         await asyncio.sleep(0)  # both run as far as they can
         with pytest.raises(Overloaded):
-            await running.soon("SELECT 3")
+            await cramped.soon("SELECT 3")
     assert [found.relations for found in await asyncio.gather(*waiting)] == [(), ()]
 
 
-async def test_a_client_that_leaves_gives_up_no_place_that_is_taken(
-    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
+async def test_a_client_that_leaves_gives_up_no_place_that_is_taken(cramped: Judges) -> None:
     """Its statement is in the line still: who asks and leaves must not make the line longer."""
-    monkeypatch.setattr(judges, "MAX_WAITING", 1)
-    running: Judges = request.getfixturevalue("running")
-    await asyncio.to_thread(running.start)
-    with running._turn:
-        judged_now = asyncio.create_task(running.soon("SELECT 1"))
+    with cramped._turn:
+        judged_now = asyncio.create_task(cramped.soon("SELECT 1"))
         await asyncio.sleep(0)
-        await asyncio.to_thread(until, running._pool._threads._work_queue.empty)  # its thread is busy with it
+        await asyncio.to_thread(until, cramped._pool._threads._work_queue.empty)  # its thread is busy with it
         judged_now.cancel()
-        waiting = asyncio.create_task(running.soon("SELECT 2"))
+        waiting = asyncio.create_task(cramped.soon("SELECT 2"))
         await asyncio.sleep(0)
         with pytest.raises(Overloaded):
-            await running.soon("SELECT 3")
+            await cramped.soon("SELECT 3")
     assert (await waiting).relations == ()
 
 

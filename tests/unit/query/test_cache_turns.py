@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hack.localcluster.processes import wait_until
 from traceplane.errors import Overloaded, Unavailable
 from traceplane.query.cache import FETCHES, Cache, ColdFile
 
@@ -28,10 +29,7 @@ LAST = FILES[MANY]
 
 def until(condition: Callable[[], bool]) -> None:
     """Return when `condition` holds; fail after a minute."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        threading.Event().wait(0.01)
+    assert wait_until(condition, 60, every=0.01), "it did not happen in time"
 
 
 class Store:
