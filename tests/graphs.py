@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from traceplane import catalog, graph
+from traceplane import graph, operator_registry
 from traceplane.graph import Graph
 from traceplane_sdk.operator import Operator
 
@@ -87,6 +87,6 @@ def assembled(manifest: dict[str, Any], operators: Mapping[str, Operator] | None
     """The manifest's graph, with the real operators or others; an AssertionError shows its problems."""
     dag = graph.parse("DAG", manifest)
     assert not isinstance(dag, list), [str(problem) for problem in dag]
-    made = graph.assemble(dag, [], [], operators or catalog.load())
+    made = graph.assemble(dag, [], [], operators or operator_registry.load())
     assert isinstance(made, Graph), [str(problem) for problem in made]
     return made

@@ -18,10 +18,10 @@ from typing import Any
 import msgspec
 import orjson
 
-from traceplane.query.limits import MAX_WAIT_SECONDS
-from traceplane.query.responses import MEDIA_TYPES
-from traceplane.query.routes import ROUTES as QUERY
-from traceplane.query.routes import QueryRoute
+from traceplane.query.api.responses import MEDIA_TYPES
+from traceplane.query.api.routes import ROUTES as QUERY
+from traceplane.query.api.routes import QueryRoute
+from traceplane.query.broker.limits import MAX_WAIT_SECONDS
 from traceplane.userapi.routes import ROUTES as USERS
 from traceplane.userapi.routes import STATUSES, UserRoute
 from traceplane_sdk.wire import Problem

@@ -33,11 +33,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests import graphs, services
-from traceplane.dispatch import deploy as deploying
 from traceplane.kit.ids import event_id
 from traceplane.store.engine import Database
-from traceplane.store.statements import completions, tasks
+from traceplane.store.statements import claims, completions
 from traceplane.tasks.retries import RetryPolicy
+from traceplane.versions import deploy as deploying
 from traceplane_sdk import wire
 
 WORKER_TOKEN = "the-worker-token-of-the-bench"
@@ -154,16 +154,16 @@ async def timed_bare(pair: services.Databases, job: UUID, measure: Measure) -> f
     ready = asyncio.Barrier(BARE_CLIENTS + 1)
 
     async def client() -> None:
-        async with state.hot() as conn:
+        async with state.autocommit() as conn:
             await conn.execute("SELECT 1")
             await ready.wait()
             while True:
                 claim_id = uuid4()
-                claimed = await tasks.claim(
+                claimed = await claims.claim(
                     conn,
                     org_id=services.ORG_ID,
                     job_id=job,
-                    claimants=[tasks.Claimant(claim_id, "bare", measure.batch)],
+                    claimants=[claims.Claimant(claim_id, "bare", measure.batch)],
                     alone=False,
                     newest=False,
                 )
@@ -186,7 +186,7 @@ async def timed_bare(pair: services.Databases, job: UUID, measure: Measure) -> f
     return taken
 
 
-def bare_batch(rows: tuple[tasks.ClaimedRow, ...], claim_id: UUID, measure: Measure) -> completions.Batch:
+def bare_batch(rows: tuple[claims.ClaimedRow, ...], claim_id: UUID, measure: Measure) -> completions.Batch:
     """A completion of every row."""
     items: list[dict[str, object]] = [
         {

@@ -317,7 +317,7 @@ def test_a_query_service_of_its_own_holds_no_credential_that_writes_state(render
 
 
 def test_the_ingress_routes_what_users_may_ask_for_and_nothing_else(render):
-    from traceplane.query.routes import ROUTES as QUERY
+    from traceplane.query.api.routes import ROUTES as QUERY
     from traceplane.taskapi.routes import ROUTES as TASKS
     from traceplane.userapi.routes import ROUTES as USERS
 

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from tests.chart.conftest import CHART, Refused
-from traceplane.query import watch
+from traceplane.query.broker import watch
 from traceplane.settings import Settings
 
 DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}

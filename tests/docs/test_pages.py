@@ -16,7 +16,7 @@ import yaml
 from tests.docs.blocks import PAGES, ROOT, commands
 from tests.docs.rules import RULES, Tier, rule
 from tests.services import tool
-from traceplane.query.bucket import policy
+from traceplane.query.files.bucket import policy
 from traceplane.settings import Settings
 
 COMMANDS = commands()

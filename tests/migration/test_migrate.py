@@ -17,10 +17,10 @@ from sqlalchemy import create_engine
 
 from hack.generate import schema
 from tests import graphs, services
-from traceplane.dispatch.deploy import deploy
 from traceplane.errors import GiveUp, InvalidSettings, Unavailable, UnknownSchema
 from traceplane.store import migrate
 from traceplane.store.engine import Database
+from traceplane.versions.deploy import deploy
 
 pytestmark = pytest.mark.services
 Pair = tuple[str, str]

@@ -24,7 +24,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.httpsession import URLLib3Session
 
-from traceplane.query.bucket import policy
+from traceplane.query.files.bucket import policy
 from traceplane.settings import Settings, load
 
 SECONDS = 120

@@ -59,7 +59,7 @@ class Checked:
 
 def check(paths: list[Path]) -> Checked:
     """Check everything in `paths` as one set."""
-    from traceplane import catalog, graph
+    from traceplane import graph, operator_registry
     from traceplane.cli.manifests import Unreadable, documents, files_in, read
 
     findings: list[Finding] = []
@@ -78,7 +78,7 @@ def check(paths: list[Path]) -> Checked:
                     taken.append((str(path), document))
         except Unreadable as error:
             findings.append(_unreadable(path, error))
-    reviewed = graph.review([document.value for _, document in taken], catalog.load())
+    reviewed = graph.review([document.value for _, document in taken], operator_registry.load())
     for index, problems in reviewed.problems.items():
         file, document = taken[index]
         findings += [Finding(file, document.line_of(p.path), p.source, p.path, p.message, p.code) for p in problems]

@@ -24,8 +24,8 @@ def query() -> None:
 
     from traceplane.errors import Unavailable
     from traceplane.observe import logs
-    from traceplane.query import confine
-    from traceplane.query.app import create_app
+    from traceplane.query.api.app import create_app
+    from traceplane.query.sandbox import confine
     from traceplane.settings import load
     from traceplane.store import migrate
 

@@ -16,17 +16,17 @@ from uuid import UUID
 import msgspec
 
 from traceplane.dispatch.complete import check_output, event_row
-from traceplane.dispatch.generations import Jobs
+from traceplane.dispatch.generations import Generations
 from traceplane.dispatch.wake import Wakeups
 from traceplane.errors import Refused, Stale
-from traceplane.identity.capability import Claims as Token
+from traceplane.identity.capability import TaskToken
 from traceplane.observe import audit
 from traceplane.observe import dispatch_metrics as metrics
 from traceplane.settings import Settings
 from traceplane.store.engine import Database
 from traceplane.store.failures import retrying
 from traceplane.store.statements import events as statements
-from traceplane.store.statements.sources import SourceRow
+from traceplane.store.statements.source_outbox import SourceRow
 from traceplane_sdk.wire import EventsRequest, Invalidation, Partition
 
 
@@ -60,13 +60,13 @@ class Unpacked:
 class Acceptance:
     """Accepts what is reported before an attempt ends."""
 
-    def __init__(self, settings: Settings, state: Database, jobs: Jobs, wakeups: Wakeups) -> None:
+    def __init__(self, settings: Settings, state: Database, jobs: Generations, wakeups: Wakeups) -> None:
         self._settings = settings
         self._state = state
         self._jobs = jobs
         self._wakeups = wakeups
 
-    async def report(self, token: Token, request: EventsRequest) -> int:
+    async def report(self, token: TaskToken, request: EventsRequest) -> int:
         """How many events and invalidations of a running task were new. Raises Stale, Forbidden, Refused."""
         fence = request.fence
         token.require([(fence.task_id, fence.attempt)])
@@ -81,7 +81,7 @@ class Acceptance:
             spoiled.append({"id": _item_id(request, f"invalidation/{index}"), **_invalidation_row(invalidation)})
 
         async def unit() -> statements.Accepted:
-            async with self._state.hot() as conn:
+            async with self._state.autocommit() as conn:
                 return await statements.report(
                     conn,
                     org_id=self._settings.org_id,
@@ -106,7 +106,7 @@ class Acceptance:
         """Accept rows of the source outbox; how many were for dataset versions that state knows."""
 
         async def unit() -> statements.Accepted:
-            async with self._state.hot() as conn:
+            async with self._state.autocommit() as conn:
                 return await statements.relay(conn, events=unpacked.events, invalidations=unpacked.invalidations)
 
         accepted = await retrying(unit)

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from traceplane.dispatch import payload
 from traceplane.dispatch.coalesce import Coalescer
-from traceplane.dispatch.generations import Job, Jobs
+from traceplane.dispatch.generations import Generation, Generations
 from traceplane.dispatch.wake import Wakeups
 from traceplane.errors import NotFound, Refused, Stale
 from traceplane.identity.capability import Capabilities
@@ -25,10 +25,10 @@ from traceplane.kit import crash
 from traceplane.kit.ids import uuid7
 from traceplane.observe import dispatch_metrics as metrics
 from traceplane.settings import Settings
-from traceplane.store.engine import Database, HotConnection
+from traceplane.store.engine import Connection, Database
 from traceplane.store.failures import mapped
-from traceplane.store.statements import tasks
-from traceplane.store.statements.tasks import Claimant
+from traceplane.store.statements import claims
+from traceplane.store.statements.claims import Claimant
 from traceplane_sdk.wire import MAX_TASKS_PER_CLAIM
 
 AFTER_COMMIT = crash.declare("claim.after_commit")
@@ -54,11 +54,11 @@ class Wanted:
 class _Gate:
     """The one claim in flight of a job generation."""
 
-    def __init__(self, claims: Claims, job: Job) -> None:
+    def __init__(self, claims: Claims, job: Generation) -> None:
         self._claims = claims
         self.job = job
         self.limited = job.newest_only
-        self.line: Coalescer[HotConnection, Wanted, bytes | None] = Coalescer(
+        self.line: Coalescer[Connection, Wanted, bytes | None] = Coalescer(
             claims.session,
             self._run,
             batch_weight=MAX_TASKS_PER_CLAIM,
@@ -68,7 +68,7 @@ class _Gate:
             flights=lambda: 1 if self.limited else FLIGHTS,
         )
 
-    async def _run(self, conn: HotConnection, batch: Sequence[Wanted]) -> Sequence[bytes | None]:
+    async def _run(self, conn: Connection, batch: Sequence[Wanted]) -> Sequence[bytes | None]:
         claimants = [Claimant(uuid7(), wanted.worker_id, wanted.max_tasks) for wanted in batch]
         claimed = await self._claims.statement(conn, self.job, claimants, alone=self.limited)
         if claimed is not None and claimed.limited and not self.limited:
@@ -84,7 +84,7 @@ class Claims:
     """Claims tasks for workers."""
 
     def __init__(
-        self, settings: Settings, state: Database, jobs: Jobs, capabilities: Capabilities, wakeups: Wakeups
+        self, settings: Settings, state: Database, jobs: Generations, capabilities: Capabilities, wakeups: Wakeups
     ) -> None:
         self._settings = settings
         self._state = state
@@ -119,8 +119,8 @@ class Claims:
 
     async def claim_task(self, *, task_id: UUID, worker_id: str) -> bytes:
         """One named task. Raises NotFound, and Stale where it is not queued or may not run now."""
-        async with self._state.hot() as conn:
-            job_id = await tasks.job_of(conn, org_id=self._settings.org_id, task_id=task_id)
+        async with self._state.autocommit() as conn:
+            job_id = await claims.job_of(conn, org_id=self._settings.org_id, task_id=task_id)
         if job_id is None:
             raise NotFound(f"no task {task_id}", code="UnknownTask")
         job = await self.jobs.get(job_id)
@@ -134,22 +134,22 @@ class Claims:
             raise Stale(f"task {task_id} is not queued, or its job may not run it now", code="TaskNotQueued")
         return lease
 
-    def session(self) -> AbstractAsyncContextManager[HotConnection]:
+    def session(self) -> AbstractAsyncContextManager[Connection]:
         """A pooled connection."""
-        return self._state.hot()
+        return self._state.autocommit()
 
     async def statement(
         self,
-        conn: HotConnection,
-        job: Job,
+        conn: Connection,
+        job: Generation,
         claimants: Sequence[Claimant],
         *,
         alone: bool,
         task_id: UUID | None = None,
-    ) -> tasks.Claimed | None:
+    ) -> claims.Claimed | None:
         """Run the claim statement and count what it did."""
         with mapped():
-            claimed = await tasks.claim(
+            claimed = await claims.claim(
                 conn,
                 org_id=self._settings.org_id,
                 job_id=job.id,
@@ -166,7 +166,7 @@ class Claims:
             metrics.SCHEDULE_TO_START.observe(max(0.0, waited))
         return claimed
 
-    def deal(self, job: Job, claimants: Sequence[Claimant], claimed: tasks.Claimed) -> list[bytes | None]:
+    def deal(self, job: Generation, claimants: Sequence[Claimant], claimed: claims.Claimed) -> list[bytes | None]:
         """Each claimant's encoded ClaimResponse, or None for one that got nothing."""
         ends = accumulate(claimant.wanted for claimant in claimants)
         context = payload.Context.read(claimed.context)
@@ -180,11 +180,11 @@ class Claims:
 
     def _lease(
         self,
-        job: Job,
+        job: Generation,
         claimant: Claimant,
-        claimed: tasks.Claimed,
+        claimed: claims.Claimed,
         context: payload.Context,
-        rows: Sequence[tasks.ClaimedRow],
+        rows: Sequence[claims.ClaimedRow],
     ) -> bytes:
         cold = context.cold_locations(job)
         token = self._capabilities.mint(
@@ -204,7 +204,7 @@ class Claims:
             return longest
         return min(timeout_seconds + self._settings.capability_slack_seconds, longest)
 
-    def _gate(self, job: Job) -> _Gate:
+    def _gate(self, job: Generation) -> _Gate:
         gate = self._gates.get(job.id)
         if gate is None:
             if len(self._gates) >= MAX_GATES:

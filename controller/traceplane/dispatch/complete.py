@@ -22,17 +22,17 @@ import orjson
 from traceplane.dispatch import verify
 from traceplane.dispatch.claim import FLIGHTS, HEAVY, Claims
 from traceplane.dispatch.coalesce import Coalescer
-from traceplane.dispatch.generations import Job, Jobs
+from traceplane.dispatch.generations import Generation, Generations
 from traceplane.dispatch.wake import Wakeups
 from traceplane.drivers.objects import Objects
 from traceplane.errors import Refused, TooLarge
-from traceplane.identity.capability import Claims as Token
+from traceplane.identity.capability import TaskToken
 from traceplane.kit import crash
 from traceplane.kit.ids import event_id
 from traceplane.observe import audit
 from traceplane.observe import dispatch_metrics as metrics
 from traceplane.settings import Settings
-from traceplane.store.engine import Database, HotConnection
+from traceplane.store.engine import Connection, Database
 from traceplane.store.failures import Conflict, mapped, retrying
 from traceplane.store.statements import attempts, completions
 from traceplane.tasks.retries import RetryPolicy
@@ -65,7 +65,7 @@ class Completions:
         self,
         settings: Settings,
         state: Database,
-        jobs: Jobs,
+        jobs: Generations,
         claims: Claims,
         wakeups: Wakeups,
         objects: Objects | None,
@@ -77,8 +77,8 @@ class Completions:
         self._wakeups = wakeups
         self._objects = objects
         self._retry = RetryPolicy(settings.retry_base_seconds, settings.retry_max_seconds)
-        self._line: Coalescer[HotConnection, Prepared, dict[str, str]] = Coalescer(
-            state.hot,
+        self._line: Coalescer[Connection, Prepared, dict[str, str]] = Coalescer(
+            state.autocommit,
             self._run,
             batch_weight=MAX_ITEMS,
             queue_weight=QUEUE_WEIGHT,
@@ -88,7 +88,7 @@ class Completions:
             flights=lambda: FLIGHTS,
         )
 
-    async def complete(self, token: Token, given: Sequence[Completion]) -> list[CompletionState]:
+    async def complete(self, token: TaskToken, given: Sequence[Completion]) -> list[CompletionState]:
         """The outcome of each of `given`, in order. Raises Refused, Forbidden, TooLarge; then nothing changed."""
         job = await self._jobs.get(UUID(token.job))
         prepared = await self._prepare(job, token, given)
@@ -99,7 +99,7 @@ class Completions:
             outcome |= await self._release(prepared.released)
         if any(completion.fence.task_id not in outcome for completion in given):
             unknown = [fence for fence in _fences(token, given) if fence["task_id"] not in outcome]
-            async with self._state.hot() as conn:
+            async with self._state.autocommit() as conn:
                 repeats = await completions.settled(conn, org_id=self._settings.org_id, items=unknown)
             outcome |= {task: _STATUS_OF_RESULT.get(result, result) for task, result in repeats.items()}
         states = [_state(completion, outcome) for completion in given]
@@ -112,7 +112,7 @@ class Completions:
             audit.stale("complete", stale)
         return states
 
-    async def _run(self, conn: HotConnection, batch: Sequence[Prepared]) -> Sequence[dict[str, str]]:
+    async def _run(self, conn: Connection, batch: Sequence[Prepared]) -> Sequence[dict[str, str]]:
         """One statement for many requests; status of each accepted task, the same answer for all."""
         joined = completions.Batch(
             items=[item for prepared in batch for item in prepared.items],
@@ -146,13 +146,13 @@ class Completions:
         return [{attempt.task_id: attempt.status for attempt in done}] * len(batch)
 
     async def _release(self, items: Sequence[dict[str, object]]) -> dict[str, str]:
-        async with self._state.hot() as conn:
+        async with self._state.autocommit() as conn:
             ended = await attempts.release(conn, org_id=self._settings.org_id, items=items, retry=self._retry)
         self._wakeups.publish({attempt.job_id for attempt in ended})
         metrics.ATTEMPTS.labels("Released").inc(len(ended))
         return {attempt.task_id: attempt.status for attempt in ended}
 
-    async def _prepare(self, job: Job, token: Token, given: Sequence[Completion]) -> Prepared:
+    async def _prepare(self, job: Generation, token: TaskToken, given: Sequence[Completion]) -> Prepared:
         if len({completion.fence.task_id for completion in given}) != len(given):
             raise Refused("completions: a task is named twice", code="DuplicateTask")
         prepared = Prepared(cursors=job.newest_only)
@@ -162,7 +162,7 @@ class Completions:
         scopes: dict[str, tuple[int | None, int | None]] = {}
         if with_files:
             wanted = [fence for fence in fences if fence["task_id"] in with_files]
-            async with self._state.hot() as conn:
+            async with self._state.autocommit() as conn:
                 scopes = await completions.scopes(conn, org_id=self._settings.org_id, items=wanted)
         for completion, fence in zip(given, fences, strict=True):
             _check(job, completion)
@@ -194,7 +194,7 @@ class Completions:
             )
 
     async def _add_files(
-        self, prepared: Prepared, job: Job, completion: Completion, scope: tuple[int | None, int | None]
+        self, prepared: Prepared, job: Generation, completion: Completion, scope: tuple[int | None, int | None]
     ) -> None:
         fence = completion.fence
         if completion.outputs and self._objects is None:
@@ -238,10 +238,10 @@ class Completions:
                 }
             )
 
-    async def _check_state(self, job: Job, completion: Completion) -> None:
+    async def _check_state(self, job: Generation, completion: Completion) -> None:
         own = len(orjson.dumps(completion.state))
         if own <= MAX_STATE_BYTES:
-            async with self._state.hot() as conn:
+            async with self._state.autocommit() as conn:
                 own += await completions.state_size(conn, job_id=job.id, besides=list(completion.state))
         if own > MAX_STATE_BYTES:
             raise TooLarge(f"state: a job keeps at most {MAX_STATE_BYTES} bytes in all", code="StateTooLarge")
@@ -259,7 +259,7 @@ def event_row(event: Event) -> dict[str, Any]:
     return {"output": event.output, "key": part.key, "start": part.start, "end": part.end}
 
 
-def check_output(job: Job, name: str, field_path: str) -> dict[str, Any]:
+def check_output(job: Generation, name: str, field_path: str) -> dict[str, Any]:
     """The job's output of this name. Raises Refused."""
     output = job.outputs.get(name)
     if output is None:
@@ -268,7 +268,7 @@ def check_output(job: Job, name: str, field_path: str) -> dict[str, Any]:
     return output
 
 
-def _fences(token: Token, given: Sequence[Completion]) -> list[dict[str, object]]:
+def _fences(token: TaskToken, given: Sequence[Completion]) -> list[dict[str, object]]:
     claim_id = token.claim_id
     return [
         {
@@ -282,7 +282,7 @@ def _fences(token: Token, given: Sequence[Completion]) -> list[dict[str, object]
     ]
 
 
-def _check(job: Job, completion: Completion) -> None:
+def _check(job: Generation, completion: Completion) -> None:
     """Refuse what the job cannot have done."""
     if completion.status != "Completed" and (completion.outputs or completion.events or completion.relocations):
         raise Refused("only a Completed attempt has outputs, events and relocations", code="BadCompletion")
@@ -296,7 +296,7 @@ def _check(job: Job, completion: Completion) -> None:
         _check_files(job, completion)
 
 
-def _check_files(job: Job, completion: Completion) -> None:
+def _check_files(job: Generation, completion: Completion) -> None:
     committed = [output.name for output in completion.outputs]
     if len(set(committed)) != len(committed):
         raise Refused("outputs: an output is named twice", code="BadCompletion")

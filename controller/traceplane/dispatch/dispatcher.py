@@ -17,16 +17,16 @@ import structlog
 from traceplane.dispatch.accept import Acceptance
 from traceplane.dispatch.claim import Claims
 from traceplane.dispatch.complete import Completions
-from traceplane.dispatch.generations import Jobs
+from traceplane.dispatch.generations import Generations
 from traceplane.dispatch.leases import Leases
 from traceplane.dispatch.local_runtime import LocalRuntime
-from traceplane.dispatch.maintenance.gauges import Gauges
-from traceplane.dispatch.maintenance.janitor import Janitor
-from traceplane.dispatch.maintenance.outbox import HotTables, Outbox
-from traceplane.dispatch.maintenance.query_results import QueryResults
-from traceplane.dispatch.maintenance.reaper import Reaper
-from traceplane.dispatch.maintenance.relay import Relay
-from traceplane.dispatch.maintenance.retry import Retry
+from traceplane.dispatch.loops.gauges import Gauges
+from traceplane.dispatch.loops.janitor import Janitor
+from traceplane.dispatch.loops.outbox import HotTables, Outbox
+from traceplane.dispatch.loops.query_results import QueryResults
+from traceplane.dispatch.loops.reaper import Reaper
+from traceplane.dispatch.loops.relay import Relay
+from traceplane.dispatch.loops.retry import Retry
 from traceplane.dispatch.wake import CHANNEL, Wakeups
 from traceplane.drivers.objects import Objects, S3Objects, TaskCredentials
 from traceplane.identity.capability import Capabilities
@@ -58,7 +58,7 @@ class Dispatcher:
     state: Database
     data: Database
     wakeups: Wakeups
-    jobs: Jobs
+    jobs: Generations
     capabilities: Capabilities
     worker_tokens: WorkerTokens
     claims: Claims
@@ -127,7 +127,7 @@ def build(settings: Settings) -> Dispatcher:
     state = Database(settings.secret("state_dsn"), application="trace-dispatcher", pool_size=settings.pool_size)
     data = Database(settings.secret("data_dsn"), application="trace-dispatcher", pool_size=settings.pool_size)
     wakeups = Wakeups(state)
-    jobs = Jobs(state, settings.org_id)
+    jobs = Generations(state, settings.org_id)
     capabilities = Capabilities(key, settings.capability_previous_key_file, issuer=settings.capability_issuer)
     objects: Objects = S3Objects(settings)
     claims = Claims(settings, state, jobs, capabilities, wakeups)

@@ -29,7 +29,7 @@ PER_UPDATE = "PerUpdate"
 
 
 @dataclass(frozen=True)
-class Job:
+class Generation:
     """A job generation and the fragments made from it."""
 
     facts: statements.Generation
@@ -101,29 +101,29 @@ class Job:
         return grants(versions, own.read_prefixes, own.write_prefixes, cold_locations)
 
 
-class Jobs:
+class Generations:
     """The job generations this process met lately."""
 
     def __init__(self, state: Database, org_id: UUID, clock: Callable[[], float] = time.monotonic) -> None:
         self._state = state
         self._org_id = org_id
         self._clock = clock
-        self._known: OrderedDict[UUID, tuple[float, Job]] = OrderedDict()
+        self._known: OrderedDict[UUID, tuple[float, Generation]] = OrderedDict()
 
     def forget(self) -> None:
         """Read every generation again: a deploy may have changed neutral parts of one."""
         self._known.clear()
 
-    async def get(self, job_id: UUID) -> Job:
+    async def get(self, job_id: UUID) -> Generation:
         """The generation. Raises NotFound."""
         read_at, job = self._known.get(job_id, (0.0, None))
         if job is None or self._clock() - read_at > KEPT_SECONDS:
             now = self._clock()
-            async with self._state.hot() as conn:
+            async with self._state.autocommit() as conn:
                 facts = await statements.generation(conn, org_id=self._org_id, job_id=job_id)
             if facts is None:
                 raise NotFound(f"no job generation {job_id}", code="UnknownJob")
-            job = Job(facts)
+            job = Generation(facts)
             self._known[job_id] = (now, job)
             if len(self._known) > KEPT:
                 self._known.popitem(last=False)

@@ -10,17 +10,16 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from traceplane.dispatch.claim import Claims
-from traceplane.dispatch.generations import Jobs
+from traceplane.dispatch.generations import Generations
 from traceplane.drivers.objects import Credentials, TaskCredentials
 from traceplane.errors import Refused, Stale
-from traceplane.identity.capability import Capabilities
-from traceplane.identity.capability import Claims as Token
+from traceplane.identity import prefixes
+from traceplane.identity.capability import Capabilities, TaskToken
 from traceplane.observe import audit
 from traceplane.settings import Settings
 from traceplane.store.engine import Database
 from traceplane.store.failures import retrying
-from traceplane.store.statements import completions, tasks
-from traceplane.tasks import prefixes
+from traceplane.store.statements import claims, completions
 from traceplane_sdk.wire import Fence, HeartbeatState
 
 
@@ -31,7 +30,7 @@ class Leases:
         self,
         settings: Settings,
         state: Database,
-        jobs: Jobs,
+        jobs: Generations,
         claims: Claims,
         capabilities: Capabilities,
         credentials: TaskCredentials | None,
@@ -43,16 +42,16 @@ class Leases:
         self._capabilities = capabilities
         self._credentials = credentials
 
-    async def heartbeat(self, token: Token, leases: Sequence[Fence]) -> list[HeartbeatState]:
+    async def heartbeat(self, token: TaskToken, leases: Sequence[Fence]) -> list[HeartbeatState]:
         """The state of each lease, in order; a lost one has no expiry."""
         token.require((fence.task_id, fence.attempt) for fence in leases)
         wanted = {fence.task_id: _row(token, fence) for fence in leases}
         if len(wanted) != len(leases):
             raise Refused("leases: a task is named twice", code="DuplicateTask")
 
-        async def unit() -> dict[UUID, tasks.Beat]:
-            async with self._state.hot() as conn:
-                return await tasks.heartbeat(conn, org_id=self._settings.org_id, leases=list(wanted.values()))
+        async def unit() -> dict[UUID, claims.Beat]:
+            async with self._state.autocommit() as conn:
+                return await claims.heartbeat(conn, org_id=self._settings.org_id, leases=list(wanted.values()))
 
         beats = await retrying(unit)
         lost = [(fence.task_id, fence.attempt) for fence in leases if UUID(fence.task_id) not in beats]
@@ -61,13 +60,13 @@ class Leases:
         renewed = await self._renewed(token) if beats else None
         return [_state(fence, beats.get(UUID(fence.task_id)), renewed) for fence in leases]
 
-    async def credentials(self, token: Token, fence: Fence) -> Credentials:
+    async def credentials(self, token: TaskToken, fence: Fence) -> Credentials:
         """Temporary object-store credentials for the token's prefixes. Raises Stale, Forbidden, Unavailable."""
         token.require([(fence.task_id, fence.attempt)])
         if self._credentials is None:
             raise Refused("this installation has no object store", code="NoObjectStore")
         policy = prefixes.session_policy(*await self._prefixes(token))
-        async with self._state.hot() as conn:
+        async with self._state.autocommit() as conn:
             held = await completions.scopes(conn, org_id=self._settings.org_id, items=[_row(token, fence)])
         if not held:
             audit.stale("credentials", [(fence.task_id, fence.attempt)])
@@ -75,7 +74,7 @@ class Leases:
         left = token.exp - self._capabilities.now()
         return await self._credentials.mint(policy, session=f"task-{fence.task_id}", seconds=left)
 
-    async def _prefixes(self, token: Token) -> tuple[list[prefixes.Prefix], list[prefixes.Prefix]]:
+    async def _prefixes(self, token: TaskToken) -> tuple[list[prefixes.Prefix], list[prefixes.Prefix]]:
         """What the token's tasks may read, and write; of a large scope the generation's part stands in state."""
         read, write = token.s3.read_prefixes, token.s3.write_prefixes
         if token.scope is not None:
@@ -83,7 +82,7 @@ class Leases:
             read, write = [*own.read_prefixes, *read], [*own.write_prefixes, *write]
         return [prefixes.parse(text) for text in read], [prefixes.parse(text) for text in write]
 
-    async def _renewed(self, token: Token) -> str | None:
+    async def _renewed(self, token: TaskToken) -> str | None:
         """The next token of a source's run, once half of the present one's life is over."""
         if token.exp - self._capabilities.now() > (token.exp - token.iat) / 2:
             return None
@@ -93,7 +92,7 @@ class Leases:
         return self._capabilities.renew(token, seconds=self._claims.token_seconds(None))
 
 
-def _row(token: Token, fence: Fence) -> dict[str, object]:
+def _row(token: TaskToken, fence: Fence) -> dict[str, object]:
     return {
         "task_id": fence.task_id,
         "attempt": fence.attempt,
@@ -102,7 +101,7 @@ def _row(token: Token, fence: Fence) -> dict[str, object]:
     }
 
 
-def _state(fence: Fence, beat: tasks.Beat | None, renewed: str | None) -> HeartbeatState:
+def _state(fence: Fence, beat: claims.Beat | None, renewed: str | None) -> HeartbeatState:
     if beat is None:
         return HeartbeatState(task_id=fence.task_id, lease_expires_at=None)
     return HeartbeatState(

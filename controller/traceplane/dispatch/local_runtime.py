@@ -23,8 +23,7 @@ from traceplane.dispatch.complete import Completions
 from traceplane.dispatch.leases import Leases
 from traceplane.dispatch.wake import Wakeups
 from traceplane.errors import NotFound, Overloaded, Refused, TraceError, Unavailable
-from traceplane.identity.capability import Capabilities
-from traceplane.identity.capability import Claims as Token
+from traceplane.identity.capability import Capabilities, TaskToken
 from traceplane.kit.loops import backoff
 from traceplane.settings import Settings
 from traceplane.store.engine import Database
@@ -72,7 +71,7 @@ class LocalRuntime:
         free = SLOTS - len(self._running)
         if free <= 0:
             return 0
-        async with self._state.hot() as conn:
+        async with self._state.autocommit() as conn:
             jobs = await generations.dispatcher_jobs(conn, org_id=self._settings.org_id, limit=free)
         started = 0
         for job_id in jobs:
@@ -128,7 +127,7 @@ class LocalRuntime:
         finally:
             beating.cancel()
 
-    async def _beat(self, token: Token, claimed: ClaimedTask, control: Control) -> None:
+    async def _beat(self, token: TaskToken, claimed: ClaimedTask, control: Control) -> None:
         """Renew the lease until canceled; tell the run when it is to stop."""
         fence = Fence(claimed.task.task_id, claimed.attempt, claimed.lease_token)
         every = min(self._settings.heartbeat_seconds, (claimed.lease_seconds or 60.0) / 4)
@@ -144,7 +143,7 @@ class LocalRuntime:
             if state.canceled:
                 control.stop(StopReason.CANCELED)
 
-    async def _complete(self, token: Token, completion: Completion) -> None:
+    async def _complete(self, token: TaskToken, completion: Completion) -> None:
         """Complete, again and again while the database is away; a refused completion is reported as a failure."""
         failures = 0
         while True:

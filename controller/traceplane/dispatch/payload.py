@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
-from traceplane.dispatch.generations import Job
-from traceplane.store.statements.tasks import Claimed, ClaimedRow
+from traceplane.dispatch.generations import Generation
+from traceplane.store.statements.claims import Claimed, ClaimedRow
 
 PER_PARTITION = "PerPartition"
 
@@ -41,7 +41,7 @@ class Context:
             tuple(tuple(row) for row in document.get("relocated") or ()),
         )
 
-    def cold_locations(self, job: Job) -> tuple[str, ...]:
+    def cold_locations(self, job: Generation) -> tuple[str, ...]:
         """Where the relocated ranges of the job's inputs lie."""
         return tuple(dict.fromkeys(row[4] for row in self.relocated if row[0] in job.input_versions))
 
@@ -58,7 +58,7 @@ class Context:
         return [{"cold_version": cold, "ranges": ranges} for cold, ranges in found.items()]
 
 
-def response(job: Job, claimed: Claimed, context: Context, rows: Sequence[ClaimedRow], token: str) -> bytes:
+def response(job: Generation, claimed: Claimed, context: Context, rows: Sequence[ClaimedRow], token: str) -> bytes:
     """The whole answer to one claimant, for its `rows`."""
     return b'{"tasks":[' + b",".join(_entries(job, claimed, context, rows, token)) + b"]}"
 
@@ -66,7 +66,9 @@ def response(job: Job, claimed: Claimed, context: Context, rows: Sequence[Claime
 EMPTY = b'{"tasks":[]}'
 
 
-def _entries(job: Job, claimed: Claimed, context: Context, rows: Sequence[ClaimedRow], token: str) -> list[bytes]:
+def _entries(
+    job: Generation, claimed: Claimed, context: Context, rows: Sequence[ClaimedRow], token: str
+) -> list[bytes]:
     timeout = b"null" if claimed.timeout_seconds is None else repr(claimed.timeout_seconds).encode()
     seconds = (claimed.lease_expires_at - claimed.now).total_seconds()
     tail = (
@@ -96,7 +98,7 @@ def _entries(job: Job, claimed: Claimed, context: Context, rows: Sequence[Claime
     return entries
 
 
-def _inputs(job: Job, context: Context, row: ClaimedRow) -> list[bytes]:
+def _inputs(job: Generation, context: Context, row: ClaimedRow) -> list[bytes]:
     if not job.input_fragments:
         return []
     scope = orjson.loads(row.scope)
@@ -124,7 +126,7 @@ def _pinned(scope: dict[str, Any], context: Context, version: str) -> dict[str, 
     return pinned
 
 
-def _outputs(job: Job, context: Context) -> bytes:
+def _outputs(job: Generation, context: Context) -> bytes:
     """The job's outputs, with the ranges of them that were compacted away."""
     moved = {row[0] for row in context.relocated}
     if moved.isdisjoint(output["version"] for output in job.facts.outputs):

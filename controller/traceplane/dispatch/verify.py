@@ -16,7 +16,7 @@ import msgspec
 
 from traceplane.drivers.objects import Objects
 from traceplane.errors import NotFound, Refused
-from traceplane.tasks import prefixes
+from traceplane.identity import prefixes
 from traceplane_sdk.wire import CommittedOutput, Id, Partition
 
 MANIFEST = "_manifest.json"

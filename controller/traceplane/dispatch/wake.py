@@ -122,7 +122,7 @@ class Wakeups:
             while self._pending:
                 jobs, self._pending = self._pending, set()
                 with suppress(Unavailable):  # the listeners' polling covers for a lost notification
-                    async with self._state.hot() as conn:
+                    async with self._state.autocommit() as conn:
                         await conn.execute(NOTIFY, {"jobs": list(jobs)})
         finally:
             self._telling = None

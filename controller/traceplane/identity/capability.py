@@ -31,9 +31,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from jwt.algorithms import ECAlgorithm
 
 from traceplane.errors import Forbidden, InvalidSettings, Unauthenticated
+from traceplane.identity import prefixes
 from traceplane.identity.grants import DatasetVersion, Grants, Id, Prefixes, Scope
 from traceplane.identity.mounted import Mounted
-from traceplane.tasks import prefixes
 
 AUDIENCE = "trace.task"
 MAX_INLINE = 32
@@ -49,7 +49,7 @@ class TaskAttempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     attempt: Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class TaskToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """All claims of a capability token; every one but `scope` is required. `iat` and `exp` in seconds since 1970.
 
     With `scope`, `datasets` is empty and `s3` holds no more than what the claim adds to its generation's prefixes.
@@ -111,7 +111,7 @@ class Capabilities:
         self._signing = self._current.value
         self._issuer = issuer
         self._clock = clock
-        self._verified: OrderedDict[str, tuple[str, Claims]] = OrderedDict()
+        self._verified: OrderedDict[str, tuple[str, TaskToken]] = OrderedDict()
 
     def mint(
         self,
@@ -127,7 +127,7 @@ class Capabilities:
         now = int(self._clock())
         inline = tasks if len(tasks) <= MAX_INLINE else ()
         return self._signed(
-            Claims(
+            TaskToken(
                 iss=self._issuer,
                 aud=AUDIENCE,
                 sub=f"claim:{claim_id}",
@@ -142,12 +142,12 @@ class Capabilities:
             )
         )
 
-    def renew(self, claims: Claims, *, seconds: float) -> str:
+    def renew(self, claims: TaskToken, *, seconds: float) -> str:
         """The same token, valid for `seconds` from now."""
         now = int(self._clock())
         return self._signed(msgspec.structs.replace(claims, iat=now, exp=now + int(seconds)))
 
-    def verify(self, token: str | None) -> Claims:
+    def verify(self, token: str | None) -> TaskToken:
         """The claims of a valid token. Raises Unauthenticated for any other, and says little about why."""
         if not token or len(token) > MAX_TOKEN_BYTES:
             raise Unauthenticated("present the task's token in X-Trace-Task-Capability", code="BadCapability")
@@ -195,7 +195,7 @@ class Capabilities:
             self._previous.look()
         return self._keys()
 
-    def _signed(self, claims: Claims) -> str:
+    def _signed(self, claims: TaskToken) -> str:
         """The token of `claims`; what we signed ourselves need not be verified when it comes back."""
         key = self._key()
         signed = key.header + b"." + _b64(msgspec.json.encode(claims))
@@ -204,12 +204,12 @@ class Capabilities:
         self._remember(token, key.kid, claims)
         return token
 
-    def _remember(self, token: str, kid: str, claims: Claims) -> None:
+    def _remember(self, token: str, kid: str, claims: TaskToken) -> None:
         self._verified[token] = (kid, claims)
         if len(self._verified) > REMEMBERED:
             self._verified.popitem(last=False)
 
-    def _verify(self, token: str, keys: dict[str, Key]) -> tuple[str, Claims]:
+    def _verify(self, token: str, keys: dict[str, Key]) -> tuple[str, TaskToken]:
         try:
             kid = jwt.get_unverified_header(token).get("kid")
             key = keys.get(kid) or self._looked_again().get(kid) if isinstance(kid, str) else None
@@ -224,7 +224,7 @@ class Capabilities:
                 audience=AUDIENCE,
                 options={"require": ["iss", "aud", "sub", "exp", "iat"], "verify_exp": False, "verify_iat": False},
             )["payload"]
-            claims = msgspec.convert(body, Claims, strict=True)
+            claims = msgspec.convert(body, TaskToken, strict=True)
             for prefix in (*claims.s3.read_prefixes, *claims.s3.write_prefixes):
                 prefixes.parse(prefix)
         except (jwt.InvalidTokenError, msgspec.ValidationError, prefixes.BadPrefix) as error:

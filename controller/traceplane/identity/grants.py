@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from traceplane.tasks import prefixes
+from traceplane.identity import prefixes
 
 MAX_VERSIONS = 32
 Id = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]

@@ -11,7 +11,7 @@ import msgspec
 
 from traceplane.errors import Unauthenticated
 from traceplane.identity import oidc
-from traceplane.identity.capability import AUDIENCE, Claims
+from traceplane.identity.capability import AUDIENCE, TaskToken
 from traceplane.settings import Settings
 
 KEYS_PATH = "/internal/jwks/task"
@@ -33,12 +33,12 @@ class PublishedCapabilities:
             )
         )
 
-    async def verify(self, token: str | None) -> Claims:
+    async def verify(self, token: str | None) -> TaskToken:
         """The claims of a valid token. Raises Unauthenticated, or Unavailable while no keys could be had yet."""
         if not token:
             raise Unauthenticated("present the task's token in X-Trace-Task-Capability", code="BadCapability")
         try:
-            return msgspec.convert(await self._verifier.claims(token), Claims)
+            return msgspec.convert(await self._verifier.claims(token), TaskToken)
         except Unauthenticated as error:
             raise Unauthenticated(error.message, code="BadCapability") from error
         except msgspec.ValidationError as error:

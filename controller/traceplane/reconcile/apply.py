@@ -29,8 +29,8 @@ from traceplane.drivers.kube import (
 from traceplane.kit import crash
 from traceplane.observe import reconcile_metrics as metrics
 from traceplane.reconcile import events, names, projection
+from traceplane.reconcile.actions import Apply, Create, Delete, Disown, Note, Plan, Release, Status
 from traceplane.reconcile.mirror import Mirror
-from traceplane.reconcile.plan import Apply, Create, Delete, Disown, Note, Plan, Release, Status
 from traceplane.store.engine import Database
 from traceplane.store.statements import attempts
 from traceplane.tasks.retries import RetryPolicy
@@ -143,7 +143,7 @@ class Applier:
         await self._kube.json_patch(resource, name, [version, _member("finalizers", old, new)])
 
     async def _release(self, release: Release) -> None:
-        async with self._database.hot() as conn:
+        async with self._database.autocommit() as conn:
             ended = await attempts.release_worker(
                 conn,
                 org_id=self._org_id,

@@ -11,18 +11,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from traceplane import graph as graphs
-from traceplane.dispatch import assets
-from traceplane.dispatch.assets import Stored
 from traceplane.drivers.kube import ASSETS, BUNDLES, JOBS
 from traceplane.graph import Problem
 from traceplane.kinds import Asset
 from traceplane.kit import crash
 from traceplane.reconcile import conditions, policies
+from traceplane.reconcile.actions import Status
 from traceplane.reconcile.conditions import Condition, false, true
 from traceplane.reconcile.dag import Object, Scope
-from traceplane.reconcile.plan import Status
-from traceplane.store.statements import observe
-from traceplane.store.statements.observe import AssetFacts
+from traceplane.store.statements import controller_facts
+from traceplane.store.statements.controller_facts import AssetFacts
+from traceplane.versions import asset_policies
+from traceplane.versions.asset_policies import Stored
 
 STORED = crash.declare("asset.stored")
 
@@ -55,7 +55,9 @@ class Assets:
     async def gone(self, name: str) -> None:
         """Nobody declares that Asset any more: its policy goes, the data stays."""
         async with self._scope.database.transaction() as conn:
-            await assets.delete_asset(conn, org_id=self._scope.org_id, namespace=self._scope.namespace, name=name)
+            await asset_policies.delete_asset(
+                conn, org_id=self._scope.org_id, namespace=self._scope.namespace, name=name
+            )
         crash.point(STORED)
 
     async def _look(self, name: str, asset: Asset | list[Problem]) -> tuple[dict[str, AssetFacts], Stored | None]:
@@ -64,8 +66,8 @@ class Assets:
         wanted = [name, federation.hot, federation.cold] if federation else [name]
         org, namespace = self._scope.org_id, self._scope.namespace
         async with self._scope.database.transaction() as conn:
-            facts = await observe.asset_facts(conn, org_id=org, namespace=namespace, names=wanted)
-            stored = await assets.stored(conn, org_id=org, namespace=namespace, names=[name])
+            facts = await controller_facts.asset_facts(conn, org_id=org, namespace=namespace, names=wanted)
+            stored = await asset_policies.stored(conn, org_id=org, namespace=namespace, names=[name])
         return facts, stored.get(name)
 
     async def _declare(self, asset: Asset, obj: Object, facts: AssetFacts | None, stored: Stored | None) -> None:
@@ -76,7 +78,7 @@ class Assets:
         if policies.holds(policy, stored, keep_roles=keep):
             return
         async with self._scope.database.transaction() as conn:
-            await assets.declare(
+            await asset_policies.declare(
                 conn,
                 org_id=self._scope.org_id,
                 namespace=self._scope.namespace,
@@ -94,7 +96,9 @@ class Assets:
         if policy is None:
             return
         async with self._scope.database.transaction() as conn:
-            await assets.close(conn, org_id=self._scope.org_id, namespace=self._scope.namespace, policies=[policy])
+            await asset_policies.close(
+                conn, org_id=self._scope.org_id, namespace=self._scope.namespace, policies=[policy]
+            )
         crash.point(STORED)
 
 

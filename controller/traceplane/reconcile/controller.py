@@ -31,7 +31,7 @@ from traceplane.reconcile.queue import Key, WorkQueue
 from traceplane.settings import Settings
 from traceplane.store.engine import Database
 from traceplane.store.migrate import check
-from traceplane.store.statements import observe
+from traceplane.store.statements import controller_facts
 from traceplane.tasks.retries import RetryPolicy
 from traceplane_sdk.operator import Operator
 
@@ -153,7 +153,9 @@ class Controller:
     async def _gone(self, name: str) -> None:
         """No DAG of that name: whatever state still runs of it is retired."""
         async with self.database.transaction() as conn:
-            known = await observe.known_dags(conn, org_id=self.scope.org_id, namespace=self.scope.namespace)
+            known = await controller_facts.known_dags(
+                conn, org_id=self.scope.org_id, namespace=self.scope.namespace
+            )
         for dag, uid in known:
             if dag == name:
                 await self._drain.orphan(name, uid)
@@ -164,8 +166,8 @@ class Controller:
         """DAGs and Assets that state knows and the API server, just listed, does not."""
         async with self.database.transaction() as conn:
             where = self.scope
-            dags = await observe.known_dags(conn, org_id=where.org_id, namespace=where.namespace)
-            assets = await observe.known_assets(conn, org_id=where.org_id, namespace=where.namespace)
+            dags = await controller_facts.known_dags(conn, org_id=where.org_id, namespace=where.namespace)
+            assets = await controller_facts.known_assets(conn, org_id=where.org_id, namespace=where.namespace)
         wanted = [Key("DAG", dag) for dag, _ in dags] + [Key("Asset", asset) for asset in assets]
         await self._add(key for key in wanted if self.mirror.get(key.kind, key.name) is None)
 

@@ -17,22 +17,22 @@ from uuid import UUID
 
 import structlog
 
-from traceplane.dispatch import deploy as deployment
-from traceplane.dispatch import pause
-from traceplane.dispatch.assets import Policies
-from traceplane.dispatch.rebuild import RebuildNotSupported
 from traceplane.drivers.kube import ASSETS, DAGS
 from traceplane.errors import Refused, Stale, Unavailable
 from traceplane.graph import Graph
 from traceplane.kit import crash
 from traceplane.observe import reconcile_metrics as metrics
 from traceplane.reconcile import decide, gather, names, status
+from traceplane.reconcile.actions import Input, Note, Status
 from traceplane.reconcile.apply import Applier
 from traceplane.reconcile.mirror import Mirror
-from traceplane.reconcile.plan import Input, Note, Status
 from traceplane.reconcile.podspec import Platform
 from traceplane.store.engine import Database
-from traceplane.store.statements import observe
+from traceplane.store.statements import controller_facts
+from traceplane.versions import deploy as deployment
+from traceplane.versions import pause
+from traceplane.versions.asset_policies import Policies
+from traceplane.versions.diff import RebuildNotSupported
 
 FINALIZER = crash.declare("reconcile.finalizer")
 DEPLOYED = crash.declare("reconcile.deployed")
@@ -136,7 +136,7 @@ class Dags:
 
     async def _bring_state(
         self, dag: Object, written: gather.Written
-    ) -> tuple[observe.DagFacts | None, str | None, list[Note]]:
+    ) -> tuple[controller_facts.DagFacts | None, str | None, list[Note]]:
         """Deploy the spec where it is not the running one; how the DAG stands then, and why it was refused."""
         name, graph = dag["metadata"]["name"], written.graph
         facts = await self._facts(name)
@@ -177,7 +177,7 @@ class Dags:
             return None
         return Note(dag, "Normal", "Deployed", f"version {done.version_id} with {len(graph.jobs)} jobs is active")
 
-    async def _pause(self, graph: Graph | None, facts: observe.DagFacts | None) -> None:
+    async def _pause(self, graph: Graph | None, facts: controller_facts.DagFacts | None) -> None:
         """`paused` is not part of a version: it is set on the running generation."""
         wanted = {job.name: job.paused for job in graph.jobs} if graph else {}
         for job in facts.jobs if facts else ():
@@ -193,16 +193,16 @@ class Dags:
                     )
                 crash.point(PAUSED)
 
-    async def _facts(self, dag: str) -> observe.DagFacts | None:
+    async def _facts(self, dag: str) -> controller_facts.DagFacts | None:
         async with self._scope.database.transaction() as conn:
-            facts = await observe.dag_facts(
+            facts = await controller_facts.dag_facts(
                 conn, org_id=self._scope.org_id, namespace=self._scope.namespace, dag=dag
             )
         self._scope.generations.update({str(job.job_id): dag for job in (facts.jobs if facts else ())})
         return facts
 
     def _input(
-        self, dag: Object, written: gather.Written, facts: observe.DagFacts | None, refusal: str | None
+        self, dag: Object, written: gather.Written, facts: controller_facts.DagFacts | None, refusal: str | None
     ) -> Input:
         mirror, name = self._scope.mirror, dag["metadata"]["name"]
         return Input(
@@ -224,7 +224,7 @@ class Dags:
         return {obj["metadata"]["name"]: obj for obj in self._scope.mirror.all(kind)}
 
 
-def _deployed(dag: Object, graph: Graph, facts: observe.DagFacts | None) -> bool:
+def _deployed(dag: Object, graph: Graph, facts: controller_facts.DagFacts | None) -> bool:
     """Whether state already says what this generation of this DAG object asks for."""
     metadata = dag["metadata"]
     return (

@@ -12,9 +12,9 @@ from typing import Any
 
 from traceplane.drivers.kube import ASSETS, DEPLOYMENTS, FIELD_MANAGER, JOBS, PODS, Resource
 from traceplane.reconcile import names, podspec, projection, workers
-from traceplane.reconcile.plan import Apply, Delete, Disown, Input, Note, Plan, WorkerView
+from traceplane.reconcile.actions import Apply, Delete, Disown, Input, Note, Plan, WorkerView
 from traceplane.reconcile.podfacts import Life, PodFact, judge
-from traceplane.store.statements.observe import JobFacts
+from traceplane.store.statements.controller_facts import JobFacts
 
 Object = dict[str, Any]
 

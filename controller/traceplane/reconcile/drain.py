@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 
 import structlog
 
-from traceplane.dispatch import drain
 from traceplane.drivers.kube import ASSETS, DAGS, DEPLOYMENTS, JOBS, PODS
 from traceplane.errors import Unavailable
 from traceplane.kit import crash
 from traceplane.reconcile import conditions, names, workers
+from traceplane.reconcile.actions import Delete, Note, Status
 from traceplane.reconcile.dag import Object, Scope
-from traceplane.reconcile.plan import Delete, Note, Status
-from traceplane.store.statements import observe
+from traceplane.store.statements import controller_facts
+from traceplane.versions import drain
 
 BEGUN = crash.declare("drain.begun")
 STOPPED = crash.declare("drain.stopped")
@@ -81,7 +81,7 @@ class Drain:
             if not await drain.begin(conn, org_id=org, namespace=namespace, dag=name, resource_uid=metadata["uid"]):
                 return 0, frozenset()
             running = await drain.running(conn, org_id=org, namespace=namespace, dag=name)
-            facts = await observe.dag_facts(conn, org_id=org, namespace=namespace, dag=name)
+            facts = await controller_facts.dag_facts(conn, org_id=org, namespace=namespace, dag=name)
         crash.point(BEGUN)
         return running, facts.busy_workers if facts else frozenset()
 

@@ -16,7 +16,7 @@ from datetime import datetime
 from traceplane.drivers.kube import EVENTS, FIELD_MANAGER, Conflict, Kube, KubeError, Object
 from traceplane.errors import Unavailable
 from traceplane.observe import reconcile_metrics as metrics
-from traceplane.reconcile.plan import Note
+from traceplane.reconcile.actions import Note
 
 
 def event(note: Note, instance: str, now: datetime) -> Object:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from traceplane import graph as graphs
-from traceplane.dispatch.assets import Policies
 from traceplane.graph import Graph, Problem
 from traceplane.reconcile import names, policies
 from traceplane.reconcile.mirror import Mirror
 from traceplane.reconcile.podspec import Platform
 from traceplane.settings import Settings
-from traceplane.store.statements.observe import DagFacts
+from traceplane.store.statements.controller_facts import DagFacts
+from traceplane.versions.asset_policies import Policies
 from traceplane_sdk.operator import Operator, OutputSchema
 
 Object = dict[str, Any]

@@ -14,11 +14,11 @@ from dataclasses import replace
 from typing import Any
 
 from traceplane import graph as graphs
-from traceplane.dispatch.assets import Policies, Policy, Stored
 from traceplane.graph import Graph
 from traceplane.kinds import Asset
 from traceplane.reconcile import names
-from traceplane.store.statements.observe import AssetFacts
+from traceplane.store.statements.controller_facts import AssetFacts
+from traceplane.versions.asset_policies import Policies, Policy, Stored
 from traceplane_sdk.operator import Column, ColumnType, OutputSchema, Storage
 
 Object = dict[str, Any]

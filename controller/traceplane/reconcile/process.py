@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from traceplane import catalog
+from traceplane import operator_registry
 from traceplane.drivers import kubeaccess
 from traceplane.drivers.kube import Kube, KubeError
 from traceplane.errors import TraceError, Unavailable
@@ -44,7 +44,7 @@ async def run(settings: Settings, environment: Mapping[str, str], identity: str)
     database = Database(settings.secret("state_dsn"), application="trace-controller", pool_size=settings.pool_size)
     try:
         async with Kube(kubeaccess.discover(environment), settings.namespace, _count) as kube:
-            controller = Controller(settings, catalog.load(), kube, database, identity)
+            controller = Controller(settings, operator_registry.load(), kube, database, identity)
             server = await health.serve(
                 settings.listen_host,
                 settings.metrics_port,

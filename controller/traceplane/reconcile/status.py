@@ -14,9 +14,9 @@ from typing import Any
 
 from traceplane.drivers.kube import DAGS, JOBS
 from traceplane.reconcile import conditions, names
+from traceplane.reconcile.actions import Input, Note, Plan, Status, WorkerView
 from traceplane.reconcile.conditions import Condition, false, true, unknown
-from traceplane.reconcile.plan import Input, Note, Plan, Status, WorkerView
-from traceplane.store.statements.observe import JobFacts
+from traceplane.store.statements.controller_facts import JobFacts
 
 Object = dict[str, Any]
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from traceplane.drivers.kube import PODS
 from traceplane.reconcile import names, podspec
-from traceplane.reconcile.plan import Create, Delete, Input, Note, Plan, Release, WorkerView
+from traceplane.reconcile.actions import Create, Delete, Input, Note, Plan, Release, WorkerView
 from traceplane.reconcile.podfacts import Life, PodFact, judge
-from traceplane.store.statements.observe import JobFacts
-from traceplane.tasks.scaling import Demand, free_slots, restart_delay, wanted_workers
+from traceplane.reconcile.scaling import Demand, free_slots, restart_delay, wanted_workers
+from traceplane.store.statements.controller_facts import JobFacts
 
 Object = dict[str, Any]
 

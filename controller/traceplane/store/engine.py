@@ -38,7 +38,7 @@ POOL_WAIT_SECONDS = 10.0
 MAX_WAITING = 1024
 """Callers that may wait for a pooled connection; one more is told at once that the database is unavailable."""
 
-HotConnection = psycopg.AsyncConnection[TupleRow]
+Connection = psycopg.AsyncConnection[TupleRow]
 
 
 class BinaryCursor(psycopg.AsyncCursor[TupleRow]):
@@ -98,7 +98,7 @@ class Database:
             pool_timeout=wait_seconds,
             pool_pre_ping=True,
         )
-        self._pool: AsyncConnectionPool[HotConnection] = AsyncConnectionPool(
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             kwargs={
                 **self._session,
                 "autocommit": True,
@@ -125,7 +125,7 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def hot(self) -> AsyncIterator[HotConnection]:
+    async def autocommit(self) -> AsyncIterator[Connection]:
         """A pooled psycopg connection in autocommit: each statement is a transaction of its own."""
         with mapped():
             await self._open()
@@ -134,7 +134,7 @@ class Database:
 
     async def ping(self) -> None:
         """Return when the database answers. Raises Unavailable."""
-        async with self.hot() as connection:
+        async with self.autocommit() as connection:
             await connection.execute("SELECT 1")
 
     async def close(self) -> None:
@@ -150,11 +150,11 @@ class Database:
                 await self._pool.open()
                 self._opened = True
 
-    async def _connect(self) -> HotConnection:
+    async def _connect(self) -> Connection:
         return await psycopg.AsyncConnection.connect(**self._session)
 
 
-async def _check_if_spoken(connection: HotConnection) -> None:
+async def _check_if_spoken(connection: Connection) -> None:
     """Raise OperationalError where an idle connection is dead; costs a system call while it is well."""
     if has_spoken(connection.fileno()):
         await AsyncConnectionPool.check_connection(connection)

@@ -22,7 +22,7 @@ from starlette.routing import Route as StarletteRoute
 
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane.errors import Forbidden, NotFound, Refused, Stale, TraceError, Unauthenticated
-from traceplane.identity.capability import Claims as Token
+from traceplane.identity.capability import TaskToken
 from traceplane.observe import audit
 from traceplane.observe import dispatch_metrics as metrics
 from traceplane.taskapi import bodies
@@ -121,7 +121,7 @@ class TaskApi:
         """GET /metrics."""
         return Response(generate_latest(metrics.REGISTRY), media_type=METRICS_TYPE)
 
-    def _token(self, request: Request) -> Token:
+    def _token(self, request: Request) -> TaskToken:
         return self._dispatcher.capabilities.verify(request.headers.get(Principal.TASK.value))
 
     async def _body(self, request: Request, kind: type[Body]) -> Body:

@@ -16,16 +16,16 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from traceplane import problems
 from traceplane.identity import issuers, oidc
-from traceplane.identity.principals import Principal, authenticate
-from traceplane.identity.rates import RateLimit
 from traceplane.observe import audit
 from traceplane.settings import Settings
 from traceplane.store.engine import Database
 from traceplane.store.statements import browse
 from traceplane.userapi.call import Call
 from traceplane.userapi.routes import ROUTES, UserRoute
+from traceplane.web import problems
+from traceplane.web.principals import Principal, authenticate
+from traceplane.web.rates import RateLimit
 
 
 class UserApi:

@@ -10,8 +10,8 @@ from typing import Any
 from starlette.requests import Request
 
 from traceplane.errors import NotFound, Refused
-from traceplane.identity.principals import Principal
 from traceplane.store.engine import Database
+from traceplane.web.principals import Principal
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 

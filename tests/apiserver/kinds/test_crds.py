@@ -10,7 +10,7 @@ from kubernetes import client
 from tests.apiserver.kinds.examples import examples
 from tests.apiserver.kinds.server import dry_run
 from tests.wrong.table import Case, cases, right
-from traceplane import catalog, graph
+from traceplane import graph, operator_registry
 from traceplane.kinds import KINDS
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("crds")]
@@ -42,7 +42,7 @@ def test_defaults_are_applied_and_mean_the_same_to_us(kubernetes_api: client.Api
     assert stored["spec"]["jobs"][0]["paused"] is False
     assert stored["spec"]["jobs"][1]["inputs"][0]["trigger"] is True
     ours, theirs = graph.parse("DAG", written), graph.parse("DAG", stored)
-    operators = catalog.load()
+    operators = operator_registry.load()
     mine, yours = graph.assemble(ours, [], [], operators), graph.assemble(theirs, [], [], operators)
     assert mine.spec_hash == yours.spec_hash
 
@@ -168,7 +168,9 @@ def _places(value):
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(document=mutated())
 def test_lint_never_crashes_and_refuses_whatever_the_server_refuses(kubernetes_api: client.ApiClient, document):
-    reviewed = graph.review([document, *([] if document["kind"] == "DAG" else [right()["dag"]])], catalog.load())
+    reviewed = graph.review(
+        [document, *([] if document["kind"] == "DAG" else [right()["dag"]])], operator_registry.load()
+    )
     answer = dry_run(kubernetes_api, document)
     assert answer.status in (201, 400, 422), answer
     if answer.status != 201:

@@ -15,12 +15,12 @@ from psycopg.rows import dict_row
 from tests import graphs, services
 from tests.integration.dispatch import contract
 from tests.integration.dispatch.callers import Caller, signing_key
-from traceplane.dispatch import deploy as deploying
 from traceplane.dispatch import dispatcher as building
 from traceplane.dispatch.accept import Unpacked
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane.settings import Settings
 from traceplane.taskapi.app import app
+from traceplane.versions import deploy as deploying
 from traceplane_sdk.operator import Operator
 
 WORKER_TOKEN = "a-worker-token-of-the-tests"

@@ -28,7 +28,7 @@ from traceplane.dispatch.accept import Unpacked
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane.identity.capability import MAX_INLINE
 from traceplane.kinds.fields import MAX_INPUTS, MAX_OUTPUTS
-from traceplane.query.app import create_app
+from traceplane.query.api.app import create_app
 from traceplane.settings import Settings
 from traceplane_sdk import wire
 

@@ -15,7 +15,7 @@ from tests.integration.dispatch.callers import Caller, completion, fence_of
 from tests.integration.dispatch.conftest import Feed
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane.store.statements import attempts
-from traceplane.store.statements.tasks import Claimant, claim
+from traceplane.store.statements.claims import Claimant, claim
 from traceplane.tasks.retries import RetryPolicy
 from traceplane_sdk import wire
 
@@ -33,7 +33,7 @@ async def test_eight_connections_claim_every_task_exactly_once(
 
     async def worker(number: int) -> list[UUID]:
         taken: list[UUID] = []
-        async with dispatcher.state.hot() as conn:
+        async with dispatcher.state.autocommit() as conn:
             await ready.wait()
             while True:
                 claimed = await claim(
@@ -258,7 +258,7 @@ async def test_a_rescuer_that_looked_before_the_completion_does_not_undo_it(
     await feed.partitions(1)
     (lease,) = await caller.claim(jobs["compact"])
     sql("UPDATE tasks SET lease_expires_at = now() - interval '1 s' WHERE status = 'Running'")
-    async with dispatcher.state.hot() as holder, dispatcher.state.hot() as rescuer:
+    async with dispatcher.state.autocommit() as holder, dispatcher.state.autocommit() as rescuer:
         async with holder.transaction():
             await holder.execute("SELECT 1 FROM tasks WHERE id = %s FOR UPDATE", (lease.task.task_id,))
             releasing = asyncio.create_task(
@@ -390,7 +390,7 @@ async def test_a_dead_pods_attempts_end_early(
     await feed.partitions(2)
     await caller.claim(jobs["compact"], worker_id="pod-a")
     await caller.claim(jobs["compact"], worker_id="pod-b")
-    async with dispatcher.state.hot() as conn:
+    async with dispatcher.state.autocommit() as conn:
         ended = await attempts.release_worker(
             conn,
             org_id=dispatcher.settings.org_id,
@@ -428,7 +428,7 @@ async def test_a_canceled_task_ends_canceled_unless_it_was_done(
 
 async def blocked(dispatcher: Dispatcher) -> None:
     """Return when some session waits for a lock."""
-    async with asyncio.timeout(60), dispatcher.state.hot() as conn:
+    async with asyncio.timeout(60), dispatcher.state.autocommit() as conn:
         while True:
             cursor = await conn.execute(
                 "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"

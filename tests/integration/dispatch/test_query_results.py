@@ -12,7 +12,7 @@ import pytest
 
 from tests import services
 from traceplane.dispatch.dispatcher import Dispatcher
-from traceplane.dispatch.maintenance.query_results import QueryResults
+from traceplane.dispatch.loops.query_results import QueryResults
 from traceplane.drivers.objects import StoredObject
 
 pytestmark = pytest.mark.services

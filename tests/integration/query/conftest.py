@@ -19,8 +19,8 @@ from tests import services
 from tests.contract import Contract
 from tests.integration.query.world import World
 from tests.issuer import Issuer, issuer
-from traceplane.query.app import create_app
-from traceplane.query.service import Service
+from traceplane.query.api.app import create_app
+from traceplane.query.api.service import Service
 from traceplane.settings import Settings
 
 CONTRACT = Contract(user_openapi.document())

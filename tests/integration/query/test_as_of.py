@@ -144,7 +144,7 @@ def test_a_forged_token_reaches_no_other_dataset(
 ) -> None:
     from msgspec.structs import replace
 
-    from traceplane.query import pins
+    from traceplane.query.relations import pins
 
     secret_hot = world.dataset("secret", "Postgres", "secret-blocks")
     world.follow(secret_hot, 0, 9)

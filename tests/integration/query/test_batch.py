@@ -19,8 +19,9 @@ from tests.integration.query.test_limits import ENDLESS, asking, until
 from tests.integration.query.world import World, block_hash
 from tests.issuer import Issuer
 from traceplane.errors import Stale, Unavailable
-from traceplane.query import app, runner
-from traceplane.query.batch import Batches, Claimed
+from traceplane.query.api import app
+from traceplane.query.attach.batch import Batches, Claimed
+from traceplane.query.batch import runner
 
 pytestmark = pytest.mark.services
 
@@ -333,7 +334,7 @@ def test_an_answer_that_comes_after_the_lease_was_lost_counts_for_nothing(
     real = client.service.engine._placed
 
     def placed(job: Any, body: bytes) -> Any:
-        change(world, f"runner = '{thief}'", str(job.asker.query))
+        change(world, f"runner = '{thief}'", str(job.caller.query))
         return real(job, body)
 
     monkeypatch.setattr(client.service.engine, "_placed", placed)
@@ -350,7 +351,7 @@ async def test_a_service_that_stops_hands_its_queries_back(
     service = (client := start_service(**NO_LANE)).service
     settings = service.settings.model_copy(update={"query_batch_concurrency": 1})
     lanes = runner.Runner(
-        settings, service.databases, service.judges, service.engine, service.telemetry, lambda: None
+        settings, service.databases, service.supervisor, service.engine, service.telemetry, lambda: None
     )
     running = asyncio.create_task(lanes.run())
     query = await asyncio.to_thread(left, client, ENDLESS)

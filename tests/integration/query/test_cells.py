@@ -18,8 +18,10 @@ import pytest
 
 from tests.integration.query.test_limits import until
 from traceplane.errors import Unavailable
-from traceplane.query import cells, process, wire, zygote
-from traceplane.query.cell import Limits
+from traceplane.query import wire
+from traceplane.query.broker import cells, process
+from traceplane.query.cell import zygote
+from traceplane.query.cell.child import Limits
 
 pytestmark = pytest.mark.services
 

@@ -17,7 +17,7 @@ import pytest
 from tests import services
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World, block_hash, value_of
-from traceplane.query import bucket as buckets
+from traceplane.query.files import bucket as buckets
 
 pytestmark = pytest.mark.services
 

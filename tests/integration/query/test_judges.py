@@ -22,9 +22,9 @@ from tests.integration.query.test_limits import asking, assert_one_socket_and_no
 from tests.integration.query.world import World
 from tests.issuer import Issuer
 from traceplane.errors import Overloaded, Unavailable
-from traceplane.query import gate, judge, judges
-from traceplane.query.gate import Refusal
-from traceplane.query.judges import Judges
+from traceplane.query.gate import allowlist, process, supervisor
+from traceplane.query.gate.allowlist import Refusal
+from traceplane.query.gate.supervisor import GateSupervisor
 
 pytestmark = pytest.mark.services
 
@@ -42,23 +42,23 @@ BOMBS = [nested_case(24), nested_case(20, 4), ROLLUPS]
 
 
 @pytest.fixture
-def running() -> Iterator[Judges]:
-    made = Judges()
+def running() -> Iterator[GateSupervisor]:
+    made = GateSupervisor()
     yield made
     made.close()
 
 
 @pytest.fixture
-def cramped(monkeypatch: pytest.MonkeyPatch) -> Iterator[Judges]:
+def cramped(monkeypatch: pytest.MonkeyPatch) -> Iterator[GateSupervisor]:
     """One that runs, and lets one statement wait behind the one that is judged."""
-    monkeypatch.setattr(judges, "MAX_WAITING", 1)
-    made = Judges()
+    monkeypatch.setattr(supervisor, "MAX_WAITING", 1)
+    made = GateSupervisor()
     made.start()
     yield made
     made.close()
 
 
-def judged(running: Judges, sql: str) -> str:
+def judged(running: GateSupervisor, sql: str) -> str:
     try:
         running.judge(sql)
     except Refusal as refusal:
@@ -66,7 +66,7 @@ def judged(running: Judges, sql: str) -> str:
     return "Admitted"
 
 
-def process(running: Judges) -> int:
+def parser_process(running: GateSupervisor) -> int:
     """The process that parses: the only child of the one that was started."""
     assert running._process is not None
     parent = running._process.pid
@@ -74,41 +74,43 @@ def process(running: Judges) -> int:
     return int(child)
 
 
-def test_it_says_what_the_gate_says(running: Judges) -> None:
+def test_it_says_what_the_gate_says(running: GateSupervisor) -> None:
     found = running.judge("SELECT * FROM Blocks b JOIN research.Prices p ON true")
-    assert found == gate.judge("SELECT * FROM Blocks b JOIN research.Prices p ON true")
+    assert found == allowlist.judge("SELECT * FROM Blocks b JOIN research.Prices p ON true")
     for sql in ("SELECT 'éé', read_csv('x')", "", "DROP TABLE x", "SELECT ("):
         with pytest.raises(Refusal) as here:
-            gate.judge(sql)
+            allowlist.judge(sql)
         with pytest.raises(Refusal) as there:
             running.judge(sql)
         assert vars(there.value) == vars(here.value)
 
 
 @pytest.mark.parametrize("sql", BOMBS, ids=["deep", "wide", "rollup"])
-def test_a_statement_that_becomes_too_much_is_refused_and_the_next_one_is_judged(running: Judges, sql: str) -> None:
+def test_a_statement_that_becomes_too_much_is_refused_and_the_next_one_is_judged(
+    running: GateSupervisor, sql: str
+) -> None:
     assert len(sql) < 2000
     assert judged(running, sql) in ("QueryTooComplex", "Admitted" if sql == ROLLUPS else "")
     assert judged(running, "SELECT 1") == "Admitted"
 
 
 @pytest.mark.parametrize("depth", range(13, 19))
-def test_a_statement_that_finds_no_memory_is_never_called_wrong(running: Judges, depth: int) -> None:
+def test_a_statement_that_finds_no_memory_is_never_called_wrong(running: GateSupervisor, depth: int) -> None:
     """Whatever runs out first: the parser, what writes its tree, or what reads it."""
     assert judged(running, nested_case(depth)) in ("Admitted", "QueryTooComplex")
 
 
-def test_it_does_not_grow_beyond_its_bound(running: Judges) -> None:
+def test_it_does_not_grow_beyond_its_bound(running: GateSupervisor) -> None:
     running.start()
-    before = address_space(process(running))
-    limits = Path(f"/proc/{process(running)}/limits").read_text()
+    before = address_space(parser_process(running))
+    limits = Path(f"/proc/{parser_process(running)}/limits").read_text()
     (line,) = [line for line in limits.splitlines() if line.startswith("Max address space")]
-    assert int(line.split()[3]) - before <= judge.MEMORY_BYTES
+    assert int(line.split()[3]) - before <= process.MEMORY_BYTES
 
 
-def test_it_has_no_credential_and_reads_and_writes_no_file(running: Judges) -> None:
+def test_it_has_no_credential_and_reads_and_writes_no_file(running: GateSupervisor) -> None:
     running.start()
-    pid = process(running)
+    pid = parser_process(running)
     environment = Path(f"/proc/{pid}/environ").read_bytes().decode()
     assert {line.split("=")[0] for line in environment.split("\0") if line} <= {
         "LC_ALL",
@@ -121,62 +123,66 @@ def test_it_has_no_credential_and_reads_and_writes_no_file(running: Judges) -> N
 
 
 def test_one_that_cannot_confine_itself_says_so_in_the_log(
-    running: Judges, monkeypatch: pytest.MonkeyPatch
+    running: GateSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusing = "judge.confine.confine = lambda *_, **__: 1 / 0; judge.main"
-    monkeypatch.setattr(judges, "_START", judges._START.replace("judge.main", refusing))
-    with logged(monkeypatch, judges) as log, pytest.raises(Unavailable):
+    refusing = "process.confine.confine = lambda *_, **__: 1 / 0; process.main"
+    monkeypatch.setattr(supervisor, "_START", supervisor._START.replace("process.main", refusing))
+    with logged(monkeypatch, supervisor) as log, pytest.raises(Unavailable):
         running.start()
     assert log() == "the gate's process: ZeroDivisionError\n"
 
 
-def test_whoever_takes_over_one_writes_nothing_in_the_log(running: Judges, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = f"{BREAKING_OUT}\njudge._verdict = breaks_out\njudge.main"
-    monkeypatch.setattr(judges, "_START", judges._START.replace("; judge.main", f"\n{program}"))
-    with logged(monkeypatch, judges) as log:
+def test_whoever_takes_over_one_writes_nothing_in_the_log(
+    running: GateSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = f"{BREAKING_OUT}\nprocess._verdict = breaks_out\nprocess.main"
+    monkeypatch.setattr(supervisor, "_START", supervisor._START.replace("; process.main", f"\n{program}"))
+    with logged(monkeypatch, supervisor) as log:
         assert judged(running, "SELECT 1") == "QueryTooComplex"
         running.close()
     assert log() == ""
 
 
-def test_one_that_ended_is_replaced(running: Judges) -> None:
+def test_one_that_ended_is_replaced(running: GateSupervisor) -> None:
     running.start()
-    first = process(running)
+    first = parser_process(running)
     os.kill(first, signal.SIGKILL)
     running._process.wait()  # type: ignore[union-attr]
     assert judged(running, "SELECT 1") == "Admitted"
-    assert process(running) != first
+    assert parser_process(running) != first
 
 
 def test_one_that_gets_no_processor_is_an_absence_and_replaced(
-    running: Judges, monkeypatch: pytest.MonkeyPatch
+    running: GateSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long it takes by the clock: nothing is wrong with the statement."""
     running.start()
-    first = process(running)
+    first = parser_process(running)
     with monkeypatch.context() as change:
-        change.setattr(judges, "WAIT_SECONDS", 0.2)
+        change.setattr(supervisor, "WAIT_SECONDS", 0.2)
         os.kill(first, signal.SIGSTOP)
         with pytest.raises(Unavailable, match="no processor time"):
             running.judge("SELECT 1")
     assert judged(running, "SELECT 1") == "Admitted"
-    assert process(running) != first
+    assert parser_process(running) != first
 
 
 def test_a_statement_may_take_so_much_of_the_processor_and_no_more(
-    running: Judges, monkeypatch: pytest.MonkeyPatch
+    running: GateSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judges, "JUDGE_SECONDS", 0.0)
-    monkeypatch.setattr(judges, "LOOK_SECONDS", 0.001)
-    monkeypatch.setattr(judges, "WAIT_SECONDS", 600.0)
+    monkeypatch.setattr(supervisor, "JUDGE_SECONDS", 0.0)
+    monkeypatch.setattr(supervisor, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(supervisor, "WAIT_SECONDS", 600.0)
     assert judged(running, nested_case(13)) == "QueryTooComplex"
 
 
-def test_one_that_has_worked_long_gives_way(running: Judges, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_has_worked_long_gives_way(running: GateSupervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel would end it in the middle of somebody's statement."""
-    monkeypatch.setattr(judges, "_START", judges._START.replace("judge.main", "judge.CPU_SECONDS = 0; judge.main"))
+    monkeypatch.setattr(
+        supervisor, "_START", supervisor._START.replace("process.main", "process.CPU_SECONDS = 0; process.main")
+    )
     running.start()
-    first = process(running)
+    first = parser_process(running)
     assert [judged(running, sql) for sql in ("SELECT 1", "SELECT 2", "DROP TABLE x")] == [
         "Admitted",
         "Admitted",
@@ -186,16 +192,18 @@ def test_one_that_has_worked_long_gives_way(running: Judges, monkeypatch: pytest
     assert first
 
 
-def test_what_was_admitted_is_remembered_and_bounded(running: Judges, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judges, "REMEMBERED", 2)
+def test_what_was_admitted_is_remembered_and_bounded(
+    running: GateSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "REMEMBERED", 2)
     for n in (1, 2, 1, 3):
         running.judge(f"SELECT {n}")
     assert list(running._known) == ["SELECT 1", "SELECT 3"]
-    os.kill(process(running), signal.SIGSTOP)  # nobody is asked again
+    os.kill(parser_process(running), signal.SIGSTOP)  # nobody is asked again
     assert judged(running, "SELECT 3") == "Admitted"
 
 
-async def test_more_than_may_wait_are_told_to_come_back(cramped: Judges) -> None:
+async def test_more_than_may_wait_are_told_to_come_back(cramped: GateSupervisor) -> None:
     with cramped._turn:
         waiting = [asyncio.create_task(cramped.soon(f"SELECT {n}")) for n in range(2)]
         await asyncio.sleep(0)  # both run as far as they can
@@ -204,7 +212,7 @@ async def test_more_than_may_wait_are_told_to_come_back(cramped: Judges) -> None
     assert [found.relations for found in await asyncio.gather(*waiting)] == [(), ()]
 
 
-async def test_a_client_that_leaves_gives_up_no_place_that_is_taken(cramped: Judges) -> None:
+async def test_a_client_that_leaves_gives_up_no_place_that_is_taken(cramped: GateSupervisor) -> None:
     """Its statement is in the line still: who asks and leaves must not make the line longer."""
     with cramped._turn:
         judged_now = asyncio.create_task(cramped.soon("SELECT 1"))
@@ -218,11 +226,11 @@ async def test_a_client_that_leaves_gives_up_no_place_that_is_taken(cramped: Jud
     assert (await waiting).relations == ()
 
 
-def test_no_process_to_be_had_is_an_absence(running: Judges, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_process_to_be_had_is_an_absence(running: GateSupervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left(*_: object, **__: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(judges.subprocess, "Popen", none_left)
+    monkeypatch.setattr(supervisor.subprocess, "Popen", none_left)
     with pytest.raises(Unavailable):
         running.judge("SELECT 1")
     monkeypatch.undo()
@@ -230,7 +238,7 @@ def test_no_process_to_be_had_is_an_absence(running: Judges, monkeypatch: pytest
 
 
 def test_after_its_end_nothing_is_judged_and_no_process_is_left() -> None:
-    made = Judges()
+    made = GateSupervisor()
     made.start()
     pid = process(made)
     made.close()
@@ -254,7 +262,7 @@ def test_others_are_answered_while_a_statement_is_too_much(start_service: Callab
 def test_statements_are_judged_in_the_turns_of_those_who_ask(
     world: World, oidc: Issuer, start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Many that are too much are in nobody's way but their asker's."""
+    """Many that are too much are in nobody's way but their caller's."""
     alice = warm(start_service(query_concurrency=2, query_timeout_seconds=600))
     bob, admission, running = reader(world, oidc, alice, "bob"), alice.service.admission, alice.service.judges
     order, real = [], running._asked
@@ -273,7 +281,7 @@ def test_statements_are_judged_in_the_turns_of_those_who_ask(
 def test_a_statement_that_is_known_waits_for_none_that_is_judged(start_service: Callable[..., Client]) -> None:
     client = warm(start_service(query_concurrency=2))
     service = client.service
-    with service.judges._turn, asking(client, "SELECT 2"), asking(client, "SELECT 3", mode="batch"):
+    with service.supervisor._turn, asking(client, "SELECT 2"), asking(client, "SELECT 3", mode="batch"):
         until(lambda: (service.admission.running, service.intake._judging.running) == (1, 1))
         assert client.rows("SELECT 1") == [[1]]
         assert client.post("SELECT 1", mode="batch").status_code == 202
@@ -281,7 +289,7 @@ def test_a_statement_that_is_known_waits_for_none_that_is_judged(start_service: 
 
 def test_being_judged_counts_against_the_time_of_a_query(start_service: Callable[..., Client]) -> None:
     client = warm(start_service())
-    with client.service.judges._turn:
+    with client.service.supervisor._turn:
         assert client.refused("SELECT 2", timeout_seconds=0.1) == (408, "QueryTimeout")
     assert client.service.admission.running == 0
 
@@ -291,7 +299,7 @@ def test_a_client_that_leaves_while_its_statement_is_judged_frees_its_turn(
 ) -> None:
     client = warm(start_service(query_concurrency=1))
     admission = client.service.admission
-    with client.service.judges._turn:
+    with client.service.supervisor._turn:
         with asking(client, "SELECT 2"):
             until(lambda: admission.running == 1)
         until(lambda: admission.running == 0)
@@ -305,20 +313,20 @@ def test_statements_to_be_left_are_in_the_way_of_no_question(
     alice = warm(start_service())
     bob, service = reader(world, oidc, alice, "bob"), alice.service
     judging, admission = service.intake._judging, service.admission
-    order, real = [], service.judges._asked
-    monkeypatch.setattr(service.judges, "_asked", lambda sql: (order.append(sql), real(sql))[1])
+    order, real = [], service.supervisor._asked
+    monkeypatch.setattr(service.supervisor, "_asked", lambda sql: (order.append(sql), real(sql))[1])
 
     def leave(number: int) -> Any:
         return alice.refused(f"DROP TABLE t{number}", mode="batch")
 
     with ThreadPoolExecutor(7) as pool:
-        with service.judges._turn:
+        with service.supervisor._turn:
             left = [pool.submit(leave, number) for number in range(6)]
             until(lambda: (judging.running, judging.waiting) == (1, 5))
             assert ask(alice, "GET", str(uuid4())).status_code == 404
             of_bob = pool.submit(bob.rows, "SELECT 2")
             until(lambda: admission.running == 1)
-            until(lambda: service.judges._pool._threads._work_queue.qsize() == 1)  # behind one of alice's
+            until(lambda: service.supervisor._pool._threads._work_queue.qsize() == 1)  # behind one of alice's
         assert of_bob.result() == [[2]]
         assert {refused.result() for refused in left} == {(400, "NotOneSelect")}
     assert order[1] == "SELECT 2"

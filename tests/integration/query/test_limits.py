@@ -21,7 +21,7 @@ from tests.integration.query.conftest import Client
 from tests.integration.query.world import NAMESPACE, World
 from tests.issuer import Issuer
 from traceplane.query import wire
-from traceplane.query.pools import Pool
+from traceplane.query.admission.pools import Pool
 
 pytestmark = pytest.mark.services
 

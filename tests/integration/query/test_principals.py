@@ -20,7 +20,7 @@ from tests.integration.query.conftest import Client
 from tests.issuer import Issuer
 from traceplane.identity.capability import Capabilities
 from traceplane.identity.grants import Grants, Prefixes
-from traceplane.query.routes import ROUTES
+from traceplane.query.api.routes import ROUTES
 
 pytestmark = pytest.mark.services
 

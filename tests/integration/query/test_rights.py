@@ -17,7 +17,7 @@ from tests import services
 from tests.integration.query.conftest import Client
 from tests.integration.query.test_export import exports, fetched
 from tests.integration.query.world import World
-from traceplane.query import bucket
+from traceplane.query.files import bucket
 
 pytestmark = pytest.mark.services
 

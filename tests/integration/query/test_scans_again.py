@@ -15,7 +15,7 @@ from tests import services
 from tests.integration.query.conftest import Client
 from tests.integration.query.test_limits import until
 from tests.integration.query.world import World
-from traceplane.query import hotread
+from traceplane.query.attach import hotread
 
 pytestmark = pytest.mark.services
 

@@ -18,7 +18,7 @@ from tests.integration.query.conftest import Client
 from tests.integration.query.test_limits import cells_of, until
 from tests.integration.query.world import World
 from traceplane.errors import Unavailable
-from traceplane.query import hotread
+from traceplane.query.attach import hotread
 
 pytestmark = pytest.mark.services
 

@@ -15,7 +15,7 @@ import pytest
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World
 from traceplane.errors import InvalidSettings
-from traceplane.query import gate, judges
+from traceplane.query.gate import allowlist, supervisor
 
 pytestmark = pytest.mark.services
 
@@ -56,20 +56,20 @@ def ungated(world: World, start_service: Callable[..., Client], monkeypatch: pyt
     world.follow(vault, 0, 9)
     world.data.execute(f"UPDATE hot.d_{vault.hex} SET note = 'canary-of-the-vault'")
     monkeypatch.setenv("TRACE_CANARY", "canary-of-the-environment")
-    names = (gate.RelationName(None, "hot_blocks"),)
-    monkeypatch.setattr(judges.Judges, "judge", lambda self, sql: gate.Admitted(sql, names))
+    names = (allowlist.RelationName(None, "hot_blocks"),)
+    monkeypatch.setattr(supervisor.GateSupervisor, "judge", lambda self, sql: allowlist.Admitted(sql, names))
 
-    async def soon(self: judges.Judges, sql: str) -> gate.Admitted:
+    async def soon(self: supervisor.GateSupervisor, sql: str) -> allowlist.Admitted:
         return self.judge(sql)
 
-    monkeypatch.setattr(judges.Judges, "soon", soon)
+    monkeypatch.setattr(supervisor.GateSupervisor, "soon", soon)
     return start_service(query_concurrency=2)
 
 
 def test_a_kernel_without_the_sandbox_is_refused_in_so_many_words(
     start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("traceplane.query.landlock.abi", lambda: 0)
+    monkeypatch.setattr("traceplane.query.sandbox.landlock.abi", lambda: 0)
     with pytest.raises(InvalidSettings, match=r"no Landlock.*TRACE_QUERY_ACCEPT_WEAKER_SANDBOX=true"):
         start_service()
     assert start_service(query_accept_weaker_sandbox=True).rows("SELECT 1") == [[1]]

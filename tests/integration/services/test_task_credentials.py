@@ -17,8 +17,8 @@ from botocore.exceptions import ClientError
 
 from tests import services
 from traceplane.drivers.objects import Credentials, TaskCredentials
+from traceplane.identity import prefixes
 from traceplane.settings import Settings
-from traceplane.tasks import prefixes
 
 pytestmark = pytest.mark.services
 

@@ -10,12 +10,12 @@ import pytest
 from psycopg import sql
 
 from tests import services
-from traceplane.dispatch import deploy as deploying
-from traceplane.dispatch.assets import Policies
 from traceplane.graph import Graph
 from traceplane.store import tables
 from traceplane.store.engine import Database
 from traceplane.store.failures import retrying
+from traceplane.versions import deploy as deploying
+from traceplane.versions.asset_policies import Policies
 
 Deploy = Callable[..., Awaitable[deploying.Deployment]]
 BUCKET = "bucket"

@@ -13,9 +13,9 @@ from psycopg import errors
 from tests import graphs, services
 from tests.integration.store.conftest import Deploy
 from tests.integration.store.test_drain import ASSET, declared
-from traceplane.dispatch import assets
 from traceplane.store import tables
 from traceplane.store.engine import Database
+from traceplane.versions import asset_policies
 
 pytestmark = pytest.mark.services
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -79,7 +79,7 @@ async def test_a_declared_asset_gives_its_publication_roles(deploy: Deploy, stat
     query = "SELECT read_roles FROM catalog.relations WHERE name = 'hot-blocks'"
     assert seen(query) == [(["finance"],)]
     async with state.transaction() as connection:
-        await assets.delete_asset(connection, org_id=services.ORG_ID, namespace="demo", name="hot-blocks")
+        await asset_policies.delete_asset(connection, org_id=services.ORG_ID, namespace="demo", name="hot-blocks")
     assert seen(query) == [(["finance"],)], "deleting the policy does not open the data"
     async with state.transaction() as connection:
         await declared(

@@ -37,13 +37,13 @@ async def test_a_transaction_commits_at_its_end_and_rolls_back_on_error(state: D
     with pytest.raises(RuntimeError):
         await failing()
 
-    async with state.hot() as connection:
+    async with state.autocommit() as connection:
         rows = await (await connection.execute("SELECT name FROM org_roles ORDER BY name")).fetchall()
     assert [name for (name,) in rows] == ["admin", "kept", "reader", "writer"]
 
 
 async def test_a_hot_statement_is_binary_and_its_own_transaction(state: Database):
-    async with state.hot() as connection:
+    async with state.autocommit() as connection:
         cursor = await connection.execute("SELECT 1::bigint, '{\"a\": 1}'::jsonb, now()")
         assert cursor.format == psycopg.pq.Format.BINARY
         row = await cursor.fetchone()
@@ -62,7 +62,7 @@ async def test_a_second_row_of_one_key_is_a_conflict_that_names_the_key(state: D
 
 async def test_a_value_postgres_cannot_hold_is_refused(state: Database):
     with pytest.raises(Refused, match="cannot hold"):
-        async with state.hot() as connection:
+        async with state.autocommit() as connection:
             await connection.execute("SELECT %s::bigint", (str(2**70),))
 
 
@@ -70,7 +70,7 @@ async def test_a_missing_right_is_for_an_administrator(databases: services.Datab
     database = Database(databases.query_state_dsn, application="test")
     try:
         with pytest.raises(GiveUp, match="lacks a right"):
-            async with database.hot() as connection:
+            async with database.autocommit() as connection:
                 await connection.execute("SELECT * FROM tasks")
     finally:
         await database.close()
@@ -87,7 +87,7 @@ async def test_a_server_that_is_away_is_unavailable_on_both_ways():
 
 
 async def test_connections_come_back_after_the_server_ended_them(state: Database, postgres: services.Postgres):
-    async with state.hot() as connection:
+    async with state.autocommit() as connection:
         pid = connection.info.backend_pid
     await state.ping()
     async with state.transaction() as connection:
@@ -176,7 +176,7 @@ async def test_a_deadlock_victim_runs_again(state: Database):
         all_tries.append(tries)
 
     await asyncio.gather(both(1, 2), both(2, 1))
-    async with state.hot() as connection:
+    async with state.autocommit() as connection:
         rows = await (await connection.execute("SELECT n FROM pair ORDER BY id")).fetchall()
     assert rows == [(2,), (2,)]
     assert sorted(all_tries) == [1, 2]
@@ -211,7 +211,7 @@ async def test_a_listener_hears_notifications_and_survives_its_connection(
     stop = asyncio.Event()
     running = asyncio.create_task(listener.run(stop))
     await _heard(heard, ("trace_wake", ""))
-    async with state.hot() as connection:
+    async with state.autocommit() as connection:
         await connection.execute("SELECT pg_notify('trace_wake', 'one')")
     await _heard(heard, ("trace_wake", "one"))
 
@@ -223,7 +223,7 @@ async def test_a_listener_hears_notifications_and_survives_its_connection(
         ).fetchall()
     assert len(ended) == 1
     await _heard(heard, ("trace_wake", ""))
-    async with state.hot() as connection:
+    async with state.autocommit() as connection:
         await connection.execute("SELECT pg_notify('trace_wake', 'two')")
     await _heard(heard, ("trace_wake", "two"))
 
@@ -242,7 +242,7 @@ async def test_a_listener_hears_across_its_probes(databases: services.Databases,
     stop = asyncio.Event()
     running = asyncio.create_task(listener.run(stop))
     await _heard(heard, ("trace_wake", ""))
-    async with state.hot() as connection:
+    async with state.autocommit() as connection:
         for number in range(200):
             await connection.execute("SELECT pg_notify('trace_wake', %s)", (str(number),))
     got = []

@@ -14,8 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tests import services
 from traceplane.errors import InvalidSettings
-from traceplane.query.attach import Databases
-from traceplane.query.hotread import HotConnections
+from traceplane.query.attach.databases import Databases
+from traceplane.query.attach.hotread import HotConnections
 from traceplane.settings import Settings
 from traceplane.store.engine import Database, arrow_dsn, session
 from traceplane.store.listener import Listener
@@ -88,7 +88,7 @@ async def pooled(dsn: str) -> AsyncIterator[None]:
     listening = asyncio.create_task(listener.run(stop))
     try:
         await heard.wait()
-        async with database.transaction(), database.hot():
+        async with database.transaction(), database.autocommit():
             yield
     finally:
         stop.set()

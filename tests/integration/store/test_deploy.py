@@ -14,13 +14,13 @@ from sqlalchemy import event
 from tests import graphs, services
 from tests.integration.store.conftest import BUCKET, Deploy
 from tests.unit.graph import doubles
-from traceplane.dispatch import deploy as deploying
-from traceplane.dispatch.assets import Policies, Policy
-from traceplane.dispatch.confined import PrefixesTooLarge
-from traceplane.dispatch.deploy import PublishedElsewhere
-from traceplane.dispatch.rebuild import RebuildNotSupported
 from traceplane.errors import Stale, TraceError
 from traceplane.store.engine import Database
+from traceplane.versions import deploy as deploying
+from traceplane.versions.asset_policies import Policies, Policy
+from traceplane.versions.deploy import PublishedElsewhere
+from traceplane.versions.diff import RebuildNotSupported
+from traceplane.versions.limits import PrefixesTooLarge
 
 pytestmark = pytest.mark.services
 Rows = Callable[..., list[tuple[Any, ...]]]

@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests import graphs, services
 from tests.integration.store.conftest import Deploy
-from traceplane.dispatch import assets, drain, pause
 from traceplane.errors import Stale
 from traceplane.store.engine import Database
+from traceplane.versions import asset_policies, drain, pause
 
 pytestmark = pytest.mark.services
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -126,8 +126,8 @@ ASSET: dict[str, Any] = {
 async def declared(connection: AsyncConnection, *, keep_roles: bool = False, **fields: Any) -> bool:
     """Declare one asset; whether anything changed."""
     where = {"org_id": fields.pop("org_id"), "namespace": fields.pop("namespace")}
-    policy = assets.Policy(**fields)
-    return bool(await assets.declare(connection, **where, policies=[policy], keep_roles=keep_roles))
+    policy = asset_policies.Policy(**fields)
+    return bool(await asset_policies.declare(connection, **where, policies=[policy], keep_roles=keep_roles))
 
 
 async def test_an_assets_policy_is_stored_once_and_forgotten_once(state: Database, rows: Rows):
@@ -137,7 +137,9 @@ async def test_an_assets_policy_is_stored_once_and_forgotten_once(state: Databas
 
     async def delete() -> bool:
         async with state.transaction() as connection:
-            return await assets.delete_asset(connection, org_id=services.ORG_ID, namespace="demo", name="blocks")
+            return await asset_policies.delete_asset(
+                connection, org_id=services.ORG_ID, namespace="demo", name="blocks"
+            )
 
     assert [await upsert(), await upsert(), await upsert(read_roles=[])] == [True, False, True]
     assert await upsert(storage="Postgres", federation=None)
@@ -156,11 +158,11 @@ async def test_roles_outlive_their_asset_and_its_projection_until_one_is_declare
             return await what(connection, **arguments)
 
     async def stored() -> tuple[Any, ...]:
-        held = (await act(assets.stored, **name, names=["blocks", "unknown"]))["blocks"]
+        held = (await act(asset_policies.stored, **name, names=["blocks", "unknown"]))["blocks"]
         return held.policy.resource_uid, held.policy.read_roles, held.deleted
 
     await act(declared, **plain)
-    await act(assets.delete_asset, **name, name="blocks")
+    await act(asset_policies.delete_asset, **name, name="blocks")
     assert await stored() == ("a-1", ("finance",), True)
     projection = plain | {"resource_uid": "p-1", "read_roles": ()}
     assert await act(declared, **projection, keep_roles=True)
@@ -172,10 +174,10 @@ async def test_roles_outlive_their_asset_and_its_projection_until_one_is_declare
 
 async def test_an_invalid_asset_closes_what_is_open_and_opens_nothing(state: Database, rows: Rows):
     async def close(roles: str) -> bool:
-        policy = assets.Policy(name="blocks", resource_uid="x", storage="S3", read_roles=(roles,))
+        policy = asset_policies.Policy(name="blocks", resource_uid="x", storage="S3", read_roles=(roles,))
         async with state.transaction() as connection:
             where = {"org_id": services.ORG_ID, "namespace": "demo"}
-            return bool(await assets.close(connection, **where, policies=[policy]))
+            return bool(await asset_policies.close(connection, **where, policies=[policy]))
 
     async with state.transaction() as connection:
         await declared(connection, **ASSET | {"read_roles": ()})

@@ -10,9 +10,9 @@ from sqlalchemy import event
 
 from tests import graphs, services
 from tests.integration.store.conftest import Deploy
-from traceplane.dispatch import drain
 from traceplane.store.engine import Database
-from traceplane.store.statements import observe
+from traceplane.store.statements import controller_facts
+from traceplane.versions import drain
 
 pytestmark = pytest.mark.services
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -44,16 +44,16 @@ def task(databases: services.Databases) -> Callable[..., None]:
     return put
 
 
-async def _dag(state: Database) -> observe.DagFacts:
+async def _dag(state: Database) -> controller_facts.DagFacts:
     async with state.transaction() as connection:
-        facts = await observe.dag_facts(connection, **NAMESPACE, dag="chain")
+        facts = await controller_facts.dag_facts(connection, **NAMESPACE, dag="chain")
     assert facts is not None
     return facts
 
 
 async def test_a_dag_that_state_never_heard_of_is_none(state: Database):
     async with state.transaction() as connection:
-        assert await observe.dag_facts(connection, **NAMESPACE, dag="chain") is None
+        assert await controller_facts.dag_facts(connection, **NAMESPACE, dag="chain") is None
 
 
 async def test_a_job_shows_its_queue(deploy: Deploy, state: Database, task: Callable[..., None]):
@@ -114,8 +114,10 @@ async def test_assets_show_what_they_hold(deploy: Deploy, state: Database, rows:
         " WHERE d.job = 'follow' AND d.output = 'blocks'"
     )
     async with state.transaction() as connection:
-        facts = await observe.asset_facts(connection, **NAMESPACE, names=["hot-blocks", "cold-blocks", "blocks"])
-        one = await observe.asset_facts(connection, **NAMESPACE, names=["hot-blocks"])
+        facts = await controller_facts.asset_facts(
+            connection, **NAMESPACE, names=["hot-blocks", "cold-blocks", "blocks"]
+        )
+        one = await controller_facts.asset_facts(connection, **NAMESPACE, names=["hot-blocks"])
     assert facts.keys() == {"hot-blocks", "cold-blocks"}
     assert one == {"hot-blocks": facts["hot-blocks"]}
     hot, cold = facts["hot-blocks"], facts["cold-blocks"]
@@ -128,7 +130,7 @@ async def test_assets_show_what_they_hold(deploy: Deploy, state: Database, rows:
 async def test_a_deleted_dag_is_known_no_more(deploy: Deploy, state: Database):
     async def known() -> tuple[tuple[str, str], ...]:
         async with state.transaction() as connection:
-            return await observe.known_dags(connection, **NAMESPACE)
+            return await controller_facts.known_dags(connection, **NAMESPACE)
 
     await deploy(graphs.assembled(graphs.chain()))
     assert await known() == (("chain", "uid-1"),)
@@ -153,7 +155,7 @@ async def test_looking_and_deploying_cost_as_many_statements_for_300_jobs_as_for
             counts.append(len(said))
         said.clear()
         async with state.transaction() as connection:
-            facts = await observe.dag_facts(connection, **NAMESPACE, dag=graph.dag)
+            facts = await controller_facts.dag_facts(connection, **NAMESPACE, dag=graph.dag)
         assert facts is not None
         assert len(facts.jobs) == len(graph.jobs)
         return counts[0], counts[1], len(said)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 from tests.unit.graph import doubles
-from traceplane.dispatch import confined
+from traceplane.versions import limits
 
 MANY = [f"o{n}" for n in range(20)]
 GRAPH = doubles.assembled(
@@ -19,7 +19,7 @@ def place(job: str, output: str) -> str:
 
 
 def test_a_job_whose_outputs_are_too_many_is_named_and_so_is_the_way_out() -> None:
-    refused = confined.refusal(GRAPH, {("a", name): place("a", name) for name in MANY})
+    refused = limits.refusal(GRAPH, {("a", name): place("a", name) for name in MANY})
     assert refused is not None
     assert refused.code == "PolicyTooLarge"
     assert refused.message.startswith("job a: 20 prefixes or more do not fit")
@@ -29,11 +29,11 @@ def test_a_job_whose_outputs_are_too_many_is_named_and_so_is_the_way_out() -> No
 
 def test_inputs_count_where_something_cold_is_written() -> None:
     cold = {("a", name): place("a", name) for name in MANY[:5]}
-    assert confined.refusal(GRAPH, cold) is None
-    refused = confined.refusal(GRAPH, {**cold, ("b", "out"): f"s3://bucket/{'x' * 600}/"})
+    assert limits.refusal(GRAPH, cold) is None
+    refused = limits.refusal(GRAPH, {**cold, ("b", "out"): f"s3://bucket/{'x' * 600}/"})
     assert refused is not None
     assert refused.message.startswith("job b: 6 prefixes")
 
 
 def test_hot_data_needs_no_prefix() -> None:
-    assert confined.refusal(GRAPH, {}) is None
+    assert limits.refusal(GRAPH, {}) is None

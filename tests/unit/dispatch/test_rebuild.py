@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests import graphs
-from traceplane.dispatch.rebuild import Generation, refusal
 from traceplane.graph import Graph
+from traceplane.versions.diff import Generation, refusal
 
 
 def _generations(graph: Graph) -> list[Generation]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.wrong.table import right
-from traceplane import catalog, graph
+from traceplane import graph, operator_registry
 from traceplane.kinds import KINDS
 
 DELIVERED = {
@@ -61,7 +61,7 @@ def test_a_problem_is_short_whatever_it_speaks_of():
     dag["spec"]["jobs"][0]["config"] = {"9" * 100_000: 1, "rpcPool": "x" * 100_000, "chainId": "1" * 100_000}
     dag["spec"]["jobs"][1]["y" * 100_000] = "\0" * 100_000
     dag["spec"]["jobs"][2]["operator"] = "z" * 100_000
-    told = graph.review([dag], catalog.load()).problems[0]
+    told = graph.review([dag], operator_registry.load()).problems[0]
     assert len(told) >= 3
     assert max(len(str(problem)) for problem in told) < 600
 
@@ -78,7 +78,7 @@ def test_what_is_wrong_in_one_job_does_not_hide_what_is_wrong_in_others():
     dag["spec"]["jobs"][1]["config"]["rangeSize"] = -1
     dag["spec"]["publish"][0]["from"] = "follow"
     dag["spec"]["publish"][4]["from"]["output"] = "block"
-    told = {p.path for p in graph.review([dag], catalog.load()).problems[0]}
+    told = {p.path for p in graph.review([dag], operator_registry.load()).problems[0]}
     assert told == {
         "spec.jobs[0].runtime",
         "spec.jobs[2].inputs[0].from.job",
@@ -108,7 +108,7 @@ def test_no_document_crashes_the_parser(kind, fields, data):
     document = {"apiVersion": "trace.dev/v1alpha1", "kind": kind, **fields}
     outcome = graph.parse(kind, document)
     assert isinstance(outcome, list | KINDS.get(kind, list))
-    graph.review([document], catalog.load())
+    graph.review([document], operator_registry.load())
 
 
 @given(st.data())
@@ -119,7 +119,7 @@ def test_no_change_of_a_right_manifest_crashes_the_review(data):
         places = list(_places(document))
         holder, key = data.draw(st.sampled_from(places))
         holder[key] = data.draw(ANY)
-    graph.review(documents, catalog.load())
+    graph.review(documents, operator_registry.load())
 
 
 def _places(value):

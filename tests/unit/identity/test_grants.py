@@ -11,10 +11,10 @@ import pytest
 
 from tests.integration.dispatch.callers import signing_key
 from traceplane.errors import TooLarge
-from traceplane.identity.capability import MAX_INLINE, Capabilities, Claims
+from traceplane.identity import prefixes
+from traceplane.identity.capability import MAX_INLINE, Capabilities, TaskToken
 from traceplane.identity.grants import MAX_VERSIONS, Grants, grants
 from traceplane.kinds.fields import MAX_INPUTS, MAX_OUTPUTS
-from traceplane.tasks import prefixes
 
 LONGEST = 63
 
@@ -66,7 +66,7 @@ def test_a_small_scope_stands_in_the_token_and_nothing_else_is_said(capabilities
     claims = jwt.decode(token, options={"verify_signature": False})
     assert claims["datasets"] == [{"dataset": dataset, "version": version} for dataset, version in given]
     assert claims["s3"] == {"read_prefixes": [read, moved], "write_prefixes": write}
-    assert claims.keys() == set(Claims.__struct_fields__) - {"scope"}
+    assert claims.keys() == set(TaskToken.__struct_fields__) - {"scope"}
 
 
 def test_a_large_scope_leaves_only_what_the_claim_adds_in_the_token(capabilities: Capabilities) -> None:

@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from traceplane.identity import rates
-from traceplane.identity.rates import RateLimit, RateLimited
+from traceplane.web import rates
+from traceplane.web.rates import RateLimit, RateLimited
 
 
 class Clock:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from tests.apiserver.kinds.examples import example_files, examples
 from tests.wrong.table import right
-from traceplane import catalog, graph
+from traceplane import graph, operator_registry
 from traceplane.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,7 +41,7 @@ def test_examples_are_right():
 @pytest.mark.parametrize("example", examples(), ids=str)
 def test_every_manifest_shown_to_people_is_right(example):
     beside = [right()["dag"]] if example.document["kind"] != "DAG" else []
-    told = graph.review([example.document, *beside], catalog.load()).problems
+    told = graph.review([example.document, *beside], operator_registry.load()).problems
     assert [p for p in told.get(0, []) if p.code != "UnknownAsset"] == []
 
 

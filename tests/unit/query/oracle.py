@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 
-from traceplane.query import gate
+from traceplane.query.gate import allowlist
 
 GRANTED = {
     "blocks": "n BIGINT, hash VARCHAR, value VARCHAR, at_time TIMESTAMPTZ, big BOOLEAN, miner VARCHAR",
@@ -27,12 +27,12 @@ _OF_ITS_OWN = {
 """Scans of what the statement itself made."""
 
 
-def admitted(sql: str) -> gate.Admitted:
+def admitted(sql: str) -> allowlist.Admitted:
     """The statement judged as the service judges it: by the gate, then by what is granted."""
-    found = gate.judge(sql)
+    found = allowlist.judge(sql)
     for name in found.relations:
         if name.text not in GRANTED:
-            raise gate.Refusal("RelationNotFound", f"no relation {name.text}")
+            raise allowlist.Refusal("RelationNotFound", f"no relation {name.text}")
     return found
 
 

@@ -8,18 +8,18 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from traceplane.query.admission import Admission
-from traceplane.query.job import QueryFailed
-from traceplane.query.leaving import Gone
-from traceplane.query.line import NoTurn
+from traceplane.query.admission.fair_queue import NoSlot
+from traceplane.query.admission.slots import Admission
+from traceplane.query.api.disconnect import Disconnect
+from traceplane.query.broker.query import QueryFailed
 
 LONG = 3600.0
 
 
 @pytest.fixture
-async def here() -> AsyncIterator[Gone]:
+async def here() -> AsyncIterator[Disconnect]:
     """A client that stays."""
-    gone: Gone = asyncio.get_running_loop().create_future()
+    gone: Disconnect = asyncio.get_running_loop().create_future()
     yield gone
     gone.cancel()
 
@@ -27,18 +27,18 @@ async def here() -> AsyncIterator[Gone]:
 class Asking:
     """Somebody who holds a turn until told, once it comes."""
 
-    def __init__(self, admission: Admission, asker: str, gone: Gone, seconds: float = LONG) -> None:
+    def __init__(self, admission: Admission, caller: str, gone: Disconnect, seconds: float = LONG) -> None:
         self.has, self.end = asyncio.Event(), asyncio.Event()
-        self.task = asyncio.create_task(self._ask(admission, asker, gone, seconds))
+        self.task = asyncio.create_task(self._ask(admission, caller, gone, seconds))
 
-    async def _ask(self, admission: Admission, asker: str, gone: Gone, seconds: float) -> None:
-        async with admission.turn(asker, seconds, gone):
+    async def _ask(self, admission: Admission, caller: str, gone: Disconnect, seconds: float) -> None:
+        async with admission.turn(caller, seconds, gone):
             self.has.set()
             await self.end.wait()
 
 
 @asynccontextmanager
-async def busy(admission: Admission, gone: Gone) -> AsyncIterator[Asking]:
+async def busy(admission: Admission, gone: Disconnect) -> AsyncIterator[Asking]:
     """The only turn, held by `a`."""
     asking = Asking(admission, "a", gone)
     await asking.has.wait()
@@ -54,7 +54,7 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_turn_goes_to_the_asker_whose_turn_it_is(here: Gone) -> None:
+async def test_a_turn_goes_to_the_asker_whose_turn_it_is(here: Disconnect) -> None:
     admission = Admission(1, 4)
     async with busy(admission, here) as first:
         second, other = Asking(admission, "a", here), Asking(admission, "b", here)
@@ -69,17 +69,17 @@ async def test_a_turn_goes_to_the_asker_whose_turn_it_is(here: Gone) -> None:
         await asyncio.gather(other.task, second.task)
 
 
-async def test_nobody_waits_longer_than_for_its_time(here: Gone) -> None:
+async def test_nobody_waits_longer_than_for_its_time(here: Disconnect) -> None:
     admission = Admission(1, 4)
     async with busy(admission, here):
-        with pytest.raises(NoTurn, match=r"no turn within 0\.01 seconds"):
+        with pytest.raises(NoSlot, match=r"no turn within 0\.01 seconds"):
             await Asking(admission, "b", here, seconds=0.01).task
         assert admission.waiting == 0
 
 
-async def test_who_goes_leaves_the_line(here: Gone) -> None:
+async def test_who_goes_leaves_the_line(here: Disconnect) -> None:
     admission = Admission(1, 4)
-    gone: Gone = asyncio.get_running_loop().create_future()
+    gone: Disconnect = asyncio.get_running_loop().create_future()
     async with busy(admission, here):
         waiting = Asking(admission, "b", gone)
         await settled()
@@ -89,7 +89,7 @@ async def test_who_goes_leaves_the_line(here: Gone) -> None:
         assert admission.waiting == 0
 
 
-async def test_a_request_that_is_canceled_leaves_the_line(here: Gone) -> None:
+async def test_a_request_that_is_canceled_leaves_the_line(here: Disconnect) -> None:
     admission = Admission(1, 4)
     async with busy(admission, here):
         waiting = Asking(admission, "b", here)
@@ -100,9 +100,9 @@ async def test_a_request_that_is_canceled_leaves_the_line(here: Gone) -> None:
 
 
 @pytest.mark.parametrize("how", ["canceled", "gone"])
-async def test_a_turn_that_comes_as_its_asker_goes_is_the_next_ones(here: Gone, how: str) -> None:
+async def test_a_turn_that_comes_as_its_asker_goes_is_the_next_ones(here: Disconnect, how: str) -> None:
     admission = Admission(1, 4)
-    gone: Gone = asyncio.get_running_loop().create_future()
+    gone: Disconnect = asyncio.get_running_loop().create_future()
     async with busy(admission, here) as first:
         going, other = Asking(admission, "b", gone), Asking(admission, "c", here)
         await settled()
@@ -120,7 +120,7 @@ async def test_a_turn_that_comes_as_its_asker_goes_is_the_next_ones(here: Gone, 
         await other.task
 
 
-async def test_what_fails_within_a_turn_frees_it(here: Gone) -> None:
+async def test_what_fails_within_a_turn_frees_it(here: Disconnect) -> None:
     admission = Admission(1, 0)
     for _ in range(2):
         with pytest.raises(ValueError, match="failed"):

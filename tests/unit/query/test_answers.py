@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from traceplane.query import exact, execution, wire
+from traceplane.query import wire
+from traceplane.query.cell import exact, execution
 
 FORMS = ("json", "csv", "arrow", "parquet")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from traceplane.errors import Unavailable
-from traceplane.query.cache import Cache, ColdFile
+from traceplane.query.files.cache import Cache, ColdFile
 
 BODY = b"rows"
 FILE = ColdFile("key", len(BODY), hashlib.sha256(BODY).hexdigest())

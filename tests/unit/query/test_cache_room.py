@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from traceplane.errors import Overloaded, Refused
-from traceplane.query.cache import Cache, ColdFile
+from traceplane.query.files.cache import Cache, ColdFile
 
 SIZE = 100
 FILES = [ColdFile(f"key-{number}", SIZE, hashlib.sha256(bytes([number]) * SIZE).hexdigest()) for number in range(4)]

@@ -13,7 +13,7 @@ import pytest
 
 from hack.localcluster.processes import wait_until
 from traceplane.errors import Overloaded, Unavailable
-from traceplane.query.cache import FETCHES, Cache, ColdFile
+from traceplane.query.files.cache import FETCHES, Cache, ColdFile
 
 SIZE = 100
 MANY = 10 * FETCHES
@@ -69,7 +69,7 @@ def cache(store: Store, tmp_path: Path) -> Iterator[Cache]:
     store.flow()
 
 
-class Asker:
+class Caller:
     """A query that waits for files on a thread of its own, until it leaves."""
 
     def __init__(self, pool: ThreadPoolExecutor, cache: Cache, files: list[ColdFile]) -> None:
@@ -87,14 +87,14 @@ class Asker:
 
 
 @pytest.fixture
-def ask(cache: Cache, store: Store) -> Iterator[Callable[[list[ColdFile]], Asker]]:
+def ask(cache: Cache, store: Store) -> Iterator[Callable[[list[ColdFile]], Caller]]:
     """Asks for files; returns when their downloads are lined up."""
 
     with ThreadPoolExecutor(8) as pool:
 
-        def asked(files: list[ColdFile]) -> Asker:
+        def asked(files: list[ColdFile]) -> Caller:
             before = {file.sha256: cache._pins[file.sha256] for file in files}
-            made = Asker(pool, cache, files)
+            made = Caller(pool, cache, files)
             until(lambda: all(cache._pins[name] > count for name, count in before.items()))
             return made
 
@@ -103,7 +103,7 @@ def ask(cache: Cache, store: Store) -> Iterator[Callable[[list[ColdFile]], Asker
 
 
 def test_downloads_that_nobody_waits_for_never_begin(
-    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Asker]
+    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Caller]
 ) -> None:
     many = ask(FILES[:MANY])
     until(lambda: len(store.begun) == FETCHES)
@@ -116,7 +116,7 @@ def test_downloads_that_nobody_waits_for_never_begin(
 
 
 def test_a_download_that_nobody_waits_for_stops_at_its_next_piece(
-    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Asker], tmp_path: Path
+    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Caller], tmp_path: Path
 ) -> None:
     many = ask(FILES[:MANY])
     until(lambda: len(store.begun) == FETCHES)
@@ -127,7 +127,7 @@ def test_a_download_that_nobody_waits_for_stops_at_its_next_piece(
 
 
 def test_a_download_goes_on_for_whoever_waits_still(
-    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Asker]
+    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Caller]
 ) -> None:
     many, few = ask(FILES[:MANY]), ask([FILES[0], FILES[MANY - 1]])
     many.leave()
@@ -137,7 +137,7 @@ def test_a_download_goes_on_for_whoever_waits_still(
 
 
 def test_who_comes_back_before_a_download_stopped_gets_it(
-    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Asker]
+    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Caller]
 ) -> None:
     ask([LAST]).leave()
     again = ask([LAST])
@@ -147,7 +147,7 @@ def test_who_comes_back_before_a_download_stopped_gets_it(
 
 
 def test_one_file_does_not_wait_behind_all_of_another_query(
-    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Asker]
+    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Caller]
 ) -> None:
     ask(FILES[: MANY - 1])
     until(lambda: len(store.begun) == FETCHES)
@@ -160,7 +160,7 @@ def test_one_file_does_not_wait_behind_all_of_another_query(
 
 
 def test_a_cache_that_closes_tells_who_waits(
-    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Asker]
+    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Caller]
 ) -> None:
     many = ask(FILES[:MANY])
     cache.close()
@@ -171,7 +171,7 @@ def test_a_cache_that_closes_tells_who_waits(
 
 
 def test_files_that_arrive_for_others_are_not_taken_for_room(
-    cache: Cache, ask: Callable[[list[ColdFile]], Asker]
+    cache: Cache, ask: Callable[[list[ColdFile]], Caller]
 ) -> None:
     ask(FILES[:MANY])
     with pytest.raises(Overloaded), cache.held([LAST], threading.Event(), time.monotonic() + 60):

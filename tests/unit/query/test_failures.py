@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.query.test_answers import failed as failed_in_cell
-from traceplane import problems
-from traceplane.query import failures, wire
+from traceplane.query import wire
+from traceplane.query.broker import failures
+from traceplane.web import problems
 
 ROWS = "(SELECT 'canary@example.org' AS email WHERE random() < 2) people"
 """One row that no planner computes ahead."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from traceplane.query import hot
+from traceplane.query.relations import hot
 
 LOCATION = "hot.d_" + "0" * 31 + "1"
 COLUMNS = {"n": "Int64", "h": "Hex", "v": "UInt256", "t": "Timestamp", "b": "Bool", "f": "Float64", "j": "Json"}

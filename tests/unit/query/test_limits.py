@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from traceplane.identity.rates import RateLimit
-from traceplane.query.limits import pause_of
+from traceplane.query.broker.limits import pause_of
 from traceplane.settings import Settings
+from traceplane.web.rates import RateLimit
 
 
 @pytest.mark.parametrize("rate", [0.5, 1, 7, 10, 59, 60, 61, 6000])

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traceplane.query.line import Line, NoTurn
+from traceplane.query.admission.fair_queue import FairQueue, NoSlot
 
 
-def entered(line: Line[str], *tickets: str) -> None:
-    """Tickets of askers named by their first letter, none of which gets a turn at once."""
+def entered(line: FairQueue[str], *tickets: str) -> None:
+    """Tickets of callers named by their first letter, none of which gets a turn at once."""
     for ticket in tickets:
         assert not line.enter(ticket[0], ticket)
 
 
-def served(line: Line[str], running: str) -> list[str]:
+def served(line: FairQueue[str], running: str) -> list[str]:
     """The tickets in the order of their turns, one after another, where `running` has the only one."""
     order = []
     while (ticket := line.end(running)) is not None:
@@ -28,14 +28,14 @@ def served(line: Line[str], running: str) -> list[str]:
 
 
 def test_turns_go_around_the_askers_and_keep_the_order_of_each() -> None:
-    line: Line[str] = Line(1, 32)
+    line: FairQueue[str] = FairQueue(1, 32)
     assert line.enter("a", "a0")
     entered(line, "a1", "a2", "a3", "b1", "b2", "c1")
     assert served(line, "a") == ["b1", "c1", "a1", "b2", "a2", "a3"]
 
 
 def test_many_statements_of_one_delay_anothers_first_by_one_for_each_turn() -> None:
-    line: Line[str] = Line(2, 32)
+    line: FairQueue[str] = FairQueue(2, 32)
     assert [line.enter("a", ticket) for ticket in ("a0", "a1")] == [True, True]
     entered(line, *[f"a{n}" for n in range(2, 18)])
     entered(line, "b1")
@@ -43,14 +43,14 @@ def test_many_statements_of_one_delay_anothers_first_by_one_for_each_turn() -> N
 
 
 def test_who_has_a_query_running_comes_after_those_who_have_none() -> None:
-    line: Line[str] = Line(2, 32)
+    line: FairQueue[str] = FairQueue(2, 32)
     assert [line.enter(ticket[0], ticket) for ticket in ("a0", "b0")] == [True, True]
     entered(line, "a1", "b1", "c1", "d1")
     assert [line.end("b"), line.end("c"), line.end("d"), line.end("b")] == ["c1", "d1", "b1", "a1"]
 
 
 def test_one_who_comes_again_and_again_does_not_overtake_who_waits() -> None:
-    line: Line[str] = Line(1, 32)
+    line: FairQueue[str] = FairQueue(1, 32)
     assert line.enter("a", "a0")
     entered(line, "b1", "c1", "b2")
     assert line.end("a") == "b1"
@@ -62,28 +62,28 @@ def test_one_who_comes_again_and_again_does_not_overtake_who_waits() -> None:
 
 @pytest.mark.parametrize(("places", "of_one"), [(1, 1), (2, 1), (3, 1), (8, 4), (32, 16)])
 def test_one_asker_has_half_of_the_places_and_at_least_one(places: int, of_one: int) -> None:
-    line: Line[str] = Line(1, places)
+    line: FairQueue[str] = FairQueue(1, places)
     assert line.enter("a", "a")
     entered(line, *["a"] * of_one)
-    with pytest.raises(NoTurn, match="wait already"):
+    with pytest.raises(NoSlot, match="wait already"):
         line.enter("a", "a")
     entered(line, *[chr(ord("b") + n) for n in range(places - of_one)])
-    with pytest.raises(NoTurn, match=f"^{places} queries wait already; try again later"):
+    with pytest.raises(NoSlot, match=f"^{places} queries wait already; try again later"):
         line.enter("z", "z")
     assert line.waiting == places
 
 
 def test_without_places_a_free_turn_is_given_and_nobody_waits() -> None:
-    line: Line[str] = Line(1, 0)
+    line: FairQueue[str] = FairQueue(1, 0)
     assert line.enter("a", "a1")
-    with pytest.raises(NoTurn):
+    with pytest.raises(NoSlot):
         line.enter("b", "b1")
     assert line.end("a") is None
     assert line.enter("b", "b1")
 
 
 def test_a_place_that_is_given_up_is_anothers() -> None:
-    line: Line[str] = Line(1, 2)
+    line: FairQueue[str] = FairQueue(1, 2)
     assert line.enter("a", "a0")
     entered(line, "a1", "b1")
     line.leave("a", "a1")
@@ -93,10 +93,10 @@ def test_a_place_that_is_given_up_is_anothers() -> None:
 
 
 def test_nothing_is_remembered_of_who_has_gone() -> None:
-    line: Line[str] = Line(1, 4)
-    for asker in "abcdef":
-        assert line.enter(asker, asker)
-        assert line.end(asker) is None
+    line: FairQueue[str] = FairQueue(1, 4)
+    for caller in "abcdef":
+        assert line.enter(caller, caller)
+        assert line.end(caller) is None
     assert not line._running
     assert not line._waiting
 
@@ -109,18 +109,18 @@ def test_turns_and_places_are_never_exceeded_and_no_turn_is_idle(
     turns: int, places: int, steps: list[tuple[str, bool]]
 ) -> None:
     """Whatever comes (True) and ends; and nobody gets a turn before one who waits and has fewer."""
-    line: Line[str] = Line(turns, places)
+    line: FairQueue[str] = FairQueue(turns, places)
     running: Counter[str] = Counter()
-    for asker, comes in steps:
+    for caller, comes in steps:
         if comes:
             try:
-                running[asker] += line.enter(asker, asker)
-            except NoTurn:
+                running[caller] += line.enter(caller, caller)
+            except NoSlot:
                 assert line.running == turns
-        elif running[asker]:
-            running[asker] -= 1
+        elif running[caller]:
+            running[caller] -= 1
             waiting = set(line._waiting)
-            following = line.end(asker)
+            following = line.end(caller)
             assert (following is None) == (not waiting)
             if following is not None:
                 assert running[following] == min(running[one] for one in waiting)

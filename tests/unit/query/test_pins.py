@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traceplane.errors import Refused
-from traceplane.query import pins
+from traceplane.query.relations import pins
 
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
 SPANS = st.lists(st.tuples(NUMBERS, NUMBERS), max_size=4)

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from traceplane.errors import Overloaded
-from traceplane.query.pools import Pool, Pools
+from traceplane.query.admission.pools import Pool, Pools
 
 
 async def test_one_more_than_may_wait_is_told_to_come_back() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traceplane.query import ranges
+from traceplane.query.relations import ranges
 
 parts = st.lists(st.tuples(st.integers(-30, 30), st.integers(-30, 30)), max_size=6)
 

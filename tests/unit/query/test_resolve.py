@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from traceplane.query.gate import Refusal, RelationName
-from traceplane.query.resolve import CatalogRow, Reader, catalog_row, match, task_rows
+from traceplane.query.gate.allowlist import Refusal, RelationName
+from traceplane.query.relations.resolve import CatalogRow, Reader, catalog_row, match, task_rows
 
 
 def version(job: str, output: str, asset: str | None = None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from traceplane.query import landlock, seccomp
+from traceplane.query.sandbox import landlock, seccomp
 
 ON_THIS_KERNEL = pytest.mark.skipif(
     not landlock.abi() or os.uname().machine != "x86_64",
@@ -27,7 +27,7 @@ WITH_A_FILTER = pytest.mark.skipif(not seccomp.supported(), reason="there is no 
 # Runs in a process of its own: confines itself to a folder and says what each attempt came to.
 CONFINED = """
 import ctypes, json, os, socket, sys, threading
-from traceplane.query import landlock, seccomp
+from traceplane.query.sandbox import landlock, seccomp
 folder, outside, port, victim, walls = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
 libc = ctypes.CDLL(None, use_errno=True)
 held = os.open(outside, os.O_RDONLY)
@@ -136,7 +136,7 @@ def test_each_wall_stops_its_part_alone(tmp_path: Path, wall: str, stops: set[st
 # Runs in a process of its own, without Landlock: asks that each of its victims be killed when a byte arrives.
 SIGNALLING = """
 import contextlib, fcntl, os, signal, socket, struct, sys
-from traceplane.query import seccomp
+from traceplane.query.sandbox import seccomp
 F_SETOWN_EX, OF_PROCESS = 15, 1
 WAYS = [
     lambda at, victim: fcntl.fcntl(at, fcntl.F_SETOWN, victim),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from traceplane.query.turns import Turns
+from traceplane.query.files.turns import Turns
 
 
 def all_of(turns: Turns[str]) -> str:

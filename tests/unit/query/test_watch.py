@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from traceplane.errors import Unavailable
-from traceplane.query import watch
-from traceplane.query.process import Cell
+from traceplane.query.broker import watch
+from traceplane.query.broker.process import Cell
 
 MIB = 1024**2
 BUDGET = 16 * MIB

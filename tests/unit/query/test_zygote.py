@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from traceplane.query import wire, zygote
-from traceplane.query.cell import Limits
+from traceplane.query import wire
+from traceplane.query.cell import zygote
+from traceplane.query.cell.child import Limits
 
 LIMITS = Limits(memory_bytes=1, cpu_seconds=1, threads=1)
 

@@ -11,11 +11,11 @@ from uuid import UUID
 
 import yaml
 
-from traceplane import catalog, graph
+from traceplane import graph, operator_registry
 from traceplane.graph import Graph
 from traceplane.reconcile import names, podspec, projection, workers
-from traceplane.reconcile.plan import Input
-from traceplane.store.statements.observe import DagFacts, JobFacts
+from traceplane.reconcile.actions import Input
+from traceplane.store.statements.controller_facts import DagFacts, JobFacts
 
 Object = dict[str, Any]
 
@@ -49,7 +49,7 @@ def chain() -> Graph:
     """The graph of the example DAG."""
     parsed = graph.parse("DAG", dag())
     assert not isinstance(parsed, list), parsed
-    built = graph.assemble(parsed, [], [], catalog.load())
+    built = graph.assemble(parsed, [], [], operator_registry.load())
     assert isinstance(built, Graph), built
     return built
 

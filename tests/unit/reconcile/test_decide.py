@@ -20,8 +20,8 @@ from tests.unit.reconcile.builders import (
     source,
 )
 from traceplane.reconcile import names
+from traceplane.reconcile.actions import Plan
 from traceplane.reconcile.decide import decide
-from traceplane.reconcile.plan import Plan
 
 
 def applied(plan: Plan) -> list[str]:

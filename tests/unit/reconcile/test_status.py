@@ -22,8 +22,8 @@ from tests.unit.reconcile.builders import (
     waiting,
 )
 from traceplane.reconcile import conditions, status
+from traceplane.reconcile.actions import Input, Status
 from traceplane.reconcile.decide import decide
-from traceplane.reconcile.plan import Input, Status
 
 
 def shown(i: Input, refused: dict[str, str] | None = None) -> dict[str, Status]:

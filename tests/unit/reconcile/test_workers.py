@@ -19,10 +19,10 @@ from tests.unit.reconcile.builders import (
     waiting,
     worker_id,
 )
+from traceplane.reconcile.actions import Plan
 from traceplane.reconcile.decide import decide
-from traceplane.reconcile.plan import Plan
+from traceplane.reconcile.scaling import Demand, free_slots, restart_delay, wanted_workers
 from traceplane.reconcile.workers import RESTARTS
-from traceplane.tasks.scaling import Demand, free_slots, restart_delay, wanted_workers
 
 
 def created(plan: Plan) -> list[str]:

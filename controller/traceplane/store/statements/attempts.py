@@ -13,7 +13,7 @@ from uuid import UUID
 
 import orjson
 
-from traceplane.store.engine import HotConnection
+from traceplane.store.engine import Connection
 from traceplane.tasks.retries import RetryPolicy
 
 FAILURES = """CASE
@@ -155,13 +155,13 @@ class Ended:
     status: str
 
 
-async def reap(conn: HotConnection, *, retry: RetryPolicy, limit: int) -> tuple[Ended, ...]:
+async def reap(conn: Connection, *, retry: RetryPolicy, limit: int) -> tuple[Ended, ...]:
     """End attempts whose lease or time ran out; at most `limit` of each kind."""
     return await _ended(conn, REAP, {"limit": limit, **_policy(retry)})
 
 
 async def release(
-    conn: HotConnection, *, org_id: UUID, items: Sequence[dict[str, object]], retry: RetryPolicy
+    conn: Connection, *, org_id: UUID, items: Sequence[dict[str, object]], retry: RetryPolicy
 ) -> tuple[Ended, ...]:
     """Hand back `items` (task_id, attempt, lease_token, claim_id, state); what is stale is not in the answer."""
     document = orjson.dumps(list(items)).decode()
@@ -169,7 +169,7 @@ async def release(
 
 
 async def release_worker(
-    conn: HotConnection, *, org_id: UUID, worker_id: str, reason: str, message: str, retry: RetryPolicy
+    conn: Connection, *, org_id: UUID, worker_id: str, reason: str, message: str, retry: RetryPolicy
 ) -> tuple[Ended, ...]:
     """End the attempts of a worker whose pod is gone, for `reason` (CamelCase, as the pod's own status says)."""
     error = orjson.dumps({"code": reason, "message": message[:4096], "retryable": True}).decode()
@@ -177,7 +177,7 @@ async def release_worker(
     return await _ended(conn, RELEASE_WORKER, {**parameters, **_policy(retry)})
 
 
-async def retry_due(conn: HotConnection, *, limit: int) -> tuple[UUID, ...]:
+async def retry_due(conn: Connection, *, limit: int) -> tuple[UUID, ...]:
     """Queue failed tasks whose time has come; the job generation of each."""
     rows = await (await conn.execute(RETRY, {"limit": limit})).fetchall()
     return tuple(row[0] for row in rows)
@@ -187,6 +187,6 @@ def _policy(retry: RetryPolicy) -> dict[str, float]:
     return {"retry_base": retry.base_seconds, "retry_max": retry.max_seconds}
 
 
-async def _ended(conn: HotConnection, statement: str, parameters: dict[str, object]) -> tuple[Ended, ...]:
+async def _ended(conn: Connection, statement: str, parameters: dict[str, object]) -> tuple[Ended, ...]:
     rows = await (await conn.execute(statement, parameters)).fetchall()
     return tuple(Ended(*row) for row in rows)

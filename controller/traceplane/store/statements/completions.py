@@ -19,7 +19,7 @@ from uuid import UUID
 
 import orjson
 
-from traceplane.store.engine import HotConnection
+from traceplane.store.engine import Connection
 from traceplane.store.statements.attempts import DELAY, FAILURES
 from traceplane.store.statements.partitions import COMMITTED, RELOCATED
 from traceplane.store.statements.routing import ACCEPTED, ROUTED
@@ -171,7 +171,7 @@ def statement(parts: Parts) -> str:
 
 
 async def complete(
-    conn: HotConnection, *, org_id: UUID, batch: Batch, retry: RetryPolicy, keep_hot_seconds: float
+    conn: Connection, *, org_id: UUID, batch: Batch, retry: RetryPolicy, keep_hot_seconds: float
 ) -> tuple[tuple[Done, ...], frozenset[UUID]]:
     """Accept what the fence admits; the accepted completions, and the job generations that got new tasks."""
     parts = Parts(
@@ -195,21 +195,21 @@ async def complete(
     return tuple(Done(*row[:3]) for row in rows), frozenset(rows[0][3]) if rows else frozenset()
 
 
-async def settled(conn: HotConnection, *, org_id: UUID, items: Sequence[dict[str, object]]) -> dict[str, str]:
+async def settled(conn: Connection, *, org_id: UUID, items: Sequence[dict[str, object]]) -> dict[str, str]:
     """Result of each of `items` (task_id, attempt, lease_token, status) that was accepted before."""
     rows = await (await conn.execute(SETTLED, {"org": org_id, "items": _document(items)})).fetchall()
     return {row[0]: row[1] for row in rows}
 
 
 async def scopes(
-    conn: HotConnection, *, org_id: UUID, items: Sequence[dict[str, object]]
+    conn: Connection, *, org_id: UUID, items: Sequence[dict[str, object]]
 ) -> dict[str, tuple[int | None, int | None]]:
     """Inclusive range of each of `items` that is leased as it says; None where a task has no range."""
     rows = await (await conn.execute(SCOPES, {"org": org_id, "items": _document(items)})).fetchall()
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
-async def state_size(conn: HotConnection, *, job_id: UUID, besides: Sequence[str]) -> int:
+async def state_size(conn: Connection, *, job_id: UUID, besides: Sequence[str]) -> int:
     """Bytes of a job's operator state in other keys than `besides`."""
     row = await (await conn.execute(STATE_SIZE, {"job": job_id, "keys": list(besides)})).fetchone()
     return int(row[0]) if row else 0

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import orjson
 
-from traceplane.store.engine import HotConnection
+from traceplane.store.engine import Connection
 from traceplane.store.statements.routing import ACCEPTED, ROUTED
 
 _INVALIDATED = """
@@ -126,7 +126,7 @@ class Accepted:
 
 
 async def report(
-    conn: HotConnection,
+    conn: Connection,
     *,
     org_id: UUID,
     fence: dict[str, object],
@@ -138,20 +138,20 @@ async def report(
 
 
 async def relay(
-    conn: HotConnection, *, events: Sequence[dict[str, object]], invalidations: Sequence[dict[str, object]]
+    conn: Connection, *, events: Sequence[dict[str, object]], invalidations: Sequence[dict[str, object]]
 ) -> Accepted:
     """Accept rows relayed from data."""
     return await _accept(conn, RELAY, {}, events, invalidations)
 
 
-async def forget(conn: HotConnection, *, older_seconds: float, limit: int) -> int:
+async def forget(conn: Connection, *, older_seconds: float, limit: int) -> int:
     """Delete up to `limit` old events and the finished tasks they caused; how many rows of either went."""
     row = await (await conn.execute(FORGET, {"older": older_seconds, "limit": limit})).fetchone()
     return sum(row) if row else 0
 
 
 async def _accept(
-    conn: HotConnection,
+    conn: Connection,
     statement: str,
     parameters: dict[str, object],
     events: Sequence[dict[str, object]],

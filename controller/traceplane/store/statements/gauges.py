@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from traceplane.store.engine import HotConnection
+from traceplane.store.engine import Connection
 
 QUEUE = """
 SELECT (SELECT count(*) FROM tasks WHERE status = 'Queued'),
@@ -38,7 +38,7 @@ class Queue:
     outbox_failed: int
 
 
-async def queue(conn: HotConnection) -> Queue:
+async def queue(conn: Connection) -> Queue:
     """The queue as it stands."""
     row = await (await conn.execute(QUEUE)).fetchone()
     assert row is not None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from traceplane.store.engine import HotConnection
+from traceplane.store.engine import Connection
 
 GENERATION = """
 SELECT j.id, j.org_id, j.namespace, j.dag, j.name, j.operator, j.activation, j.execution_strategy,
@@ -67,13 +67,13 @@ class Generation:
     outputs: list[dict[str, Any]]
 
 
-async def generation(conn: HotConnection, *, org_id: UUID, job_id: UUID) -> Generation | None:
+async def generation(conn: Connection, *, org_id: UUID, job_id: UUID) -> Generation | None:
     """The job generation, or None where there is none of this id in the organisation."""
     row = await (await conn.execute(GENERATION, {"org": org_id, "job": job_id})).fetchone()
     return None if row is None else Generation(*row)
 
 
-async def dispatcher_jobs(conn: HotConnection, *, org_id: UUID, limit: int) -> list[UUID]:
+async def dispatcher_jobs(conn: Connection, *, org_id: UUID, limit: int) -> list[UUID]:
     """Generations of the Dispatcher runtime with queued tasks."""
     rows = await (await conn.execute(DISPATCHER_JOBS, {"org": org_id, "limit": limit})).fetchall()
     return [row[0] for row in rows]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from traceplane.store.engine import HotConnection
+from traceplane.store.engine import Connection
 
 TAKE = """
 WITH due AS (
@@ -74,23 +74,23 @@ class OutboxRow:
     attempts: int
 
 
-async def take(conn: HotConnection, *, limit: int, hold_seconds: float) -> list[OutboxRow]:
+async def take(conn: Connection, *, limit: int, hold_seconds: float) -> list[OutboxRow]:
     """Lease due rows."""
     rows = await (await conn.execute(TAKE, {"limit": limit, "hold": hold_seconds})).fetchall()
     return [OutboxRow(*row) for row in rows]
 
 
-async def finish(conn: HotConnection, row: OutboxRow) -> bool:
+async def finish(conn: Connection, row: OutboxRow) -> bool:
     """Mark `row` done; False if this lease of it was lost."""
     return (await conn.execute(FINISH, {"id": row.id, "attempts": row.attempts})).rowcount == 1
 
 
-async def proceed(conn: HotConnection, row: OutboxRow) -> bool:
+async def proceed(conn: Connection, row: OutboxRow) -> bool:
     """Give `row` back for its next step; False if this lease of it was lost."""
     return (await conn.execute(CONTINUE, {"id": row.id, "attempts": row.attempts})).rowcount == 1
 
 
-async def fail(conn: HotConnection, row: OutboxRow, *, error: str, delay_seconds: float, final: bool) -> bool:
+async def fail(conn: Connection, row: OutboxRow, *, error: str, delay_seconds: float, final: bool) -> bool:
     """Record why the effect failed; False if this lease of `row` was lost."""
     parameters = {
         "id": row.id,
@@ -102,12 +102,12 @@ async def fail(conn: HotConnection, row: OutboxRow, *, error: str, delay_seconds
     return (await conn.execute(FAIL, parameters)).rowcount == 1
 
 
-async def next_due(conn: HotConnection) -> float | None:
+async def next_due(conn: Connection) -> float | None:
     """Seconds until the next pending row is due, at most 0 if one is; None where none is pending."""
     row = await (await conn.execute(NEXT_DUE)).fetchone()
     return None if row is None or row[0] is None else float(row[0])
 
 
-async def forget(conn: HotConnection, *, older_seconds: float, limit: int) -> int:
+async def forget(conn: Connection, *, older_seconds: float, limit: int) -> int:
     """Delete up to `limit` rows that were done longer ago than `older_seconds`."""
     return (await conn.execute(FORGET, {"older": older_seconds, "limit": limit})).rowcount

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from traceplane.store.engine import HotConnection
+from traceplane.store.engine import Connection
 
 COMMITTED = """
 committing AS (
@@ -124,13 +124,13 @@ class HotTable:
     provisioned: bool
 
 
-async def hot_table(conn: HotConnection, version_id: UUID) -> HotTable | None:
+async def hot_table(conn: Connection, version_id: UUID) -> HotTable | None:
     """The hot table of a dataset version; None where there is no such version, or it lives in object storage."""
     row = await (await conn.execute(HOT_TABLE, {"version": version_id})).fetchone()
     return None if row is None else HotTable(*row)
 
 
-async def mark_provisioned(conn: HotConnection, version_id: UUID) -> Sequence[UUID]:
+async def mark_provisioned(conn: Connection, version_id: UUID) -> Sequence[UUID]:
     """Record that the hot table exists; the job generation, if it may run from now on."""
     parameters = {"version": version_id}
     async with conn.transaction():
@@ -139,7 +139,7 @@ async def mark_provisioned(conn: HotConnection, version_id: UUID) -> Sequence[UU
     return [row[0] for row in rows]
 
 
-async def is_relocated(conn: HotConnection, version_id: UUID, start: int, end: int) -> bool:
+async def is_relocated(conn: Connection, version_id: UUID, start: int, end: int) -> bool:
     """Whether the inclusive range of a hot version is wholly in one cold version."""
     parameters = {"version": version_id, "start": start, "end": end}
     row = await (await conn.execute(RELOCATION_COVERS, parameters)).fetchone()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from traceplane.store.engine import HotConnection
+from traceplane.store.engine import Connection
 
 EXPIRED_OUTPUTS = """
 SELECT DISTINCT output_location FROM (
@@ -46,23 +46,23 @@ DELETE FROM trace.pii_access_log WHERE id IN (
 """
 
 
-async def expired_outputs(conn: HotConnection, *, older_seconds: float, limit: int) -> list[str]:
+async def expired_outputs(conn: Connection, *, older_seconds: float, limit: int) -> list[str]:
     """`s3://` addresses of exported files that nobody can ask for any more."""
     cursor = await conn.execute(EXPIRED_OUTPUTS, {"older": older_seconds, "limit": limit})
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def forget_results(conn: HotConnection, *, older_seconds: float, kept: Sequence[str], limit: int) -> int:
+async def forget_results(conn: Connection, *, older_seconds: float, kept: Sequence[str], limit: int) -> int:
     """Delete old results, but for those of the files `kept`; how many."""
     asked = {"older": older_seconds, "kept": list(kept), "limit": limit}
     return (await conn.execute(FORGET_RESULTS, asked)).rowcount
 
 
-async def forget_batches(conn: HotConnection, *, older_seconds: float, limit: int) -> int:
+async def forget_batches(conn: Connection, *, older_seconds: float, limit: int) -> int:
     """Delete queries that were left to be run and ended long ago; how many."""
     return (await conn.execute(FORGET_BATCHES, {"older": older_seconds, "limit": limit})).rowcount
 
 
-async def forget_accesses(conn: HotConnection, *, older_seconds: float, limit: int) -> int:
+async def forget_accesses(conn: Connection, *, older_seconds: float, limit: int) -> int:
     """Delete old accesses to personal data; how many."""
     return (await conn.execute(FORGET_ACCESSES, {"older": older_seconds, "limit": limit})).rowcount

@@ -1,0 +1,33 @@
+"""The janitor: rows that served their purpose leave, a bounded batch at a time.
+
+Done outbox rows, relayed source rows, and old events with the finished tasks they caused. Failed outbox rows and
+dead tasks stay until a person looked at them, and the furthest event of each dataset version stays because it says
+how far a consumer has to read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from traceplane.store.engine import Database
+from traceplane.store.statements import events, outbox, source_outbox
+
+BATCH = 1_000
+
+
+@dataclass(frozen=True)
+class Janitor:
+    """Deletes finished rows of both databases. Times in seconds."""
+
+    state: Database
+    data: Database
+    outbox_seconds: float
+    events_seconds: float
+
+    async def run_once(self) -> int:
+        """One batch of each kind; how many rows went."""
+        async with self.state.autocommit() as conn:
+            gone = await outbox.forget(conn, older_seconds=self.outbox_seconds, limit=BATCH)
+            gone += await events.forget(conn, older_seconds=self.events_seconds, limit=BATCH)
+        async with self.data.autocommit() as conn:
+            return gone + await source_outbox.forget(conn, older_seconds=self.outbox_seconds, limit=BATCH)

@@ -1,0 +1,1 @@
+"""How many queries run, how many wait, and whose is next."""

@@ -1,0 +1,1 @@
+"""The HTTP side of the query service: routes, requests, answers."""

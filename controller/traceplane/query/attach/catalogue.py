@@ -1,0 +1,241 @@
+"""Reading the catalogue: everything state knows about the relations of one query, in one snapshot of it.
+
+The statements read the views of schema `catalog`, which is all the query service may see of state. Pure decisions
+on what they give are in `resolve` and `relation`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import TupleRow, dict_row
+
+from traceplane.query.gate.allowlist import Refusal, RelationName
+from traceplane.query.relations import pins, ranges
+from traceplane.query.relations.relation import Holdings, Relation, hot_part, pinned_row, relation, relation_as_of
+from traceplane.query.relations.resolve import (
+    CatalogRow,
+    PartitionRow,
+    Reader,
+    catalog_row,
+    check_columns,
+    match,
+    readable,
+    task_rows,
+    version_row,
+)
+
+Connection = psycopg.Connection[TupleRow]
+_Asked = psycopg.Cursor[dict[str, Any]]
+
+MAX_PARTITIONS = 200_000
+"""Partitions of one query; more would be read into memory for nothing, since no cache holds that many files."""
+MAX_INVALIDATIONS = 10_000
+"""Invalidations looked at for one repetition; after more, it is certain enough that nothing is as it was."""
+
+_RELATION_COLUMNS = """
+SELECT namespace, name, storage, read_roles, hot_read_roles, cold_read_roles, columns, scope_column, dataset_id,
+       dataset_version_id, location, provisioned, hot_version_id, hot_location, cold_version_id
+FROM catalog.relations
+"""
+
+_RELATIONS = f"""{_RELATION_COLUMNS}
+WHERE org_id = %(org)s
+  AND (replace(namespace, '-', '_'), replace(name, '-', '_')) IN
+      (SELECT unnest(%(namespaces)s::text[]), unnest(%(names)s::text[]))
+"""
+
+_FEDERATED = f"""{_RELATION_COLUMNS}
+WHERE org_id = %(org)s AND storage = 'Federated'
+  AND hot_version_id = ANY (%(versions)s::uuid[]) AND cold_version_id = ANY (%(versions)s::uuid[])
+"""
+
+_VERSIONS = """
+SELECT namespace, job, output, asset, dataset_id, dataset_version_id, storage, location, columns, scope_column,
+       provisioned
+FROM catalog.versions
+WHERE org_id = %(org)s AND dataset_version_id = ANY (%(versions)s::uuid[])
+"""
+
+_MOVED = """
+SELECT hot_version_id, cold_version_id, ranges::text AS ranges
+FROM catalog.relocations
+WHERE org_id = %(org)s AND hot_version_id = ANY (%(versions)s::uuid[]) AND NOT isempty(ranges)
+"""
+
+_PARTITION_COLUMNS = """
+SELECT id, dataset_id, dataset_version_id, range_start, range_end, location, files
+FROM catalog.partition_history
+WHERE org_id = %(org)s AND dataset_version_id = ANY (%(versions)s::uuid[])
+"""
+
+_PARTITIONS = f"""{_PARTITION_COLUMNS}
+  AND superseded_at IS NULL
+ORDER BY dataset_version_id, range_start
+LIMIT %(limit)s
+"""
+
+_PARTITIONS_THEN = f"""{_PARTITION_COLUMNS}
+  AND pg_visible_in_snapshot(committed_xid, %(snapshot)s::pg_snapshot)
+  AND (superseded_xid IS NULL OR NOT pg_visible_in_snapshot(superseded_xid, %(snapshot)s::pg_snapshot))
+ORDER BY dataset_version_id, range_start
+LIMIT %(limit)s
+"""
+
+_INVALIDATIONS = """
+SELECT range_start, range_end, reason
+FROM catalog.invalidations
+WHERE org_id = %(org)s AND dataset_version_id = %(version)s AND sequence > %(sequence)s
+ORDER BY sequence
+LIMIT %(limit)s
+"""
+
+SNAPSHOT = "SELECT pg_current_snapshot()::text"
+LAST_INVALIDATION = "SELECT coalesce(max(sequence), 0) FROM catalog.invalidations"
+
+
+class Catalogue:
+    """State's side of one query. `connection` is in a transaction that holds one snapshot, and in a pipeline: what
+    does not depend on each other is asked in one round trip."""
+
+    def __init__(self, connection: Connection, org: UUID, bucket: str) -> None:
+        self._connection = connection
+        self._org = org
+        self._bucket = bucket
+        self._snapshot = connection.execute(SNAPSHOT)
+
+    def resolve(self, names: Sequence[RelationName], namespace: str, reader: Reader) -> list[Relation]:
+        """Every relation of a statement, pinned to what is current. Raises Refusal."""
+        matched = self._matched(names, namespace, reader)
+        held = self._holdings([row for row, _ in matched], ())
+        return [relation(row, spelled, held, self._bucket) for row, spelled in matched]
+
+    def resolve_as_of(
+        self, names: Sequence[RelationName], namespace: str, reader: Reader, pin: pins.Pin
+    ) -> list[Relation]:
+        """Every relation of a statement as `pin` saw it. Raises Refusal, or SnapshotGone with the reason."""
+        pinned = [
+            (row, spelled, pin.of(row.namespace, row.name))
+            for row, spelled in self._matched(names, namespace, reader)
+        ]
+        held = self._holdings([row for row, _, _ in pinned], [then for _, _, then in pinned], pin.snapshot)
+        found = []
+        for row, spelled, then in pinned:
+            old = pinned_row(row, then, held.versions)
+            if not readable(old, reader):  # a token of a task lists versions, and this may be another one
+                place = spelled[0]
+                raise Refusal("RelationNotFound", f"no relation {place.text!r}", position=place.position)
+            self._refuse_invalidated(then, pin.sequence)
+            found.append(relation_as_of(old, spelled, held, self._bucket, then))
+        return found
+
+    def readable(self, titles: Iterable[str], reader: Reader) -> bool:
+        """Whether `reader` may read every relation of these titles (`namespace/name`) today."""
+        wanted = {(namespace, name) for namespace, _, name in (title.partition("/") for title in titles)}
+        asked = {
+            "namespaces": [namespace.replace("-", "_") for namespace, _ in wanted],
+            "names": [name.replace("-", "_") for _, name in wanted],
+        }
+        found = [catalog_row(row) for row in self._fetch(_RELATIONS, asked)]
+        return wanted <= {(row.namespace, row.name) for row in found if readable(row, reader)}
+
+    def snapshot(self) -> str:
+        """What this transaction sees of state, for a pin."""
+        row = self._snapshot.fetchone()
+        assert row is not None
+        return str(row[0])
+
+    def _matched(
+        self, names: Sequence[RelationName], namespace: str, reader: Reader
+    ) -> list[tuple[CatalogRow, list[RelationName]]]:
+        if reader.versions is not None:
+            listed = {"versions": list(reader.versions)}
+            federated = [catalog_row(row) for row in self._fetch(_FEDERATED, listed)]
+            rows = [*task_rows(self._fetch(_VERSIONS, listed)), *federated]
+        else:
+            spelled = [(name.schema or namespace).replace("-", "_") for name in names]
+            asked = {"namespaces": spelled, "names": [name.table for name in names]}
+            rows = [catalog_row(row) for row in self._fetch(_RELATIONS, asked)]
+        matched = match(names, namespace, rows, reader)
+        for row, _ in matched:
+            check_columns(row)
+        return matched
+
+    def _holdings(
+        self, rows: Sequence[CatalogRow], then: Sequence[pins.PinnedRelation], snapshot: str | None = None
+    ) -> Holdings:
+        hot = {version for row in rows if (version := row.hot_version)} | {p.hot for p in then if p.hot}
+        moved = self._moved(hot)
+        cold = {version for row in rows if (version := row.cold_version)}
+        cold.update(version for by_cold in moved.values() for version in by_cold)
+        old = {part.version for pinned in then for part in pinned.cold}
+        asked = self._ask(_VERSIONS, {"versions": list(hot | cold | old)})
+        asked_then = self._ask_partitions(_PARTITIONS_THEN, old, snapshot)
+        asked_now = self._ask_partitions(_PARTITIONS, cold, None)
+        versions = {row["dataset_version_id"]: version_row(row) for row in asked.fetchall()}
+        pinned = _partitions(asked_then)
+        return Holdings(versions, moved, _partitions(asked_now), pinned)
+
+    def _moved(self, hot: Iterable[UUID]) -> dict[UUID, dict[UUID, tuple[ranges.Range, ...]]]:
+        found: dict[UUID, dict[UUID, tuple[ranges.Range, ...]]] = defaultdict(dict)
+        if versions := list(hot):
+            for row in self._fetch(_MOVED, {"versions": versions}):
+                found[row["hot_version_id"]][row["cold_version_id"]] = ranges.parse_multirange(row["ranges"])
+        return found
+
+    def _ask_partitions(self, statement: str, versions: Iterable[UUID], snapshot: str | None) -> _Asked | None:
+        if not (listed := list(versions)):
+            return None
+        return self._ask(statement, {"versions": listed, "snapshot": snapshot, "limit": MAX_PARTITIONS + 1})
+
+    def _refuse_invalidated(self, pin: pins.PinnedRelation, sequence: int) -> None:
+        """Raise SnapshotGone where hot rows of then were invalidated since."""
+        if pin.hot is None:
+            return
+        asked = {"version": pin.hot, "sequence": sequence, "limit": MAX_INVALIDATIONS}
+        rows = self._fetch(_INVALIDATIONS, asked)
+        refuse_touched(pin, [(row["range_start"], row["range_end"], row["reason"]) for row in rows])
+        if len(rows) >= MAX_INVALIDATIONS:
+            raise pins.SnapshotGone(f"as_of: too much of {pin.namespace}/{pin.name} was invalidated since to tell")
+
+    def _fetch(self, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+        return self._ask(statement, values).fetchall()
+
+    def _ask(self, statement: str, values: dict[str, Any]) -> _Asked:
+        """Ask, and do not wait for the answer."""
+        return self._connection.cursor(row_factory=dict_row).execute(statement, {"org": self._org, **values})
+
+
+def _partitions(asked: _Asked | None) -> Mapping[UUID, list[PartitionRow]]:
+    """The partitions of each version. Raises Refusal for too many."""
+    found: dict[UUID, list[PartitionRow]] = defaultdict(list)
+    rows = asked.fetchall() if asked else []
+    if len(rows) > MAX_PARTITIONS:
+        raise Refusal("ScanTooLarge", f"the relations have more than {MAX_PARTITIONS} partitions: query them apart")
+    for row in rows:
+        part = PartitionRow(
+            row["id"],
+            row["dataset_id"],
+            row["dataset_version_id"],
+            row["range_start"],
+            row["range_end"],
+            row["location"],
+            tuple(row["files"]),
+        )
+        found[part.version].append(part)
+    return found
+
+
+def refuse_touched(pin: pins.PinnedRelation, invalidated: Iterable[tuple[int | None, int | None, str]]) -> None:
+    """Raise SnapshotGone where one of (start, end, reason) touches what `pin` read from the hot table."""
+    read = hot_part(pin)
+    for start, end, reason in invalidated:
+        low, high = ranges.LOWEST if start is None else start, ranges.HIGHEST if end is None else end
+        if ranges.touches((low, high), read):
+            raise pins.SnapshotGone(
+                f"as_of: rows {low} to {high} of {pin.namespace}/{pin.name} were invalidated since ({reason})"
+            )

@@ -1,0 +1,1 @@
+"""Batch queries: submitted, run later under a lease, fetched by id."""

@@ -1,0 +1,1 @@
+"""The trusted side of a query: cells and the conversation with each."""

@@ -1,0 +1,242 @@
+"""The broker's side of cells: the zygote process, a few ready cells, and the certain end of each.
+
+A cell is used once. `Cells` keeps `ready` of them waiting, so that a query does not pay for a fork and its
+confinement. While a query has it, its memory is watched (see `watch`). It is killed through its pidfd, never by
+number, as soon as its query is over; its folder is removed after its end, whatever ended it, and an answer does not
+wait for that. The zygote is started anew when it dies; queries that run then fail, later ones do not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from traceplane.errors import Unavailable
+from traceplane.query import wire
+from traceplane.query.broker.process import END_SECONDS, Cell
+from traceplane.query.broker.watch import Watch
+from traceplane.query.cell import zygote
+from traceplane.query.cell.child import Limits
+
+MAX_UNBURIED = 8
+"""Killed cells whose end nobody has seen yet; beyond them a query waits for the end of its own."""
+_ENVIRONMENT = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "LC_ALL": "C.UTF-8",
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
+    "MALLOC_TOP_PAD_": str(64 * 1024**2),
+    "MALLOC_TRIM_THRESHOLD_": str(4 * 1024**3),
+}
+"""A process that ends with its query keeps what it freed: a page of new memory costs a page fault (malloc(3)).
+Arrow takes its memory there, too: its own allocator sets a GiB of addresses aside, and a cell's are limited."""
+PROOF_SECONDS = 1.0
+"""A cell that could not confine itself has ended by then."""
+
+
+class Cells:
+    """Gives out ready cells, one per query."""
+
+    def __init__(self, folder: Path, limits: Limits, ready: int) -> None:
+        self._folder = folder
+        self._limits = limits
+        self._ready = ready
+        self._lock = threading.Lock()
+        self._waiting: list[Cell] = []
+        self._all: dict[int, Cell] = {}
+        self._next = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._closed = False
+        self._undertaker = ThreadPoolExecutor(1, thread_name_prefix="cell-end")
+        self._watch = Watch()
+        self._unburied = threading.BoundedSemaphore(MAX_UNBURIED)
+        self._rehearsal = folder.with_name(f"{folder.name}-rehearsal")  # beside them: cells link its file
+        for place in (folder, self._rehearsal):
+            shutil.rmtree(place, ignore_errors=True)  # what a killed broker left behind
+            place.mkdir(parents=True, mode=0o700)
+
+    def check(self) -> None:
+        """Return when a waiting cell lives. Raises Unavailable where they all end by themselves, unable to confine
+        themselves, or do not start."""
+        self.fill()
+        with self._lock:
+            waiting = list(self._waiting)
+        if waiting and not any(cell.survives(PROOF_SECONDS) for cell in waiting):
+            raise Unavailable("processes for queries do not start, or end as soon as they do; the log says why")
+
+    def fill(self) -> None:
+        """Make sure that enough cells wait. Raises Unavailable."""
+        with self._lock:
+            dead = [cell for cell in self._waiting if cell.code is not None]
+            self._waiting = [cell for cell in self._waiting if cell.code is None]
+        for cell in dead:
+            self._bury(cell)
+        with self._lock:
+            while len(self._waiting) < self._ready and not self._closed:
+                self._waiting.append(self._spawn())
+
+    @contextmanager
+    def one(self, limits: Limits | None = None) -> Iterator[Cell]:
+        """A cell for one query; it is killed when the context ends, and soon after gone with its folder.
+
+        With `limits` of its own it is made now; else it is one of those that wait.
+        """
+        cell = self._take() if limits is None else self._made(limits)
+        try:
+            with self._watch.over(cell, (limits or self._limits).memory_bytes):
+                yield cell
+        finally:
+            cell.kill()
+            self._bury_soon(cell)
+
+    def close(self) -> None:
+        """End every cell and the zygote."""
+        with self._lock:
+            self._closed = True
+            cells = list(self._all.values())
+            control = self._control
+            self._waiting.clear()
+        for cell in cells:
+            cell.kill()
+        if control is not None:
+            control.close()
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(END_SECONDS)
+        self._undertaker.shutdown()
+        self._watch.close()
+        for place in (self._folder, self._rehearsal):
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _take(self) -> Cell:
+        while True:
+            with self._lock:
+                cell = self._waiting.pop(0) if self._waiting else self._spawn()
+            if cell.code is None:
+                try:
+                    cell.wait_started()
+                except BaseException:
+                    self._bury(cell)
+                    raise
+                return cell
+            self._bury(cell)  # it died while it waited
+
+    def _made(self, limits: Limits) -> Cell:
+        with self._lock:
+            cell = self._spawn(limits)
+        try:
+            cell.wait_started()
+        except BaseException:
+            self._bury(cell)
+            raise
+        return cell
+
+    def _bury_soon(self, cell: Cell) -> None:
+        """Bury a killed cell beside the answer: what the kernel takes to free its memory is no part of a query."""
+
+        def bury() -> None:
+            try:
+                self._bury(cell)
+            finally:
+                self._unburied.release()
+
+        if not self._unburied.acquire(blocking=False):
+            self._bury(cell)
+            return
+        try:
+            self._undertaker.submit(bury)
+        except RuntimeError:  # closed meanwhile
+            bury()
+
+    def _bury(self, cell: Cell) -> None:
+        cell.kill()
+        cell.channel.close()
+        cell.wait_ended()
+        with self._lock:
+            self._all.pop(cell.number, None)
+        shutil.rmtree(cell.folder, ignore_errors=True)
+
+    def _spawn(self, limits: Limits | None = None) -> Cell:
+        """Ask the zygote for a cell. Holds the lock."""
+        self._next += 1
+        number, folder = self._next, self._folder / str(self._next)
+        try:
+            control = self._zygote()
+            ours, theirs = socket.socketpair()
+        except OSError as error:  # no process, or no descriptor, is left
+            raise Unavailable(f"no process for a query can be started: {error.strerror}") from error
+        folder.mkdir(mode=0o700)
+        cell = Cell(number, folder, ours, control)
+        self._all[number] = cell
+        try:
+            order = zygote.Spawn(number=number, folder=str(folder), limits=limits or self._limits)
+            wire.send(control, order, (theirs.fileno(),))
+        except wire.Closed as error:
+            self._all.pop(number)
+            ours.close()
+            raise Unavailable("the process that starts queries went away") from error
+        finally:
+            theirs.close()
+        return cell
+
+    def _zygote(self) -> socket.socket:
+        """The channel to a living zygote; starts one where there is none. Holds the lock."""
+        if self._closed:
+            raise Unavailable("the query service is stopping")
+        if self._process is not None and self._process.poll() is None and self._control is not None:
+            return self._control
+        ours, theirs = socket.socketpair()
+        with theirs, contextlib.ExitStack() as failed:
+            failed.callback(ours.close)
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-c", _START, str(theirs.fileno()), str(self._rehearsal)],
+                env={**_ENVIRONMENT, "OMP_NUM_THREADS": str(self._limits.threads)},  # Arrow's, too
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+            )
+            threading.Thread(target=self._listen, args=(ours,), name="zygote", daemon=True).start()
+            failed.pop_all()
+        self._control = ours
+        return ours
+
+    def _listen(self, control: socket.socket) -> None:
+        """Hear of starts and ends until the zygote is gone; then all its cells are, too. A cell that we got no
+        descriptor of could not be killed: its zygote goes, and takes it along."""
+        with contextlib.suppress(wire.Closed, OSError):
+            while True:
+                message, descriptors = wire.receive(control, zygote.Spawned | zygote.Ended, descriptors=1)
+                self._heard(message, descriptors)
+        with self._lock:
+            lost = [cell for cell in self._all.values() if cell.zygote is control]
+            self._waiting = [cell for cell in self._waiting if cell.zygote is not control]
+            if self._control is control:
+                self._control = None
+        control.close()
+        for cell in lost:
+            cell.ended(-signal.SIGKILL)
+
+    def _heard(self, message: zygote.Spawned | zygote.Ended, descriptors: list[int]) -> None:
+        cell = self._all.get(message.number)
+        if isinstance(message, zygote.Ended):
+            if cell is not None:
+                cell.ended(message.code)
+        elif not descriptors:
+            raise wire.Closed("no descriptor came with a cell")
+        elif cell is not None:
+            cell.started(descriptors[0])
+        else:
+            os.close(descriptors[0])
+
+
+_START = "import sys; from traceplane.query.cell import zygote; zygote.main(int(sys.argv[1]), sys.argv[2])"

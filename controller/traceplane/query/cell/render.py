@@ -1,0 +1,116 @@
+"""From Arrow to text that loses nothing.
+
+Runs in the cell, so that a large answer costs the broker no time and malformed values no safety.
+
+| DuckDB type | JSON |
+|---|---|
+| BOOLEAN, integers up to 64 bits | true/false, number (exact: read it with a parser that keeps 64 bits) |
+| HUGEINT, UHUGEINT, BIGNUM, DECIMAL, a 256-bit integer | string of digits |
+| FLOAT, DOUBLE | number; `"NaN"`, `"Infinity"`, `"-Infinity"` |
+| VARCHAR, UUID, ENUM, INTERVAL, BIT, VARIANT | string |
+| BLOB | string, `0x` and lower-case hex |
+| DATE, TIME, TIMESTAMP | string, ISO 8601; with `Z` where the type has a time zone; `"infinity"`, `"-infinity"` |
+| TIMETZ | string, as DuckDB writes it |
+| LIST, ARRAY | array |
+| STRUCT, MAP | object, an array where its fields have no names; array of `[key, value]` |
+| UNION | the value of its member |
+
+CSV holds the same values: a field is empty for NULL, nested values are JSON. All of it holds at any depth. Types
+DuckDB hands over in a lossy form are cast to VARCHAR by DuckDB itself first (`exact`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pyarrow as pa
+from duckdb.sqltypes import DuckDBPyType
+
+from traceplane.query.cell import values
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """`body` is JSON arrays joined by commas, or CSV lines."""
+
+    body: bytes
+    rows: int
+    truncated: bool
+
+
+def rows_as(
+    form: str,
+    names: list[str],
+    types: list[DuckDBPyType],
+    batches: Iterable[pa.RecordBatch],
+    *,
+    max_rows: int,
+    max_bytes: int,
+) -> Rendered:
+    """Render at most `max_rows` rows in at most `max_bytes`; what is cut off is said by `truncated`."""
+    parts: list[bytes] = []
+    count = size = 0
+    if form == "csv":
+        parts.append(_csv([names]))
+        size = len(parts[0])
+    for batch in batches:
+        rows = list(_rows(batch, types))
+        kept = rows[: max_rows - count]
+        text = _encoded(form, kept)
+        if size + len(text) > max_bytes:
+            kept, text = _fitting(form, kept, max_bytes - size)
+        if kept:
+            parts.append(text)
+            count += len(kept)
+            size += len(text) + 1
+        if len(kept) < len(rows):
+            return Rendered(_joined(form, parts), count, True)
+    return Rendered(_joined(form, parts), count, False)
+
+
+def _rows(batch: pa.RecordBatch, types: list[DuckDBPyType]) -> Iterator[tuple[Any, ...]]:
+    if batch.num_columns == 0:
+        return iter([()] * batch.num_rows)
+    return zip(*(values.of(column, kind) for column, kind in zip(batch.columns, types, strict=True)), strict=True)
+
+
+def _encoded(form: str, rows: list[tuple[Any, ...]]) -> bytes:
+    return _csv(rows) if form == "csv" else orjson.dumps(rows)[1:-1]
+
+
+def _csv(rows: Iterable[Iterable[Any]]) -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")  # RFC 4180
+    for row in rows:
+        writer.writerow([_field(value) for value in row])
+    return out.getvalue().encode("utf-8", "replace")
+
+
+def _field(value: Any) -> Any:
+    if isinstance(value, (list, dict)):
+        return orjson.dumps(value).decode()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value
+
+
+def _fitting(form: str, rows: list[tuple[Any, ...]], room: int) -> tuple[list[tuple[Any, ...]], bytes]:
+    """As many of `rows` as their text fits `room`, found by halving: few encodings however large the rows are."""
+    low, high, best = 0, len(rows), b""
+    while low < high:
+        middle = (low + high + 1) // 2
+        text = _encoded(form, rows[:middle])
+        if len(text) <= room:
+            low, best = middle, text
+        else:
+            high = middle - 1
+    return rows[:low], best
+
+
+def _joined(form: str, parts: list[bytes]) -> bytes:
+    return (b"" if form == "csv" else b",").join(parts)

@@ -1,0 +1,1 @@
+"""Cold files: the object store and the local cache."""

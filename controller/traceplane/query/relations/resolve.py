@@ -1,0 +1,214 @@
+"""From names in a statement to rows of the catalogue, under what the caller may read.
+
+A user reads published assets that its roles allow. A task reads exactly the dataset versions that its token is for,
+each under its asset's name and as `<job>_<output>`, and a Federated asset where the token is for both halves. An
+asset's name counts before the other. A name that means two things all the same (`-` is `_` in SQL) is refused where
+a statement uses it: either would be the wrong data for somebody.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from traceplane.errors import Refused
+from traceplane.query.gate.allowlist import Refusal, RelationName
+
+DUCKDB_TYPES = {
+    "Int32": "INTEGER",
+    "Int64": "BIGINT",
+    "Float64": "DOUBLE",
+    "UInt256": "VARCHAR",
+    "Hex": "VARCHAR",
+    "Text": "VARCHAR",
+    "Bool": "BOOLEAN",
+    "Timestamp": "TIMESTAMP WITH TIME ZONE",
+    "Json": "VARCHAR",
+}
+
+RESERVED_SCHEMAS = frozenset({"main", "memory", "system", "temp", "information_schema", "pg_catalog"})
+"""Schemas DuckDB has of its own; a namespace of such a name is reached by unqualified names only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads: a user by `roles`, or a task by the `versions` its token is for."""
+
+    roles: frozenset[str] = frozenset()
+    versions: frozenset[UUID] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRow:
+    """One row of `catalog.relations`. For a plain asset the `hot_*` or `cold_*` half is None."""
+
+    namespace: str
+    name: str
+    storage: str
+    read_roles: tuple[frozenset[str], ...]
+    """Its own and, for a Federated asset, those of its two halves: a reader needs one of each."""
+    columns: tuple[tuple[str, str], ...]
+    scope_column: str
+    dataset: UUID | None
+    """Of its hot half where it has one, else of its cold half."""
+    provisioned: bool
+    hot_version: UUID | None
+    hot_location: str | None
+    cold_version: UUID | None
+    output: str | None = None
+    """Where it is named as an output and not as an asset: that output, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """One row of `catalog.versions`, current or not. `pii` are its columns with personal data; `scope_column` is
+    its own, which the next version need not share."""
+
+    dataset: UUID
+    version: UUID
+    location: str
+    columns: tuple[tuple[str, str], ...]
+    scope_column: str
+    pii: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionRow:
+    """One partition of a cold dataset version."""
+
+    id: UUID
+    dataset: UUID
+    version: UUID
+    start: int
+    end: int
+    location: str
+    files: tuple[Mapping[str, Any], ...]
+
+
+def match(
+    names: Sequence[RelationName], namespace: str, rows: Iterable[CatalogRow], reader: Reader
+) -> list[tuple[CatalogRow, list[RelationName]]]:
+    """The catalogue row of each name, names of one row together. Raises Refusal for one that is not there, or that
+    means two things.
+
+    A relation the reader may not read is answered exactly as one that does not exist.
+    """
+    known: dict[tuple[str, str], list[CatalogRow]] = {}
+    for row in rows:
+        if readable(row, reader):
+            known.setdefault((_sql(row.namespace), _sql(row.name)), []).append(row)
+    found: dict[tuple[str, str], tuple[CatalogRow, list[RelationName]]] = {}
+    for name in names:
+        key = (_sql(name.schema or namespace), name.table)
+        named = known.get(key) if name.schema not in RESERVED_SCHEMAS else None
+        if not named:
+            raise Refusal("RelationNotFound", f"no relation {name.text!r}", position=name.position, name=name.text)
+        row = _meant(name, named)
+        if not _ready(row):
+            raise Refusal(
+                "RelationNotReady", f"{name.text!r} holds no data yet", position=name.position, name=name.text
+            )
+        found.setdefault(key, (row, []))[1].append(name)
+    return list(found.values())
+
+
+def _meant(name: RelationName, named: Sequence[CatalogRow]) -> CatalogRow:
+    """The one of those with its name that a name means. Raises Refusal."""
+    candidates = [row for row in named if row.output is None] or named
+    first = candidates[0]
+    other = next((row for row in candidates if _versions(row) != _versions(first)), None)
+    if other is None:
+        return first
+    raise Refusal(
+        "RelationAmbiguous",
+        f"{name.text!r} means two things: {_title(first)}, and {_title(other)}; say the name of an asset that only "
+        "one of them has (publish it as one where there is none)",
+        position=name.position,
+        name=name.text,
+    )
+
+
+def _versions(row: CatalogRow) -> tuple[UUID | None, UUID | None]:
+    return row.hot_version, row.cold_version
+
+
+def _title(row: CatalogRow) -> str:
+    what = row.output or f"{row.storage} asset {row.namespace}/{row.name}"
+    return f"{what} (version {row.hot_version or row.cold_version})"
+
+
+def readable(row: CatalogRow, reader: Reader) -> bool:
+    """Whether all that it is made of may be read; no readRoles means every user."""
+    if reader.versions is not None:
+        return all(version in reader.versions for version in (row.hot_version, row.cold_version) if version)
+    return all(not needed or needed & reader.roles for needed in row.read_roles)
+
+
+def task_rows(versions: Iterable[Mapping[str, Any]]) -> list[CatalogRow]:
+    """Rows for a task's versions (rows of `catalog.versions`): each by job and output, and by asset."""
+    found = []
+    for version in versions:
+        bare = {**version, "read_roles": (), "hot_read_roles": (), "cold_read_roles": ()}
+        by_job = catalog_row({**bare, "name": f"{version['job']}_{version['output']}"})
+        found.append(replace(by_job, output=_output(version)))
+        if version["asset"]:
+            found.append(catalog_row({**bare, "name": version["asset"]}))
+    return found
+
+
+def _output(version: Mapping[str, Any]) -> str:
+    asset = f"asset {version['asset']!r}" if version["asset"] else "no asset"
+    return f"output {version['output']!r} of job {version['job']!r}, {asset}"
+
+
+def _ready(row: CatalogRow) -> bool:
+    if row.storage == "Postgres":
+        return row.provisioned and row.hot_version is not None
+    return row.cold_version is not None and (row.storage == "S3" or row.hot_version is not None)
+
+
+def _sql(name: str) -> str:
+    return name.replace("-", "_").lower()
+
+
+def check_columns(row: CatalogRow) -> None:
+    """Refuse a relation with a column type this release cannot show."""
+    for name, kind in row.columns:
+        if kind not in DUCKDB_TYPES:
+            raise Refused(f"column {name!r} has the unknown type {kind!r}", code="TypeNotSupported")
+
+
+def catalog_row(row: Mapping[str, Any]) -> CatalogRow:
+    """A row of `catalog.relations`. For a plain asset the view gives one version, hot or cold by its storage."""
+    federated, hot = row["storage"] == "Federated", row["storage"] == "Postgres"
+    own = row["dataset_version_id"]
+    return CatalogRow(
+        namespace=row["namespace"],
+        name=row["name"],
+        storage=row["storage"],
+        read_roles=tuple(frozenset(row[f"{half}read_roles"]) for half in ("", "hot_", "cold_")),
+        columns=tuple((column["name"], column["type"]) for column in row["columns"] or ()),
+        scope_column=row["scope_column"] or "",
+        dataset=row["dataset_id"],
+        provisioned=row["provisioned"],
+        hot_version=row["hot_version_id"] if federated else own if hot else None,
+        hot_location=row["hot_location"] if federated else row["location"] if hot else None,
+        cold_version=row["cold_version_id"] if federated else None if hot else own,
+    )
+
+
+def version_row(row: Mapping[str, Any]) -> VersionRow:
+    """A row of `catalog.versions`."""
+    columns = row["columns"] or ()
+    return VersionRow(
+        dataset=row["dataset_id"],
+        version=row["dataset_version_id"],
+        location=row["location"],
+        columns=tuple((column["name"], column["type"]) for column in columns),
+        scope_column=row["scope_column"] or "",
+        pii=tuple(column["name"] for column in columns if column.get("pii")),
+    )
