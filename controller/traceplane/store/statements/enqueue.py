@@ -1,0 +1,117 @@
+"""Making tasks. Every cause of a task goes through the one INSERT of this module.
+
+A statement selects what is `wanted`, and `enqueued` makes it so: one task per job generation and dedupe key, so
+that a repeated cause makes no second task. To add a cause, write its `wanted`; everything else is here.
+
+One upstream event makes one task per dependent job generation, in the same statement that accepts the event. The
+dedupe key is the event's id, and event ids are deterministic per cause. Events of dataset versions that nothing
+live reads are kept for audit and make none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from traceplane.store.engine import Connection
+from traceplane.store.statements.runnable import RUNNABLE
+from traceplane.store.statements.transitions import REOPENED
+
+_ENQUEUED = """
+enqueued AS (
+    INSERT INTO tasks AS t (org_id, namespace, job_id, dedupe_key, cause, max_attempts, priority, scope,
+                            range_start, range_end, event_id, queued_at)
+    SELECT w.org_id, w.namespace, w.job_id, w.dedupe_key, w.cause, w.max_attempts, w.priority, w.scope,
+           w.range_start, w.range_end, w.event_id, statement_timestamp()
+    FROM wanted w
+    ON CONFLICT (job_id, dedupe_key) {on_conflict}
+    RETURNING t.job_id
+)"""
+
+ENQUEUED = _ENQUEUED.format(on_conflict="DO NOTHING")
+"""Make the tasks of `wanted`; those that exist stay as they are. Its rows are the jobs that got tasks."""
+
+_ENQUEUED_AGAIN = _ENQUEUED.format(on_conflict=f"DO UPDATE SET {REOPENED} WHERE t.status = 'Canceled'")
+"""The same, and those that were canceled are wanted again."""
+
+_WANTED_OF_EVENT = """
+    SELECT j.org_id, j.namespace, j.id AS job_id, 'event:' || e.id AS dedupe_key, 'Event' AS cause,
+           d.max_attempts, d.priority,
+           CASE j.execution_strategy
+               WHEN 'PerPartition' THEN jsonb_build_object(
+                   'kind', 'partition', 'key', e.partition_key, 'start', e.range_start, 'end', e.range_end)
+               ELSE jsonb_build_object('kind', 'cursor', 'cursor', e.cursor_value)
+           END AS scope,
+           CASE j.execution_strategy WHEN 'PerPartition' THEN e.range_start END AS range_start,
+           CASE j.execution_strategy WHEN 'PerPartition' THEN e.range_end END AS range_end,
+           e.id AS event_id"""
+"""What an event `e` asks of a job `j` that may run as `d` says."""
+
+WANTED_OF_ACCEPTED = f"""
+wanted AS ({_WANTED_OF_EVENT}
+    FROM accepted e
+    JOIN job_inputs i ON i.dataset_version_id = e.dataset_version_id AND i.is_trigger
+    JOIN jobs j ON j.id = i.job_id {RUNNABLE}
+    WHERE j.execution_strategy = 'PerUpdate' OR e.kind = 'Partition'
+)"""
+"""A task for every runnable generation that an event of `accepted` (`events`) triggers."""
+
+MISSED_EVENTS = f"""
+WITH wanted AS ({_WANTED_OF_EVENT}
+    FROM jobs j {RUNNABLE}
+    CROSS JOIN LATERAL (
+        -- Each partition; but of a cursor the furthest event alone, since one run reads everything past its cursor.
+        SELECT DISTINCT ON (CASE j.execution_strategy WHEN 'PerPartition' THEN e.id ELSE e.dataset_version_id END)
+               e.*
+        FROM job_inputs i JOIN events e ON e.dataset_version_id = i.dataset_version_id
+        WHERE i.job_id = j.id AND i.is_trigger AND (j.execution_strategy = 'PerUpdate' OR e.kind = 'Partition')
+        ORDER BY CASE j.execution_strategy WHEN 'PerPartition' THEN e.id ELSE e.dataset_version_id END,
+                 e.cursor_value DESC
+    ) e
+    WHERE j.id = ANY(%(jobs)s)
+),
+{_ENQUEUED_AGAIN}
+SELECT DISTINCT job_id FROM enqueued
+"""
+"""Catch up on events accepted while a generation was not current; tasks canceled meanwhile are taken up again."""
+
+SOURCES = f"""
+WITH wanted AS (
+    SELECT j.org_id, j.namespace, j.id AS job_id, 'source' AS dedupe_key, 'Source' AS cause,
+           NULL::int4 AS max_attempts,  -- a source is restarted for as long as its DAG wants it
+           d.priority, '{{"kind": "source"}}'::jsonb AS scope, NULL::int8 AS range_start, NULL::int8 AS range_end,
+           NULL::uuid AS event_id
+    FROM jobs j {RUNNABLE}
+    WHERE j.id = ANY(%(jobs)s) AND j.activation = 'Source'
+),
+{_ENQUEUED_AGAIN}
+SELECT DISTINCT job_id FROM enqueued
+"""
+"""The one task of each AlwaysOn source: its run. A source that was canceled with its DAG runs again with it."""
+
+REPRIORITISE = """
+UPDATE tasks t SET priority = v.priority
+FROM dag_version_jobs v
+WHERE v.dag_version_id = %(version)s AND t.job_id = v.job_id AND t.status = 'Queued' AND t.priority <> v.priority
+"""
+"""Waiting tasks follow the new priority of their job."""
+
+
+async def missed_events(conn: Connection, *, job_ids: Sequence[UUID]) -> tuple[UUID, ...]:
+    """Make the tasks that generations missed while they were not current; the generations that got any."""
+    return await _jobs(conn, MISSED_EVENTS, job_ids)
+
+
+async def sources(conn: Connection, *, job_ids: Sequence[UUID]) -> tuple[UUID, ...]:
+    """Make the task of each source among runnable generations; those whose task is new or queued again."""
+    return await _jobs(conn, SOURCES, job_ids)
+
+
+async def reprioritise(conn: Connection, *, version_id: UUID) -> None:
+    """Give queued tasks the priority that a DAG version says."""
+    await conn.execute(REPRIORITISE, {"version": version_id})
+
+
+async def _jobs(conn: Connection, statement: str, job_ids: Sequence[UUID]) -> tuple[UUID, ...]:
+    rows = await (await conn.execute(statement, {"jobs": list(job_ids)})).fetchall()
+    return tuple(row[0] for row in rows)
