@@ -1,7 +1,8 @@
 """Accepting events and invalidations while work goes on: from a running task, and relayed from data.
 
 Ids make both idempotent. A task's report gets ids from the report's own id, so a report sent twice is counted
-once; a row of the source outbox brings its id along. Tasks made by routing are announced after the commit.
+once; a row of the source outbox brings its id along. Workers are woken for the tasks that were made after the
+commit.
 """
 
 from __future__ import annotations
@@ -71,14 +72,16 @@ class Acceptance:
         fence = request.fence
         token.require([(fence.task_id, fence.attempt)])
         job = await self._jobs.get(UUID(token.job))
-        told: list[dict[str, object]] = []
+        events: list[dict[str, object]] = []
         for index, event in enumerate(request.events):
             check_output(job, event.output, f"events[{index}].output")
-            told.append({"id": _item_id(request, f"event/{index}"), **event_row(event)})
-        spoiled: list[dict[str, object]] = []
+            events.append({"id": _item_id(request, f"event/{index}"), **event_row(event)})
+        invalidations: list[dict[str, object]] = []
         for index, invalidation in enumerate(request.invalidations):
             check_output(job, invalidation.output, f"invalidations[{index}].output")
-            spoiled.append({"id": _item_id(request, f"invalidation/{index}"), **_invalidation_row(invalidation)})
+            invalidations.append(
+                {"id": _item_id(request, f"invalidation/{index}"), **_invalidation_row(invalidation)}
+            )
 
         async def unit() -> statements.Accepted:
             async with self._state.autocommit() as conn:
@@ -91,8 +94,8 @@ class Acceptance:
                         "token": fence.lease_token,
                         "claim": token.claim_id,
                     },
-                    events=told,
-                    invalidations=spoiled,
+                    events=events,
+                    invalidations=invalidations,
                 )
 
         accepted = await retrying(unit)
@@ -116,7 +119,7 @@ class Acceptance:
     def _announce(self, accepted: statements.Accepted, source: str) -> None:
         metrics.ROUTED.labels(source).inc(accepted.events)
         metrics.INVALIDATIONS.inc(accepted.invalidations)
-        self._wakeups.publish(accepted.routed)
+        self._wakeups.publish(accepted.enqueued)
 
 
 def unpack(rows: Sequence[SourceRow]) -> Unpacked:
@@ -145,30 +148,30 @@ def _source_event(row: SourceRow) -> dict[str, object]:
 
 
 def _source_invalidation(row: SourceRow) -> dict[str, object]:
-    told = msgspec.convert(row.payload, SourceInvalidation)
-    if told.start > told.end:
+    given = msgspec.convert(row.payload, SourceInvalidation)
+    if given.start > given.end:
         raise Refused("an invalidation's start is not past its end")
     return {
-        "start": told.start,
-        "end": told.end,
-        "time_start": told.time_start,
-        "time_end": told.time_end,
-        "reason": told.reason,
-        "detail": told.detail,
+        "start": given.start,
+        "end": given.end,
+        "time_start": given.time_start,
+        "time_end": given.time_end,
+        "reason": given.reason,
+        "detail": given.detail,
     }
 
 
-def _invalidation_row(told: Invalidation) -> dict[str, object]:
-    if told.start > told.end:
+def _invalidation_row(given: Invalidation) -> dict[str, object]:
+    if given.start > given.end:
         raise Refused("invalidations: start is past end", code="BadInvalidation")
     row: dict[str, object] = {
-        "output": told.output,
-        "start": told.start,
-        "end": told.end,
-        "reason": told.reason,
-        "detail": told.detail,
+        "output": given.output,
+        "start": given.start,
+        "end": given.end,
+        "reason": given.reason,
+        "detail": given.detail,
     }
-    for name, value in (("time_start", told.time_start), ("time_end", told.time_end)):
+    for name, value in (("time_start", given.time_start), ("time_end", given.time_end)):
         try:
             row[name] = None if value is None else datetime.fromisoformat(value)
         except ValueError as error:

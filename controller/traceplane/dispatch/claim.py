@@ -1,9 +1,9 @@
 """Claiming: from a worker's request to leased tasks, with a long poll.
 
-Claims of one job that arrive while a claim statement of that job runs are answered together by the next one. A
-job with `maxConcurrency`, and a PerUpdate job, is claimed under the job's claim lock, because its room depends on
-what runs; which jobs these are is learned from the first answer. A claimant that left while it waited gets
-nothing: a lease for nobody would hold work back until it expires.
+Claims of one job that arrive while a claim statement of that job runs are answered together by the next one. A job
+with `maxConcurrency`, and a PerUpdate job, is claimed under the job's claim lock, because how many tasks it may
+start depends on what runs. A claimant that disconnected while it waited gets nothing: a lease without a holder
+would hold work back until it expires.
 """
 
 from __future__ import annotations
@@ -32,45 +32,40 @@ from traceplane.store.statements.claims import Claimant
 from traceplane_sdk.wire import MAX_TASKS_PER_CLAIM
 
 AFTER_COMMIT = crash.declare("claim.after_commit")
-QUEUE_WEIGHT = 100 * MAX_TASKS_PER_CLAIM
-HEAVY = 100
-"""Tasks from which on a statement costs more than the round trip that company would spare."""
-FLIGHTS = 3
-"""Heavy statements of one kind at once, so that claims and completions leave each other pooled connections."""
-MAX_GATES = 4096
+MAX_QUEUES = 4096
+"""Job generations whose queue of claims is kept; idle ones go first."""
 
-Gone = Callable[[], Awaitable[object]]
-"""Returns when the client has left."""
+Disconnected = Callable[[], Awaitable[object]]
+"""Returns when the client has disconnected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One claimant's wish."""
+    """What one claimant asks for."""
 
     worker_id: str
     max_tasks: int
 
 
-class _Gate:
-    """The one claim in flight of a job generation."""
+class _Queue:
+    """The claims of one job generation."""
 
     def __init__(self, claims: Claims, job: Generation) -> None:
         self._claims = claims
         self.job = job
         self.limited = job.newest_only
-        self.line: Coalescer[Connection, Wanted, bytes | None] = Coalescer(
+        self.requests: Coalescer[Connection, Wanted, bytes | None] = Coalescer(
             claims.session,
             self._run,
             batch_weight=MAX_TASKS_PER_CLAIM,
-            queue_weight=QUEUE_WEIGHT,
             weight=lambda wanted: wanted.max_tasks,
-            heavy=HEAVY,
-            flights=lambda: 1 if self.limited else FLIGHTS,
+            serial=lambda: self.limited,  # the claim lock lets only one through
         )
 
     async def _run(self, conn: Connection, batch: Sequence[Wanted]) -> Sequence[bytes | None]:
         claimants = [Claimant(uuid7(), wanted.worker_id, wanted.max_tasks) for wanted in batch]
         claimed = await self._claims.statement(conn, self.job, claimants, alone=self.limited)
+        # That the job is limited is learned from the first answer, which then holds no task.
         if claimed is not None and claimed.limited and not self.limited:
             self.limited = True
             claimed = await self._claims.statement(conn, self.job, claimants, alone=True)
@@ -91,15 +86,21 @@ class Claims:
         self.jobs = jobs
         self._capabilities = capabilities
         self._wakeups = wakeups
-        self._gates: dict[UUID, _Gate] = {}
+        self._queues: dict[UUID, _Queue] = {}
 
     def may_be_limited(self, job_id: UUID) -> bool:
-        """Whether the end of a task of this job may make room for another; True where nothing is known."""
-        gate = self._gates.get(job_id)
-        return gate is None or gate.limited
+        """Whether the end of a task of this job may let another start; True where nothing is known."""
+        queue = self._queues.get(job_id)
+        return queue is None or queue.limited
 
     async def claim(
-        self, *, job_id: UUID, worker_id: str, max_tasks: int, wait_seconds: float = 0.0, gone: Gone | None = None
+        self,
+        *,
+        job_id: UUID,
+        worker_id: str,
+        max_tasks: int,
+        wait_seconds: float = 0.0,
+        disconnected: Disconnected | None = None,
     ) -> bytes:
         """Up to `max_tasks` leases, as an encoded ClaimResponse; empty when nothing came within `wait_seconds`."""
         job = await self.jobs.get(job_id)
@@ -108,13 +109,13 @@ class Claims:
         wanted = Wanted(worker_id, max_tasks)
         while True:
             ticket = self._wakeups.ticket()
-            lease = await self._gate(job).line.submit(wanted)
+            lease = await self._queue(job).requests.submit(wanted)
             if lease is not None:
                 return lease
             left = deadline - clock()
             if left <= 0:
                 return payload.EMPTY
-            if not await self._wakeups.wait(job_id, ticket, min(left, self._settings.poll_seconds), gone):
+            if not await self._wakeups.wait(job_id, ticket, min(left, self._settings.poll_seconds), disconnected):
                 return payload.EMPTY
 
     async def claim_task(self, *, task_id: UUID, worker_id: str) -> bytes:
@@ -204,11 +205,11 @@ class Claims:
             return longest
         return min(timeout_seconds + self._settings.capability_slack_seconds, longest)
 
-    def _gate(self, job: Generation) -> _Gate:
-        gate = self._gates.get(job.id)
-        if gate is None:
-            if len(self._gates) >= MAX_GATES:
-                self._gates = {known: kept for known, kept in self._gates.items() if not kept.line.idle}
-            gate = self._gates[job.id] = _Gate(self, job)
-        gate.job = job
-        return gate
+    def _queue(self, job: Generation) -> _Queue:
+        queue = self._queues.get(job.id)
+        if queue is None:
+            if len(self._queues) >= MAX_QUEUES:
+                self._queues = {known: kept for known, kept in self._queues.items() if not kept.requests.idle}
+            queue = self._queues[job.id] = _Queue(self, job)
+        queue.job = job
+        return queue

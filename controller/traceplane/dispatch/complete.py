@@ -1,12 +1,8 @@
 """Completing: what a worker did becomes fact, once, in one transaction.
 
-The order is: check the request against the token and the job; look at the files of commits; then one statement
-whose fence decides, item by item, what is accepted. What it did not accept is either a repeat of an accepted
-completion, which gets the same answer again, or stale. Files are looked at before the transaction, since nothing
-slow may happen inside; they are written once, so what was seen stays true.
-
-Completions from many requests share a statement (`coalesce`); no task is twice in one. `Released` tasks, which a
-draining worker hands back, go their own way.
+The order is: check the request against the token and the job; verify the files of commits; then one statement whose
+fence decides, item by item, what is accepted. What it did not accept is either a repeat of an accepted completion,
+which gets the same answer again, or stale. Completions from many requests share a statement (`coalesce`).
 """
 
 from __future__ import annotations
@@ -20,7 +16,7 @@ from uuid import UUID
 import orjson
 
 from traceplane.dispatch import verify
-from traceplane.dispatch.claim import FLIGHTS, HEAVY, Claims
+from traceplane.dispatch.claim import Claims
 from traceplane.dispatch.coalesce import Coalescer
 from traceplane.dispatch.generations import Generation, Generations
 from traceplane.dispatch.wake import Wakeups
@@ -34,13 +30,12 @@ from traceplane.observe import dispatch_metrics as metrics
 from traceplane.settings import Settings
 from traceplane.store.engine import Connection, Database
 from traceplane.store.failures import Conflict, mapped, retrying
-from traceplane.store.statements import attempts, completions
+from traceplane.store.statements import attempts, completions, leases
 from traceplane.tasks.retries import RetryPolicy
 from traceplane_sdk.wire import MAX_ITEMS, MAX_STATE_BYTES, Completion, CompletionState, Event
 
 AFTER_VERIFY = crash.declare("complete.after_verify")
 AFTER_COMMIT = crash.declare("complete.after_commit")
-QUEUE_WEIGHT = 100 * MAX_ITEMS
 
 _STATUS_OF_RESULT = {"Released": "Queued"}
 """State of a task whose attempt ended so; other results are states themselves."""
@@ -77,15 +72,12 @@ class Completions:
         self._wakeups = wakeups
         self._objects = objects
         self._retry = RetryPolicy(settings.retry_base_seconds, settings.retry_max_seconds)
-        self._line: Coalescer[Connection, Prepared, dict[str, str]] = Coalescer(
+        self._requests: Coalescer[Connection, Prepared, dict[str, str]] = Coalescer(
             state.autocommit,
             self._run,
             batch_weight=MAX_ITEMS,
-            queue_weight=QUEUE_WEIGHT,
             weight=lambda prepared: len(prepared.items),
-            keys=lambda prepared: [item["task_id"] for item in prepared.items],
-            heavy=HEAVY,
-            flights=lambda: FLIGHTS,
+            keys=lambda prepared: [item["task_id"] for item in prepared.items],  # no task twice in a statement
         )
 
     async def complete(self, token: TaskToken, given: Sequence[Completion]) -> list[CompletionState]:
@@ -94,7 +86,7 @@ class Completions:
         prepared = await self._prepare(job, token, given)
         outcome: dict[str, str] = {}
         if prepared.items:
-            outcome |= await self._line.submit(prepared)
+            outcome |= await self._requests.submit(prepared)
         if prepared.released:
             outcome |= await self._release(prepared.released)
         if any(completion.fence.task_id not in outcome for completion in given):
@@ -122,7 +114,7 @@ class Completions:
             cursors=any(prepared.cursors for prepared in batch),
         )
 
-        async def unit() -> tuple[tuple[completions.Done, ...], frozenset[UUID]]:
+        async def unit() -> tuple[tuple[completions.Accepted, ...], frozenset[UUID]]:
             with mapped():
                 return await completions.complete(
                     conn,
@@ -133,21 +125,22 @@ class Completions:
                 )
 
         try:
-            done, routed = await retrying(unit)
+            accepted, enqueued = await retrying(unit)
         except Conflict:  # two commits of one partition at once: the second try supersedes the first
-            done, routed = await retrying(unit)
+            accepted, enqueued = await retrying(unit)
         crash.point(AFTER_COMMIT)
-        room = filter(self._claims.may_be_limited, {attempt.job_id for attempt in done})
-        self._wakeups.publish(routed.union(room))
-        for status, count in Counter(attempt.status for attempt in done).items():
+        # A job with a limit can start another task now, for which its workers wait.
+        limited = filter(self._claims.may_be_limited, {attempt.job_id for attempt in accepted})
+        self._wakeups.publish(enqueued.union(limited))
+        for status, count in Counter(attempt.status for attempt in accepted).items():
             metrics.ATTEMPTS.labels(status).inc(count)
         if joined.events:
             metrics.ROUTED.labels("complete").inc(len(joined.events))
-        return [{attempt.task_id: attempt.status for attempt in done}] * len(batch)
+        return [{attempt.task_id: attempt.status for attempt in accepted}] * len(batch)
 
     async def _release(self, items: Sequence[dict[str, object]]) -> dict[str, str]:
         async with self._state.autocommit() as conn:
-            ended = await attempts.release(conn, org_id=self._settings.org_id, items=items, retry=self._retry)
+            ended = await attempts.release(conn, org_id=self._settings.org_id, items=items)
         self._wakeups.publish({attempt.job_id for attempt in ended})
         metrics.ATTEMPTS.labels("Released").inc(len(ended))
         return {attempt.task_id: attempt.status for attempt in ended}
@@ -163,7 +156,7 @@ class Completions:
         if with_files:
             wanted = [fence for fence in fences if fence["task_id"] in with_files]
             async with self._state.autocommit() as conn:
-                scopes = await completions.scopes(conn, org_id=self._settings.org_id, items=wanted)
+                scopes = await leases.scopes(conn, org_id=self._settings.org_id, leases=wanted)
         for completion, fence in zip(given, fences, strict=True):
             _check(job, completion)
             if completion.state:
@@ -174,7 +167,9 @@ class Completions:
             if completion.fence.task_id in with_files:
                 scope = scopes.get(completion.fence.task_id)
                 if scope is None:
-                    continue  # not leased like that: a repeat or stale, decided without looking at its files
+                    continue  # no such lease: a repeat or stale, which is decided without its files
+                # Before the transaction, since nothing slow may happen inside. Files are written once, so what is
+                # verified here stays true.
                 await self._add_files(prepared, job, completion, scope)
             self._add(prepared, completion, fence)
         crash.point(AFTER_VERIFY)
@@ -182,10 +177,10 @@ class Completions:
 
     def _add(self, prepared: Prepared, completion: Completion, fence: dict[str, object]) -> None:
         error = completion.error
-        told = {"code": error.code, "message": error.message, "retryable": error.retryable} if error else None
+        failure = {"code": error.code, "message": error.message, "retryable": error.retryable} if error else None
         outputs = [{"name": o.name, "partition": o.partition.key, "rows": o.rows} for o in completion.outputs]
         prepared.items.append(
-            {**fence, "error": told, "outputs": outputs or None, "state": completion.state or None}
+            {**fence, "error": failure, "outputs": outputs or None, "state": completion.state or None}
         )
         task_id, attempt = completion.fence.task_id, completion.fence.attempt
         for index, event in enumerate(completion.events):

@@ -98,9 +98,9 @@ class Dispatcher:
             elif channel == DEPLOY_CHANNEL:
                 self.jobs.forget()
             elif (job_id := _uuid(job)) is not None:
-                self.wakeups.ring([job_id])
+                self.wakeups.wake([job_id])
             else:
-                self.wakeups.ring_all()
+                self.wakeups.wake_all()
 
         def on_data(_channel: str, _payload: str) -> None:
             by_name["relay"].wake.set()

@@ -32,7 +32,7 @@ PER_UPDATE = "PerUpdate"
 class Generation:
     """A job generation and the fragments made from it."""
 
-    facts: statements.Generation
+    facts: statements.GenerationRow
 
     @property
     def id(self) -> UUID:

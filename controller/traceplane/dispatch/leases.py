@@ -1,6 +1,6 @@
-"""Living leases: heartbeats, and credentials for whoever holds one.
+"""Living leases: heartrenewed, and credentials for whoever holds one.
 
-A heartbeat tells the worker three things: whether it still holds the task, whether it should stop, and, for a
+The answer to a heartbeat says three things: whether it still holds the task, whether it should stop, and, for a
 source whose run has no end, its next token before the present one expires.
 """
 
@@ -19,12 +19,12 @@ from traceplane.observe import audit
 from traceplane.settings import Settings
 from traceplane.store.engine import Database
 from traceplane.store.failures import retrying
-from traceplane.store.statements import claims, completions
+from traceplane.store.statements import leases as statements
 from traceplane_sdk.wire import Fence, HeartbeatState
 
 
 class Leases:
-    """Keeps leases alive and arms their holders."""
+    """Renews leases and gives their holders credentials."""
 
     def __init__(
         self,
@@ -49,16 +49,16 @@ class Leases:
         if len(wanted) != len(leases):
             raise Refused("leases: a task is named twice", code="DuplicateTask")
 
-        async def unit() -> dict[UUID, claims.Beat]:
+        async def unit() -> dict[UUID, statements.Renewed]:
             async with self._state.autocommit() as conn:
-                return await claims.heartbeat(conn, org_id=self._settings.org_id, leases=list(wanted.values()))
+                return await statements.renew(conn, org_id=self._settings.org_id, leases=list(wanted.values()))
 
-        beats = await retrying(unit)
-        lost = [(fence.task_id, fence.attempt) for fence in leases if UUID(fence.task_id) not in beats]
+        renewed = await retrying(unit)
+        lost = [(fence.task_id, fence.attempt) for fence in leases if UUID(fence.task_id) not in renewed]
         if lost:
             audit.stale("heartbeat", lost)
-        renewed = await self._renewed(token) if beats else None
-        return [_state(fence, beats.get(UUID(fence.task_id)), renewed) for fence in leases]
+        next_token = await self._next_token(token) if renewed else None
+        return [_state(fence, renewed.get(UUID(fence.task_id)), next_token) for fence in leases]
 
     async def credentials(self, token: TaskToken, fence: Fence) -> Credentials:
         """Temporary object-store credentials for the token's prefixes. Raises Stale, Forbidden, Unavailable."""
@@ -67,7 +67,7 @@ class Leases:
             raise Refused("this installation has no object store", code="NoObjectStore")
         policy = prefixes.session_policy(*await self._prefixes(token))
         async with self._state.autocommit() as conn:
-            held = await completions.scopes(conn, org_id=self._settings.org_id, items=[_row(token, fence)])
+            held = await statements.scopes(conn, org_id=self._settings.org_id, leases=[_row(token, fence)])
         if not held:
             audit.stale("credentials", [(fence.task_id, fence.attempt)])
             raise Stale(f"task {fence.task_id}, attempt {fence.attempt} is not leased with this token")
@@ -82,7 +82,7 @@ class Leases:
             read, write = [*own.read_prefixes, *read], [*own.write_prefixes, *write]
         return [prefixes.parse(text) for text in read], [prefixes.parse(text) for text in write]
 
-    async def _renewed(self, token: TaskToken) -> str | None:
+    async def _next_token(self, token: TaskToken) -> str | None:
         """The next token of a source's run, once half of the present one's life is over."""
         if token.exp - self._capabilities.now() > (token.exp - token.iat) / 2:
             return None
@@ -101,13 +101,13 @@ def _row(token: TaskToken, fence: Fence) -> dict[str, object]:
     }
 
 
-def _state(fence: Fence, beat: claims.Beat | None, renewed: str | None) -> HeartbeatState:
-    if beat is None:
+def _state(fence: Fence, renewed: statements.Renewed | None, next_token: str | None) -> HeartbeatState:
+    if renewed is None:
         return HeartbeatState(task_id=fence.task_id, lease_expires_at=None)
     return HeartbeatState(
         task_id=fence.task_id,
-        lease_expires_at=beat.lease_expires_at.isoformat(),
-        canceled=beat.canceled,
-        paused=beat.paused,
-        capability_token=renewed,
+        lease_expires_at=renewed.lease_expires_at.isoformat(),
+        canceled=renewed.canceled,
+        paused=renewed.paused,
+        capability_token=next_token,
     )

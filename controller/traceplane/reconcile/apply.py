@@ -144,7 +144,7 @@ class Applier:
 
     async def _release(self, release: Release) -> None:
         async with self._database.autocommit() as conn:
-            ended = await attempts.release_worker(
+            ended = await attempts.end_worker(
                 conn,
                 org_id=self._org_id,
                 worker_id=release.worker_id,

@@ -62,7 +62,7 @@ class TaskApi:
                 worker_id=body.worker_id,
                 max_tasks=body.max_tasks,
                 wait_seconds=body.wait_seconds,
-                gone=lambda: _departed(request),
+                disconnected=lambda: _departed(request),
             )
         )
 

@@ -1,16 +1,25 @@
-"""What a writer does to one task: try it again, or stop it."""
+"""What a writer does to one task: retry it, or cancel it."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, Protocol
+from uuid import UUID
 
 import structlog
 
 from traceplane.errors import NotFound, Refused
+from traceplane.store.engine import Connection
 from traceplane.store.statements import browse, operate
 from traceplane.userapi.call import Call
 
 _log = structlog.get_logger("trace.audit")
+
+
+class Operation(Protocol):
+    """A statement on one task."""
+
+    def __call__(self, conn: Connection, *, org_id: UUID, task_id: UUID) -> Awaitable[operate.Found | None]: ...
 
 
 class Conflict(Refused):
@@ -21,31 +30,32 @@ class Conflict(Refused):
 
 async def retry_task(call: Call) -> Any:
     """Queue a failed or canceled task again, with new attempts before it; answers with the task."""
-    return await _operate(call, "retry", operate.RETRY)
+    return await _operate(call, "retry", operate.reopen)
 
 
 async def cancel_task(call: Call) -> Any:
     """End a task that waits, or ask one that runs to stop; answers with the task."""
-    return await _operate(call, "cancel", operate.CANCEL)
+    return await _operate(call, "cancel", operate.cancel)
 
 
-async def _operate(call: Call, verb: str, statement: Any) -> Any:
+async def _operate(call: Call, verb: str, statement: Operation) -> Any:
     task = call.request.path_params["id"]
-    rows = await call.rows(statement, id=task)
-    if not rows:
+    async with call.state.autocommit() as conn:
+        found_task = await statement(conn, org_id=call.principal.org_id, task_id=task)
+    if found_task is None:
         raise NotFound(f"there is no task {task}")
-    if not rows[0]["changed"]:
-        raise Conflict(_why(verb, **rows[0]))
+    if not found_task.changed:
+        raise Conflict(_why(verb, found_task))
     _log.info("task", verb=verb, task_id=str(task), user_id=str(call.principal.user_id))
     found = await call.rows(browse.TASK, id=task)
     return dict(found[0])
 
 
-def _why(verb: str, *, status: str, cause: str, current: bool, **_: Any) -> str:
-    if verb == "cancel" and cause == "Source":
+def _why(verb: str, task: operate.Found) -> str:
+    if verb == "cancel" and task.cause == "Source":
         return "this is the run of a source: it ends with its DAG"
-    if verb == "retry" and status in ("Failed", "Canceled") and not current:
-        return "its job is no part of the active version any more: nothing would run it"
+    if verb == "retry" and task.status in ("Failed", "Canceled") and not task.current:
+        return "its job is not part of the running version of its DAG any more: nothing would run it"
     if verb == "retry":
-        return f"the task is {status}: only one that failed or was canceled can be tried again"
-    return f"the task is {status}, and over: there is nothing to cancel"
+        return f"the task is {task.status}: only one that failed or was canceled can be retried"
+    return f"the task is {task.status} already: there is nothing to cancel"

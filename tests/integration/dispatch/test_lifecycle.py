@@ -262,7 +262,7 @@ async def test_a_rescuer_that_looked_before_the_completion_does_not_undo_it(
         async with holder.transaction():
             await holder.execute("SELECT 1 FROM tasks WHERE id = %s FOR UPDATE", (lease.task.task_id,))
             releasing = asyncio.create_task(
-                attempts.release_worker(
+                attempts.end_worker(
                     rescuer,
                     org_id=dispatcher.settings.org_id,
                     worker_id="worker-1",
@@ -391,7 +391,7 @@ async def test_a_dead_pods_attempts_end_early(
     await caller.claim(jobs["compact"], worker_id="pod-a")
     await caller.claim(jobs["compact"], worker_id="pod-b")
     async with dispatcher.state.autocommit() as conn:
-        ended = await attempts.release_worker(
+        ended = await attempts.end_worker(
             conn,
             org_id=dispatcher.settings.org_id,
             worker_id="pod-a",

@@ -154,7 +154,7 @@ def test_it_refuses_a_schema_it_does_not_know(settings: Settings, databases: ser
 
 # A handler of each API fails as nobody foresaw, with a key in a local variable.
 BROKEN = """
-from traceplane import problems
+from traceplane.web import problems
 from traceplane.identity.capability import Capabilities
 def breaks(_):
     key = "-".join(["canary", "of", "a", "local"])

@@ -1,11 +1,8 @@
-"""The queue: claiming tasks and keeping their leases.
+"""Claiming: Queued -> Running, for one job generation and any number of claimants at once.
 
-Each statement is one round trip and, in autocommit, one transaction. The fence (`status`, `attempt`,
-`lease_token`, `claim_id`) stands in the statement that changes the row, so no answer read earlier can be acted
-upon late. Postgres's clock decides every time.
-
-Claims of one job from several workers are dealt out by one statement: `starts` holds the first row number of
-each claimant, and `width_bucket` finds whose row is whose.
+Each claim is one statement and, in autocommit, one transaction; Postgres's clock decides every time. Claims of one
+job from several workers are dealt out by one statement: `starts` holds the first row number of each claimant, and
+`width_bucket` finds whose row is whose.
 """
 
 from __future__ import annotations
@@ -16,39 +13,32 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-import orjson
-
 from traceplane.store.engine import Connection
+from traceplane.store.statements.runnable import RUNNABLE
+from traceplane.store.statements.transitions import CLAIMED, SUPERSEDED
 
 MAX_SUPERSEDED = 10_000
 """Older tasks that one claim of a PerUpdate job completes; what is left waits for the next claim."""
 
-_LIVE = """
+_LIVE = f"""
 live AS MATERIALIZED (
     SELECT j.id, j.execution_strategy = 'PerUpdate' AS newest_only, d.max_concurrency,
            d.timeout_seconds, statement_timestamp() AS now,
            statement_timestamp() + make_interval(secs => d.heartbeat_timeout_seconds) AS lease_expires_at,
            statement_timestamp() + make_interval(secs => d.timeout_seconds) AS deadline_at
-    FROM jobs j
-    JOIN dag_current_versions c
-      ON c.org_id = j.org_id AND c.namespace = j.namespace AND c.dag = j.dag AND c.deleted_at IS NULL
-    JOIN dag_version_jobs d
-      ON d.job_id = j.id AND d.dag_version_id IN (c.active_version_id, c.staged_version_id)
-    WHERE j.id = %(job)s AND j.org_id = %(org)s AND j.provisioned_at IS NOT NULL AND NOT j.paused
-    ORDER BY d.dag_version_id = c.active_version_id DESC
-    LIMIT 1
+    FROM jobs j {RUNNABLE}
+    WHERE j.id = %(job)s AND j.org_id = %(org)s
+      AND j.provisioned_at IS NOT NULL  -- its hot tables exist
+      AND NOT j.paused
 )"""
-"""The job generation, if it may run now: in the active or staged version, provisioned, not paused."""
+"""The job generation and its limits, if it may run now."""
 
-_LEASE = """
-        status = 'Running', attempt = t.attempt + 1, next_retry_at = NULL,
-        claim_id = (%(claims)s::uuid[])[width_bucket(d.n, %(starts)s::int8[])],
-        worker_id = (%(workers)s::text[])[width_bucket(d.n, %(starts)s::int8[])],
-        lease_token = gen_random_uuid(), lease_epoch = nextval('lease_epochs'),
-        lease_expires_at = l.lease_expires_at, heartbeat_at = l.now, started_at = l.now,
-        deadline_at = l.deadline_at"""
+_CLAIMANT = """(%(claims)s::uuid[])[width_bucket(n, %(starts)s::int8[])] AS claim_id,
+           (%(workers)s::text[])[width_bucket(n, %(starts)s::int8[])] AS worker_id"""
+"""Whose the `n`-th task is."""
 
 _CONTEXT = """
+    -- On the first row only: it is the same for all, and from the same snapshot as the claim.
     CASE WHEN c.n = 1 THEN (
         SELECT jsonb_build_object(
             'state', (SELECT jsonb_object_agg(s.key, s.value) FROM operator_state s WHERE s.job_id = l.id),
@@ -57,14 +47,14 @@ _CONTEXT = """
             'relocated', (SELECT jsonb_agg(jsonb_build_array(
                                      r.hot_version_id, r.cold_version_id, lower(x), upper(x) - 1, v.location)
                                  ORDER BY r.hot_version_id, r.cold_version_id, lower(x))
+                          -- Of its inputs and of its own outputs, within what the claimed tasks can reach.
                           FROM (SELECT i.dataset_version_id AS id FROM job_inputs i WHERE i.job_id = l.id
                                 UNION SELECT o.id FROM dataset_versions o WHERE o.job_id = l.id) used
                           JOIN relocations r ON r.hot_version_id = used.id
                           JOIN dataset_versions v ON v.id = r.cold_version_id
                           CROSS JOIN LATERAL unnest(r.ranges * {reach}) x))::text)
     END AS context"""
-"""What the job's tasks read besides their own row, on the first row only, from the same snapshot as the claim.
-Relocations are those of its inputs and of its own outputs, within what the claimed tasks can reach."""
+"""What the job's tasks read besides their own row."""
 
 _ANSWER = """
 SELECT l.newest_only OR l.max_concurrency IS NOT NULL AS limited, l.lease_expires_at, l.timeout_seconds::float8,
@@ -74,18 +64,16 @@ FROM live l LEFT JOIN claimed c ON true
 ORDER BY c.n
 """
 
-_RETURNING = (
-    "RETURNING d.n, t.id, t.attempt, t.lease_token, t.lease_epoch, t.cause, t.scope, t.queued_at,"
-    " t.range_start, t.range_end"
-)
+_RETURNING = """RETURNING d.n, t.id, t.attempt, t.lease_token, t.lease_epoch, t.cause, t.scope, t.queued_at,
+              t.range_start, t.range_end"""
 
-_CLAIM = """
-WITH {live},
-room AS (
+_CLAIM = f"""
+WITH {_LIVE},
+free AS (
     SELECT CASE
-        WHEN l.newest_only THEN 0
+        WHEN l.newest_only THEN 0  -- claimed by CLAIM_NEWEST
         WHEN l.max_concurrency IS NULL THEN %(wanted)s::int8
-        WHEN NOT %(alone)s::bool THEN 0
+        WHEN NOT %(alone)s::bool THEN 0  -- how many run may be counted under the job's claim lock only
         ELSE greatest(0, least(%(wanted)s::int8, l.max_concurrency - (
             SELECT count(*) FROM tasks r WHERE r.job_id = l.id AND r.status = 'Running')))
     END AS n
@@ -94,38 +82,39 @@ room AS (
 picked AS (
     SELECT t.ctid AS place, t.id
     FROM tasks t
-    WHERE t.job_id = (SELECT id FROM live) AND t.status = 'Queued' {only}
+    WHERE t.job_id = (SELECT id FROM live) AND t.status = 'Queued' {{only}}
     ORDER BY t.priority, t.queued_at, t.id
-    LIMIT coalesce((SELECT n FROM room), 0)
+    LIMIT coalesce((SELECT n FROM free), 0)
     FOR NO KEY UPDATE SKIP LOCKED
 ),
-dealt AS MATERIALIZED (SELECT place, id, row_number() OVER () AS n FROM picked),
+numbered AS MATERIALIZED (SELECT place, id, row_number() OVER () AS n FROM picked),
+dealt AS MATERIALIZED (
+    SELECT place, id, n, {_CLAIMANT}
+    FROM numbered
+),
 claimed AS (
-    UPDATE tasks t SET {lease}
+    UPDATE tasks t SET {CLAIMED}
     FROM dealt d, live l
+    -- The array keeps the planner to a TID scan; a join by id alone would look each row up in the index.
     WHERE t.ctid = ANY(ARRAY(SELECT place FROM dealt)) AND t.id = d.id
-    {returning}
+    {_RETURNING}
 )
-{answer}
+{{answer}}
 """
 
 _HULL = """int8multirange(int8range(
                 (SELECT min(h.range_start) FROM claimed h), (SELECT max(h.range_end) FROM claimed h), '[]'))"""
 
-CLAIM = _CLAIM.format(
-    live=_LIVE, only="", lease=_LEASE, returning=_RETURNING,
-    answer=_ANSWER.format(superseded="0::int8", context=_CONTEXT.format(reach=_HULL)),
-)  # fmt: skip
+_LISTED = _ANSWER.format(superseded="0::int8", context=_CONTEXT.format(reach=_HULL))
+
+CLAIM = _CLAIM.format(only="", answer=_LISTED)
 """Claim up to `wanted` queued tasks of a job, priority first, then age, for several claimants at once.
 
 No row at all: the job may not run. A row without a task: nothing to claim; `limited` says that the job must be
-claimed `alone`, that is under the job's claim lock, since its room depends on what runs.
+claimed `alone`, that is under the job's claim lock, since how many it may run depends on what runs.
 """
 
-CLAIM_TASK = _CLAIM.format(
-    live=_LIVE, only="AND t.id = %(task)s", lease=_LEASE, returning=_RETURNING,
-    answer=_ANSWER.format(superseded="0::int8", context=_CONTEXT.format(reach=_HULL)),
-)  # fmt: skip
+CLAIM_TASK = _CLAIM.format(only="AND t.id = %(task)s", answer=_LISTED)
 """As CLAIM, of one named task."""
 
 CLAIM_NEWEST = f"""
@@ -135,11 +124,17 @@ picked AS (
     FROM tasks t
     WHERE t.job_id = (SELECT id FROM live) AND t.status = 'Queued'
       AND NOT EXISTS (SELECT FROM tasks r WHERE r.job_id = %(job)s AND r.status = 'Running')
+    -- The claim's index read backwards. Bulk tasks of the job, if it changed priority, count as newest.
     ORDER BY t.priority DESC, t.queued_at DESC, t.id DESC
     LIMIT 1
     FOR NO KEY UPDATE SKIP LOCKED
 ),
+dealt AS MATERIALIZED (
+    SELECT place, id, n, {_CLAIMANT}
+    FROM picked
+),
 upto AS (
+    -- How far the run reads, per input: the furthest event. Its completion advances the cursors to exactly that.
     SELECT jsonb_object_agg(i.dataset_version_id, e.cursor_value) AS spans
     FROM job_inputs i
     CROSS JOIN LATERAL (
@@ -150,7 +145,7 @@ upto AS (
     WHERE i.job_id = %(job)s
 ),
 superseded AS (
-    UPDATE tasks t SET status = 'Completed', result = 'Superseded', finished_at = statement_timestamp()
+    UPDATE tasks t SET {SUPERSEDED}
     WHERE t.ctid = ANY(ARRAY(
         SELECT o.ctid FROM tasks o
         WHERE o.job_id = (SELECT id FROM live) AND o.status = 'Queued'
@@ -161,10 +156,10 @@ superseded AS (
     RETURNING t.id
 ),
 claimed AS (
-    UPDATE tasks t SET {_LEASE},
+    UPDATE tasks t SET {CLAIMED},
         scope = t.scope || jsonb_build_object('upto', coalesce((SELECT spans FROM upto), '{{}}'::jsonb))
-    FROM picked d, live l
-    WHERE t.ctid = ANY(ARRAY(SELECT place FROM picked)) AND t.id = d.id
+    FROM dealt d, live l
+    WHERE t.ctid = ANY(ARRAY(SELECT place FROM dealt)) AND t.id = d.id
     {_RETURNING}
 )
 {
@@ -173,33 +168,14 @@ claimed AS (
     )
 }
 """
-"""Claim the newest task of a PerUpdate job when none runs, and complete the older ones as Superseded.
-
-One run reads everything past the cursor, so the older tasks are done by it. How far it reads is pinned here, per
-input, in the task's scope (`upto`), and the completion advances the cursors to exactly that. Bulk tasks of the
-job, if it changed priority, count as newest; the order is then the index's, read backwards.
-"""
+"""Claim the newest task of a PerUpdate job when none runs, and complete the older ones as Superseded: one run reads
+everything past the cursor, so their work is done by it."""
 
 CLAIM_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('trace.claim:' || %(job)s::text, 0))"
 """Serialise the claims of one limited job over all replicas, before the statement that counts what runs."""
 
 TASK_JOB = "SELECT job_id FROM tasks WHERE id = %(task)s AND org_id = %(org)s"
 """The job generation of a task."""
-
-HEARTBEAT = """
-WITH beaten AS (
-    UPDATE tasks t SET
-        heartbeat_at = statement_timestamp(),
-        lease_expires_at = statement_timestamp() + (t.lease_expires_at - t.heartbeat_at)
-    FROM jsonb_to_recordset(%(leases)s::jsonb) AS x(task_id uuid, attempt int4, lease_token uuid, claim_id uuid)
-    WHERE t.id = x.task_id AND t.status = 'Running' AND t.attempt = x.attempt
-      AND t.lease_token = x.lease_token AND t.claim_id = x.claim_id AND t.org_id = %(org)s
-    RETURNING t.id, t.job_id, t.lease_expires_at, t.cancel_requested
-)
-SELECT b.id, b.lease_expires_at, b.cancel_requested, j.paused
-FROM beaten b JOIN jobs j ON j.id = b.job_id
-"""
-"""Extend leases by the length they were granted. A lease past its end but not reaped yet is still held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,15 +213,6 @@ class Claimed:
     timeout_seconds: float | None
     superseded: int
     context: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """A lease that was extended."""
-
-    lease_expires_at: datetime
-    canceled: bool
-    paused: bool
 
 
 async def claim(
@@ -298,10 +265,3 @@ async def job_of(conn: Connection, *, org_id: UUID, task_id: UUID) -> UUID | Non
     """The job generation of a task, or None for an unknown task."""
     row = await (await conn.execute(TASK_JOB, {"org": org_id, "task": task_id})).fetchone()
     return None if row is None else row[0]
-
-
-async def heartbeat(conn: Connection, *, org_id: UUID, leases: Sequence[dict[str, object]]) -> dict[UUID, Beat]:
-    """Extend `leases` (dicts of task_id, attempt, lease_token, claim_id); a lease that is lost has no entry."""
-    document = orjson.dumps(sorted(leases, key=lambda lease: str(lease["task_id"]))).decode()
-    cursor = await conn.execute(HEARTBEAT, {"org": org_id, "leases": document})
-    return {row[0]: Beat(row[1], row[2], row[3]) for row in await cursor.fetchall()}

@@ -1,9 +1,8 @@
 """Completing attempts: the statement in which work becomes fact.
 
-The fence (`status`, `attempt`, `lease_token`, `claim_id`) is in the join of the update, and everything else hangs
-on the rows that this update returns: what is stale changes nothing. History, cursors, operator state, committed
-partitions, relocations, events with the tasks they cause, and outbox rows are CTEs of the one statement, so a
-crash leaves all of it or none.
+The fence is in the join of the update, and everything else hangs on the rows that this update returns (`ended`):
+what is stale changes nothing. History, cursors, operator state, committed partitions, relocations, events with the
+tasks they cause, and outbox rows are CTEs of the one statement, so a crash leaves all of it or none.
 
 Most completions have few of these parts, and each CTE costs time at start; so the statement is put together from
 the parts a batch needs. There are few combinations, and each is prepared once per connection.
@@ -20,9 +19,10 @@ from uuid import UUID
 import orjson
 
 from traceplane.store.engine import Connection
-from traceplane.store.statements.attempts import DELAY, FAILURES
+from traceplane.store.statements.enqueue import ENQUEUED, WANTED_OF_ACCEPTED
+from traceplane.store.statements.events import ACCEPTED
 from traceplane.store.statements.partitions import COMMITTED, RELOCATED
-from traceplane.store.statements.routing import ACCEPTED, ROUTED
+from traceplane.store.statements.transitions import ENDED, HELD, HISTORY
 from traceplane.tasks.retries import RetryPolicy
 
 _CORE = f"""
@@ -31,66 +31,49 @@ WITH item AS MATERIALIZED (
         AS x(task_id uuid, attempt int4, lease_token uuid, claim_id uuid, status text, error jsonb, outputs jsonb,
              state jsonb)
 ),
-done AS (
-    UPDATE tasks t SET
-        status = CASE WHEN t.cancel_requested AND x.status = 'Failed' THEN 'Canceled' ELSE x.status END,
-        error = CASE x.status WHEN 'Failed'
-            THEN x.error || jsonb_build_object('failures', {FAILURES}) END,
-        outputs = x.outputs,
-        next_retry_at = CASE
-            WHEN x.status = 'Failed' AND NOT t.cancel_requested AND (x.error ->> 'retryable')::bool
-                 AND (t.max_attempts IS NULL OR t.attempt < t.max_attempts)
-            THEN statement_timestamp() + {DELAY} END,
-        finished_at = CASE
-            WHEN x.status = 'Failed' AND NOT t.cancel_requested AND (x.error ->> 'retryable')::bool
-                 AND (t.max_attempts IS NULL OR t.attempt < t.max_attempts)
-            THEN NULL ELSE statement_timestamp() END
+ended AS (
+    UPDATE tasks t SET {ENDED}, outputs = x.outputs
     FROM item x
-    WHERE t.id = x.task_id AND t.status = 'Running' AND t.attempt = x.attempt
-      AND t.lease_token = x.lease_token AND t.claim_id = x.claim_id AND t.org_id = %(org)s
-    RETURNING t.id, t.org_id, t.job_id, t.attempt, t.status, t.worker_id, t.lease_epoch, t.lease_token,
-              t.started_at, t.error, t.scope, t.range_start, t.range_end, x.state
+    WHERE t.id = x.task_id AND {HELD}
+    RETURNING t.id, t.org_id, t.job_id, t.attempt, t.status, t.status AS result, t.worker_id, t.lease_epoch,
+              t.lease_token, t.started_at, t.error, t.scope, t.range_start, t.range_end, x.state
 ),
-history AS (
-    INSERT INTO task_attempts
-        (task_id, attempt, org_id, worker_id, lease_epoch, lease_token, started_at, finished_at, result, error)
-    SELECT id, attempt, org_id, worker_id, lease_epoch, lease_token, started_at, statement_timestamp(), status,
-           error
-    FROM done
-)"""
+{HISTORY}"""
 
-_ADVANCED = """
-advanced AS (
+_CURSORS = """
+advanced_cursors AS (
     INSERT INTO dataset_cursors (dataset_version_id, job_id, org_id, dataset_id, cursor_column, cursor_value)
     SELECT v.id, d.job_id, d.org_id, v.dataset_id, v.scope_column, u.value::int8
-    FROM done d
+    FROM ended d
+    -- The consumer has read up to what its claim pinned, and no further.
     CROSS JOIN LATERAL jsonb_each_text(d.scope -> 'upto') u
     JOIN dataset_versions v ON v.id = u.key::uuid
     WHERE d.status = 'Completed'
     ON CONFLICT (dataset_version_id, job_id) DO UPDATE
+        -- A completion that comes late never moves the cursor back.
         SET cursor_value = greatest(dataset_cursors.cursor_value, excluded.cursor_value),
             updated_at = statement_timestamp()
 )"""
-"""The consumer has read up to what its claim pinned."""
 
-_KEPT = """
-kept AS (
+_STATE = """
+saved_state AS (
     INSERT INTO operator_state (job_id, key, org_id, value, task_id)
+    -- Of several attempts of a batch that saved one key, the one that was claimed last counts.
     SELECT DISTINCT ON (d.job_id, s.key) d.job_id, s.key, d.org_id, s.value, d.id
-    FROM done d CROSS JOIN LATERAL jsonb_each(d.state) s
+    FROM ended d CROSS JOIN LATERAL jsonb_each(d.state) s
     WHERE d.status = 'Completed'
     ORDER BY d.job_id, s.key, d.lease_epoch DESC
     ON CONFLICT (job_id, key) DO UPDATE
         SET value = excluded.value, task_id = excluded.task_id, updated_at = statement_timestamp()
 )"""
 
-_SAID = """
-said AS (
+_REPORTED = """
+reported_events AS (
     SELECT x.id, v.org_id, v.dataset_id, v.id AS dataset_version_id, x.cursor AS cursor_value,
            x.key AS partition_key, x.start AS range_start, x."end" AS range_end, d.id AS task_id
     FROM jsonb_to_recordset(%(events)s::jsonb)
         AS x(id uuid, task_id uuid, output text, cursor int8, key text, start int8, "end" int8)
-    JOIN done d ON d.id = x.task_id AND d.status = 'Completed'
+    JOIN ended d ON d.id = x.task_id AND d.status = 'Completed'
     JOIN dataset_versions v ON v.job_id = d.job_id
     JOIN datasets o ON o.id = v.dataset_id AND o.output = x.output
 )"""
@@ -109,15 +92,6 @@ SELECT coalesce(sum(length(key) + length(value::text)), 0)::int8
 FROM operator_state WHERE job_id = %(job)s AND key <> ALL(%(keys)s::text[])
 """
 """Bytes of a job's operator state besides the named keys."""
-
-SCOPES = """
-SELECT t.id::text, t.range_start, t.range_end
-FROM jsonb_to_recordset(%(items)s::jsonb) AS x(task_id uuid, attempt int4, lease_token uuid, claim_id uuid)
-JOIN tasks t ON t.id = x.task_id AND t.attempt = x.attempt AND t.lease_token = x.lease_token
-     AND t.claim_id = x.claim_id
-WHERE t.status = 'Running' AND t.org_id = %(org)s
-"""
-"""The ranges of leased tasks, which never change: looked at before files are verified. The fence decides later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +117,7 @@ class Batch:
     """False where no task of the batch belongs to a PerUpdate job."""
 
 
-class Done(NamedTuple):
+class Accepted(NamedTuple):
     """One accepted completion."""
 
     task_id: str
@@ -156,23 +130,23 @@ def statement(parts: Parts) -> str:
     """The completing statement with the given parts."""
     ctes = [_CORE]
     if parts.cursors:
-        ctes.append(_ADVANCED)
+        ctes.append(_CURSORS)
     if parts.state:
-        ctes.append(_KEPT)
+        ctes.append(_STATE)
     if parts.commits:
         ctes.append(COMMITTED)
     if parts.relocations:
         ctes.append(RELOCATED)
-    routed = "'{}'::uuid[]"
+    enqueued = "'{}'::uuid[]"
     if parts.events:
-        ctes += [_SAID, ACCEPTED, ROUTED]
-        routed = "(SELECT coalesce(array_agg(DISTINCT job_id), '{}') FROM routed)"
-    return ",".join(ctes) + f"\nSELECT id::text, job_id, status, {routed} FROM done"
+        ctes += [_REPORTED, ACCEPTED, WANTED_OF_ACCEPTED, ENQUEUED]
+        enqueued = "(SELECT coalesce(array_agg(DISTINCT job_id), '{}') FROM enqueued)"
+    return ",".join(ctes) + f"\nSELECT id::text, job_id, status, {enqueued} FROM ended"
 
 
 async def complete(
     conn: Connection, *, org_id: UUID, batch: Batch, retry: RetryPolicy, keep_hot_seconds: float
-) -> tuple[tuple[Done, ...], frozenset[UUID]]:
+) -> tuple[tuple[Accepted, ...], frozenset[UUID]]:
     """Accept what the fence admits; the accepted completions, and the job generations that got new tasks."""
     parts = Parts(
         cursors=batch.cursors,
@@ -188,25 +162,16 @@ async def complete(
         "commits": _document(batch.commits),
         "relocations": _document(batch.relocations),
         "keep_hot": keep_hot_seconds,
-        "retry_base": retry.base_seconds,
-        "retry_max": retry.max_seconds,
+        **retry.parameters(),
     }
     rows = await (await conn.execute(statement(parts), parameters)).fetchall()
-    return tuple(Done(*row[:3]) for row in rows), frozenset(rows[0][3]) if rows else frozenset()
+    return tuple(Accepted(*row[:3]) for row in rows), frozenset(rows[0][3]) if rows else frozenset()
 
 
 async def settled(conn: Connection, *, org_id: UUID, items: Sequence[dict[str, object]]) -> dict[str, str]:
     """Result of each of `items` (task_id, attempt, lease_token, status) that was accepted before."""
     rows = await (await conn.execute(SETTLED, {"org": org_id, "items": _document(items)})).fetchall()
     return {row[0]: row[1] for row in rows}
-
-
-async def scopes(
-    conn: Connection, *, org_id: UUID, items: Sequence[dict[str, object]]
-) -> dict[str, tuple[int | None, int | None]]:
-    """Inclusive range of each of `items` that is leased as it says; None where a task has no range."""
-    rows = await (await conn.execute(SCOPES, {"org": org_id, "items": _document(items)})).fetchall()
-    return {row[0]: (row[1], row[2]) for row in rows}
 
 
 async def state_size(conn: Connection, *, job_id: UUID, besides: Sequence[str]) -> int:

@@ -1,8 +1,8 @@
 """Accepting what is reported while work goes on: events and invalidations, from a running task or from data.
 
-Both ways end in one shape: insert by an id that the producer chose, do nothing the second time, and route what is
-new in the same statement (`routing`). A running task is fenced here like any other call; a row relayed from
-**data** was fenced there, by the write fence of the transaction that left it.
+Both ways end in one shape: insert by an id that the producer chose, do nothing the second time, and make the tasks
+of what is new in the same statement (`enqueue`). A running task is fenced here like any other call; a row relayed
+from **data** was fenced there, by the write fence of the transaction that wrote it.
 """
 
 from __future__ import annotations
@@ -14,31 +14,46 @@ from uuid import UUID
 import orjson
 
 from traceplane.store.engine import Connection
-from traceplane.store.statements.routing import ACCEPTED, ROUTED
+from traceplane.store.statements.enqueue import ENQUEUED, WANTED_OF_ACCEPTED
+from traceplane.store.statements.transitions import HELD
+
+ACCEPTED = """
+accepted AS (
+    INSERT INTO events (id, org_id, dataset_id, dataset_version_id, kind, cursor_value, partition_key, range_start,
+                        range_end, producer_task_id)
+    SELECT r.id, r.org_id, r.dataset_id, r.dataset_version_id,
+           CASE WHEN r.partition_key IS NULL THEN 'Cursor' ELSE 'Partition' END,
+           coalesce(r.cursor_value, r.range_end),  -- a partition counts as a cursor at its end
+           r.partition_key, r.range_start, r.range_end, r.task_id
+    FROM reported_events r
+    ON CONFLICT (id) DO NOTHING
+    RETURNING *
+)"""
+"""Insert the events of `reported_events`; only those that are new go on."""
 
 _INVALIDATED = """
 invalidated AS (
     INSERT INTO data_invalidations (id, org_id, dataset_id, dataset_version_id, kind, range_start, range_end,
                                     time_start, time_end, reason, detail)
     SELECT id, org_id, dataset_id, dataset_version_id, 'Rows', start, "end", time_start, time_end, reason, detail
-    FROM spoiled
+    FROM reported_invalidations
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 )"""
 
 _COUNTS = """
 SELECT {known}, (SELECT count(*) FROM accepted), (SELECT count(*) FROM invalidated),
-       (SELECT coalesce(array_agg(DISTINCT job_id), '{{}}') FROM routed)
+       (SELECT coalesce(array_agg(DISTINCT job_id), '{{}}') FROM enqueued)
 """
 
 REPORT = f"""
 WITH held AS MATERIALIZED (
-    SELECT t.id, t.job_id FROM tasks t
-    WHERE t.id = %(task)s AND t.status = 'Running' AND t.attempt = %(attempt)s AND t.lease_token = %(token)s
-      AND t.claim_id = %(claim)s AND t.org_id = %(org)s
-    FOR SHARE
+    SELECT t.id, t.job_id
+    FROM (SELECT %(attempt)s::int4 AS attempt, %(token)s::uuid AS lease_token, %(claim)s::uuid AS claim_id) x
+    JOIN tasks t ON t.id = %(task)s AND {HELD}
+    FOR SHARE OF t  -- keeps the lease as it is until commit
 ),
-said AS (
+reported_events AS (
     SELECT x.id, v.org_id, v.dataset_id, v.id AS dataset_version_id, x.cursor AS cursor_value,
            x.key AS partition_key, x.start AS range_start, x."end" AS range_end, h.id AS task_id
     FROM jsonb_to_recordset(%(events)s::jsonb)
@@ -48,8 +63,9 @@ said AS (
     JOIN datasets o ON o.id = v.dataset_id AND o.output = x.output
 ),
 {ACCEPTED},
-{ROUTED},
-spoiled AS (
+{WANTED_OF_ACCEPTED},
+{ENQUEUED},
+reported_invalidations AS (
     SELECT x.*, v.org_id, v.dataset_id, v.id AS dataset_version_id
     FROM jsonb_to_recordset(%(invalidations)s::jsonb)
         AS x(id uuid, output text, start int8, "end" int8, time_start timestamptz, time_end timestamptz,
@@ -61,10 +77,10 @@ spoiled AS (
 {_INVALIDATED}
 {_COUNTS.format(known="(SELECT count(*) FROM held)")}
 """
-"""Accept events and invalidations of one running task. The share lock keeps the lease as it is until commit."""
+"""Accept events and invalidations of one running task."""
 
 RELAY = f"""
-WITH said AS (
+WITH reported_events AS (
     SELECT x.id, v.org_id, v.dataset_id, v.id AS dataset_version_id, x.cursor AS cursor_value,
            x.key AS partition_key, x.start AS range_start, x."end" AS range_end, x.task_id
     FROM jsonb_to_recordset(%(events)s::jsonb)
@@ -72,8 +88,9 @@ WITH said AS (
     JOIN dataset_versions v ON v.id = x.version
 ),
 {ACCEPTED},
-{ROUTED},
-spoiled AS (
+{WANTED_OF_ACCEPTED},
+{ENQUEUED},
+reported_invalidations AS (
     SELECT x.*, v.org_id, v.dataset_id, v.id AS dataset_version_id
     FROM jsonb_to_recordset(%(invalidations)s::jsonb)
         AS x(id uuid, version uuid, start int8, "end" int8, time_start timestamptz, time_end timestamptz,
@@ -81,34 +98,36 @@ spoiled AS (
     JOIN dataset_versions v ON v.id = x.version
 ),
 {_INVALIDATED}
-{_COUNTS.format(known="(SELECT count(*) FROM said) + (SELECT count(*) FROM spoiled)")}
+{_COUNTS.format(known="(SELECT count(*) FROM reported_events) + (SELECT count(*) FROM reported_invalidations)")}
 """
 """Accept rows of the source outbox, in any order and any number of times."""
 
 FORGET = """
-WITH gone AS (
+WITH deleted_events AS (
     DELETE FROM events WHERE id IN (
         SELECT e.id FROM events e
         WHERE e.kind = 'Cursor' AND e.created_at < statement_timestamp() - make_interval(secs => %(older)s)
+          -- Its task may still run, or wait to.
           AND NOT EXISTS (SELECT FROM tasks t WHERE t.event_id = e.id
                             AND t.status IN ('Queued', 'Running', 'Failed') AND t.finished_at IS NULL)
+          -- Never the furthest of a dataset version: it says how far a PerUpdate job has to read.
           AND EXISTS (SELECT FROM events n WHERE n.dataset_version_id = e.dataset_version_id
                         AND n.cursor_value > e.cursor_value)
         ORDER BY e.created_at LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED)
     RETURNING id, dataset_version_id
 ),
-done AS (
-    DELETE FROM tasks t USING gone g JOIN job_inputs i ON i.dataset_version_id = g.dataset_version_id
+deleted_tasks AS (
+    DELETE FROM tasks t USING deleted_events g JOIN job_inputs i ON i.dataset_version_id = g.dataset_version_id
     WHERE t.job_id = i.job_id AND t.dedupe_key = 'event:' || g.id AND t.status IN ('Completed', 'Canceled')
     RETURNING t.id
 )
-SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM done)
+SELECT (SELECT count(*) FROM deleted_events), (SELECT count(*) FROM deleted_tasks)
 """
 """Old events of cursors, with the finished tasks that they caused and the attempts of these.
 
-Never the furthest event of a dataset version, which says how far a PerUpdate job has to read; never one of a
-partition: a job that joins later finds by them what there is to do. Dead tasks stay for a person to see.
+Never an event of a partition: a job that joins later finds by them what there is to do. Dead tasks stay for a
+person to see.
 """
 
 
@@ -122,7 +141,8 @@ class Accepted:
     known: int
     events: int
     invalidations: int
-    routed: frozenset[UUID]
+    enqueued: frozenset[UUID]
+    """Job generations that got tasks."""
 
 
 async def report(
@@ -133,7 +153,7 @@ async def report(
     events: Sequence[dict[str, object]],
     invalidations: Sequence[dict[str, object]],
 ) -> Accepted:
-    """Accept what a running task says. `fence` has task, attempt, token, claim."""
+    """Accept what a running task reports. `fence` has task, attempt, token, claim."""
     return await _accept(conn, REPORT, {"org": org_id, **fence}, events, invalidations)
 
 

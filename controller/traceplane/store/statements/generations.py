@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from traceplane.store.engine import Connection
+from traceplane.store.statements.runnable import RUNNABLE
 
 GENERATION = """
 SELECT j.id, j.org_id, j.namespace, j.dag, j.name, j.operator, j.activation, j.execution_strategy,
@@ -37,21 +38,18 @@ FROM jobs j WHERE j.id = %(job)s AND j.org_id = %(org)s
 """
 """One job generation with its pinned inputs and its outputs, in the shapes of the task payload."""
 
-DISPATCHER_JOBS = """
-SELECT DISTINCT j.id
-FROM dag_current_versions c
-JOIN dag_version_jobs d
-  ON d.dag_version_id IN (c.active_version_id, c.staged_version_id) AND d.runtime = 'Dispatcher'
-JOIN jobs j ON j.id = d.job_id AND j.provisioned_at IS NOT NULL AND NOT j.paused
-WHERE c.org_id = %(org)s AND c.deleted_at IS NULL
+DISPATCHER_JOBS = f"""
+SELECT j.id
+FROM jobs j {RUNNABLE}
+WHERE j.org_id = %(org)s AND d.runtime = 'Dispatcher' AND j.provisioned_at IS NOT NULL AND NOT j.paused
   AND EXISTS (SELECT FROM tasks t WHERE t.job_id = j.id AND t.status = 'Queued')
 LIMIT %(limit)s
 """
-"""Job generations of the Dispatcher runtime that have work waiting."""
+"""Job generations of the Dispatcher runtime that have queued tasks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class GenerationRow:
     """A job generation. `inputs` and `outputs` are dicts of `traceplane_sdk.wire.TaskInput` and `TaskOutput`."""
 
     id: UUID
@@ -67,10 +65,10 @@ class Generation:
     outputs: list[dict[str, Any]]
 
 
-async def generation(conn: Connection, *, org_id: UUID, job_id: UUID) -> Generation | None:
+async def generation(conn: Connection, *, org_id: UUID, job_id: UUID) -> GenerationRow | None:
     """The job generation, or None where there is none of this id in the organisation."""
     row = await (await conn.execute(GENERATION, {"org": org_id, "job": job_id})).fetchone()
-    return None if row is None else Generation(*row)
+    return None if row is None else GenerationRow(*row)
 
 
 async def dispatcher_jobs(conn: Connection, *, org_id: UUID, limit: int) -> list[UUID]:

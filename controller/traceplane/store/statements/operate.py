@@ -1,57 +1,87 @@
-"""What a person does to one task: try it again, or stop it.
+"""What a person does to one task: reopen it, or cancel it.
 
-Each is one statement that looks at the row under its lock, changes it where it may be changed, wakes the workers,
-and tells what it saw, so that a refusal can say why.
+Each is one statement that looks at the row under its lock, changes it where it may be changed, and returns what it
+saw, so that a refusal can say why.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import text
+from dataclasses import dataclass
+from uuid import UUID
 
-_ASKED = """
-asked AS (
-    SELECT t.id, t.status, t.cause, t.attempt, t.next_retry_at, t.job_id, d.max_attempts,
-           d.job_id IS NOT NULL AS current
+from traceplane.store.engine import Connection
+from traceplane.store.statements.runnable import RUNNABLE
+from traceplane.store.statements.transitions import CANCELED, REOPENED, WAITS
+
+_TASK = f"""
+task AS MATERIALIZED (
+    SELECT t.id, t.status, t.cause, t.attempt, t.job_id, r.max_attempts, r.job_id IS NOT NULL AS current,
+           {WAITS} AS waits
     FROM tasks t
-    JOIN jobs j ON j.id = t.job_id
-    LEFT JOIN dag_current_versions c
-      ON c.org_id = j.org_id AND c.namespace = j.namespace AND c.dag = j.dag AND c.deleted_at IS NULL
-    LEFT JOIN dag_version_jobs d ON d.dag_version_id = c.active_version_id AND d.job_id = t.job_id
-    WHERE t.id = :id AND t.org_id = :org
+    LEFT JOIN LATERAL (SELECT d.job_id, d.max_attempts FROM jobs j {RUNNABLE} WHERE j.id = t.job_id) r ON true
+    WHERE t.id = %(task)s AND t.org_id = %(org)s
     FOR UPDATE OF t
-)
-"""
+)"""
 
-RETRY = text(f"""
-WITH {_ASKED},
-done AS (
-    UPDATE tasks t
-    SET status = 'Queued', queued_at = now(), next_retry_at = NULL, finished_at = NULL, cancel_requested = false,
-        result = NULL, error = NULL, max_attempts = a.attempt + a.max_attempts, claim_id = NULL, worker_id = NULL,
-        lease_token = NULL, lease_epoch = NULL, lease_expires_at = NULL, deadline_at = NULL
-    FROM asked a
-    WHERE t.id = a.id AND a.current AND a.status IN ('Failed', 'Canceled')
+_FOUND = "SELECT x.status, x.cause, x.current, EXISTS (SELECT FROM changed) AS changed FROM task x"
+
+REOPEN = f"""
+WITH {_TASK},
+changed AS (
+    UPDATE tasks t SET {REOPENED},
+        -- All the attempts of its job before it again; a source has no limit.
+        max_attempts = CASE WHEN x.cause <> 'Source' THEN x.attempt + x.max_attempts END
+    FROM task x
+    WHERE t.id = x.id AND x.current AND x.status IN ('Failed', 'Canceled')
     RETURNING t.job_id
 ),
-woken AS (SELECT pg_notify('trace_wake', job_id::text) FROM done)
-SELECT a.status, a.cause, a.current, EXISTS (SELECT FROM done) AS changed, (SELECT count(*) FROM woken) AS woken
-FROM asked a
-""")
-"""Queue a failed or canceled task again, with all the attempts of its job before it; its id stays."""
+-- In the statement's own transaction: a person's retry is rare, and needs no second round trip.
+woken AS MATERIALIZED (SELECT pg_notify('trace_wake', job_id::text) FROM changed)
+{_FOUND} LEFT JOIN woken ON true
+"""
+"""Queue a failed or canceled task again; its id stays."""
 
-CANCEL = text(f"""
-WITH {_ASKED},
-done AS (
-    UPDATE tasks t
-    SET status = CASE WHEN a.status = 'Running' THEN 'Running' ELSE 'Canceled' END,
-        finished_at = CASE WHEN a.status = 'Running' THEN t.finished_at ELSE now() END,
-        next_retry_at = NULL,
-        cancel_requested = a.status = 'Running'
-    FROM asked a
-    WHERE t.id = a.id AND a.cause <> 'Source'
-      AND (a.status IN ('Queued', 'Running') OR (a.status = 'Failed' AND a.next_retry_at IS NOT NULL))
+CANCEL = f"""
+WITH {_TASK},
+canceled AS (
+    UPDATE tasks t SET {CANCELED}
+    FROM task x
+    WHERE t.id = x.id AND x.waits
+      AND x.cause <> 'Source'  -- a source ends with its DAG
     RETURNING t.id
-)
-SELECT a.status, a.cause, a.current, EXISTS (SELECT FROM done) AS changed FROM asked a
-""")
-"""End a task that waits; ask one that runs to stop, which its next heartbeat tells it."""
+),
+stopping AS (
+    UPDATE tasks t SET cancel_requested = true
+    FROM task x
+    WHERE t.id = x.id AND x.status = 'Running' AND x.cause <> 'Source'
+    RETURNING t.id
+),
+changed AS (SELECT id FROM canceled UNION ALL SELECT id FROM stopping)
+{_FOUND}
+"""
+"""End a task that waits; ask one that runs to stop, which its next heartbeat says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The task before the statement. `current`: its generation may run; `changed`: it was done."""
+
+    status: str
+    cause: str
+    current: bool
+    changed: bool
+
+
+async def reopen(conn: Connection, *, org_id: UUID, task_id: UUID) -> Found | None:
+    """Queue a failed or canceled task again; None where there is no such task."""
+    return await _operate(conn, REOPEN, org_id, task_id)
+
+
+async def cancel(conn: Connection, *, org_id: UUID, task_id: UUID) -> Found | None:
+    """Cancel a task that waits or runs; None where there is no such task."""
+    return await _operate(conn, CANCEL, org_id, task_id)
+
+
+async def _operate(conn: Connection, statement: str, org_id: UUID, task_id: UUID) -> Found | None:
+    row = await (await conn.execute(statement, {"org": org_id, "task": task_id})).fetchone()
+    return None if row is None else Found(*row)

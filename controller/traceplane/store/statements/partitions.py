@@ -1,6 +1,6 @@
 """Committed partitions and relocated ranges: how cold files take the place of what was there.
 
-Both are CTEs of the completing statement and read the rows it accepted (`done`). A partition has one current
+Both are CTEs of the completing statement and read the rows it accepted (`ended`). A partition has one current
 version per dataset version; the one before stays as history, since a running query may have pinned it. A
 relocation says that readers of a hot dataset version find a range in cold files from this commit on; the hot
 rows go later, through the outbox, when no query that began before can still want them.
@@ -22,7 +22,7 @@ committing AS (
     FROM jsonb_to_recordset(%(commits)s::jsonb)
         AS x(task_id uuid, output text, key text, start int8, "end" int8, location text, files jsonb, rows int8,
              bytes int8, sha256 text)
-    JOIN done d ON d.id = x.task_id AND d.status = 'Completed'
+    JOIN ended d ON d.id = x.task_id AND d.status = 'Completed'
     JOIN dataset_versions v ON v.job_id = d.job_id AND v.storage = 'S3'
     JOIN datasets o ON o.id = v.dataset_id AND o.output = x.output
 ),
@@ -47,19 +47,19 @@ committed AS (
 """Point at the new files. The insert reads `replaced`, so that the older version is out of the way before it."""
 
 RELOCATED = """
-moving AS (
+relocating AS (
     SELECT d.org_id, i.dataset_version_id AS hot, v.id AS cold, d.id AS task_id, d.attempt, x.start, x."end",
            x.delete_hot
     FROM jsonb_to_recordset(%(relocations)s::jsonb)
         AS x(task_id uuid, input int4, output text, start int8, "end" int8, delete_hot bool)
-    JOIN done d ON d.id = x.task_id AND d.status = 'Completed'
+    JOIN ended d ON d.id = x.task_id AND d.status = 'Completed'
     JOIN job_inputs i ON i.job_id = d.job_id AND i.position = x.input
     JOIN dataset_versions v ON v.job_id = d.job_id AND v.storage = 'S3'
     JOIN datasets o ON o.id = v.dataset_id AND o.output = x.output
 ),
-moved AS (
+relocated AS (
     INSERT INTO relocations (hot_version_id, cold_version_id, org_id, ranges)
-    SELECT hot, cold, org_id, range_agg(int8range(start, "end", '[]')) FROM moving GROUP BY hot, cold, org_id
+    SELECT hot, cold, org_id, range_agg(int8range(start, "end", '[]')) FROM relocating GROUP BY hot, cold, org_id
     ON CONFLICT (hot_version_id, cold_version_id) DO UPDATE
         SET ranges = relocations.ranges + excluded.ranges, updated_at = statement_timestamp()
 ),
@@ -69,7 +69,7 @@ sweeps AS (
            jsonb_build_object('dataset_version_id', hot, 'start', start, 'end', "end"),
            'delete_hot_rows:' || hot || ':' || task_id || ':' || attempt,
            statement_timestamp() + make_interval(secs => %(keep_hot)s)
-    FROM moving WHERE delete_hot
+    FROM relocating WHERE delete_hot
     ON CONFLICT (dedupe_key) DO NOTHING
 )"""
 """Readers of the hot version read these ranges cold from now on; the hot rows are swept after the longest query."""

@@ -85,7 +85,7 @@ class XID8(UserDefinedType[Any]):
 
 def one_of(column: str, *values: str) -> CheckConstraint:
     """The column holds one of these texts (or null, where it may)."""
-    return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
+    return CheckConstraint(f"{column} IN ({', '.join(repr(str(value)) for value in values)})", name=column)
 
 
 def around(schema: MetaData, when: Literal["before_create", "after_create"], *statements: str) -> None:

@@ -1,9 +1,9 @@
 """The queue and its history: tasks, attempts, accepted events, the outbox, operators' own state.
 
-`tasks` is the queue. Its check constraints are the state machine's last guard: whatever code is wrong above,
-a row cannot be Running without a lease, Queued with one, or Failed with neither a due retry nor an end. Indexes
-are partial on the live statuses, so a finished task leaves them, and pages keep room (`fillfactor`) for updates
-that touch no indexed column.
+`tasks` is the queue. Its check constraints are the last guard of the state machine (`tasks.states`): whatever code
+is wrong above, a row cannot be Running without a lease, Queued with one, or Failed with neither a due retry nor an
+end. Indexes are partial on the live statuses, so a finished task leaves them, and pages keep room (`fillfactor`)
+for updates that touch no indexed column.
 
 `lease_epochs` counts every claim ever made. A claim's number is the epoch under which its worker takes the
 write fences in data, so a later attempt always outranks an earlier one.
@@ -31,6 +31,7 @@ from sqlalchemy import (
 
 from traceplane.store.tables.columns import big, document, identity, moment, one_of, org, stamped, state
 from traceplane.store.tables.columns import text as words
+from traceplane.tasks.states import Cause, Result, State
 
 lease_epochs = Sequence("lease_epochs", metadata=state, data_type=BigInteger)
 
@@ -72,8 +73,8 @@ tasks = Table(
     words("result", null=True),
     Column("cancel_requested", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("job_id", "dedupe_key"),
-    one_of("cause", "Event", "Source", "Invalidation", "Manual"),
-    one_of("status", "Queued", "Running", "Completed", "Failed", "Canceled"),
+    one_of("cause", *Cause),
+    one_of("status", *State),
     CheckConstraint("attempt >= 0 AND (max_attempts IS NULL OR max_attempts >= 1)", name="attempt"),
     CheckConstraint("priority IN (0, 1)", name="priority"),
     CheckConstraint(
@@ -125,7 +126,7 @@ task_attempts = Table(
     moment("finished_at", null=False),
     words("result"),
     document("error", null=True),
-    one_of("result", "Completed", "Failed", "LeaseExpired", "TimedOut", "Canceled", "Superseded", "Released"),
+    one_of("result", *Result),
 )
 
 outbox = Table(
