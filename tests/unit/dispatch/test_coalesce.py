@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.support.waiting import settle
 from traceplane.dispatch.coalesce import TURNS, Coalescer
 from traceplane.errors import Overloaded, Refused, Unavailable
 
@@ -48,11 +49,6 @@ class Line:
 
     def submit(self, number: int) -> asyncio.Task[int]:
         return asyncio.create_task(self.line.submit(number))
-
-
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 async def test_requests_gather_while_a_batch_runs():
