@@ -11,15 +11,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import services
+from tests.services import ROOT
 from tests.services.installation import Installation, installation, start_pipeline
+from tests.support.flaky import Flaky
 
 if TYPE_CHECKING:  # what needs no services does not pay for the database libraries
     from traceplane.store.engine import Database
 
 
-def pytest_configure() -> None:
-    """A run that is told to end (SIGTERM, as `timeout` sends) ends its servers first, as after Ctrl-C."""
+pytest_plugins = ["pytester"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A run that is told to end (SIGTERM, as `timeout` sends) ends its servers first, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A folder that outlives the run, and that `hack/verify.sh` reads.
+    config.pluginmanager.register(Flaky(ROOT / ".pytest_cache" / "flaky"))
 
 
 @pytest.hookimpl(trylast=True)

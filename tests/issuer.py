@@ -34,11 +34,13 @@ class Issuer:
         """Where discovery says the keys are, when not here."""
         self.bearers: list[str | None] = []
         """`Authorization` of every request for keys."""
+        self._closed = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
+        self._closed.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -91,7 +93,7 @@ class Issuer:
                 self.end_headers()
                 for n in range(0, len(data), step := 1 if issuer.dribble_seconds else len(data)):
                     self.wfile.write(data[n : n + step])
-                    threading.Event().wait(issuer.dribble_seconds)
+                    issuer._closed.wait(issuer.dribble_seconds)  # a slow network, until the test is over
 
             def log_message(self, format: str, *args: Any) -> None:
                 return

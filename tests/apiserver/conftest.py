@@ -9,8 +9,8 @@ import pytest
 import yaml
 from kubernetes import client, config
 
-from hack.localcluster.processes import wait_until
 from tests.services import ApiServer
+from tests.support.waiting import until
 
 CRDS = Path(__file__).resolve().parents[2] / "crds"
 _ESTABLISHED_SECONDS = 120
@@ -43,7 +43,7 @@ def crds(kubernetes_api: client.ApiClient) -> list[str]:
         lacking[:] = [name for name in lacking if not (_established(extensions, name) and _served(objects, name))]
         return not lacking
 
-    assert wait_until(usable, _ESTABLISHED_SECONDS), f"{lacking} are not served after {_ESTABLISHED_SECONDS} s"
+    until(usable, "every kind is served", timeout=_ESTABLISHED_SECONDS, detail=lambda: f"not served: {lacking}")
     return names
 
 

@@ -33,6 +33,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests import graphs, services
+from tests.support.waiting import until
 from traceplane.kit.ids import event_id
 from traceplane.store.engine import Database
 from traceplane.store.statements import claims, completions
@@ -343,14 +344,15 @@ def dispatcher(pair: services.Databases) -> Iterator[int]:
 
 def wait_ready(process: subprocess.Popen[bytes], port: int) -> None:
     """Return once the dispatcher serves."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
+
+    def serves() -> bool:
+        assert process.poll() is None, "the dispatcher did not start"
         try:
-            if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=1).status_code == 200:
-                return
+            return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=1).status_code == 200
         except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError("the dispatcher did not start")
+            return False
+
+    until(serves, "the dispatcher is ready", every=0.1)
 
 
 if __name__ == "__main__":

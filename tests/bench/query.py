@@ -34,6 +34,7 @@ import httpx
 from tests import services
 from tests.integration.query.world import World
 from tests.issuer import issuer
+from tests.support.waiting import until
 
 FILES = 10
 AIM = 0.91
@@ -139,11 +140,9 @@ def service(world: World, oidc_url: str, cache: Path) -> Iterator[Running]:
     process = subprocess.Popen([str(Path(sys.executable).parent / "tracectl"), "run", "query"], env=environment)
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 60
-        while not answers(url):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit("the query service did not start")
-            time.sleep(0.1)
+        until(lambda: answers(url) or process.poll() is not None, "the query service answers", every=0.1)
+        if process.returncode is not None:
+            raise SystemExit("the query service did not start")
         yield Running(url, process.pid)
     finally:
         process.terminate()

@@ -12,7 +12,7 @@ import pytest
 
 from hack.localcluster.api import Api
 from hack.localcluster.layout import cache_dir
-from hack.localcluster.processes import wait_until
+from tests.support.waiting import until
 
 from .conftest import CHECKOUT
 
@@ -68,7 +68,7 @@ def test_it_starts_after_being_killed_half_way(tmp_path: Path) -> None:
     argv = [CHECKOUT / "hack" / "cluster", "api-up", folder]
     try:
         starting = subprocess.Popen(argv, stdout=quiet, stderr=quiet, start_new_session=True)
-        assert wait_until((folder / "processes" / "etcd").exists, 60, every=0.002)
+        until((folder / "processes" / "etcd").exists, "etcd is started", every=0.002)
         os.killpg(starting.pid, signal.SIGKILL)
         starting.wait()
         assert Api(Path(cluster("api-up", folder))).ready()

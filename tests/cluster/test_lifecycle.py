@@ -14,7 +14,7 @@ from hack.localcluster import cgroups
 from hack.localcluster.components import NAMES
 from hack.localcluster.layout import Layout
 from hack.localcluster.lifecycle import open_cluster
-from hack.localcluster.processes import wait_until
+from tests.support.waiting import until
 
 from .conftest import Cluster
 
@@ -27,7 +27,7 @@ def pids(cluster: Cluster) -> dict[str, int | None]:
 
 def kill_when(process: subprocess.Popen[bytes], reached: Callable[[], bool]) -> bool:
     """Kill a command without mercy at the moment it has come so far; False where it was over before we saw that."""
-    assert wait_until(lambda: reached() or process.poll() is not None, 120, every=0.002)
+    until(lambda: reached() or process.poll() is not None, timeout=120, every=0.002)
     if process.poll() is not None:
         return False
     os.killpg(process.pid, signal.SIGKILL)
@@ -133,7 +133,7 @@ def test_up_repairs_a_cluster_whose_every_process_was_killed(cluster: Cluster, n
         path = "jsonpath={.items[*].status.containerStatuses[*].containerID}"
         return cluster.kubectl("get", "pods", "-n", namespace, "-o", path) not in ("", old)
 
-    assert wait_until(restarted, 180, every=0.5)
+    until(restarted, "every container is another one", timeout=180, every=0.5)
     cluster.kubectl("rollout", "status", "deployment/survivor", "-n", namespace, "--timeout=110s")
 
 
@@ -153,7 +153,8 @@ def test_components_stop_and_start_singly_while_pods_run_on(cluster: Cluster, na
             "exec", "steady", "-n", namespace, "--", "echo", "still here", check=False
         )
 
-    assert wait_until(answers, 120, every=0.2)  # a kubelet that just started learns of its pods in a moment
+    # A kubelet that just started learns of its pods in a moment.
+    until(answers, "the pod answers", timeout=120, every=0.2)
     state = "jsonpath={.status.containerStatuses[0].restartCount}"
     assert cluster.kubectl("get", "pod", "steady", "-n", namespace, "-o", state) == "0"
 

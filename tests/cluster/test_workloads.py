@@ -12,7 +12,7 @@ import pytest
 
 from hack.localcluster.layout import Layout
 from hack.localcluster.lifecycle import open_cluster
-from hack.localcluster.processes import wait_until
+from tests.support.waiting import until
 
 from .conftest import Cluster
 
@@ -78,7 +78,7 @@ def test_a_service_answers_by_name_and_on_a_node_port(cluster: Cluster, namespac
     wait(cluster, namespace, "pod/client", "condition=Ready")
     url = f"http://server.{namespace}.svc.cluster.local/"
     # DNS learns of a new Service in a moment, and remembers for five seconds that it knew none.
-    assert wait_until(lambda: fetch(cluster, namespace, url) == "200", 120, every=0.5)
+    until(lambda: fetch(cluster, namespace, url) == "200", timeout=120, every=0.5)
     assert "URLError" in fetch(cluster, namespace, "http://no-such-name.example/")
     port = cluster.kubectl("get", "service", "server", "-n", namespace, "-o", "jsonpath={.spec.ports[0].nodePort}")
     node = open_cluster(Layout(cluster.folder)).namespaces.node_address
@@ -163,7 +163,8 @@ def test_network_policies_are_enforced_in_both_directions(cluster: Cluster, name
         }
 
     def settles(expected: str) -> bool:
-        return wait_until(lambda: expected in fetch(cluster, namespace, url), 120, every=0.2)
+        what = f"a fetch ends with {expected}"
+        return until(lambda: expected in fetch(cluster, namespace, url), what, timeout=120, every=0.2)
 
     assert fetch(cluster, namespace, url) == "200"
     create(cluster, namespace, policy("inward", "server", policyTypes=["Ingress"]))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.test_network import reachable
+from tests.e2e.doors import reachable
 from tests.services.installation import Installation
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]

@@ -6,8 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +16,7 @@ from sqlalchemy import create_engine
 
 from hack.generate import schema
 from tests import graphs, services
+from tests.support.waiting import until
 from traceplane.errors import GiveUp, InvalidSettings, Unavailable, UnknownSchema
 from traceplane.store import migrate
 from traceplane.store.engine import Database
@@ -44,13 +44,6 @@ def _process(pair: Pair, **more: str) -> subprocess.Popen[str]:
         [sys.executable, "-c", program, "run", "migrate"],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-
-
-def _await(condition: Callable[[], Any], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.01)
 
 
 def _rows(dsn: str, query: str) -> list[tuple[Any, ...]]:
@@ -101,10 +94,10 @@ def test_a_migration_fills_empty_databases_and_repeats_as_nothing(empty: Pair):
 def test_a_migration_killed_half_way_leaves_the_old_schema_whole(empty: Pair):
     with _half_way(empty):
         process = _process(empty)
-        _await(lambda: _waiting(empty, "transactionid") == 1)
+        until(lambda: _waiting(empty, "transactionid") == 1)
         process.kill()
         process.communicate()
-    _await(lambda: _sessions(empty) == 0)
+    until(lambda: _sessions(empty) == 0)
     assert schema.dump(empty[0], migrate.STATE).strip() == ""
     with pytest.raises(UnknownSchema, match="no schema"):
         migrate.check(*empty)
@@ -114,7 +107,7 @@ def test_a_migration_killed_half_way_leaves_the_old_schema_whole(empty: Pair):
 def test_of_two_migrators_one_runs_and_one_waits(empty: Pair):
     with _half_way(empty):
         processes = [_process(empty), _process(empty)]
-        _await(lambda: _waiting(empty, "transactionid") == 1 and _waiting(empty, "advisory") == 1)
+        until(lambda: _waiting(empty, "transactionid") == 1 and _waiting(empty, "advisory") == 1)
     said = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     assert sorted(out.splitlines()[0] for out, _ in said) == [

@@ -23,9 +23,10 @@ import yaml
 
 from hack.demo import chain, install, pipeline, prove
 from hack.demo.ask import ADMIN, QUERY_PORT, Truncated, User
-from hack.demo.kube import Kube, wait_for
+from hack.demo.kube import Kube
 from hack.localcluster.atomic import locked
 from hack.localcluster.layout import CHECKOUT, ClusterError, cache_dir
+from tests.support.waiting import until
 
 DAG = pipeline.DAG
 BLOCK_SECONDS = 0.25
@@ -55,6 +56,8 @@ CONFIG = {
 # Fields of the example that decide nothing about its output, changed on the running DAG.
 _FAST = {"heartbeatTimeoutSeconds": 10}
 _IDLE = "3s"
+# A look is a command to the API server or a query; more often would take from what is waited for.
+_LOOK_SECONDS = 0.5
 
 
 class Asker(User):
@@ -210,12 +213,20 @@ class Installation:
 
     def wait(self, what: str, look: Any, seconds: float = 120) -> None:
         """Look until it holds; `look` may return a bool, or a bool and what it saw."""
+        last = ""
 
-        def both() -> tuple[bool, str]:
-            seen = look()
-            return seen if isinstance(seen, tuple) else (bool(seen), str(seen))
+        def holds() -> bool:
+            nonlocal last
+            try:
+                seen = look()
+            except (
+                ClusterError
+            ) as error:  # what a test waits for may be away for a while: that is most drills' subject
+                seen = False, str(error)
+            done, last = seen if isinstance(seen, tuple) else (bool(seen), str(seen))
+            return done
 
-        wait_for(what, seconds, both)
+        until(holds, what, timeout=seconds, every=_LOOK_SECONDS, detail=lambda: f"last seen: {last}")
 
     def prove(self, seconds: float = 180) -> prove.Proof:
         """Compare every row with the node; AssertionError with every difference."""

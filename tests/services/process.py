@@ -14,12 +14,13 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 30.0
@@ -78,14 +79,16 @@ class Part:
 
     def wait_ready(self, ready: Callable[[], bool], seconds: float = START_SECONDS) -> None:
         """Return when `ready()` holds; ServiceError when the process ended or the time is over."""
-        deadline = time.monotonic() + seconds
-        while not ready():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                how = (
-                    f"ended with {self.process.returncode}" if self.process.returncode is not None else "is silent"
-                )
-                raise ServiceError(f"{self.name} {how} after {seconds:g} s or less:\n{self.log_tail()}")
-            time.sleep(0.02)
+
+        def ready_or_ended() -> bool:
+            return ready() or self.process.poll() is not None
+
+        try:
+            until(ready_or_ended, f"{self.name} is ready", timeout=seconds)
+        except AssertionError as error:
+            raise ServiceError(f"{error}\n{self.log_tail()}") from None
+        if self.process.returncode is not None:
+            raise ServiceError(f"{self.name} ended with {self.process.returncode}:\n{self.log_tail()}")
 
     def log_tail(self) -> str:
         """The last lines it wrote."""

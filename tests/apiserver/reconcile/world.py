@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from kubernetes import client
 from psycopg.rows import dict_row
 
 from tests.services import free_port
+from tests.support.waiting import until
 
 T = TypeVar("T")
 Object = dict[str, Any]
@@ -137,15 +137,13 @@ class World:
                 controller.kill()
 
     def until(self, check: Callable[[], T], what: str, seconds: float = WAIT_SECONDS) -> T:
-        """What `check` returns once it is true. Fails with the controllers' last words."""
-        deadline = time.monotonic() + seconds
-        while True:
-            if found := check():
-                return found
-            if time.monotonic() > deadline:
-                logs = "\n".join(f"{c.log.name}: {c.log.read_text()[-3000:]}" for c in self.controllers[-2:])
-                raise AssertionError(f"not within {seconds:.0f} s: {what}\n{logs}")
-            time.sleep(0.05)
+        """What `check` returns once it is true. Fails with the end of the controllers' logs."""
+
+        def logs() -> str:
+            return "\n".join(f"{c.log.name}: {c.log.read_text()[-3000:]}" for c in self.controllers[-2:])
+
+        # Each look asks the API server or the database that the controller works on.
+        return until(check, what, timeout=seconds, every=0.05, detail=logs)
 
     # What users do
 

@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import ignored_auth, positive_data_accept
 
 from hack.generate import openapi
 from tests.integration.dispatch.conftest import WORKER_TOKEN, Feed
-from tests.integration.dispatch.test_process import claim, running
+from tests.support.dispatcher import claim, running
 from traceplane.settings import Settings
 from traceplane.taskapi.routes import ROUTES, Principal
 

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,77 +16,11 @@ import pytest
 
 from tests import services
 from tests.integration.dispatch.conftest import WORKER_TOKEN
-from tests.services import free_port
+from tests.support.dispatcher import MAIN, PATIENCE_SECONDS, claim, running, scrape
+from tests.support.waiting import until
 from traceplane.settings import Settings
 
 pytestmark = pytest.mark.services
-PATIENCE_SECONDS = 60
-
-
-@dataclass
-class Process:
-    """A running dispatcher."""
-
-    process: subprocess.Popen[bytes]
-    url: str
-    user_url: str
-    log: Path
-
-    def wait_ready(self) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                if httpx.get(f"{self.url}/readyz", timeout=1).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-        raise AssertionError(f"not ready:\n{self.log.read_text()[-4000:]}")
-
-
-MAIN = "from traceplane.cli.main import main; main()"
-
-
-@contextmanager
-def running(settings: Settings, folder: Path, program: str = MAIN, **environment: str) -> Iterator[Process]:
-    """A dispatcher with these settings as a process of its own."""
-    given = settings.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    port, user_port = free_port(), free_port()
-    chosen = {
-        **{f"TRACE_{name.upper()}": str(value) for name, value in given.items()},
-        "TRACE_TASK_PORT": str(port),
-        "TRACE_USER_PORT": str(user_port),
-        "TRACE_LISTEN_HOST": "127.0.0.1",
-        "TRACE_OIDC_ISSUER": "https://issuer.test",
-        "TRACE_OIDC_JWKS_URL": "https://issuer.test/keys",
-        **environment,
-    }
-    log = folder / "dispatcher.log"
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, "run", "dispatcher"],
-            env={**os.environ, **chosen},
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        yield Process(process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{user_port}", log)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-
-
-def claim(url: str, job: UUID, timeout: float = 30, **more: Any) -> list[Any]:
-    body = {"worker_id": "w", "job": str(job), **more}
-    answer = httpx.post(
-        f"{url}/internal/task-claim", json=body, headers={"X-Trace-Worker-Token": WORKER_TOKEN}, timeout=timeout
-    )
-    assert answer.status_code == 200, answer.text
-    return list(answer.json()["tasks"])
-
-
-def scrape(url: str) -> str:
-    return httpx.get(f"{url}/metrics", timeout=30).text
 
 
 async def test_it_serves_runs_its_loops_and_leaves_on_sigterm(
@@ -123,7 +50,7 @@ async def test_sigterm_ends_a_long_poll_at_once(jobs: dict[str, UUID], settings:
         with socket.create_connection(("127.0.0.1", port)) as polling:
             polling.sendall(head + body)
             polling.settimeout(PATIENCE_SECONDS)
-            wait_until(lambda: "trace_long_polls 1.0" in scrape(dispatcher.url))
+            until(lambda: "trace_long_polls 1.0" in scrape(dispatcher.url))
             dispatcher.process.send_signal(signal.SIGTERM)
             assert b"".join(iter(lambda: polling.recv(4096), b"")).endswith(b'{"tasks":[]}')
         assert dispatcher.process.wait(PATIENCE_SECONDS) == 0
@@ -138,7 +65,7 @@ async def test_a_worker_that_left_its_long_poll_gets_no_task(
         dispatcher.wait_ready()
         with pytest.raises(httpx.ReadTimeout):
             claim(dispatcher.url, jobs["follow"], timeout=1, worker_id="gone", wait_seconds=50)
-        wait_until(lambda: "trace_long_polls 0.0" in scrape(dispatcher.url))  # it has noticed
+        until(lambda: "trace_long_polls 0.0" in scrape(dispatcher.url))  # it has noticed
         sql("UPDATE jobs SET paused = false WHERE id = %(job)s", job=jobs["follow"])
         sql("SELECT pg_notify('trace_wake', %(job)s)", job=str(jobs["follow"]))
         assert [task["attempt"] for task in claim(dispatcher.url, jobs["follow"], wait_seconds=20)] == [1]
@@ -175,10 +102,3 @@ def test_what_nobody_foresaw_is_in_the_log_with_its_place_and_no_local_variable(
     assert {"unexpected error in the task API", "request failed"} <= failed.keys()
     assert all("ValueError: an address that is none" in told and "in breaks" in told for told in failed.values())
     assert "canary" not in dispatcher.log.read_text()
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not true():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.02)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.dispatch.callers import signing_key
 from tests.integration.dispatch.conftest import WORKER_TOKEN, Feed
-from tests.integration.dispatch.test_process import running
+from tests.support.dispatcher import running
 from traceplane.settings import Settings
 
 pytestmark = pytest.mark.services

@@ -14,10 +14,11 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.query.conftest import CONTRACT, Client
-from tests.integration.query.test_limits import ENDLESS, asking, until
+from tests.integration.query.callers import ENDLESS, ask, in_flight
+from tests.integration.query.conftest import Client
 from tests.integration.query.world import World, block_hash
 from tests.issuer import Issuer
+from tests.support.waiting import until
 from traceplane.errors import Stale, Unavailable
 from traceplane.query.api import app
 from traceplane.query.attach.batch import Batches, Claimed
@@ -34,14 +35,6 @@ def blocks(world: World) -> World:
     hot = world.dataset("follow", "Postgres", "hot-blocks")
     world.follow(hot, 0, 24_999)
     return world
-
-
-def ask(client: Client, method: str, query: str, **params: Any) -> httpx.Response:
-    """One request about a query, held against the document."""
-    headers = {"Authorization": f"Bearer {client.token}"}
-    answer = httpx.request(method, f"{client.url}/v1/queries/{query}", params=params, headers=headers, timeout=60)
-    CONTRACT.check(answer)
-    return answer
 
 
 def left(client: Client, sql: str, **body: Any) -> str:
@@ -204,7 +197,7 @@ def test_the_line_is_bounded_for_each_user_and_for_all(
 
 def test_a_query_for_which_there_is_no_turn_is_left_to_be_run(start_service: Callable[..., Client]) -> None:
     client = start_service(query_concurrency=1, query_queue=0)
-    with asking(client, ENDLESS):
+    with in_flight(client, ENDLESS):
         until(lambda: client.service.admission.running == 1)
         answer = client.post("SELECT 7 AS n")
         assert answer.status_code == 202

@@ -6,17 +6,15 @@ import errno
 import os
 import resource
 import signal
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from tests.integration.query.test_limits import until
+from tests.integration.query.cells import BREAKING_OUT, logged
+from tests.support.waiting import until
 from traceplane.errors import Unavailable
 from traceplane.query import wire
 from traceplane.query.broker import cells, process
@@ -116,19 +114,6 @@ def test_cells_that_end_by_themselves_are_no_readiness(
         made.close()
 
 
-@contextmanager
-def logged(monkeypatch: pytest.MonkeyPatch, starter: ModuleType) -> Iterator[Callable[[], str]]:
-    """Processes that `starter` starts have a pipe for their log, as in a pod; afterwards, what came through it."""
-    reading, writing = os.pipe()
-    told: list[bytes] = []
-    real = subprocess.Popen
-    with open(reading, "rb") as log, monkeypatch.context() as change:
-        with open(writing, "wb") as theirs:
-            change.setattr(starter.subprocess, "Popen", lambda *a, **named: real(*a, **named, stderr=theirs))
-            yield lambda: b"".join(told).decode()
-        told.append(log.read())
-
-
 UNFIT = {
     "sandbox": "zygote.confine.confine = lambda *_, **__: 1 / 0",
     "rehearsal": """
@@ -140,22 +125,14 @@ def opened(folder):
 zygote.warm.opened = opened
 """,
 }
-BREAKING_OUT = """
-import contextlib, os
-def breaks_out(*_):
-    for descriptor in range(64):
-        with contextlib.suppress(OSError):
-            os.write(descriptor, b"forged")
-    raise ValueError
-"""
 TAKEN_OVER = (
     BREAKING_OUT
     + """
 warm = zygote.warm.opened
 def opened(folder):
     databases = warm(folder)
-    zygote.cell._asked = lambda *_: True
-    zygote.cell.execution.serve = breaks_out
+    zygote.child._asked = lambda *_: True
+    zygote.child.execution.serve = breaks_out
     return databases
 zygote.warm.opened = opened
 """

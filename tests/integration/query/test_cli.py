@@ -10,7 +10,6 @@ import os
 import pty
 import re
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,28 +19,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.integration.query.callers import ENDLESS, in_flight
+from tests.integration.query.command import TRACECTL, tracectl
 from tests.integration.query.conftest import Client
-from tests.integration.query.test_limits import ENDLESS, asking, until
 from tests.integration.query.world import World
 from tests.issuer import Issuer
+from tests.support.waiting import until
 from traceplane.settings import Settings
 from traceplane.userapi.app import app
 
 pytestmark = pytest.mark.services
-
-TRACECTL = str(Path(sys.executable).parent / "tracectl")
-
-
-def tracectl(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """One command, with nothing of our own environment but PATH."""
-    return subprocess.run(
-        [TRACECTL, *arguments],
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **environment},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 def test_query_exports_what_is_too_large_to_print(world: World, client: Client, tmp_path: Path) -> None:
@@ -95,7 +82,7 @@ def test_a_query_for_which_there_is_no_turn_says_how_to_get_its_answer(
 ) -> None:
     client = start_service(query_concurrency=1, query_queue=0)
     env = {"TRACE_QUERY_URL": client.url, "TRACE_TOKEN": client.token}
-    with asking(client, ENDLESS):
+    with in_flight(client, ENDLESS):
         until(lambda: client.service.admission.running == 1)
         busy = tracectl("query", "SELECT 1", **env)
     found = re.search(r"tracectl result --wait (\S+)` gets the answer", busy.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +10,10 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-import pyarrow.parquet as pq
 import pytest
 
 from tests import services
+from tests.integration.query.callers import exports, fetched
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World, block_hash, value_of
 from traceplane.query.files import bucket as buckets
@@ -29,19 +28,6 @@ def blocks(world: World) -> World:
     hot = world.dataset("follow", "Postgres", "hot-blocks")
     world.follow(hot, 0, 24_999)
     return world
-
-
-def exports(world: World) -> list[str]:
-    return world.store.keys(world.bucket, "exports/")
-
-
-def fetched(output: dict[str, Any]) -> Any:
-    """The file behind a pre-signed URL, by who has no credential at all."""
-    answer = httpx.get(output["url"], timeout=60)
-    assert answer.status_code == 200, answer.text
-    assert hashlib.sha256(answer.content).hexdigest() == output["sha256"]
-    assert len(answer.content) == output["bytes"]
-    return pq.read_table(io.BytesIO(answer.content))
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "arrow"])

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.query.test_cli import tracectl
-from tests.integration.query.test_userapi import add_tasks, join_dag
-from tests.integration.query.world import NAMESPACE, World
+from tests.integration.query.command import tracectl
+from tests.integration.query.world import NAMESPACE, World, add_tasks, join_dag
 from tests.issuer import Issuer
 from traceplane.settings import Settings
 from traceplane.userapi.app import app

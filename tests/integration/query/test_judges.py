@@ -15,12 +15,12 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.integration.query.callers import ask, in_flight, reader
+from tests.integration.query.cells import BREAKING_OUT, assert_one_socket_and_no_log, logged
 from tests.integration.query.conftest import Client
-from tests.integration.query.test_batch import ask
-from tests.integration.query.test_cells import BREAKING_OUT, logged
-from tests.integration.query.test_limits import asking, assert_one_socket_and_no_log, reader, until
 from tests.integration.query.world import World
 from tests.issuer import Issuer
+from tests.support.waiting import until
 from traceplane.errors import Overloaded, Unavailable
 from traceplane.query.gate import allowlist, process, supervisor
 from traceplane.query.gate.allowlist import Refusal
@@ -270,7 +270,7 @@ def test_statements_are_judged_in_the_turns_of_those_who_ask(
     with ExitStack() as leaving, ThreadPoolExecutor(1) as pool:
         with running._turn:  # as if the first one took as long as this
             for waiting, padding in enumerate((" ", "  ", "   ", "    "), start=-1):
-                leaving.enter_context(asking(alice, BOMBS[0] + padding))
+                leaving.enter_context(in_flight(alice, BOMBS[0] + padding))
                 until(lambda waiting=waiting: admission.running + admission.waiting == waiting + 2)
             of_bob = pool.submit(bob.rows, "SELECT 2")
             until(lambda: admission.waiting == 3)
@@ -281,7 +281,7 @@ def test_statements_are_judged_in_the_turns_of_those_who_ask(
 def test_a_statement_that_is_known_waits_for_none_that_is_judged(start_service: Callable[..., Client]) -> None:
     client = warm(start_service(query_concurrency=2))
     service = client.service
-    with service.supervisor._turn, asking(client, "SELECT 2"), asking(client, "SELECT 3", mode="batch"):
+    with service.supervisor._turn, in_flight(client, "SELECT 2"), in_flight(client, "SELECT 3", mode="batch"):
         until(lambda: (service.admission.running, service.intake._judging.running) == (1, 1))
         assert client.rows("SELECT 1") == [[1]]
         assert client.post("SELECT 1", mode="batch").status_code == 202
@@ -300,7 +300,7 @@ def test_a_client_that_leaves_while_its_statement_is_judged_frees_its_turn(
     client = warm(start_service(query_concurrency=1))
     admission = client.service.admission
     with client.service.supervisor._turn:
-        with asking(client, "SELECT 2"):
+        with in_flight(client, "SELECT 2"):
             until(lambda: admission.running == 1)
         until(lambda: admission.running == 0)
     assert client.rows("SELECT 3") == [[3]]

@@ -2,59 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.integration.query.callers import ENDLESS, in_flight, reader
+from tests.integration.query.cells import assert_one_socket_and_no_log, cells_of, cpu_ticks, left_in
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import NAMESPACE, World
 from tests.issuer import Issuer
+from tests.support.waiting import until
 from traceplane.query import wire
 from traceplane.query.admission.pools import Pool
 
 pytestmark = pytest.mark.services
-
-ENDLESS = "SELECT sum(range % 7) FROM range(1000000000000)"
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Return when `condition` holds; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        threading.Event().wait(0.02)
-
-
-def cells_of(client: Client) -> list[int]:
-    """Process ids of cells that are given to a query or wait for one."""
-    zygote = client.service.cells._process
-    if zygote is None:
-        return []
-    return [int(pid) for pid in Path(f"/proc/{zygote.pid}/task/{zygote.pid}/children").read_text().split()]
-
-
-def assert_one_socket_and_no_log(pid: int) -> None:
-    """A process that runs what strangers wrote has its channel to the broker, and nowhere else to write."""
-    opened = {int(link.name): os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
-    assert [opened.pop(standard) for standard in (0, 1, 2)] == [os.devnull] * 3
-    assert [name.split(":")[0] for name in opened.values()] == ["socket"]
-
-
-def left_in(folder: Path) -> list[str]:
-    """What queries left in the folders of cells, which may go while one looks."""
-    found = [Path(path, name) for path, folders, files in os.walk(folder) for name in folders + files]
-    return [path.name for path in found if path.parent != folder and "rehearsal" not in path.parts]
 
 
 def test_time_limit_ends_the_query(start_service: Callable[..., Client]) -> None:
@@ -128,7 +97,7 @@ def test_a_query_that_takes_more_than_its_budget_ends_alone(start_service: Calla
     """The text is beside what DuckDB counts, fits into the address space, and stays while it is looked into."""
     client = start_service(query_memory_mb=64, query_timeout_seconds=600)
     hungry = "SELECT count(*) FROM range(1000000000000) WHERE contains(repeat('x', {}), range::VARCHAR || 'y')"
-    with asking(client, hungry.format(20_000_000)):
+    with in_flight(client, hungry.format(20_000_000)):
         until(lambda: client.service.admission.running == 1)
         assert client.refused(hungry.format(230_000_000)) == (422, "QueryOutOfMemory")
         assert client.service.admission.running == 1, "one inside its budget goes on"
@@ -148,27 +117,6 @@ def test_more_than_the_queue_holds_is_told_to_come_back(start_service: Callable[
         assert running.result() == (408, "QueryTimeout")
         assert waiting.result() in ((429, "Overloaded"), (408, "QueryTimeout"))  # its turn came too late, or late
     assert client.rows("SELECT 1") == [[1]]
-
-
-@contextmanager
-def asking(client: Client, sql: str, capability: str | None = None, **more: Any) -> Iterator[None]:
-    """Somebody who asks, and leaves without having read a byte when this ends; with a capability, a task."""
-    host, port = client.url.removeprefix("http://").split(":")
-    body = json.dumps({"sql": sql, **more})
-    path = "/v1/query" if capability is None else "/v1/task/query"
-    proof = (
-        f"Authorization: Bearer {client.token}" if capability is None else f"X-Trace-Task-Capability: {capability}"
-    )
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{proof}\r\nContent-Length: {len(body)}\r\n\r\n"
-    with socket.create_connection((host, int(port))) as connection:
-        connection.sendall((head + body).encode())
-        yield
-
-
-def reader(world: World, oidc: Issuer, client: Client, name: str) -> Client:
-    """Another user of the same service."""
-    world.user(oidc.url, name, "reader")
-    return Client(client.url, oidc.token(name), client.service)
 
 
 def test_more_logins_than_may_wait_are_told_to_come_back(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,10 +142,10 @@ def test_more_logins_than_may_wait_are_told_to_come_back(client: Client, monkeyp
 
 def test_a_client_that_leaves_ends_its_query(start_service: Callable[..., Client]) -> None:
     client = start_service(query_concurrency=1)
-    with asking(client, ENDLESS):
+    with in_flight(client, ENDLESS):
         until(lambda: client.service.admission.running == 1)
-        until(lambda: any(_cpu(pid) > 20 for pid in cells_of(client)))
-        busy = [pid for pid in cells_of(client) if _cpu(pid) > 20]
+        until(lambda: any(cpu_ticks(pid) > 20 for pid in cells_of(client)))
+        busy = [pid for pid in cells_of(client) if cpu_ticks(pid) > 20]
     until(lambda: client.service.admission.running == 0)
     until(lambda: not set(busy) & set(cells_of(client)))
     assert client.rows("SELECT 1") == [[1]]
@@ -208,9 +156,9 @@ def test_a_client_that_leaves_the_line_makes_room_and_leaves_no_query(
 ) -> None:
     client = start_service(query_concurrency=1, query_queue=1, query_batch_concurrency=0)
     admission = client.service.admission
-    with asking(client, ENDLESS):
+    with in_flight(client, ENDLESS):
         until(lambda: admission.running == 1)
-        with asking(client, "SELECT 1"):
+        with in_flight(client, "SELECT 1"):
             until(lambda: admission.waiting == 1)
         until(lambda: admission.waiting == 0)
         assert admission.running == 1
@@ -226,9 +174,9 @@ def test_turns_go_around_the_users(world: World, oidc: Issuer, start_service: Ca
     alice = start_service(query_concurrency=1, query_queue=4, query_timeout_seconds=600)
     bob, admission = reader(world, oidc, alice, "bob"), alice.service.admission
     with ExitStack() as first, ThreadPoolExecutor(1) as pool:
-        first.enter_context(asking(alice, ENDLESS))
+        first.enter_context(in_flight(alice, ENDLESS))
         until(lambda: admission.running == 1)
-        with asking(alice, ENDLESS), asking(alice, ENDLESS):
+        with in_flight(alice, ENDLESS), in_flight(alice, ENDLESS):
             until(lambda: admission.waiting == 2)
             of_bob = pool.submit(bob.post, "SELECT 7")
             until(lambda: admission.waiting == 3)
@@ -241,32 +189,24 @@ def test_turns_go_around_the_users(world: World, oidc: Issuer, start_service: Ca
 def test_nobody_has_the_whole_line(world: World, oidc: Issuer, start_service: Callable[..., Client]) -> None:
     alice = start_service(query_concurrency=1, query_queue=2, query_timeout_seconds=600, query_batch_queue=0)
     bob, admission = reader(world, oidc, alice, "bob"), alice.service.admission
-    with asking(alice, ENDLESS):
+    with in_flight(alice, ENDLESS):
         until(lambda: admission.running == 1)
-        with asking(alice, ENDLESS):
+        with in_flight(alice, ENDLESS):
             until(lambda: admission.waiting == 1)
             full = alice.post("SELECT 1")
             assert (full.status_code, full.headers["retry-after"]) == (429, "1")
             assert full.json()["detail"].startswith("1 queries of yours wait already")
-            with asking(bob, "SELECT 1"):
+            with in_flight(bob, "SELECT 1"):
                 until(lambda: admission.waiting == 2)
-
-
-def _cpu(pid: int) -> int:
-    """Clock ticks a process has used (proc(5), stat, utime)."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11])
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
 
 
 def test_a_crashing_cell_fails_its_query_only(start_service: Callable[..., Client]) -> None:
     client = start_service(query_concurrency=1)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(client.post, ENDLESS)
-        until(lambda: any(_cpu(pid) > 20 for pid in cells_of(client)))
+        until(lambda: any(cpu_ticks(pid) > 20 for pid in cells_of(client)))
         for pid in cells_of(client):
-            if _cpu(pid) > 20:
+            if cpu_ticks(pid) > 20:
                 os.kill(pid, signal.SIGSEGV)
         answer = running.result()
     assert (answer.status_code, answer.json()["code"]) == (422, "QueryCrashed")

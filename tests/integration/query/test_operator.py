@@ -18,10 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.operators.workbench import Dataset, JobUnderTest, Run, scratch_folder
+from tests.integration.query.callers import ENDLESS
+from tests.integration.query.cells import cells_of
 from tests.integration.query.conftest import Client
-from tests.integration.query.test_limits import ENDLESS, cells_of, until
-from tests.integration.query.test_task_query import CLAIM, LEASE, Signer
+from tests.integration.query.signer import CLAIM, LEASE, Signer
 from tests.integration.query.world import COLUMNS, World, block_hash
+from tests.support.waiting import until
 from traceplane_sdk import wire
 from traceplane_sdk.control import Control
 from traceplane_sdk.errors import OperatorError, Stopped, StopReason

@@ -14,8 +14,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests import services
+from tests.integration.query.callers import exports, fetched
 from tests.integration.query.conftest import Client
-from tests.integration.query.test_export import exports, fetched
 from tests.integration.query.world import World
 from traceplane.query.files import bucket
 

@@ -13,8 +13,8 @@ import pytest
 
 from tests import services
 from tests.integration.query.conftest import Client
-from tests.integration.query.test_limits import until
 from tests.integration.query.world import World
+from tests.support.waiting import until
 from traceplane.query.attach import hotread
 
 pytestmark = pytest.mark.services

@@ -14,9 +14,10 @@ import psycopg
 import pytest
 
 from tests import services
+from tests.integration.query.cells import cells_of
 from tests.integration.query.conftest import Client
-from tests.integration.query.test_limits import cells_of, until
 from tests.integration.query.world import World
+from tests.support.waiting import until
 from traceplane.errors import Unavailable
 from traceplane.query.attach import hotread
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from tests.integration.query.command import tracectl
 from tests.integration.query.conftest import Client
-from tests.integration.query.test_cli import tracectl
 from tests.integration.query.world import World
 
 pytestmark = pytest.mark.services

@@ -15,7 +15,7 @@ import pytest
 from tests import services
 from tests.integration.dispatch.callers import signing_key
 from tests.integration.query.conftest import CONTRACT
-from tests.integration.query.world import NAMESPACE, World
+from tests.integration.query.world import NAMESPACE, World, add_tasks, join_dag
 from tests.issuer import Issuer
 from traceplane.identity.capability import Capabilities
 from traceplane.identity.grants import Grants, Prefixes
@@ -44,27 +44,6 @@ def get(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> Get:
         return answer
 
     return fetch
-
-
-def add_tasks(world: World, job: str, count: int, status: str = "Queued") -> None:
-    """Queued or canceled tasks of a job."""
-    finished = "now()" if status == "Canceled" else "NULL"
-    world.state.execute(
-        "INSERT INTO tasks (org_id, namespace, job_id, dedupe_key, cause, status, scope, finished_at)"
-        f" SELECT org_id, namespace, id, %s || g, 'Event', %s, '{{}}', {finished}"
-        " FROM jobs, generate_series(1, %s) g WHERE name = %s",
-        (str(uuid4()), status, count, job),
-    )
-
-
-def join_dag(world: World) -> None:
-    """Make every job a member of the active version."""
-    world.state.execute(
-        "INSERT INTO dag_version_jobs (dag_version_id, job_id, org_id, runtime, priority,"
-        " heartbeat_timeout_seconds, min_workers, max_workers, placement)"
-        " SELECT %s, id, org_id, 'Pod', 0, 60, 0, 4, '{}' FROM jobs",
-        (world.dag_version,),
-    )
 
 
 def test_shows_dags_and_their_jobs_with_queues(world: World, get: Get) -> None:

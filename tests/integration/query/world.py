@@ -295,3 +295,24 @@ def parquet(first: int, last: int) -> bytes:
     out = io.BytesIO()
     pq.write_table(arrow, out, compression="zstd", row_group_size=10_000)
     return out.getvalue()
+
+
+def add_tasks(world: World, job: str, count: int, status: str = "Queued") -> None:
+    """Queued or canceled tasks of a job."""
+    finished = "now()" if status == "Canceled" else "NULL"
+    world.state.execute(
+        "INSERT INTO tasks (org_id, namespace, job_id, dedupe_key, cause, status, scope, finished_at)"
+        f" SELECT org_id, namespace, id, %s || g, 'Event', %s, '{{}}', {finished}"
+        " FROM jobs, generate_series(1, %s) g WHERE name = %s",
+        (str(uuid4()), status, count, job),
+    )
+
+
+def join_dag(world: World) -> None:
+    """Make every job a member of the active version."""
+    world.state.execute(
+        "INSERT INTO dag_version_jobs (dag_version_id, job_id, org_id, runtime, priority,"
+        " heartbeat_timeout_seconds, min_workers, max_workers, placement)"
+        " SELECT %s, id, org_id, 'Pod', 0, 60, 0, 4, '{}' FROM jobs",
+        (world.dag_version,),
+    )

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests import services
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.services
 
@@ -112,10 +112,7 @@ def test_parts_end_with_the_process_that_started_them_even_when_it_is_killed(fol
     assert all(_runs(pid) for pid in pids)
     starter.kill()
     starter.communicate()
-    deadline = time.monotonic() + 20
-    while any(_runs(pid) for pid in pids):
-        assert time.monotonic() < deadline, "a part is left running"
-        time.sleep(0.01)
+    until(lambda: not any(_runs(pid) for pid in pids), "no part is left running", timeout=20)
 
 
 def _runs(pid: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -16,14 +15,10 @@ from botocore.credentials import Credentials as Signing
 from botocore.exceptions import ClientError
 
 from tests import services
-from traceplane.drivers.objects import Credentials, TaskCredentials
-from traceplane.identity import prefixes
-from traceplane.settings import Settings
+from tests.integration.services.credentials import INPUT, OTHER, OWN, as_task, mint
+from traceplane.drivers.objects import Credentials
 
 pytestmark = pytest.mark.services
-
-SHORTEST_SECONDS = 900
-OWN, INPUT, OTHER = "org/chain/own/", "org/chain/input/", "org/chain/other/"
 
 
 @pytest.fixture
@@ -53,27 +48,6 @@ def given(object_store: services.ObjectStore, filled: str) -> Credentials:
 def task(object_store: services.ObjectStore, given: Credentials) -> Any:
     """An S3 client with them."""
     return as_task(object_store, given)
-
-
-def mint(store: services.ObjectStore, bucket: str, *, read: list[str], write: list[str]) -> Credentials:
-    """What a task with these prefixes is given, for as short as a store does."""
-    settings = Settings(
-        s3_endpoint_url=store.endpoint_url,
-        s3_access_key_id=store.access_key_id,
-        s3_secret_access_key=store.secret_access_key,
-    )
-    readable, writable = ([prefixes.parse(f"s3://{bucket}/{key}") for key in keys] for keys in (read, write))
-    policy = prefixes.session_policy(readable, writable)
-    return asyncio.run(TaskCredentials(settings).mint(policy, session="test", seconds=SHORTEST_SECONDS))
-
-
-def as_task(store: services.ObjectStore, given: Credentials) -> Any:
-    """An S3 client with `given`."""
-    return store.client(
-        aws_access_key_id=given.access_key_id,
-        aws_secret_access_key=given.secret_access_key,
-        aws_session_token=given.session_token,
-    )
 
 
 def denied(call: Callable[..., Any], **arguments: Any) -> bool:

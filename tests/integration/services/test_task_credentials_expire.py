@@ -6,7 +6,6 @@ A store gives none for less than a quarter of an hour (STS AssumeRole: 900 secon
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +14,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests import services
-from tests.integration.services.test_task_credentials import OWN, SHORTEST_SECONDS, as_task, mint
+from tests.integration.services.credentials import OWN, SHORTEST_SECONDS, as_task, mint
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.services, pytest.mark.patient, pytest.mark.timeout(1200)]
 
@@ -29,10 +29,13 @@ def test_expired_credentials_open_nothing(object_store: services.ObjectStore, bu
     client = as_task(object_store, before)
     client.put_object(Bucket=bucket, Key=f"{OWN}a", Body=b"x")
 
-    while (left := (expiry - datetime.now(UTC)).total_seconds()) > -SLACK_SECONDS:
-        if (code := refusal(client.get_object, Bucket=bucket, Key=f"{OWN}a")) is not None:
-            break
-        time.sleep(5)
+    code = until(
+        lambda: refusal(client.get_object, Bucket=bucket, Key=f"{OWN}a"),
+        "the store refuses them",
+        timeout=SHORTEST_SECONDS + SLACK_SECONDS,
+        every=5,
+    )
+    left = (expiry - datetime.now(UTC)).total_seconds()
     assert left <= 1, f"refused with {code} {left:.0f} s before it expires"
 
     for call, more in (

@@ -11,8 +11,8 @@ import pytest
 from psycopg import errors
 
 from tests import graphs, services
+from tests.integration.store.assets import ASSET, declared
 from tests.integration.store.conftest import Deploy
-from tests.integration.store.test_drain import ASSET, declared
 from traceplane.store import tables
 from traceplane.store.engine import Database
 from traceplane.versions import asset_policies

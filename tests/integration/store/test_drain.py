@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests import graphs, services
+from tests.integration.store.assets import ASSET, declared
 from tests.integration.store.conftest import Deploy
 from traceplane.errors import Stale
 from traceplane.store.engine import Database
@@ -108,26 +108,6 @@ async def test_a_paused_job_stays_paused_over_a_deploy(deploy: Deploy, state: Da
     graphs.job(changed, "follow")["priority"] = "Bulk"
     await deploy(graphs.assembled(changed), generation=2)
     assert rows("SELECT name FROM jobs WHERE paused") == [("ranges",)]
-
-
-ASSET: dict[str, Any] = {
-    "org_id": services.ORG_ID,
-    "namespace": "demo",
-    "name": "blocks",
-    "resource_uid": "a-1",
-    "storage": "Federated",
-    "federation": {"hot": "hot-blocks", "cold": "cold-blocks", "column": "block_number"},
-    "description": "All blocks",
-    "read_roles": ["finance"],
-    "policy": {},
-}
-
-
-async def declared(connection: AsyncConnection, *, keep_roles: bool = False, **fields: Any) -> bool:
-    """Declare one asset; whether anything changed."""
-    where = {"org_id": fields.pop("org_id"), "namespace": fields.pop("namespace")}
-    policy = asset_policies.Policy(**fields)
-    return bool(await asset_policies.declare(connection, **where, policies=[policy], keep_roles=keep_roles))
 
 
 async def test_an_assets_policy_is_stored_once_and_forgotten_once(state: Database, rows: Rows):

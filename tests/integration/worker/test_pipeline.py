@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -25,10 +24,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import graphs, services
-from tests.integration.dispatch.test_process import Process as Dispatcher
-from tests.integration.dispatch.test_process import running as running_dispatcher
 from tests.integration.operators import chain_truth
 from tests.integration.operators.following import Activity
+from tests.support.dispatcher import Process as Dispatcher
+from tests.support.dispatcher import running as running_dispatcher
+from tests.support.waiting import until
 from traceplane.kit import crash
 from traceplane.settings import Settings
 from traceplane.worker import process
@@ -119,18 +119,22 @@ class Pipeline:
         """Start a worker of a job, and another whenever it left, as the controller does."""
         self.kept[job] = self.worker(job)
 
-    def eventually(self, what: str, holds: Callable[[], Any]) -> None:
-        """Return once `holds`."""
-        give_up = time.monotonic() + PATIENCE_SECONDS
-        while not holds():
-            if time.monotonic() > give_up:
-                logs = "\n".join(path.read_text()[-1500:] for path in sorted(self.folder.rglob("*log")))
-                tasks = self.sql("select status, error, count(*) from tasks group by 1, 2")
-                raise AssertionError(f"{what} did not come about; tasks {tasks}\n{logs}")
+    def until(self, what: str, holds: Callable[[], Any]) -> None:
+        """Return once `holds`; meanwhile the workers of `keep` are started again when they end."""
+
+        def holds_or_restarts() -> bool:
+            if holds():
+                return True
             for job, child in self.kept.items():
                 if child.poll() is not None:
                     self.kept[job] = self.worker(job)
-            time.sleep(0.1)  # between looks at processes of their own, which tell us nothing else
+            return False
+
+        until(holds_or_restarts, what, timeout=PATIENCE_SECONDS, every=0.1, detail=self._report)
+
+    def _report(self) -> str:
+        logs = "\n".join(path.read_text()[-1500:] for path in sorted(self.folder.rglob("*log")))
+        return f"tasks {self.sql('select status, error, count(*) from tasks group by 1, 2')}\n{logs}"
 
     def stored(self) -> int:
         """Highest block in the hot table, or -1."""
@@ -224,10 +228,10 @@ def test_blocks_travel_from_the_chain_to_cold_files(pipeline: Pipeline) -> None:
     head = Activity(pipeline.chain).blocks(34)
     pipeline.keep("follow")
     pipeline.keep("compact")
-    pipeline.eventually("the head is stored", lambda: pipeline.stored() == head)
-    pipeline.eventually("final ranges are cold", lambda: pipeline.compacted() == ["0-9", "10-19", "20-29"])
+    pipeline.until("the head is stored", lambda: pipeline.stored() == head)
+    pipeline.until("final ranges are cold", lambda: pipeline.compacted() == ["0-9", "10-19", "20-29"])
     pipeline.equals_chain()
-    pipeline.eventually("hot rows of cold ranges are gone", lambda: _lowest(pipeline) == 30)
+    pipeline.until("hot rows of cold ranges are gone", lambda: _lowest(pipeline) == 30)
     pipeline.equals_chain()
     follower = pipeline.kept.pop("follow")
     follower.send_signal(signal.SIGTERM)
@@ -236,7 +240,7 @@ def test_blocks_travel_from_the_chain_to_cold_files(pipeline: Pipeline) -> None:
     assert source["status"] == "Queued", "the drained source was handed back"
     pipeline.keep("follow")
     head = pipeline.chain.mine(3)
-    pipeline.eventually("a new worker went on", lambda: pipeline.stored() == head)
+    pipeline.until("a new worker went on", lambda: pipeline.stored() == head)
     pipeline.equals_chain()
     assert _lowest(pipeline) == 30, "ranges that moved to cold files were taken for gaps"
     assert pipeline.sql("select * from data_invalidations") == []
@@ -250,15 +254,15 @@ def test_killed_workers_lose_and_double_nothing(pipeline: Pipeline) -> None:
         pipeline.keep("compact")
         before = pipeline.stored()
         head = activity.blocks(12, seed=100 * round_)
-        pipeline.eventually("something new is stored", lambda before=before: pipeline.stored() > before)
+        pipeline.until("something new is stored", lambda before=before: pipeline.stored() > before)
         pipeline.kept.pop("follow").kill()
         pipeline.kept.pop("compact").kill()
     pipeline.keep("follow")
     pipeline.keep("compact")
     head = activity.blocks(6, seed=900)
-    pipeline.eventually("the head is stored", lambda: pipeline.stored() == head)
+    pipeline.until("the head is stored", lambda: pipeline.stored() == head)
     expected = [f"{low}-{low + RANGE - 1}" for low in range(0, head - 5 - RANGE + 2, RANGE)]
-    pipeline.eventually("final ranges are cold", lambda: pipeline.compacted() == expected)
+    pipeline.until("final ranges are cold", lambda: pipeline.compacted() == expected)
     pipeline.equals_chain()
 
 
@@ -273,13 +277,13 @@ def test_a_crash_at_every_point_of_a_worker_loses_and_doubles_nothing(pipeline: 
             assert follower.wait(PATIENCE_SECONDS) == crash.EXIT_CODE, point
     pipeline.keep("follow")
     head = activity.blocks(6, seed=5000)
-    pipeline.eventually("the head is stored", lambda: pipeline.stored() == head)
+    pipeline.until("the head is stored", lambda: pipeline.stored() == head)
     for point in points:
         if not point.startswith("hot."):
             assert pipeline.worker("compact", crash_at=point).wait(PATIENCE_SECONDS) == crash.EXIT_CODE, point
     pipeline.keep("compact")
     expected = [f"{low}-{low + RANGE - 1}" for low in range(0, head - 5 - RANGE + 2, RANGE)]
-    pipeline.eventually("final ranges are cold", lambda: pipeline.compacted() == expected)
+    pipeline.until("final ranges are cold", lambda: pipeline.compacted() == expected)
     pipeline.equals_chain()
     unfinished = pipeline.sql(
         "select status, error from tasks where status <> 'Completed' and dedupe_key <> 'source'"
@@ -292,11 +296,11 @@ def test_a_reorg_while_ranges_are_compacted_ends_in_the_chain(pipeline: Pipeline
     head = activity.blocks(27)
     pipeline.keep("follow")
     pipeline.keep("compact")
-    pipeline.eventually("the head is stored", lambda: pipeline.stored() == head)
+    pipeline.until("the head is stored", lambda: pipeline.stored() == head)
     pipeline.chain.reorg(5)
     head = activity.blocks(9, seed=300)
-    pipeline.eventually("the head is stored", lambda: pipeline.stored() == head)
-    pipeline.eventually("final ranges are cold", lambda: pipeline.compacted() == ["0-9", "10-19", "20-29"])
+    pipeline.until("the head is stored", lambda: pipeline.stored() == head)
+    pipeline.until("final ranges are cold", lambda: pipeline.compacted() == ["0-9", "10-19", "20-29"])
     pipeline.equals_chain()
     [told] = pipeline.sql("select count(*) as n from data_invalidations")
     assert told["n"] == 3
@@ -309,7 +313,7 @@ def test_a_dispatcher_killed_mid_flight_and_postgres_restarted_lose_and_double_n
     activity.blocks(15)
     pipeline.keep("follow")
     pipeline.keep("compact")
-    pipeline.eventually("the first range is cold", lambda: pipeline.compacted() == ["0-9"])
+    pipeline.until("the first range is cold", lambda: pipeline.compacted() == ["0-9"])
     activity.blocks(6, seed=200)
     pipeline.dispatcher.process.kill()
     pipeline.dispatcher.process.wait()
@@ -319,9 +323,9 @@ def test_a_dispatcher_killed_mid_flight_and_postgres_restarted_lose_and_double_n
     activity.blocks(3, seed=400)
     postgres.restart()
     head = activity.blocks(6, seed=500)
-    pipeline.eventually("the head is stored", lambda: pipeline.stored() == head)
+    pipeline.until("the head is stored", lambda: pipeline.stored() == head)
     expected = [f"{low}-{low + RANGE - 1}" for low in range(0, head - 5 - RANGE + 2, RANGE)]
-    pipeline.eventually("final ranges are cold", lambda: pipeline.compacted() == expected)
+    pipeline.until("final ranges are cold", lambda: pipeline.compacted() == expected)
     pipeline.equals_chain()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tests.integration.worker.scripted_dispatcher import (
     scripted,
     worker,
 )
+from tests.support.waiting import until
 from traceplane_sdk import wire
 
 pytestmark = pytest.mark.services
@@ -31,11 +31,12 @@ def dispatcher() -> Iterator[ScriptedDispatcher]:
 
 def _started(path: Path, child: WorkerProcess) -> None:
     """Wait until the operator has begun."""
-    give_up = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < give_up, child.output()
+
+    def begun() -> bool:
         assert child.process.poll() is None, child.output()
-        time.sleep(0.01)
+        return path.exists()
+
+    until(begun, "the operator has begun", detail=child.output)
 
 
 def test_it_runs_what_it_claims_and_claims_again(dispatcher: ScriptedDispatcher, tmp_path: Path) -> None:

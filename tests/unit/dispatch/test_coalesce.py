@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.support.waiting import settle
 from traceplane.dispatch import coalesce
 from traceplane.dispatch.coalesce import BATCHES_PER_SESSION, Coalescer
 from traceplane.errors import Overloaded, Refused, Unavailable
@@ -47,11 +48,6 @@ class Numbers:
 
     def submit(self, number: int) -> asyncio.Task[int]:
         return asyncio.create_task(self.requests.submit(number))
-
-
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 async def test_requests_gather_while_a_batch_runs():

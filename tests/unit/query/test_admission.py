@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.support.waiting import settle
 from traceplane.query.admission.fair_queue import NoSlot
 from traceplane.query.admission.slots import Admission
 from traceplane.query.api.disconnect import Disconnect
@@ -48,17 +49,11 @@ async def busy(admission: Admission, gone: Disconnect) -> AsyncIterator[Asking]:
     assert (admission.running, admission.waiting) == (0, 0)
 
 
-async def settled() -> None:
-    """Everything that can go on has gone on."""
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
 async def test_a_turn_goes_to_the_asker_whose_turn_it_is(here: Disconnect) -> None:
     admission = Admission(1, 4)
     async with busy(admission, here) as first:
         second, other = Asking(admission, "a", here), Asking(admission, "b", here)
-        await settled()
+        await settle()
         assert (admission.running, admission.waiting) == (1, 2)
         first.end.set()
         await other.has.wait()
@@ -82,7 +77,7 @@ async def test_who_goes_leaves_the_line(here: Disconnect) -> None:
     gone: Disconnect = asyncio.get_running_loop().create_future()
     async with busy(admission, here):
         waiting = Asking(admission, "b", gone)
-        await settled()
+        await settle()
         gone.set_result(None)
         with pytest.raises(QueryFailed, match="canceled"):
             await waiting.task
@@ -93,7 +88,7 @@ async def test_a_request_that_is_canceled_leaves_the_line(here: Disconnect) -> N
     admission = Admission(1, 4)
     async with busy(admission, here):
         waiting = Asking(admission, "b", here)
-        await settled()
+        await settle()
         waiting.task.cancel()
         await asyncio.gather(waiting.task, return_exceptions=True)
         assert admission.waiting == 0
@@ -105,7 +100,7 @@ async def test_a_turn_that_comes_as_its_asker_goes_is_the_next_ones(here: Discon
     gone: Disconnect = asyncio.get_running_loop().create_future()
     async with busy(admission, here) as first:
         going, other = Asking(admission, "b", gone), Asking(admission, "c", here)
-        await settled()
+        await settle()
         if how == "canceled":
             first.end.set()
             going.task.cancel()

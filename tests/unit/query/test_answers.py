@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import socket
 from typing import Any
 
 import duckdb
@@ -13,27 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.unit.query.answers import FORMS, failed, served
 from traceplane.query import wire
-from traceplane.query.cell import exact, execution
-
-FORMS = ("json", "csv", "arrow", "parquet")
-
-
-def served(sql: str, form: str = "json", **bounds: int) -> tuple[wire.Result | wire.Failed, bytes]:
-    """The end of a statement over no relations, and its bytes."""
-    broker, cell = socket.socketpair()
-    with broker, cell:
-        limits = {"max_rows": 100, "max_bytes": 50_000, **bounds}
-        wire.send(broker, wire.Prepare(sql=sql, relations=[], format=form, **limits))
-        wire.send(broker, wire.Run([], "[]"))
-        with duckdb.connect(config={"threads": 1}) as main, duckdb.connect() as shadow:
-            main.execute("SET TimeZone = 'UTC'")
-            execution.serve(cell, "/nowhere", main, shadow)
-        wire.receive(broker, wire.FromCell)
-        body = b""
-        while isinstance(said := wire.receive(broker, wire.FromCell)[0], wire.Piece):
-            body += said.data
-        return said, body + (wire.exactly(broker, said.size) if isinstance(said, wire.Result) else b"")
+from traceplane.query.cell import exact
 
 
 def rows(sql: str, form: str = "json") -> list[Any]:
@@ -58,12 +39,6 @@ def values(sql: str) -> list[Any]:
 
 def _json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def failed(sql: str, form: str, **bounds: int) -> wire.Failed:
-    said, _ = served(sql, form, **bounds)
-    assert isinstance(said, wire.Failed)
-    return said
 
 
 @pytest.mark.parametrize("form", FORMS)

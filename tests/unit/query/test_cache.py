@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import until
 from traceplane.errors import Unavailable
 from traceplane.query.files.cache import Cache, ColdFile
 
@@ -68,9 +69,7 @@ def test_all_who_wait_for_a_download_hear_that_it_failed(cache: Cache, store: St
     store.answers.clear()
     with ThreadPoolExecutor(4) as pool:
         waiting = [pool.submit(read, cache) for _ in range(4)]
-        deadline = time.monotonic() + 10
-        while cache._pins[FILE.sha256] < 4 and time.monotonic() < deadline:
-            threading.Event().wait(0.01)
+        until(lambda: cache._pins[FILE.sha256] == 4)
         store.answers.set()
         errors = [one.exception() for one in waiting]
     assert [getattr(error, "code", error) for error in errors] == ["DataMissing"] * 4

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hack.localcluster.processes import wait_until
+from tests.support.waiting import until
 from traceplane.errors import Overloaded, Unavailable
 from traceplane.query.files.cache import FETCHES, Cache, ColdFile
 
@@ -25,11 +25,6 @@ def body(number: int) -> bytes:
 
 FILES = [ColdFile(str(number), SIZE, hashlib.sha256(body(number)).hexdigest()) for number in range(MANY + 1)]
 LAST = FILES[MANY]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Return when `condition` holds; fail after a minute."""
-    assert wait_until(condition, 60, every=0.01), "it did not happen in time"
 
 
 class Store:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.query.test_answers import failed as failed_in_cell
+from tests.unit.query.answers import failed as failed_in_cell
 from traceplane.query import wire
 from traceplane.query.broker import failures
 from traceplane.web import problems
