@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check test bench fuzz demo demo-down generate format
+.PHONY: help setup check test bench fuzz mutants demo demo-down generate format
 
 RUN := .venv/bin
 
@@ -30,6 +30,9 @@ bench: .venv/.stamp ## figures as ratios, each taken in one run
 
 fuzz: .venv/.stamp ## statements that nobody wrote, against the gate; SECONDS=60, SEED= to repeat a run
 	@$(RUN)/python -m tests.unit.query.fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
+
+mutants: .venv/.stamp ## take guards out of the code one at a time, and say which no test misses; ROOM=, ONLY= for a part
+	@$(RUN)/python -m hack.mutants $(if $(ROOM),--room $(ROOM)) $(if $(ONLY),--only "$(ONLY)")
 
 demo: setup ## raise a cluster, install Trace, run a pipeline, query it, prove the answer
 	@$(RUN)/python -m hack.demo up

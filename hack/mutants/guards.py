@@ -1,0 +1,137 @@
+"""Finding guards in source text: conjuncts of SQL conditions, and Python `if`s that raise.   (pure)"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+SECOND = "second guard"
+"""The comment by which a line says that another guard holds too."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Guard:
+    """One condition in a file. `start` and `end` are offsets of characters; `replacement` takes its place."""
+
+    start: int
+    end: int
+    line: int
+    text: str
+    replacement: str
+
+    def removed(self, source: str) -> str:
+        """`source` without this guard."""
+        return source[: self.start] + self.replacement + source[self.end :]
+
+
+def sql_guards(source: str) -> list[Guard]:
+    """The conjuncts of every condition in the SQL of a Python module, and values that may only rise."""
+    found = []
+    for start, end in _strings(source):
+        for first, last in _conjuncts(source, start, end):
+            text = source[first:last].strip()
+            if not _is_second(source, first):
+                found.append(Guard(first, last, source.count("\n", 0, first) + 1, _short(text), " true "))
+        for match in re.finditer(r"greatest\([^(),]+, ([^(),]+)\)", source[start:end]):
+            # What may only rise: the new value alone takes its place.
+            line = source.count("\n", 0, start + match.start()) + 1
+            found.append(Guard(start + match.start(), start + match.end(), line, match[0], match[1]))
+    return sorted(set(found))
+
+
+def python_guards(source: str) -> list[Guard]:
+    """Every `if` without an else whose body does nothing but raise; and bare calls of `require`-like checks."""
+    lines = source.splitlines(keepends=True)
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line))
+
+    def offset(line: int, column: int) -> int:
+        return starts[line - 1] + len(lines[line - 1].encode()[:column].decode())
+
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        condition: ast.expr | None = None
+        replacement = "False"
+        if isinstance(node, ast.If) and not node.orelse and isinstance(node.body[-1], ast.Raise):
+            condition = node.test
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _checks(node.value):
+            condition, replacement = node.value, "None"
+        if condition is None or condition.end_lineno is None or condition.end_col_offset is None:
+            continue
+        first = offset(condition.lineno, condition.col_offset)
+        last = offset(condition.end_lineno, condition.end_col_offset)
+        if not _is_second(source, first):
+            found.append(Guard(first, last, condition.lineno, _short(source[first:last]), replacement))
+    return sorted(found)
+
+
+def _checks(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    return name in {"require", "check"} or name.startswith(("check_", "_check", "refuse_", "_refuse"))
+
+
+def _strings(source: str) -> Iterator[tuple[int, int]]:
+    """The strings of a module that look like SQL, as offsets of their text."""
+    for match in re.finditer(r'"""(.*?)"""|"([^"\n]*)"', source, re.DOTALL):
+        group = 1 if match[1] is not None else 2
+        if re.search(r"\b(SELECT|UPDATE|INSERT|DELETE|WHERE)\b|^\W*[tx]\.", match[group]):
+            yield match.start(group), match.end(group)
+
+
+_WORDS = re.compile(
+    r"--[^\n]*|'[^']*'|(?<=\S)\s+\{+\w+\}+"  # comments, literals, and fragments put in behind a condition
+    r"|\b(?:WHERE|AND|OR|ORDER|LIMIT|RETURNING|FOR|GROUP|ON CONFLICT|UNION|BETWEEN|THEN|WHEN|ELSE|END|FROM|JOIN"
+    r"|LEFT|CROSS|SET|SELECT|AS)\b|[()]|\n[ ]*\n|,"
+)
+_ENDS = {"AND", "OR", "ORDER", "LIMIT", "RETURNING", "FOR", "GROUP", "ON CONFLICT", "UNION", "THEN", "WHEN", "ELSE",
+         "END", "JOIN", "LEFT", "CROSS", "SET", "AS", "WHERE"}  # fmt: skip
+
+
+def _conjuncts(source: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Offsets of each condition behind WHERE or AND, up to where it ends at its own depth of parentheses."""
+    matches = _WORDS.finditer(source, start, end)
+    words = _without_between([(match[0], match.start(), match.end()) for match in matches])
+    if re.match(r"\(?[tx]\.", source[start:end]):  # a fragment that begins with a condition
+        words.insert(0, ("WHERE", start, start))
+    for index, (word, _, after) in enumerate(words):
+        if word not in ("WHERE", "AND"):
+            continue
+        depth, stop = 0, end
+        for other, begins, _ in words[index + 1 :]:
+            if other == "(":
+                depth += 1
+            elif other == ")":
+                depth -= 1
+                if depth < 0:
+                    stop = begins
+                    break
+            elif depth == 0 and (other in _ENDS or other == "," or other.startswith(("--", "\n", " {"))):
+                stop = begins
+                break
+        if source[after:stop].strip() not in ("", "true"):
+            yield after, stop
+
+
+def _without_between(words: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+    """`words` without each BETWEEN and its AND."""
+    kept, between = [], False
+    for word in words:
+        if word[0] == "BETWEEN":
+            between = True
+        elif between and word[0] == "AND":
+            between = False
+        else:
+            kept.append(word)
+    return kept
+
+
+def _is_second(source: str, offset: int) -> bool:
+    begin = source.rfind("\n", 0, source.rfind("\n", 0, offset))
+    return SECOND in source[max(begin, 0) : source.find("\n", offset)]
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())
