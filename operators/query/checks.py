@@ -12,13 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from traceplane_sdk import wire
+from traceplane_sdk.columns import FORMS
 from traceplane_sdk.errors import OperatorError
-
-_FORMS = {
-    "UInt256": (r"^(0|[1-9][0-9]{0,77})$", "whole numbers from 0 to 2^256-1 as decimal digits"),
-    "Hex": (r"^0x[0-9a-f]*$", "lower-case hex digits after 0x"),
-}
-"""Types that are text to DuckDB and Parquet, and what the text must be."""
 
 
 class AnswerCheck:
@@ -27,7 +22,8 @@ class AnswerCheck:
     def __init__(self, output: wire.TaskOutput, partition: wire.Partition) -> None:
         self._scope = output.scope_column
         self._key = list(output.sort_by)
-        self._forms = {column.name: _FORMS[column.type] for column in output.columns if column.type in _FORMS}
+        forms = {column.name: FORMS[column.type].text for column in output.columns}
+        self._text = {name: text for name, text in forms.items() if text is not None}
         self._required = [column.name for column in output.columns if not column.nullable]
         self._partition = partition
         self._last: pa.Table | None = None
@@ -39,7 +35,7 @@ class AnswerCheck:
         for name in self._required:
             if table.column(name).null_count:
                 raise _wrong("NullInAnswer", f"column {name!r} holds NULL and is not declared nullable")
-        for name, (form, meaning) in self._forms.items():
+        for name, (form, meaning) in self._text.items():
             if pc.any(pc.invert(pc.match_substring_regex(table.column(name), form))).as_py():
                 raise _wrong("TextOutOfForm", f"column {name!r} must hold {meaning}")
         self._inside(table)

@@ -10,19 +10,9 @@ import re
 from collections.abc import Sequence
 
 from traceplane_sdk import wire
+from traceplane_sdk.columns import FORMS
 
 _PARAMETER = re.compile(r"\$partition_(start|end)\b")
-_TYPES = {
-    "Int32": "INTEGER",
-    "Int64": "BIGINT",
-    "Float64": "DOUBLE",
-    "UInt256": "VARCHAR",
-    "Hex": "VARCHAR",
-    "Text": "VARCHAR",
-    "Bool": "BOOLEAN",
-    "Timestamp": "TIMESTAMPTZ",
-    "Json": "VARCHAR",
-}
 
 
 def statement(
@@ -32,7 +22,7 @@ def statement(
     bounds = {"start": str(partition.start), "end": str(partition.end)}
     body = _PARAMETER.sub(lambda found: bounds[found[1]], sql).strip().removesuffix(";")
     typed = ", ".join(
-        f'CAST(answer."{column.name}" AS {_TYPES[column.type]}) AS "{column.name}"' for column in columns
+        f'CAST(answer."{column.name}" AS {FORMS[column.type].duckdb}) AS "{column.name}"' for column in columns
     )
     order = ", ".join(f'"{name}"' for name in sort_by)
     return f"SELECT {typed}\nFROM (\n{body}\n) AS answer\nORDER BY {order}"

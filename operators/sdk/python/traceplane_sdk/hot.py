@@ -8,22 +8,21 @@ row stays locked until the transaction ends, so an older writer either finished 
 Events and invalidations of the rows go to `trace.source_outbox` in the same transaction: a crash loses both or
 neither. A trigger notifies the dispatcher at commit, which relays them by id, idempotently.
 
-Rows travel by COPY (https://www.postgresql.org/docs/current/sql-copy.html, text format): many times faster than
-INSERT. Values are encoded here per column type, since hex and numbers need no escaping.
+Rows are written by COPY in its text format, many times faster than INSERT; the table of column types (`columns`)
+says how each value is encoded.
 """
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from traceplane_sdk import crashpoints, wire
+from traceplane_sdk.columns import FORMS
 from traceplane_sdk.errors import OperatorError, StaleLease
 
 if TYPE_CHECKING:
@@ -169,7 +168,7 @@ def copy_rows(
 
 def encode_rows(columns: Sequence[wire.ColumnDef], rows: Sequence[Row]) -> Iterator[str]:
     """COPY text of `rows`, in chunks of about a million characters."""
-    encoders = [_ENCODERS[column.type] for column in columns]
+    encoders = [FORMS[column.type].copy for column in columns]
     pending: list[str] = []
     size = 0
     for row in rows:
@@ -183,37 +182,6 @@ def encode_rows(columns: Sequence[wire.ColumnDef], rows: Sequence[Row]) -> Itera
             pending, size = [], 0
     if pending:
         yield "\n".join(pending) + "\n"
-
-
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _text(value: Any) -> str:
-    return str(value).translate(_ESCAPES)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":")).translate(_ESCAPES)
-
-
-def _timestamp(value: Any) -> str:
-    """A datetime with a zone, or whole seconds since 1970."""
-    moment = value if isinstance(value, datetime) else _EPOCH + timedelta(seconds=value)
-    return moment.isoformat()
-
-
-_ENCODERS: Mapping[str, Callable[[Any], str]] = {
-    "Int32": str,
-    "Int64": str,
-    "Float64": repr,
-    "UInt256": str,
-    "Hex": str,
-    "Text": _text,
-    "Bool": lambda value: "t" if value else "f",
-    "Timestamp": _timestamp,
-    "Json": _json,
-}
 
 
 def _identifier(location: str) -> sql.Composable:
