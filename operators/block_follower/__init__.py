@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from operators.block_follower.config import NEUTRAL, BlockFollowerConfig
-from operators.block_follower.schemas import OUTPUTS, schema_of
+from operators.chain.schemas import OUTPUTS, schema_of
 from traceplane_sdk.operator import InputSchema, Operator, OperatorRefusal, OutputSchema
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import random
 
-from operators.block_follower.chain import Chain
-from operators.block_follower.checks import BrokenChain
 from operators.block_follower.config import BlockFollowerConfig
-from operators.block_follower.fetch import Fetcher
 from operators.block_follower.follow import Follower
-from operators.block_follower.rpc import ProviderFault, Providers, WrongChain
+from operators.chain.faults import ProviderFault, WrongChain
+from operators.chain.fetch import Fetcher
+from operators.chain.links import BrokenChain
+from operators.chain.pool import ProviderPool
 from traceplane_sdk.context import Context, Result
 from traceplane_sdk.database import DatabaseUnavailable
 from traceplane_sdk.errors import OperatorError
@@ -25,22 +25,22 @@ BACKOFF_BASE, BACKOFF_LIMIT = 0.25, 30.0
 
 
 def run(ctx: Context) -> Result:
-    """Follow until told to stop; never returns otherwise."""
+    """Follow until asked to stop (Stopped is raised then); never returns."""
     config: BlockFollowerConfig = ctx.config
-    providers = Providers(
+    pool = ProviderPool(
         ctx.io.rpc_urls(config.rpc_pool),
         config.chain_id,
         timeout=config.request_timeout_seconds,
         max_bytes=config.max_response_mb * 1024 * 1024,
-        connections=config.concurrency + 1,
+        connections=config.concurrency + 1,  # the fetching threads, and one that asks for the head
     )
     outputs = [output.name for output in ctx.task.outputs]
-    fetcher = Fetcher(providers, outputs, batch_calls=config.batch_calls, threads=config.concurrency)
+    fetcher = Fetcher(pool, outputs, batch_calls=config.batch_calls, threads=config.concurrency)
     try:
-        return _keep_following(ctx, Follower(ctx, fetcher, Chain(fetcher, providers)))
+        return _keep_following(ctx, Follower(ctx, fetcher, pool))
     finally:
         fetcher.close()
-        providers.close()
+        pool.close()
 
 
 def _keep_following(ctx: Context, follower: Follower) -> Result:
@@ -55,7 +55,7 @@ def _keep_following(ctx: Context, follower: Follower) -> Result:
                 follower.start()
                 positioned = True
             more = follower.step()
-            if not whole:
+            if not whole:  # after a step that went well: below a tip that is the chain's, a gap can be filled
                 follower.fill_gaps()
                 whole = True
             failures = 0
@@ -65,7 +65,7 @@ def _keep_following(ctx: Context, follower: Follower) -> Result:
             raise OperatorError("WrongChain", str(error), retryable=False) from error
         except (ProviderFault, BrokenChain, DatabaseUnavailable, psycopg.OperationalError) as error:
             failures += 1
-            positioned = False
+            positioned = False  # a commit whose answer was lost may have happened: the table says
             if failures >= MAX_FAILURES:
                 away = isinstance(error, (DatabaseUnavailable, psycopg.OperationalError))
                 code = "DataUnavailable" if away else "ProviderUnavailable"
