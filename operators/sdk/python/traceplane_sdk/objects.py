@@ -45,15 +45,6 @@ class ObjectStore:
         """Create `s3://bucket/key` from a file. OperatorError `ObjectConflict` where other content is there."""
         self._put(uri, lambda: path.open("rb"), sha256)
 
-    def get_bytes(self, uri: str, limit: int = 64 * _CHUNK) -> bytes:
-        """An object's content, at most `limit` bytes."""
-        bucket, key = split_uri(uri)
-        body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
-        content: bytes = body.read(limit + 1)
-        if len(content) > limit:
-            raise OperatorError("ObjectTooLarge", f"{uri} is larger than {limit} bytes", retryable=False)
-        return content
-
     def _put(self, uri: str, opened: Callable[[], IO[bytes]], sha256: str) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
 
