@@ -21,7 +21,7 @@ def _declare_outputs(
         if name not in OUTPUTS:
             raise OperatorRefusal(f"outputs[{position}]", f"{name!r} is none of {', '.join(OUTPUTS)}")
     if "blocks" not in outputs:
-        raise OperatorRefusal("outputs", "needs 'blocks': coverage and reorgs are told from the stored headers")
+        raise OperatorRefusal("outputs", "needs 'blocks': gaps and reorgs are found by the stored headers")
     return {name: schema_of(name, config.finality_depth_blocks, config.start_block) for name in outputs}
 
 

@@ -1,8 +1,8 @@
 """Entry point of the follower: keeps it going through what passes, and stops it for what does not.
 
-A provider or the database that is away passes: the follower backs off, reads its position anew and goes on, so a
-restart of Postgres costs seconds and no attempt. It gives the attempt up only after a long row of failures. A
-lost fence, a chain that is not ours and a reorg below finality do not pass.
+An outage of a provider or of the database passes: the follower backs off, reads its position anew and goes on, so a
+restart of Postgres costs seconds and no attempt. It gives the attempt up only after many failures in a row. A lost
+fence, another chain than the configured one and a reorg below finality do not pass.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def run(ctx: Context) -> Result:
         config.chain_id,
         timeout=config.request_timeout_seconds,
         max_bytes=config.max_response_mb * 1024 * 1024,
-        connections=config.concurrency + 1,  # the fetching threads, and one that asks for the head
+        connections=config.concurrency + 1,  # the fetching threads, and one for the head
     )
     outputs = [output.name for output in ctx.task.outputs]
     fetcher = Fetcher(pool, outputs, batch_calls=config.batch_calls, threads=config.concurrency)
@@ -67,8 +67,8 @@ def _keep_following(ctx: Context, follower: Follower) -> Result:
             failures += 1
             positioned = False  # a commit whose answer was lost may have happened: the table says
             if failures >= MAX_FAILURES:
-                away = isinstance(error, (DatabaseUnavailable, psycopg.OperationalError))
-                code = "DataUnavailable" if away else "ProviderUnavailable"
+                database = isinstance(error, (DatabaseUnavailable, psycopg.OperationalError))
+                code = "DataUnavailable" if database else "ProviderUnavailable"
                 raise OperatorError(code, f"{failures} failures in a row, the last: {error}") from error
             delay = min(BACKOFF_LIMIT, BACKOFF_BASE * 2 ** min(failures, 10)) * (0.5 + random.random())  # noqa: S311
             ctx.log("following failed", level="warning", error=str(error), failures=failures, wait=round(delay, 2))

@@ -1,7 +1,7 @@
 """What an answer must hold before it is committed: rows of this partition only, no row twice, columns as declared.
 
-The answer is sorted by its whole key, so twins are neighbours: one pass over row groups in constant memory sees
-everything.
+The answer is sorted by its whole key, so equal keys are neighbours: one pass over row groups in constant memory
+sees everything.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from traceplane_sdk.errors import OperatorError
 
 
 class AnswerCheck:
-    """Takes the answer's tables in their order. Raises OperatorError, which no further attempt mends."""
+    """Takes the answer's tables in their order. Raises OperatorError, which no further attempt would mend."""
 
     def __init__(self, output: wire.TaskOutput, partition: wire.Partition) -> None:
         self._scope = output.scope_column
@@ -51,7 +51,7 @@ class AnswerCheck:
             )
 
     def _once(self, keys: pa.Table) -> None:
-        if self._last is not None:
+        if self._last is not None:  # the twin may be the last row of the table before
             keys = pa.concat_tables([self._last, keys])
         self._last = keys.slice(keys.num_rows - 1)
         if keys.num_rows > 1 and _some_row_equals_the_next(keys, self._key):
@@ -67,7 +67,7 @@ def check_inputs(inputs: Sequence[wire.TaskInput], partition: wire.Partition) ->
             raise _wrong(
                 "InputMoved",
                 f"rows of {one.name!r} in {partition.key} were compacted; take the compacted output as an input "
-                "too (`trigger: false`), and ask the Federated asset over both",
+                "too (`trigger: false`), and read the Federated asset over both",
             )
 
 

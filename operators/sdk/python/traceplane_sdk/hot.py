@@ -2,11 +2,9 @@
 
 A worker can lose its lease without noticing: paused, partitioned, or simply slow. So nothing it knows about
 itself may decide whether it still writes. The write fence does: the first statement of every writing transaction
-raises the fence of each output to this lease's epoch, and matches no row when a newer lease was there before. The
-row stays locked until the transaction ends, so an older writer either finished before or is refused.
-
-Events and invalidations of the rows go to `trace.source_outbox` in the same transaction: a crash loses both or
-neither. A trigger notifies the dispatcher at commit, which relays them by id, idempotently.
+raises the fence of each output to this lease's epoch. Events and invalidations of the rows go to
+`trace.source_outbox` in the same transaction: a crash loses both or neither. A trigger notifies the dispatcher at
+commit, which relays them by id, idempotently.
 
 Rows are written by COPY in its text format, many times faster than INSERT; the table of column types (`columns`)
 says how each value is encoded.
@@ -39,6 +37,8 @@ _FENCE = """
 insert into trace.write_fences as fence (dataset_version_id, writer, epoch)
 select version, %(writer)s, %(epoch)s from unnest(%(versions)s::uuid[]) as version order by version
 on conflict (dataset_version_id, writer)
+-- No row where a newer lease was here before. The row stays locked until the transaction ends, so an older writer
+-- either finished before or is refused.
 do update set epoch = excluded.epoch, updated_at = now() where fence.epoch <= excluded.epoch
 returning dataset_version_id
 """
@@ -82,6 +82,7 @@ class HotTransaction:
         if not rows:
             return 0
         target = self._output(output)
+        # COPY knows no ON CONFLICT, so rows take a detour.
         table, staging = _identifier(target.location), sql.Identifier(f"staging_{uuid.uuid4().hex}")
         self.connection.execute(sql.SQL("create temp table {} (like {}) on commit drop").format(staging, table))
         copy_rows(self.connection, staging, target.columns, rows)
@@ -132,6 +133,7 @@ def fenced(
     crash_point: Callable[[str], None] = crashpoints.no_crash,
 ) -> Iterator[HotTransaction]:
     """A transaction that commits only for the newest lease. Raises StaleLease for an older one."""
+    # Sorted, as in the statement: two attempts lock the fences in one order, and cannot deadlock.
     versions = sorted(output.version for output in task.outputs if output.storage == "Postgres")
     with connection.transaction():
         held = connection.execute(

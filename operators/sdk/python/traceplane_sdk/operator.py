@@ -42,7 +42,7 @@ class Column:
 class OutputSchema:
     """The shape of one output for one config.
 
-    `scope_column` is the Int64 column that block ranges, invalidations and relocations speak of.
+    `scope_column` is the column of whole numbers that partitions, invalidations and relocations are ranges of.
     `sort_by` is the order of rows in cold files. `finality_depth` is how many values behind the cursor a row
     may still change; `first_value` is where the dataset begins. Both None where the notion does not apply.
     """

@@ -40,10 +40,11 @@ def row_groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema, rows: int) 
     pending: list[pa.RecordBatch] = []
     count = size = 0
     for batch in batches:
+        # The driver's schema says that every column may be null; the dataset's knows better.
         remaining = pa.RecordBatch.from_arrays(batch.columns, schema=schema)
         while remaining.num_rows:
             taken = remaining.slice(0, rows - count)
-            remaining = remaining.slice(taken.num_rows)
+            remaining = remaining.slice(taken.num_rows)  # a view: nothing is copied
             pending.append(taken)
             count += taken.num_rows
             size += taken.nbytes
