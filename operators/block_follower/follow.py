@@ -100,8 +100,6 @@ class Follower:
     def _reorganise(self, tip: Tip, latest: Head) -> bool:
         fork = self._find_fork(tip)
         depth = tip.number - fork
-        if is_final(fork, self._highest, self._config.finality_depth_blocks):
-            raise self._below_finality(fork, depth)
         # Only up to the old tip: newer blocks come as ordinary batches, so this transaction stays bounded.
         end = min(latest.number, tip.number)
         replacement = list(self._fetcher.stream(fork + 1, end, self._config.batch_blocks))
@@ -125,7 +123,8 @@ class Follower:
         return True
 
     def _find_fork(self, tip: Tip) -> int:
-        """Highest stored block that is still the chain's, looked for down to one below the finality depth."""
+        """Highest stored block that is still the chain's. OperatorError where a final block was replaced."""
+        # The highest final block may be the fork point, since it stays; nothing below it may be.
         lowest = max(self._config.start_block, self._highest - self._config.finality_depth_blocks)
         for low, high in probes(tip.number, lowest):
             stored = self._blocks.hashes(self._ctx.connection(), low, high)
