@@ -42,7 +42,7 @@ class QueryConfig(BaseModel):
     columns: tuple[AnswerColumn, ...] = Field(min_length=1, max_length=MAX_COLUMNS)
     scope_column: Name = Field(description="Int64 column that places a row in its partition.")
     unique_key: tuple[Name, ...] = Field(
-        min_length=1, max_length=32, description="Columns that tell rows apart, the scope column among them."
+        min_length=1, max_length=32, description="Columns that identify a row, the scope column among them."
     )
     timeout_seconds: float | None = Field(
         None,
