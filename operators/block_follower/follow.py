@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from operators.block_follower.config import BlockFollowerConfig
 from operators.block_follower.position import Blocks, Tip
@@ -83,7 +82,7 @@ class Follower:
             self._ctx.control.check()
             check_links(None if self._tip is None else self._tip.block_hash, batch.headers)
             with self._ctx.hot() as transaction:
-                self._replace(transaction, batch, batch.start, batch.end)
+                self._replace(transaction, batch)
                 self._announce(transaction, batch.start, batch.end)
             self._set_tip(Tip(batch.end, batch.last_hash))
             self._measure(end)
@@ -154,7 +153,7 @@ class Follower:
         added = [header.time for batch in replacement for header in batch.headers]
         times = sorted([time for time in removed if time is not None] + added)
         for batch in replacement:
-            self._replace(transaction, batch, batch.start, batch.end)
+            self._replace(transaction, batch)
         rewritten = replacement[-1].end if replacement else fork
         for name in self._outputs:
             if old_tip > rewritten:  # the chain became shorter
@@ -180,9 +179,9 @@ class Follower:
             with self._ctx.hot() as transaction:
                 self._rewrite(transaction, batch.start - 1, batch.end, [batch], "GapFilled")
 
-    def _replace(self, transaction: HotTransaction, batch: Batch, start: int, end: int) -> None:
+    def _replace(self, transaction: HotTransaction, batch: Batch) -> None:
         for name in self._outputs:
-            transaction.replace(name, start, end, batch.rows[name])
+            transaction.replace(name, batch.start, batch.end, batch.rows[name])
 
     def _announce(self, transaction: HotTransaction, start: int, end: int) -> None:
         """The cursor events of a batch, unless the strategy holds them back until a multiple is passed."""
@@ -201,10 +200,6 @@ class Follower:
 
     def _measure(self, head: int) -> None:
         at = self._tip.number if self._tip is not None else self._config.start_block - 1
-        values: dict[str, Any] = {
-            "source_head_block": head,
-            "source_cursor_block": at,
-            "source_lag_blocks": max(0, head - at),
-        }
-        for name, value in values.items():
-            self._ctx.measure(name, value)
+        self._ctx.measure("source_head_block", head)
+        self._ctx.measure("source_cursor_block", at)
+        self._ctx.measure("source_lag_blocks", max(0, head - at))
