@@ -54,7 +54,7 @@ BROKEN: list[tuple[checks.Check, Change]] = [
 @pytest.mark.parametrize(
     ("rule", "change"), BROKEN, ids=[f"{n}-{rule.__name__}" for n, (rule, _) in enumerate(BROKEN)]
 )
-def test_a_block_that_breaks_a_rule_is_refused_by_that_rule_alone(rule: checks.Check, change: Change) -> None:
+def test_a_block_that_breaks_a_rule_is_refused_by_that_rule(rule: checks.Check, change: Change) -> None:
     block, receipts = objects.block(), objects.receipts()
     change(block, receipts)
     broken = next(check for check in checks.CHECKS if check(objects.NUMBER, block, receipts) is not None)
