@@ -9,8 +9,6 @@ import json
 from pathlib import Path
 
 _ARTIFACT = json.loads((Path(__file__).parent / "Token.json").read_text())
-TRANSFER_TOPIC = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
-"""keccak256 of `Transfer(address,address,uint256)`."""
 
 
 def deployment(supply: int) -> str:
@@ -26,11 +24,6 @@ def transfer(to: str, value: int) -> str:
 def approve(spender: str, value: int) -> str:
     """Call data of `approve(address,uint256)`."""
     return _call("approve(address,uint256)", int(spender, 16), value)
-
-
-def balance_of(holder: str) -> str:
-    """Call data of `balanceOf(address)`."""
-    return _call("balanceOf(address)", int(holder, 16))
 
 
 def _call(signature: str, *words: int) -> str:

@@ -11,7 +11,7 @@ import re
 import select
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -123,8 +123,3 @@ def wait_for(what: str, seconds: float, look: Callable[[], tuple[bool, str]], st
         if time.monotonic() > deadline:
             raise ClusterError(f"{what}: not within {seconds:g} s; last seen: {seen}")
         time.sleep(POLL_SECONDS)
-
-
-def last_lines(text: str, lines: int) -> Sequence[str]:
-    """The end of a log."""
-    return text.rstrip().splitlines()[-lines:]

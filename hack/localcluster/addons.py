@@ -8,7 +8,6 @@ there is no uplink.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from .api import Api
@@ -184,8 +183,3 @@ def _dns_deployment(image: str, labels: dict[str, str]) -> dict[str, Any]:
         "metadata": {"name": "coredns"},
         "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
     }
-
-
-def volume_backing(layout: Layout) -> Path:
-    """The folder on the machine that holds the volumes of the pool."""
-    return layout.private / f"machine{VOLUME_FOLDER}"

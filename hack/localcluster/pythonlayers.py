@@ -26,7 +26,7 @@ _SOURCES = ("controller/traceplane", "operators")
 
 @dataclass(frozen=True)
 class LockedWheels:
-    """The dependencies of the lock file, without those of development."""
+    """The project's dependencies in the lock file, without those of development and of benchmarks."""
 
     def key(self) -> str:
         """Hash of the locked requirements, so that a change of development tools alone rebuilds nothing."""
@@ -41,8 +41,9 @@ class LockedWheels:
 
     @staticmethod
     def _requirements() -> str:
-        words = ["export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--format=requirements-txt"]
-        return run([toolchain.program("uv"), *words, "--quiet"], cwd=CHECKOUT).stdout
+        # No group at all, whichever are the default ones: those are what a developer's environment has.
+        words = ["export", "--frozen", "--no-default-groups", "--no-emit-project", "--no-header"]
+        return run([toolchain.program("uv"), *words, "--format=requirements-txt", "--quiet"], cwd=CHECKOUT).stdout
 
 
 @dataclass(frozen=True)

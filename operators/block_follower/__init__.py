@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from operators.block_follower.config import NEUTRAL, BlockFollowerConfig
-from operators.block_follower.schemas import OUTPUTS, schema_of
+from operators.chain.schemas import OUTPUTS, schema_of
 from traceplane_sdk.operator import InputSchema, Operator, OperatorRefusal, OutputSchema
 
 
@@ -21,7 +21,7 @@ def _declare_outputs(
         if name not in OUTPUTS:
             raise OperatorRefusal(f"outputs[{position}]", f"{name!r} is none of {', '.join(OUTPUTS)}")
     if "blocks" not in outputs:
-        raise OperatorRefusal("outputs", "needs 'blocks': coverage and reorgs are told from the stored headers")
+        raise OperatorRefusal("outputs", "needs 'blocks': gaps and reorgs are found by the stored headers")
     return {name: schema_of(name, config.finality_depth_blocks, config.start_block) for name in outputs}
 
 

@@ -20,7 +20,7 @@ class BlockFollowerConfig(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
     chain_id: int = Field(
-        ge=1, lt=2**63, description="EIP-155 chain id; a provider that answers another is refused."
+        ge=1, lt=2**63, description="EIP-155 chain id; a provider of another chain is never read."
     )
     rpc_pool: DnsLabel = Field(description="Named set of provider URLs.")
     start_block: int = Field(0, ge=0, lt=2**53, description="First block of the datasets.")
@@ -35,7 +35,7 @@ class BlockFollowerConfig(BaseModel):
     batch_calls: int = Field(64, ge=1, le=1000, description="Most JSON-RPC calls in one HTTP request.")
     concurrency: int = Field(4, ge=1, le=64, description="HTTP requests in flight, and batches fetched ahead.")
     poll_seconds: float = Field(
-        1.0, ge=0.05, le=600, description="How often the head is asked for, once caught up."
+        1.0, ge=0.05, le=600, description="How often the head is requested, once caught up."
     )
     request_timeout_seconds: float = Field(20.0, gt=0, le=600, description="Longest wait for one HTTP response.")
     max_response_mb: int = Field(256, ge=1, le=4096, description="Largest HTTP response that is read, in MiB.")

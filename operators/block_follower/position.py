@@ -1,7 +1,7 @@
 """What the tables hold: the only memory a follower has.
 
 A follower keeps no progress of its own. Rows and progress then cannot disagree after a crash, whatever the point:
-the stored headers are the position, and their hashes tell whether they are still the chain's.
+the stored headers are the position, and their hashes show whether they are still the chain's.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Blocks:
 
     def tip(self, connection: psycopg.Connection[Any]) -> Tip | None:
         """The highest block, or None while the table is empty."""
-        row = connection.execute(
+        row = connection.execute(  # one step of the primary key's index, backwards
             self._sql("select block_number, block_hash from {} order by block_number desc limit 1")
         ).fetchone()
         return None if row is None else Tip(*row)
@@ -72,6 +72,7 @@ class Blocks:
             ),
             (MAX_ISLANDS,),
         ).fetchall()
+        # A cut list says nothing of what lies above its last island.
         end = tip.number if len(held) < MAX_ISLANDS else held[-1][1]
         moved = [(low, high) for relocated in self._output.relocated for low, high in relocated.ranges]
         return missing_ranges(first, end, [(low, high) for low, high in held], moved)

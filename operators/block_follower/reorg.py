@@ -1,7 +1,7 @@
 """Where two views of a chain part. Pure.
 
 A block's hash covers its parent's hash, so equal hashes at one height mean equal chains below it. The fork point is
-therefore the highest height at which what we stored and what the chain says agree.
+therefore the highest height at which the stored blocks and the chain agree.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ def probes(tip: int, lowest: int) -> Iterator[tuple[int, int]]:
     while end >= lowest:
         start = max(lowest, end - length + 1)
         yield start, end
+        # Most reorgs are a block or two deep: begin small, and still reach any depth in a few requests.
         end, length = start - 1, length * 2
 
 

@@ -1,20 +1,20 @@
 """Entry point of the follower: keeps it going through what passes, and stops it for what does not.
 
-A provider or the database that is away passes: the follower backs off, reads its position anew and goes on, so a
-restart of Postgres costs seconds and no attempt. It gives the attempt up only after a long row of failures. A
-lost fence, a chain that is not ours and a reorg below finality do not pass.
+An outage of a provider or of the database passes: the follower backs off, reads its position anew and goes on, so a
+restart of Postgres costs seconds and no attempt. It gives the attempt up only after many failures in a row. A lost
+fence, another chain than the configured one and a reorg below finality do not pass.
 """
 
 from __future__ import annotations
 
 import random
 
-from operators.block_follower.chain import Chain
-from operators.block_follower.checks import BrokenChain
 from operators.block_follower.config import BlockFollowerConfig
-from operators.block_follower.fetch import Fetcher
 from operators.block_follower.follow import Follower
-from operators.block_follower.rpc import ProviderFault, Providers, WrongChain
+from operators.chain.faults import ProviderFault, WrongChain
+from operators.chain.fetch import Fetcher
+from operators.chain.links import BrokenChain
+from operators.chain.pool import ProviderPool
 from traceplane_sdk.context import Context, Result
 from traceplane_sdk.database import DatabaseUnavailable
 from traceplane_sdk.errors import OperatorError
@@ -25,22 +25,22 @@ BACKOFF_BASE, BACKOFF_LIMIT = 0.25, 30.0
 
 
 def run(ctx: Context) -> Result:
-    """Follow until told to stop; never returns otherwise."""
+    """Follow until asked to stop (Stopped is raised then); never returns."""
     config: BlockFollowerConfig = ctx.config
-    providers = Providers(
+    pool = ProviderPool(
         ctx.io.rpc_urls(config.rpc_pool),
         config.chain_id,
         timeout=config.request_timeout_seconds,
         max_bytes=config.max_response_mb * 1024 * 1024,
-        connections=config.concurrency + 1,
+        connections=config.concurrency + 1,  # the fetching threads, and one for the head
     )
     outputs = [output.name for output in ctx.task.outputs]
-    fetcher = Fetcher(providers, outputs, batch_calls=config.batch_calls, threads=config.concurrency)
+    fetcher = Fetcher(pool, outputs, batch_calls=config.batch_calls, threads=config.concurrency)
     try:
-        return _keep_following(ctx, Follower(ctx, fetcher, Chain(fetcher, providers)))
+        return _keep_following(ctx, Follower(ctx, fetcher, pool))
     finally:
         fetcher.close()
-        providers.close()
+        pool.close()
 
 
 def _keep_following(ctx: Context, follower: Follower) -> Result:
@@ -55,7 +55,7 @@ def _keep_following(ctx: Context, follower: Follower) -> Result:
                 follower.start()
                 positioned = True
             more = follower.step()
-            if not whole:
+            if not whole:  # after a step that went well: below a tip that is the chain's, a gap can be filled
                 follower.fill_gaps()
                 whole = True
             failures = 0
@@ -65,10 +65,10 @@ def _keep_following(ctx: Context, follower: Follower) -> Result:
             raise OperatorError("WrongChain", str(error), retryable=False) from error
         except (ProviderFault, BrokenChain, DatabaseUnavailable, psycopg.OperationalError) as error:
             failures += 1
-            positioned = False
+            positioned = False  # a commit whose answer was lost may have happened: the table says
             if failures >= MAX_FAILURES:
-                away = isinstance(error, (DatabaseUnavailable, psycopg.OperationalError))
-                code = "DataUnavailable" if away else "ProviderUnavailable"
+                database = isinstance(error, (DatabaseUnavailable, psycopg.OperationalError))
+                code = "DataUnavailable" if database else "ProviderUnavailable"
                 raise OperatorError(code, f"{failures} failures in a row, the last: {error}") from error
             delay = min(BACKOFF_LIMIT, BACKOFF_BASE * 2 ** min(failures, 10)) * (0.5 + random.random())  # noqa: S311
             ctx.log("following failed", level="warning", error=str(error), failures=failures, wait=round(delay, 2))

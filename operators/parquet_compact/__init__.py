@@ -17,7 +17,7 @@ def _declare_outputs(
 ) -> Mapping[str, OutputSchema]:
     triggers = [one for one in inputs if one.trigger]
     if len(triggers) != 1:
-        raise OperatorRefusal("inputs", "needs exactly one input that triggers: the one that tells final ranges")
+        raise OperatorRefusal("inputs", "needs exactly one input that triggers: the one that emits final ranges")
     pinned: dict[str, OutputSchema] = {}
     for position, one in enumerate(inputs):
         if one.trigger:

@@ -41,7 +41,7 @@ def check_final(source: wire.TaskInput, partition: wire.Partition, highest: int 
 
 
 def check_not_moved(sources: Sequence[wire.TaskInput], partition: wire.Partition) -> None:
-    """Raise where a part of the partition lives in cold files already: its hot rows may be gone."""
+    """Raise where a part of the partition lives in cold files already: its hot rows may be deleted."""
     for source in sources:
         for relocated in source.relocated:
             for low, high in relocated.ranges:

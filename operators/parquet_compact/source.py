@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from traceplane_sdk import database, wire
+from traceplane_sdk.columns import FORMS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_BYTES = 4 * 1024 * 1024
 """What the driver gathers before it hands on a batch."""
-_AS_TEXT = frozenset({"UInt256", "Json"})
 
 
 class Snapshot:
@@ -67,15 +67,17 @@ def snapshot(dsn: str) -> Iterator[Snapshot]:
 
 def select(source: wire.TaskInput, order: Sequence[str], start: int, end: int) -> str:
     """The query of one input. Names are quoted, the bounds are integers: nothing else enters it."""
-    columns = ", ".join(
-        f"{quoted(column.name)}::text as {quoted(column.name)}" if column.type in _AS_TEXT else quoted(column.name)
-        for column in source.columns
-    )
+    columns = ", ".join(_selected(column) for column in source.columns)
     table, by = table_name(source.location), ", ".join(f"source.{quoted(name)}" for name in order)
     scope = f"source.{quoted(source.scope_column)}"
     return (
         f"select {columns} from {table} as source where {scope} between {int(start)} and {int(end)} order by {by}"
     )
+
+
+def _selected(column: wire.ColumnDef) -> str:
+    name = quoted(column.name)
+    return f"{name}::text as {name}" if FORMS[column.type].cast_to_text else name
 
 
 def quoted(name: str) -> str:

@@ -16,7 +16,7 @@ def _declare_outputs(
     config: QueryConfig, inputs: Sequence[InputSchema], outputs: Sequence[str]
 ) -> Mapping[str, OutputSchema]:
     if sum(one.trigger for one in inputs) != 1:
-        raise OperatorRefusal("inputs", "needs exactly one input that triggers: the one that tells the partitions")
+        raise OperatorRefusal("inputs", "needs exactly one input that triggers: the one that emits the partitions")
     if all(one.trigger for one in inputs):
         raise OperatorRefusal("inputs", "needs an input with `trigger: false`: what the statement reads")
     if len(outputs) != 1:

@@ -1,7 +1,7 @@
 """What an answer must hold before it is committed: rows of this partition only, no row twice, columns as declared.
 
-The answer is sorted by its whole key, so twins are neighbours: one pass over row groups in constant memory sees
-everything.
+The answer is sorted by its whole key, so equal keys are neighbours: one pass over row groups in constant memory
+sees everything.
 """
 
 from __future__ import annotations
@@ -12,22 +12,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from traceplane_sdk import wire
+from traceplane_sdk.columns import FORMS
 from traceplane_sdk.errors import OperatorError
-
-_FORMS = {
-    "UInt256": (r"^(0|[1-9][0-9]{0,77})$", "whole numbers from 0 to 2^256-1 as decimal digits"),
-    "Hex": (r"^0x[0-9a-f]*$", "lower-case hex digits after 0x"),
-}
-"""Types that are text to DuckDB and Parquet, and what the text must be."""
 
 
 class AnswerCheck:
-    """Takes the answer's tables in their order. Raises OperatorError, which no further attempt mends."""
+    """Takes the answer's tables in their order. Raises OperatorError, which no further attempt would mend."""
 
     def __init__(self, output: wire.TaskOutput, partition: wire.Partition) -> None:
         self._scope = output.scope_column
         self._key = list(output.sort_by)
-        self._forms = {column.name: _FORMS[column.type] for column in output.columns if column.type in _FORMS}
+        forms = {column.name: FORMS[column.type].text for column in output.columns}
+        self._text = {name: text for name, text in forms.items() if text is not None}
         self._required = [column.name for column in output.columns if not column.nullable]
         self._partition = partition
         self._last: pa.Table | None = None
@@ -39,7 +35,7 @@ class AnswerCheck:
         for name in self._required:
             if table.column(name).null_count:
                 raise _wrong("NullInAnswer", f"column {name!r} holds NULL and is not declared nullable")
-        for name, (form, meaning) in self._forms.items():
+        for name, (form, meaning) in self._text.items():
             if pc.any(pc.invert(pc.match_substring_regex(table.column(name), form))).as_py():
                 raise _wrong("TextOutOfForm", f"column {name!r} must hold {meaning}")
         self._inside(table)
@@ -55,7 +51,7 @@ class AnswerCheck:
             )
 
     def _once(self, keys: pa.Table) -> None:
-        if self._last is not None:
+        if self._last is not None:  # the twin may be the last row of the table before
             keys = pa.concat_tables([self._last, keys])
         self._last = keys.slice(keys.num_rows - 1)
         if keys.num_rows > 1 and _some_row_equals_the_next(keys, self._key):
@@ -71,7 +67,7 @@ def check_inputs(inputs: Sequence[wire.TaskInput], partition: wire.Partition) ->
             raise _wrong(
                 "InputMoved",
                 f"rows of {one.name!r} in {partition.key} were compacted; take the compacted output as an input "
-                "too (`trigger: false`), and ask the Federated asset over both",
+                "too (`trigger: false`), and read the Federated asset over both",
             )
 
 

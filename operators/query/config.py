@@ -1,7 +1,7 @@
-"""What a user says of a query: the statement, and the columns of its answer.
+"""What a user may set on a query: the statement, and the columns of its answer.
 
-The columns are declared, not guessed: who reads the dataset must know them before the first task has run, and a
-statement whose answer does not fit them is a mistake worth hearing of.
+The columns are declared, not guessed: readers of the dataset must know them before the first task has run, and a
+statement whose answer does not fit them is a mistake that must be reported.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class AnswerColumn(BaseModel):
     name: Name = Field(description="As the statement names it; lower case with underscores.")
     type: ColumnType
     nullable: bool = Field(False, description="Whether it may hold NULL.")
-    pii: bool = Field(False, description="Whether it holds personal data; who reads it is then on record.")
+    pii: bool = Field(False, description="Whether it holds personal data; reads of it are then audited.")
 
 
 class QueryConfig(BaseModel):
@@ -42,7 +42,7 @@ class QueryConfig(BaseModel):
     columns: tuple[AnswerColumn, ...] = Field(min_length=1, max_length=MAX_COLUMNS)
     scope_column: Name = Field(description="Int64 column that places a row in its partition.")
     unique_key: tuple[Name, ...] = Field(
-        min_length=1, max_length=32, description="Columns that tell rows apart, the scope column among them."
+        min_length=1, max_length=32, description="Columns that identify a row, the scope column among them."
     )
     timeout_seconds: float | None = Field(
         None,

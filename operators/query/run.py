@@ -1,7 +1,7 @@
-"""Entry point of a query: ask, check, write, commit by manifest.
+"""Entry point of a query: run the statement, check its answer, write it, commit by manifest.
 
 The statement runs in the query service, in a process that holds no credential; the worker sees its answer only. So
-a statement can do no more than its author could by asking, and reads exactly the versions that the task's token
+a statement can do no more than any user's query, and reads exactly the versions that the task's token
 lists.
 """
 

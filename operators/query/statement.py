@@ -1,7 +1,6 @@
 """The statement a task sends: the user's SELECT for one partition, with the declared types and order (pure).
 
-DuckDB makes the types, since it says best what does not fit ("Could not convert string 'x' to INT64"). The query
-service judges the whole, so nothing here needs to defend it.
+The query service checks the whole statement, so nothing here needs to defend against what the user wrote.
 """
 
 from __future__ import annotations
@@ -10,19 +9,9 @@ import re
 from collections.abc import Sequence
 
 from traceplane_sdk import wire
+from traceplane_sdk.columns import FORMS
 
 _PARAMETER = re.compile(r"\$partition_(start|end)\b")
-_TYPES = {
-    "Int32": "INTEGER",
-    "Int64": "BIGINT",
-    "Float64": "DOUBLE",
-    "UInt256": "VARCHAR",
-    "Hex": "VARCHAR",
-    "Text": "VARCHAR",
-    "Bool": "BOOLEAN",
-    "Timestamp": "TIMESTAMPTZ",
-    "Json": "VARCHAR",
-}
 
 
 def statement(
@@ -30,9 +19,11 @@ def statement(
 ) -> str:
     """The whole SELECT. A comment at the end of `sql` ends with its line; a closing semicolon is left out."""
     bounds = {"start": str(partition.start), "end": str(partition.end)}
+    # Put in as digits: the text goes through the query service's check like any other, and needs no parameters.
     body = _PARAMETER.sub(lambda found: bounds[found[1]], sql).strip().removesuffix(";")
+    # DuckDB makes the types, since its message is the best one ("Could not convert string 'x' to INT64").
     typed = ", ".join(
-        f'CAST(answer."{column.name}" AS {_TYPES[column.type]}) AS "{column.name}"' for column in columns
+        f'CAST(answer."{column.name}" AS {FORMS[column.type].duckdb}) AS "{column.name}"' for column in columns
     )
     order = ", ".join(f'"{name}"' for name in sort_by)
     return f"SELECT {typed}\nFROM (\n{body}\n) AS answer\nORDER BY {order}"

@@ -1,8 +1,8 @@
 """Which ranges a moved cursor completes. Pure.
 
-Ranges end at multiples of their size, so that their keys are the same whoever cuts them; the first one begins where
-the dataset does and may be shorter. A range is emitted once its last value is final. The only state is where the
-next range starts, so the order in which cursors arrive, repeats and gaps between them make no difference.
+Ranges end at multiples of their size, so that every job that cuts ranges gets the same keys; the first one begins
+where the dataset does and may be shorter. A range is emitted once its last value is final. The only state is where
+the next range starts, so the order in which cursors arrive, repeats and gaps between them make no difference.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def complete_ranges(next_start: int, upto: int, size: int, finality_depth: int, 
     ranges: list[Range] = []
     last_final = upto - finality_depth
     while len(ranges) < limit:
-        end = (next_start // size + 1) * size - 1
+        end = (next_start // size + 1) * size - 1  # the next multiple, exclusive
         if end > last_final:
             break
         ranges.append(Range(next_start, end))

@@ -1,8 +1,7 @@
 """Entry point of the aggregator: writes the ranges that became final and fires one partition each.
 
-Exactly once needs no more than this order. The rows are written under the fence, where a repeat conflicts and adds
-nothing. The events and the place where the next range starts travel in the completion, which the dispatcher
-accepts whole or not at all. A crash in between makes the next attempt plan the same ranges again.
+Exactly once needs no more than the order of two effects: rows first, then events and state together. A crash in
+between makes the next attempt plan the same ranges again.
 """
 
 from __future__ import annotations
@@ -32,8 +31,10 @@ def run(ctx: Context) -> Result:
     output = ctx.task.outputs[0]
     rows = [(r.key, r.start, r.end) for r in ranges]  # in the order of schemas.RANGES
     with ctx.hot() as transaction:
+        # A repeat conflicts with the rows that are there, and adds nothing.
         new = transaction.append(output.name, rows)
     ctx.log("ranges complete", ranges=len(ranges), new=new, first=ranges[0].key, last=ranges[-1].key)
+    # Both travel in the completion, which the dispatcher accepts whole or not at all.
     return Result(
         events=[wire.Event(output=output.name, partition=wire.Partition(r.key, r.start, r.end)) for r in ranges],
         state={NEXT_START: ranges[-1].end + 1},

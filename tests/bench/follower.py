@@ -20,8 +20,8 @@ from typing import Any
 import httpx
 
 from hack.chain import token
-from operators.block_follower.fetch import block_call
-from operators.block_follower.rpc import Call, Provider
+from operators.chain.calls import block_call
+from operators.chain.provider import Call, Provider
 from tests import services
 from tests.integration.operators.following import Following, follow
 from tests.services import Chain

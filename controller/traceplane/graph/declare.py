@@ -18,13 +18,15 @@ from traceplane.graph.nodes import Node
 from traceplane.graph.quantities import excesses
 from traceplane.graph.wording import listing, suggestion
 from traceplane.kinds.rules import INVALID, NOT_SUPPORTED
-from traceplane_sdk.operator import ColumnType, InputSchema, Operator, OperatorRefusal, OutputSchema
+from traceplane_sdk.columns import FORMS, ColumnType
+from traceplane_sdk.operator import InputSchema, Operator, OperatorRefusal, OutputSchema
 
 UNKNOWN_OPERATOR = "UnknownOperator"
 INVALID_CONFIG = "InvalidConfig"
 UNKNOWN_COLUMN = "UnknownColumn"
 OPERATOR_FAILED = "OperatorFailed"
-_INTEGERS = frozenset({ColumnType.INT32, ColumnType.INT64})
+_BOUNDS = [name for name, form in FORMS.items() if form.bounds]
+"""Types that ranges may be of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,8 @@ def _columns(node: Node, output: str, schema: OutputSchema) -> Iterator[Problem]
     if scope not in columns:
         message = f"output {output!r} has no column {scope!r}; {suggestion(scope, columns)}"
         yield node.problem("scopeColumn", UNKNOWN_COLUMN, message)
-    elif columns[scope].type not in _INTEGERS:
-        message = f"column {scope!r} is {columns[scope].type.value}; ranges need Int32 or Int64"
+    elif columns[scope].type not in _BOUNDS:
+        message = f"column {scope!r} is {columns[scope].type.value}; ranges need {' or '.join(_BOUNDS)}"
         code = NOT_SUPPORTED if columns[scope].type is ColumnType.TIMESTAMP else INVALID
         yield node.problem("scopeColumn", code, message)
 

@@ -11,6 +11,7 @@ from traceplane.kinds.asset_rules import ASSET_RULES, CHECK_RULES, EXTERNAL_RULE
 from traceplane.kinds.fields import ASSET_NAME, LABEL, ROLE, AssetName, ColumnName, Count, Duration, Text
 from traceplane.kinds.meta import AGE, Column, Conditions, Resource, condition_column
 from traceplane.kinds.rules import ListMap, ListSet, Model, Rule
+from traceplane_sdk.columns import ColumnType
 
 ColumnList = Annotated[list[ColumnName], Field(min_length=1, max_length=16), ListSet()]
 RoleName = Annotated[str, Field(pattern=ROLE, max_length=63)]
@@ -39,7 +40,8 @@ class AssetColumn(Model):
     """A column of a buffered table."""
 
     name: ColumnName
-    type: Literal["Int32", "Int64", "Float64", "UInt256", "Hex", "Text", "Bool", "Timestamp", "Json"]
+    # Not strict: a manifest has the member's name, not the member.
+    type: ColumnType = Field(strict=False, description="What a value is, hot and cold alike.")
     nullable: bool = False
     pii: bool = Field(False, description="True marks personal data.")
 

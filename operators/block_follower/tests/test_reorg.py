@@ -43,7 +43,7 @@ _ranges = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 8)).map(lambda r
 
 
 @given(st.integers(0, 60), st.integers(0, 60), _ranges, _ranges)
-def test_missing_ranges_are_what_nobody_holds(
+def test_missing_ranges_are_neither_here_nor_elsewhere(
     start: int, end: int, held: list[tuple[int, int]], moved: list[tuple[int, int]]
 ) -> None:
     have = {number for low, high in held + moved for number in range(low, high + 1)}

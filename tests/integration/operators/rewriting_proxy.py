@@ -24,7 +24,7 @@ class Proxy:
         self.max_batch: int | None = None
         self._lock = threading.Lock()
         self.gate = threading.Lock()
-        """Held while the node is asked: whoever holds it changes the chain between two questions."""
+        """Held during each request to the node; a test that holds it changes the chain between two requests."""
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):

@@ -190,7 +190,7 @@ def test_files_equal_the_hot_rows_value_by_value(compaction: Callable[..., Compa
         assert connection.execute(f"select {columns} from read_parquet('{path}')").fetchall() == expected
 
 
-def test_manifest_and_marker_tell_what_was_written(compaction: Callable[..., Compaction]) -> None:
+def test_manifest_and_marker_describe_what_was_written(compaction: Callable[..., Compaction]) -> None:
     work = compaction()
     work.fill(0, 130)
     completion = completed(work.run(0, 99))

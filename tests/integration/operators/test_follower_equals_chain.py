@@ -142,7 +142,7 @@ def test_a_reorg_below_finality_stops_with_an_error_and_writes_nothing(databases
     assert following.outbox("Invalidation") == []
 
 
-def test_a_gap_is_filled_and_told(databases: Databases, chain: Chain) -> None:
+def test_a_gap_is_filled_and_recorded(databases: Databases, chain: Chain) -> None:
     import psycopg
 
     head = Activity(chain).blocks(9)

@@ -17,6 +17,7 @@ from uuid import uuid4
 import psycopg
 
 from traceplane_sdk import wire
+from traceplane_sdk.columns import FORMS
 from traceplane_sdk.context import TaskIO
 from traceplane_sdk.control import Control
 from traceplane_sdk.errors import StaleLease, StopReason
@@ -25,17 +26,6 @@ from traceplane_sdk.runner import load_operator, run_task
 
 ORG_ID = "00000000-0000-7000-8000-000000000001"
 PATIENCE_SECONDS = 60
-_SQL_TYPES = {
-    "Int32": "integer",
-    "Int64": "bigint",
-    "Float64": "double precision",
-    "UInt256": "numeric(78,0)",
-    "Hex": "text",
-    "Text": "text",
-    "Bool": "boolean",
-    "Timestamp": "timestamptz",
-    "Json": "jsonb",
-}
 
 
 @dataclass(frozen=True)
@@ -91,7 +81,7 @@ class Dataset:
     def provision(self, dsn: str) -> None:
         """Make the hot table."""
         columns = ", ".join(
-            f'"{c.name}" {_SQL_TYPES[c.type.value]}{"" if c.nullable else " not null"}' for c in self.schema.columns
+            f'"{c.name}" {FORMS[c.type].postgres}{"" if c.nullable else " not null"}' for c in self.schema.columns
         )
         key = ", ".join(f'"{name}"' for name in self.schema.unique_key)
         with psycopg.connect(dsn) as connection:

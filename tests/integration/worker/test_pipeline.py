@@ -302,8 +302,8 @@ def test_a_reorg_while_ranges_are_compacted_ends_in_the_chain(pipeline: Pipeline
     pipeline.until("the head is stored", lambda: pipeline.stored() == head)
     pipeline.until("final ranges are cold", lambda: pipeline.compacted() == ["0-9", "10-19", "20-29"])
     pipeline.equals_chain()
-    [told] = pipeline.sql("select count(*) as n from data_invalidations")
-    assert told["n"] == 3
+    [recorded] = pipeline.sql("select count(*) as n from data_invalidations")
+    assert recorded["n"] == 3
 
 
 def test_a_dispatcher_killed_mid_flight_and_postgres_restarted_lose_and_double_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hypothesis import given
@@ -30,6 +31,12 @@ def _unescape(field: str) -> str:
     for character in characters:
         out.append(_UNESCAPE[next(characters)] if character == "\\" else character)
     return "".join(out)
+
+
+@given(st.text(st.sampled_from("0xaf\t\n\r\\N.")))
+def test_no_value_can_add_a_column_or_a_row_whatever_its_type_says(value: str) -> None:
+    encoded = "".join(encode_rows(_columns("Hex", "Text", "Json"), [(value, value, value)]))
+    assert _read_back(encoded) == [[value, value, json.dumps(value)]]
 
 
 @given(st.lists(st.tuples(st.none() | st.text(), st.none() | st.integers(0, 2**256 - 1)), min_size=1))

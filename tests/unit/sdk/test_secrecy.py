@@ -11,14 +11,15 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from operators.block_follower.rpc import ProviderFault, Providers
+from operators.chain.faults import ProviderFault
+from operators.chain.pool import ProviderPool
 from traceplane_sdk import runner, wire
 from traceplane_sdk.context import Context, Result, TaskIO
 from traceplane_sdk.database import connect, connect_arrow
 from traceplane_sdk.dsn import BadDsn, parameters
 from traceplane_sdk.errors import OperatorError
 from traceplane_sdk.operator import Operator
-from traceplane_sdk.secrecy import BLOT, blot, of_dsn, of_url
+from traceplane_sdk.secrecy import REDACTED, of_dsn, of_url, redact
 
 PASSWORD = "s3cret-canary"
 KEY = "k3y-canary-0123456789"
@@ -94,7 +95,7 @@ def test_a_run_that_cannot_connect_says_so_without_the_dsn(
     dsn: str, opened: Callable[[Context], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The net is taken away: the words for a failed connection are clean by themselves.
-    monkeypatch.setattr(runner.Lent, "blotted", lambda _self, value: value)
+    monkeypatch.setattr(runner.RunSecrets, "redacted", lambda _self, value: value)
     code, text = said(opened, {"data_dsn": lambda: dsn}, monkeypatch)
     assert code == "Unavailable"
     assert "canary" not in text
@@ -124,7 +125,7 @@ def test_a_right_dsn_is_read(dsn: str) -> None:
     assert parameters(dsn)
 
 
-def test_an_exception_of_an_operator_is_blotted_in_error_and_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_of_an_operator_is_redacted_in_error_and_log(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(ctx: Context) -> Result:
         ctx.io.data_dsn()
         (url,) = ctx.io.rpc_urls("pool")
@@ -135,10 +136,10 @@ def test_an_exception_of_an_operator_is_blotted_in_error_and_log(monkeypatch: py
     code, text = said(run, io, monkeypatch)
     assert code == "OperatorCrashed"
     assert "canary" not in text
-    assert text.count(BLOT) >= 5
+    assert text.count(REDACTED) >= 5
 
 
-def test_an_operators_own_error_is_blotted_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_operators_own_error_is_redacted_too(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(ctx: Context) -> Result:
         (url,) = ctx.io.rpc_urls("pool")
         raise OperatorError("Custom", f"cannot read {url}")
@@ -157,7 +158,7 @@ def test_an_operators_own_error_is_blotted_too(monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 def test_a_provider_that_does_not_answer_is_named_by_its_position(url: str) -> None:
-    providers = Providers([url], 1, timeout=1, max_bytes=1000, connections=1)
+    providers = ProviderPool([url], 1, timeout=1, max_bytes=1000, connections=1)
     with pytest.raises(ProviderFault) as fault:
         providers._all[0].call("eth_chainId")
     providers.close()
@@ -166,9 +167,9 @@ def test_a_provider_that_does_not_answer_is_named_by_its_position(url: str) -> N
     assert fault.value.__context__ is None
 
 
-def test_a_key_that_a_provider_repeats_is_blotted_before_the_message_is_cut() -> None:
+def test_a_key_that_a_provider_repeats_is_redacted_before_the_message_is_cut() -> None:
     answer = {"id": None, "error": {"code": -32000, "message": "x" * 190 + f"bad key {KEY}, user {PASSWORD}"}}
-    providers = Providers([URL], 1, timeout=1, max_bytes=10_000, connections=1)
+    providers = ProviderPool([URL], 1, timeout=1, max_bytes=10_000, connections=1)
     providers._all[0]._http = httpx.Client(
         transport=httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
     )
@@ -190,13 +191,13 @@ def test_every_request_of_httpx_stays_out_of_a_workers_log(caplog: pytest.LogCap
 
 
 def test_words_too_short_to_be_secrets_are_left_alone() -> None:
-    assert blot("trace trace", of_dsn("postgresql://trace:trace@host/trace")) == "trace trace"
-    assert blot("the mainnet of v2", of_url("https://host/mainnet/v2")) == "the mainnet of v2"
+    assert redact("trace trace", of_dsn("postgresql://trace:trace@host/trace")) == "trace trace"
+    assert redact("the mainnet of v2", of_url("https://host/mainnet/v2")) == "the mainnet of v2"
 
 
-def test_a_percent_encoded_password_is_blotted_in_both_spellings() -> None:
+def test_a_percent_encoded_password_is_redacted_in_both_spellings() -> None:
     secrets = of_dsn("postgresql://trace:p%40ss-canary@host/db")
-    assert blot("p@ss-canary and p%40ss-canary", secrets) == f"{BLOT} and {BLOT}"
+    assert redact("p@ss-canary and p%40ss-canary", secrets) == f"{REDACTED} and {REDACTED}"
 
 
 def test_connect_names_the_reason_where_nothing_listens() -> None:

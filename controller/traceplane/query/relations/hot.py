@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from traceplane_sdk.columns import FORMS
+
 MAX_FILTER_PARTS = 500
 MAX_GAPS = 64
 _COMPARE = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
@@ -64,8 +66,8 @@ def statement(table: HotTable, columns: Sequence[str], tree: Any) -> str:
 
 
 def _selected(column: str, kind: str) -> str:
-    """Columns whose Arrow form differs from the one DuckDB was told leave Postgres as text."""
-    return f'"{column}"::text AS "{column}"' if kind in ("UInt256", "Json") else f'"{column}"'
+    """Columns that are no text in Postgres and text to DuckDB leave Postgres as text."""
+    return f'"{column}"::text AS "{column}"' if FORMS[kind].cast_to_text else f'"{column}"'
 
 
 def _seam(table: HotTable) -> str:
@@ -118,13 +120,14 @@ def _is_node(part: Any, tag: str) -> bool:
 
 def _literal(kind: str, operator: str, tag: Any, value: Any) -> str:
     """`value` as a literal that Postgres compares with a column of `kind` as DuckDB does; empty where it cannot."""
-    if kind in ("Int32", "Int64"):
+    pushdown = FORMS[kind].pushdown
+    if pushdown == "integer":
         return str(value) if type(value) is int and value in _INT64 else ""
-    if kind == "Bool":
+    if pushdown == "boolean":
         return str(value).lower() if type(value) is bool and operator in ("=", "!=") else ""
-    if kind == "Timestamp" and tag == "instant" and isinstance(value, str):
+    if pushdown == "instant" and tag == "instant" and isinstance(value, str):
         return _instant(value)
-    if kind in ("Hex", "Text") and isinstance(value, str) and tag == "scalar":
+    if pushdown == "text" and isinstance(value, str) and tag == "scalar":
         return _text(value, operator)
     return ""
 

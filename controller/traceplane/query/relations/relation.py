@@ -24,7 +24,8 @@ from traceplane.query.gate.allowlist import RelationName
 from traceplane.query.relations import pins, ranges
 from traceplane.query.relations.coldfiles import ColdGroup, ColdPart, group_of
 from traceplane.query.relations.hot import HotTable
-from traceplane.query.relations.resolve import DUCKDB_TYPES, CatalogRow, PartitionRow, VersionRow
+from traceplane.query.relations.resolve import CatalogRow, PartitionRow, VersionRow
+from traceplane_sdk.columns import FORMS
 
 
 @dataclass(slots=True)
@@ -49,7 +50,7 @@ class Relation:
         """What the cell is told of it."""
         return wire.RelationSpec(
             names=[(name.schema or "", name.table) for name in self.names],
-            columns=[(name, DUCKDB_TYPES[kind]) for name, kind in self.row.columns],
+            columns=[(name, FORMS[kind].duckdb) for name, kind in self.row.columns],
             hot=self.hot is not None,
             cold=bool(self.groups),
             scope_column=self.row.scope_column,

@@ -17,18 +17,7 @@ from uuid import UUID
 
 from traceplane.errors import Refused
 from traceplane.query.gate.allowlist import Refusal, RelationName
-
-DUCKDB_TYPES = {
-    "Int32": "INTEGER",
-    "Int64": "BIGINT",
-    "Float64": "DOUBLE",
-    "UInt256": "VARCHAR",
-    "Hex": "VARCHAR",
-    "Text": "VARCHAR",
-    "Bool": "BOOLEAN",
-    "Timestamp": "TIMESTAMP WITH TIME ZONE",
-    "Json": "VARCHAR",
-}
+from traceplane_sdk.columns import FORMS
 
 RESERVED_SCHEMAS = frozenset({"main", "memory", "system", "temp", "information_schema", "pg_catalog"})
 """Schemas DuckDB has of its own; a namespace of such a name is reached by unqualified names only."""
@@ -178,7 +167,7 @@ def _sql(name: str) -> str:
 def check_columns(row: CatalogRow) -> None:
     """Refuse a relation with a column type this release cannot show."""
     for name, kind in row.columns:
-        if kind not in DUCKDB_TYPES:
+        if kind not in FORMS:
             raise Refused(f"column {name!r} has the unknown type {kind!r}", code="TypeNotSupported")
 
 

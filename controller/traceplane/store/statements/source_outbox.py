@@ -16,6 +16,7 @@ from psycopg import sql
 
 from traceplane.store.engine import Connection
 from traceplane.store.statements.partitions import HotTable
+from traceplane_sdk.columns import FORMS
 
 UNRELAYED = """
 SELECT id, seq, dataset_version_id, kind, payload, task_id
@@ -40,19 +41,6 @@ SELECT count(*), coalesce(extract(epoch FROM statement_timestamp() - min(created
 FROM trace.source_outbox WHERE relayed_at IS NULL
 """
 """How many rows wait for the relay, and how long the oldest has."""
-
-_TYPES = {
-    "Int32": "integer",
-    "Int64": "bigint",
-    "Float64": "double precision",
-    "UInt256": "numeric(78,0)",
-    "Hex": "text",
-    "Text": "text",
-    "Bool": "boolean",
-    "Timestamp": "timestamptz",
-    "Json": "jsonb",
-}
-"""Spelling of a column type in Postgres (`traceplane_sdk.operator.ColumnType`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +89,7 @@ async def create_hot_table(conn: Connection, table: HotTable) -> None:
     parts = [
         sql.SQL("{} {}{}").format(
             sql.Identifier(str(column["name"])),
-            sql.SQL(_TYPES[str(column["type"])]),
+            sql.SQL(FORMS[str(column["type"])].postgres),
             sql.SQL("") if column.get("nullable") else sql.SQL(" NOT NULL"),
         )
         for column in table.columns

@@ -1,9 +1,7 @@
 """Opens connections to the data database, and says why one cannot be opened without quoting the DSN.
 
-What a driver says about a failed connection is built from the DSN, and it would travel far: into the task's
-error, the DAG's status, the user API and the log. So the cause is told in fixed words of ours, with the SQLSTATE
-where there is one (libpq gives none to a client that never got a session; the server's words tell it), and the
-driver's own exception is not kept as the cause, for a traceback would print it.
+A driver's message about a failed connection is built from the DSN, and it would travel far: into the task's error,
+the DAG's status, the user API and the log. So the cause is given in fixed words and an SQLSTATE.
 """
 
 from __future__ import annotations
@@ -35,7 +33,8 @@ _CAUSES = (
     ("timeout", None, "it did not answer in time"),
     ("does not exist", "3D000", "it has no such role or database"),
 )
-"""Words in the driver's message, the SQLSTATE they stand for, and what we say instead."""
+"""Words in the driver's message, the SQLSTATE they stand for (libpq gives none to a client that never got a
+session), and the words used instead."""
 
 
 class DatabaseUnavailable(OperatorError):
@@ -46,19 +45,20 @@ class DatabaseUnavailable(OperatorError):
 
 
 def connect(dsn: str, **options: Any) -> psycopg.Connection[Any]:
-    """A psycopg connection; `options` are psycopg's. Raises DatabaseUnavailable, also for a DSN that is none."""
+    """A psycopg connection; `options` are psycopg's. Raises DatabaseUnavailable, also for an unusable DSN."""
     import psycopg
 
     parameters = _parameters(dsn) | options
     try:
         return psycopg.connect(**parameters)
     except psycopg.Error as error:
-        failure = _told(error)
+        failure = _unavailable(error)
+    # Outside the handler: there the driver's error would stay as the context, and a traceback would print it.
     raise failure
 
 
 def connect_arrow(dsn: str) -> Any:
-    """An ADBC connection. Raises DatabaseUnavailable, also for a DSN that is none."""
+    """An ADBC connection. Raises DatabaseUnavailable, also for an unusable DSN."""
     from adbc_driver_manager import Error
     from adbc_driver_postgresql import dbapi
     from psycopg.conninfo import make_conninfo
@@ -67,7 +67,7 @@ def connect_arrow(dsn: str) -> Any:
     try:
         return dbapi.connect(conninfo)
     except Error as error:
-        failure = _told(error)
+        failure = _unavailable(error)
     raise failure
 
 
@@ -79,11 +79,10 @@ def _parameters(dsn: str) -> dict[str, Any]:
     raise failure
 
 
-def _told(error: Exception) -> DatabaseUnavailable:
-    """Our words for a driver's. Raised outside the handler, so that not even the context keeps the original."""
+def _unavailable(error: Exception) -> DatabaseUnavailable:
+    """The cause of a driver's error, in fixed words."""
     words = str(error).lower()
-    state, said = next(
-        ((state, said) for phrase, state, said in _CAUSES if phrase in words), (None, "no session could be opened")
-    )
+    known = ((state, cause) for phrase, state, cause in _CAUSES if phrase in words)
+    state, cause = next(known, (None, "no session could be opened"))
     code = getattr(error, "sqlstate", None) or state
-    return DatabaseUnavailable(f"the data database: {said} (SQLSTATE {code or 'none: no answer of the server'})")
+    return DatabaseUnavailable(f"the data database: {cause} (SQLSTATE {code or 'none: no answer of the server'})")

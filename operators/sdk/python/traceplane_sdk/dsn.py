@@ -24,15 +24,15 @@ _DEAD_PEER: dict[str, Any] = {
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
 }
-"""A server that is gone without a word (a lost node, a dropped route) is noticed within about 30 seconds: by probes
-where we wait for it (else the first would come after two hours), by what it does not acknowledge where we speak."""
+"""A server that vanished (a lost node, a dropped route) is noticed within about 30 seconds: by probes while its
+answer is awaited (the first would else be sent after two hours), by what it does not acknowledge otherwise."""
 _HOST = re.compile(r"(/.*|[A-Za-z0-9_.:-]*)")
 _PORTS = re.compile(r"[0-9,]*")
 _DATABASE = re.compile(r"[^@/?#:]*")
 
 
 class BadDsn(ValueError):
-    """The DSN is none that libpq can use. The message never contains any of it."""
+    """libpq cannot use the DSN. The message never contains any of it."""
 
 
 def parameters(dsn: str) -> dict[str, Any]:
@@ -56,5 +56,5 @@ def parameters(dsn: str) -> dict[str, Any]:
 
 
 def bounded(dsn: str, connect_seconds: int) -> dict[str, Any]:
-    """The libpq parameters of `dsn`, and bounds on waiting for a dead server where it says none. Raises BadDsn."""
+    """The libpq parameters of `dsn`, and bounds on waiting for a dead server where it has none. Raises BadDsn."""
     return {**_DEAD_PEER, "connect_timeout": connect_seconds, **parameters(dsn)}

@@ -2,28 +2,25 @@
 
 A worker can lose its lease without noticing: paused, partitioned, or simply slow. So nothing it knows about
 itself may decide whether it still writes. The write fence does: the first statement of every writing transaction
-raises the fence of each output to this lease's epoch, and matches no row when a newer lease was there before. The
-row stays locked until the transaction ends, so an older writer either finished before or is refused.
+raises the fence of each output to this lease's epoch. Events and invalidations of the rows go to
+`trace.source_outbox` in the same transaction: a crash loses both or neither. A trigger notifies the dispatcher at
+commit, which relays them by id, idempotently.
 
-Events and invalidations of the rows go to `trace.source_outbox` in the same transaction: a crash loses both or
-neither. A trigger notifies the dispatcher at commit, which relays them by id, idempotently.
-
-Rows travel by COPY (https://www.postgresql.org/docs/current/sql-copy.html, text format): many times faster than
-INSERT. Values are encoded here per column type, since hex and numbers need no escaping.
+Rows are written by COPY in its text format, many times faster than INSERT; the table of column types (`columns`)
+says how each value is encoded.
 """
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from traceplane_sdk import crashpoints, wire
+from traceplane_sdk.columns import FORMS
 from traceplane_sdk.errors import OperatorError, StaleLease
 
 if TYPE_CHECKING:
@@ -40,6 +37,8 @@ _FENCE = """
 insert into trace.write_fences as fence (dataset_version_id, writer, epoch)
 select version, %(writer)s, %(epoch)s from unnest(%(versions)s::uuid[]) as version order by version
 on conflict (dataset_version_id, writer)
+-- No row where a newer lease was here before. The row stays locked until the transaction ends, so an older writer
+-- either finished before or is refused.
 do update set epoch = excluded.epoch, updated_at = now() where fence.epoch <= excluded.epoch
 returning dataset_version_id
 """
@@ -83,6 +82,7 @@ class HotTransaction:
         if not rows:
             return 0
         target = self._output(output)
+        # COPY knows no ON CONFLICT, so rows take a detour.
         table, staging = _identifier(target.location), sql.Identifier(f"staging_{uuid.uuid4().hex}")
         self.connection.execute(sql.SQL("create temp table {} (like {}) on commit drop").format(staging, table))
         copy_rows(self.connection, staging, target.columns, rows)
@@ -133,6 +133,7 @@ def fenced(
     crash_point: Callable[[str], None] = crashpoints.no_crash,
 ) -> Iterator[HotTransaction]:
     """A transaction that commits only for the newest lease. Raises StaleLease for an older one."""
+    # Sorted, as in the statement: two attempts lock the fences in one order, and cannot deadlock.
     versions = sorted(output.version for output in task.outputs if output.storage == "Postgres")
     with connection.transaction():
         held = connection.execute(
@@ -169,7 +170,7 @@ def copy_rows(
 
 def encode_rows(columns: Sequence[wire.ColumnDef], rows: Sequence[Row]) -> Iterator[str]:
     """COPY text of `rows`, in chunks of about a million characters."""
-    encoders = [_ENCODERS[column.type] for column in columns]
+    encoders = [FORMS[column.type].copy for column in columns]
     pending: list[str] = []
     size = 0
     for row in rows:
@@ -183,37 +184,6 @@ def encode_rows(columns: Sequence[wire.ColumnDef], rows: Sequence[Row]) -> Itera
             pending, size = [], 0
     if pending:
         yield "\n".join(pending) + "\n"
-
-
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _text(value: Any) -> str:
-    return str(value).translate(_ESCAPES)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":")).translate(_ESCAPES)
-
-
-def _timestamp(value: Any) -> str:
-    """A datetime with a zone, or whole seconds since 1970."""
-    moment = value if isinstance(value, datetime) else _EPOCH + timedelta(seconds=value)
-    return moment.isoformat()
-
-
-_ENCODERS: Mapping[str, Callable[[Any], str]] = {
-    "Int32": str,
-    "Int64": str,
-    "Float64": repr,
-    "UInt256": str,
-    "Hex": str,
-    "Text": _text,
-    "Bool": lambda value: "t" if value else "f",
-    "Timestamp": _timestamp,
-    "Json": _json,
-}
 
 
 def _identifier(location: str) -> sql.Composable:

@@ -1,9 +1,7 @@
 """The object store as a task may use it: write once, compare, never overwrite.
 
-Credentials come from the task API, are limited to this task's prefixes and are renewed before they expire. Every
-write carries `If-None-Match: *` (RFC 9110, 13.1.2), so that of two writers of one key the first wins. When a
-reply was lost, our own repeat gets 412: the stored content then decides, and the same hash is success.
-Files are streamed from disk; a single PUT takes at most 5 GiB, and the commit protocol keeps files far below.
+Credentials come from the task API, are limited to this task's prefixes and are renewed before they expire. Files
+are streamed from disk; a single PUT takes at most 5 GiB, and the commit protocol keeps files far below.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ _GIVE_UP_CODES = frozenset({"AccessDenied", "InvalidAccessKeyId", "NoSuchBucket"
 
 
 class ObjectStore:
-    """S3 by boto3. `patience`: how long an absent store is waited for, in seconds."""
+    """S3 by boto3. `patience`: how long an unreachable store is retried, in seconds."""
 
     def __init__(
         self,
@@ -45,15 +43,6 @@ class ObjectStore:
         """Create `s3://bucket/key` from a file. OperatorError `ObjectConflict` where other content is there."""
         self._put(uri, lambda: path.open("rb"), sha256)
 
-    def get_bytes(self, uri: str, limit: int = 64 * _CHUNK) -> bytes:
-        """An object's content, at most `limit` bytes."""
-        bucket, key = split_uri(uri)
-        body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
-        content: bytes = body.read(limit + 1)
-        if len(content) > limit:
-            raise OperatorError("ObjectTooLarge", f"{uri} is larger than {limit} bytes", retryable=False)
-        return content
-
     def _put(self, uri: str, opened: Callable[[], IO[bytes]], sha256: str) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -61,13 +50,16 @@ class ObjectStore:
         failure: Exception = OperatorError("ObjectStoreUnavailable", f"{uri} was not tried")
         for delay in delays(self._patience):
             try:
+                # If-None-Match (RFC 9110, 13.1.2): of two writers of one key the first wins.
                 with opened() as body:
                     self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
                 return None
             except ClientError as error:
                 status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
                 code = error.response.get("Error", {}).get("Code", "")
-                if status == 412:
+                if (
+                    status == 412
+                ):  # another writer's object, or this one's, whose reply was lost: the content decides
                     return self._must_equal(uri, bucket, key, sha256)
                 if code in _GIVE_UP_CODES:
                     raise OperatorError("ObjectStoreRefused", f"{uri}: {code}") from error

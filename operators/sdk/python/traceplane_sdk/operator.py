@@ -18,32 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-
-class ColumnType(StrEnum):
-    """Types a dataset column may have; each has one spelling hot (Postgres) and one cold (Parquet).
-
-    | type      | Postgres        | Parquet / DuckDB              |
-    |-----------|-----------------|-------------------------------|
-    | Int32     | integer         | INT32                         |
-    | Int64     | bigint          | INT64                         |
-    | Float64   | double precision| DOUBLE                        |
-    | UInt256   | numeric(78,0)   | VARCHAR, decimal digits       |
-    | Hex       | text            | VARCHAR, lower-case 0x hex    |
-    | Text      | text            | VARCHAR                       |
-    | Bool      | boolean         | BOOLEAN                       |
-    | Timestamp | timestamptz     | TIMESTAMP WITH TIME ZONE (us) |
-    | Json      | jsonb           | VARCHAR, JSON text            |
-    """
-
-    INT32 = "Int32"
-    INT64 = "Int64"
-    FLOAT64 = "Float64"
-    UINT256 = "UInt256"
-    HEX = "Hex"
-    TEXT = "Text"
-    BOOL = "Bool"
-    TIMESTAMP = "Timestamp"
-    JSON = "Json"
+from traceplane_sdk.columns import ColumnType as ColumnType  # part of what a declaration is written with
 
 
 class Storage(StrEnum):
@@ -67,7 +42,7 @@ class Column:
 class OutputSchema:
     """The shape of one output for one config.
 
-    `scope_column` is the Int64 column that block ranges, invalidations and relocations speak of.
+    `scope_column` is the column of whole numbers that partitions, invalidations and relocations are ranges of.
     `sort_by` is the order of rows in cold files. `finality_depth` is how many values behind the cursor a row
     may still change; `first_value` is where the dataset begins. Both None where the notion does not apply.
     """

@@ -2,9 +2,7 @@
 
 Worth reading means: sorted, so that min/max statistics and the page index (Parquet's ColumnIndex and OffsetIndex)
 let a reader skip; row groups of the size one DuckDB thread scans; zstd. Memory is bounded by one row group, and a
-row group by rows and by bytes, since a row may carry a contract's code.
-256-bit integers are decimal text, marked `trace.type=UInt256` in the field's metadata: Arrow and Parquet have no
-integer of that width (Decimal256 stops at 76 digits, 2^256 needs 78).
+row group by rows and by bytes, since a row may carry a contract's code. Every field is marked with its column type.
 """
 
 from __future__ import annotations
@@ -17,32 +15,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from traceplane_sdk import wire
+from traceplane_sdk.columns import FORMS, TYPE_MARK
 
 MAX_GROUP_BYTES = 64 * 1024 * 1024
 """Arrow bytes gathered before a row group is written though it has not all its rows yet."""
-_TYPES: dict[str, pa.DataType] = {
-    "Int32": pa.int32(),
-    "Int64": pa.int64(),
-    "Float64": pa.float64(),
-    "UInt256": pa.string(),
-    "Hex": pa.string(),
-    "Text": pa.string(),
-    "Bool": pa.bool_(),
-    "Timestamp": pa.timestamp("us", tz="UTC"),
-    "Json": pa.string(),
-}
 
 
 def arrow_schema(columns: Sequence[wire.ColumnDef]) -> pa.Schema:
     """The Arrow schema of a dataset's columns."""
     return pa.schema(
-        [
-            pa.field(
-                column.name, _TYPES[column.type], nullable=column.nullable, metadata={"trace.type": column.type}
-            )
-            for column in columns
-        ]
+        pa.field(column.name, arrow_type(column.type), nullable=column.nullable, metadata={TYPE_MARK: column.type})
+        for column in columns
     )
+
+
+def arrow_type(column_type: str) -> pa.DataType:
+    """The Arrow type of a column type. KeyError for a name that is none."""
+    factory, *arguments = FORMS[column_type].arrow
+    return getattr(pa, factory)(*arguments)
 
 
 def row_groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
@@ -50,10 +40,11 @@ def row_groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema, rows: int) 
     pending: list[pa.RecordBatch] = []
     count = size = 0
     for batch in batches:
+        # The driver's schema says that every column may be null; the dataset's knows better.
         remaining = pa.RecordBatch.from_arrays(batch.columns, schema=schema)
         while remaining.num_rows:
             taken = remaining.slice(0, rows - count)
-            remaining = remaining.slice(taken.num_rows)
+            remaining = remaining.slice(taken.num_rows)  # a view: nothing is copied
             pending.append(taken)
             count += taken.num_rows
             size += taken.nbytes

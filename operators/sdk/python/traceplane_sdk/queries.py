@@ -1,9 +1,7 @@
-"""A task's questions to the query service: one SELECT over exactly the dataset versions its token lists.
+"""A task's queries to the query service: one SELECT over exactly the dataset versions its token lists.
 
 The answer is a Parquet file on the task's scratch disk, so its size is bounded by that disk and by the service, not
-by memory. What the service holds back behind a pre-signed URL is fetched and its hash compared. A service that does
-not answer is asked again for a bounded time; a run that is asked to stop drops the connection, which ends the
-query.
+by memory. An answer behind a pre-signed URL is fetched and its hash compared.
 """
 
 from __future__ import annotations
@@ -32,21 +30,22 @@ T = TypeVar("T")
 
 ROUTE = "/v1/task/query"
 SERVICE_SECONDS = 300.0
-"""How long the service lets a task's query run where the task does not say."""
+"""How long the service lets a task's query run where the task sets no limit."""
 SLACK_SECONDS = 60.0
-"""Beyond a query's own time: its turn in the queue, and the way of its answer."""
+"""Beyond a query's own time: its wait for a slot, and the transfer of its answer."""
 MAX_INLINE_BYTES = 256 * 1024 * 1024
 """Of an answer without a URL; the service's own bound is far below."""
 MAX_DESCRIPTION_BYTES = 4 * 1024 * 1024
-_AWAY = frozenset({429, 500, 502, 503, 504})
-_LATER = frozenset({401, 408, 409})
-"""Refusals that another attempt may not meet: an expired token, a busy service, a relation that is not ready."""
+_UNAVAILABLE = frozenset({429, 500, 502, 503, 504})
+_RETRYABLE = frozenset({401, 408, 409})
+"""Refusals that another attempt may be spared: an expired token, a busy service, a relation that is not ready."""
 _QUOTED = "\n\nLINE "
 """From here on DuckDB's messages quote the statement; a task's error goes into logs, which hold no SQL."""
-_TURN_SECONDS = 0.5
+_STOP_POLL_SECONDS = 0.5
+"""How often a waiting run looks whether it is to stop."""
 
 
-class Away(Exception):
+class Unavailable(Exception):
     """The service, or the store behind its URL, did not answer."""
 
 
@@ -65,7 +64,7 @@ class QueryAnswer:
 
 
 class QueryService:
-    """Asks for one attempt. `lease` gives its fence and its newest capability token."""
+    """The service, for one attempt. `lease` gives its fence and its newest capability token."""
 
     def __init__(
         self,
@@ -90,21 +89,21 @@ class QueryService:
         for delay in delays(self._patience):
             try:
                 return asyncio.run(self._unless_stopped(self._ask(sql, path, seconds)))
-            except Away as error:
+            except Unavailable as error:  # restarts of the service are bridged, within `patience`
                 failure = str(error)
             self._control.wait(delay)
         raise OperatorError("QueryServiceUnavailable", failure)
 
-    async def _unless_stopped(self, asking: Coroutine[Any, Any, T]) -> T:
-        """The result, or Stopped: operator code runs in a thread that nobody else may interrupt."""
-        task = asyncio.create_task(asking)
+    async def _unless_stopped(self, request: Coroutine[Any, Any, T]) -> T:
+        """The result, or Stopped: operator code runs in a thread of its own, which cannot be interrupted."""
+        task = asyncio.create_task(request)
         try:
-            while not (await asyncio.wait({task}, timeout=_TURN_SECONDS))[0]:
+            while not (await asyncio.wait({task}, timeout=_STOP_POLL_SECONDS))[0]:
                 if self._control.reason is not None:
                     self._control.check()
             return task.result()
         finally:
-            task.cancel()
+            task.cancel()  # drops the connection, which ends the query
 
     async def _ask(self, sql: str, path: Path, seconds: float | None) -> QueryAnswer:
         fence, token = self._lease()
@@ -125,16 +124,16 @@ class QueryService:
                     raise _refused(answer.status_code, described)
                 return await self._exported(http, json.loads(described), path)
         except httpx.TransportError as error:
-            raise Away(f"{self._url}: {type(error).__name__}: {error}") from error
+            raise Unavailable(f"{self._url}: {type(error).__name__}: {error}") from error
 
     async def _exported(self, http: httpx.AsyncClient, described: dict[str, Any], path: Path) -> QueryAnswer:
         output = described["output"]
         async with http.stream("GET", output["url"]) as answer:
             if answer.status_code != 200:  # the URL is a credential: it is in no message
-                raise Away(f"the object store answered the query's URL with HTTP {answer.status_code}")
+                raise Unavailable(f"the object store answered the query's URL with HTTP {answer.status_code}")
             sha256 = await _save(answer, path, output["bytes"])
         if sha256 != output["sha256"]:
-            raise Away("the answer's file came with another hash than the query service told")
+            raise Unavailable("the answer's file has another hash than the query service named")
         if described["truncated"]:
             raise _cut()
         return QueryAnswer(path, described["row_count"])
@@ -147,8 +146,10 @@ def _inline(answer: httpx.Response, path: Path) -> QueryAnswer:
 
 
 def _cut() -> OperatorError:
-    """Part of an answer is no answer for a task."""
-    return OperatorError("AnswerTooLarge", "the query service cut the answer off; ask for less", retryable=False)
+    """A task must not take part of an answer for the whole."""
+    return OperatorError(
+        "AnswerTooLarge", "the query service cut the answer off: select fewer rows", retryable=False
+    )
 
 
 async def _save(answer: httpx.Response, path: Path, limit: int) -> str:
@@ -180,6 +181,6 @@ def _refused(status: int, body: bytes) -> Exception:
         code, detail = problem.code, problem.detail.partition(_QUOTED)[0]
     except msgspec.DecodeError:
         code, detail = "QueryRefused", body[:200].decode(errors="replace")
-    if status in _AWAY:
-        return Away(f"the query service answered HTTP {status}: {detail}")
-    return OperatorError(code, detail, retryable=status in _LATER)
+    if status in _UNAVAILABLE:
+        return Unavailable(f"the query service answered HTTP {status}: {detail}")
+    return OperatorError(code, detail, retryable=status in _RETRYABLE)

@@ -12,7 +12,7 @@ The one place that maps exceptions to `wire.Completion`, shared by worker pods a
 | Stopped(Canceled)     | Failed `Canceled`, not retryable                  |
 | StaleLease, LeaseLost | StaleLease is raised: nothing is to be completed  |
 
-Errors and log lines leave the process here, so secrets that were lent to the run are blotted out of them.
+Errors and log lines leave the process here, so the secrets that were lent to the run are redacted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from traceplane_sdk import wire
 from traceplane_sdk.context import Context, Result, TaskIO
 from traceplane_sdk.errors import OperatorError, StaleLease, Stopped, StopReason
 from traceplane_sdk.operator import Operator
-from traceplane_sdk.secrecy import Lent
+from traceplane_sdk.secrecy import RunSecrets
 
 ENTRY_POINTS = "traceplane.operators"
 _MESSAGE_LIMIT = 4096
@@ -46,8 +46,8 @@ _UNAVAILABLE = frozenset(
 def run_task(claimed: wire.ClaimedTask, io: TaskIO) -> wire.Completion:
     """Run to the end, synchronously. Raises only StaleLease; every other failure is in the completion."""
     fence = wire.Fence(claimed.task.task_id, claimed.attempt, claimed.lease_token)
-    lent = Lent()
-    io = lent.guard(io)
+    secrets = RunSecrets()
+    io = secrets.guard(io)
     try:
         result = _run(claimed.task, io)
     except Stopped as stopped:
@@ -59,11 +59,11 @@ def run_task(claimed: wire.ClaimedTask, io: TaskIO) -> wire.Completion:
     except StaleLease:
         raise
     except OperatorError as error:
-        return _failed(fence, error.code, lent.blotted(error.message), retryable=error.retryable)
+        return _failed(fence, error.code, secrets.redacted(error.message), retryable=error.retryable)
     except Exception as error:  # the boundary: whatever an operator raises becomes its task's error
         io.log("operator raised", {"error": type(error).__name__, "traceback": traceback.format_exc(limit=20)})
         code = "Unavailable" if is_unavailable(error) else "OperatorCrashed"
-        return _failed(fence, code, lent.blotted(f"{type(error).__name__}: {error}"), retryable=True)
+        return _failed(fence, code, secrets.redacted(f"{type(error).__name__}: {error}"), retryable=True)
     return wire.Completion(
         fence=fence,
         status="Completed",

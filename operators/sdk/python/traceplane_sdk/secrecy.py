@@ -1,12 +1,12 @@
-"""Keeps what was lent to a run out of what the run says.
+"""Keeps the secrets that were lent to a run out of its errors and log lines.
 
 A run gets secrets: the DSN of the data database, provider URLs that carry keys. Its errors and log lines leave
-the process and are shown to people who may not know them. Our own code names neither, but an operator's exception
-may quote whatever its libraries quoted, and a provider may repeat the key it was called with. So the runner
-remembers what it lent and blots it out of every text on its way out.
+the process and are shown to people who may not know them. The SDK quotes neither, but an operator's exception may
+quote whatever its libraries quoted, and a provider may repeat the key it was called with. So the runner remembers
+which secrets it lent and redacts every text on its way out.
 
-A net, not the rule: it knows secrets whole, not in fragments, and leaves short words alone, which would blot out
-half of a sentence. Code that handles a secret must still speak of it by a name.
+A net, not the rule: it knows secrets whole, not in fragments, and leaves short words alone, since redacting them
+would take half of a sentence. Code that handles a secret must still refer to it by a name.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from urllib.parse import quote, unquote, urlsplit
 from traceplane_sdk.context import TaskIO
 from traceplane_sdk.dsn import BadDsn, parameters
 
-BLOT = "[secret]"
+REDACTED = "[secret]"
 _SHORTEST = 6
 """Passwords and query values below this length are words of the language more often than secrets."""
 _SHORTEST_SEGMENT = 12
 """So are shorter segments of a path: `mainnet`, `v2`, `ext`."""
 
 
-class Lent:
+class RunSecrets:
     """The secrets of one run. Grows by what the run asks for, which is bounded by how often they rotate."""
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
 
     def guard(self, io: TaskIO) -> TaskIO:
-        """`io`, with what it lends remembered and what it logs blotted."""
+        """`io`, with what it lends remembered and what it logs redacted."""
 
         def data_dsn() -> str:
             dsn = io.data_dsn()
@@ -42,32 +42,33 @@ class Lent:
             return dsn
 
         def rpc_urls(pool: str) -> Sequence[str]:
-            urls = io.rpc_urls(pool)
+            urls = io.rpc_urls(pool)  # anew each time, as the DSN: a rotated secret is a new one to hide
             self._secrets.update(*map(of_url, urls))
             return urls
 
         def log(event: str, fields: Mapping[str, Any]) -> None:
-            io.log(event, self.blotted(fields))
+            io.log(event, self.redacted(fields))
 
         return replace(io, data_dsn=data_dsn, rpc_urls=rpc_urls, log=log)
 
-    def blotted(self, value: Any) -> Any:
+    def redacted(self, value: Any) -> Any:
         """`value` with every secret in its texts replaced, through mappings and sequences."""
         if isinstance(value, str):
-            return blot(value, self._secrets)
+            return redact(value, self._secrets)
         if isinstance(value, Mapping):
-            return {key: self.blotted(entry) for key, entry in value.items()}
+            return {key: self.redacted(entry) for key, entry in value.items()}
         if isinstance(value, (list, tuple)):
-            return [self.blotted(entry) for entry in value]
+            return [self.redacted(entry) for entry in value]
         return value
 
 
-def blot(text: str, secrets: Collection[str]) -> str:
-    """`text` with each of `secrets` replaced; the longer one where one holds another."""
+def redact(text: str, secrets: Collection[str]) -> str:
+    """`text` with each of `secrets` replaced."""
     if not secrets:
         return text
+    # A secret that holds another must go first, or its remainder would stay.
     longest_first = sorted(secrets, key=lambda secret: (-len(secret), secret))
-    return re.sub("|".join(map(re.escape, longest_first)), BLOT, text)
+    return re.sub("|".join(map(re.escape, longest_first)), REDACTED, text)
 
 
 def of_dsn(dsn: str) -> set[str]:

@@ -12,7 +12,8 @@ A row's key is its place in the chain, not its hash: the table itself then refus
 
 from __future__ import annotations
 
-from traceplane_sdk.operator import Column, ColumnType, OutputSchema, Storage
+from traceplane_sdk.columns import ColumnType
+from traceplane_sdk.operator import Column, OutputSchema, Storage
 
 INT32, INT64, UINT256 = ColumnType.INT32, ColumnType.INT64, ColumnType.UINT256
 HEX, JSON, TIMESTAMP = ColumnType.HEX, ColumnType.JSON, ColumnType.TIMESTAMP

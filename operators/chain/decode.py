@@ -1,6 +1,5 @@
-"""From JSON-RPC objects to rows, in the column order of `schemas`. Pure.
+"""From JSON-RPC objects to rows, in the column order of `schemas`; one function per object. Pure.
 
-Quantities are hex integers without padding, data is even-length hex (Ethereum JSON-RPC, "Hex value encoding").
 A field that is missing where a column may not be null, or is no hex, is the provider's fault and raises
 `ProviderFault`: a wrong row must not be stored.
 """
@@ -10,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from operators.block_follower.rpc import Json, ProviderFault
-from operators.block_follower.schemas import BLOCKS, LOGS, TRANSACTIONS
-from traceplane_sdk.operator import Column, ColumnType
+from operators.chain.faults import ProviderFault
+from operators.chain.provider import Json
+from operators.chain.schemas import BLOCKS, LOGS, TRANSACTIONS
+from operators.chain.values import data, int64, quantity, word
+from traceplane_sdk.columns import ColumnType
+from traceplane_sdk.operator import Column
 
 Row = tuple[Any, ...]
-_INT64_MAX = 2**63 - 1
+MAX_TOPICS = 4
+"""Of a log: LOG0 to LOG4 are all the opcodes there are."""
 
 # Column name -> JSON-RPC field, where it is not the camelCase of the column.
 _BLOCK_FIELDS = {"block_number": "number", "block_hash": "hash", "block_timestamp": "timestamp"}
@@ -33,39 +36,20 @@ _RECEIPT_COLUMNS = frozenset(
         "blob_gas_price",
     }
 )
-_DERIVED = frozenset({"transaction_count", "log_count", "topic0", "topic1", "topic2", "topic3"})
-
-
-def _quantity(value: str) -> int:
-    return int(value, 16)
-
-
-def _int64(value: str) -> int:
-    number = int(value, 16)
-    if number > _INT64_MAX:
-        raise ValueError(f"{value} does not fit 64 bits")
-    return number
-
-
-def _data(value: str) -> str:
-    if not value.startswith("0x"):
-        raise ValueError("not hex")
-    return value.lower()
-
-
-def _word(value: str) -> str:
-    """A 256-bit quantity as 32 bytes of hex: providers drop leading zeros of signatures."""
-    return f"0x{int(value, 16):064x}"
+_DERIVED = frozenset({"transaction_count", "log_count", *(f"topic{n}" for n in range(MAX_TOPICS))})
+"""Columns that no field holds: counts of lists, members of one."""
 
 
 _DECODERS: dict[ColumnType, Callable[[Any], Any]] = {
-    ColumnType.INT32: _quantity,
-    ColumnType.INT64: _int64,
-    ColumnType.UINT256: _quantity,
-    ColumnType.HEX: _data,
-    ColumnType.TIMESTAMP: _quantity,
+    ColumnType.INT32: quantity,
+    ColumnType.INT64: int64,
+    ColumnType.UINT256: quantity,
+    ColumnType.HEX: data,
+    ColumnType.TIMESTAMP: quantity,  # whole seconds since 1970
     ColumnType.JSON: lambda value: value,
 }
+_WORDS = frozenset({"r", "s"})
+"""Hex columns that JSON-RPC gives as quantities."""
 
 _Field = tuple[str, Callable[[Any], Any], bool]
 """JSON-RPC name, decoder, whether null is allowed."""
@@ -79,7 +63,7 @@ def _camel(name: str) -> str:
 def _fields(columns: Sequence[Column], renamed: dict[str, str]) -> list[_Field]:
     fields = []
     for column in columns:
-        decode = _word if column.name in ("r", "s") else _DECODERS[column.type]
+        decode = word if column.name in _WORDS else _DECODERS[column.type]
         fields.append((renamed.get(column.name, _camel(column.name)), decode, column.nullable))
     return fields
 
@@ -110,10 +94,10 @@ def transaction_row(block: Json, transaction: Json, receipt: Json) -> Row:
 def log_row(block: Json, log: Json) -> Row:
     """The row of `logs` for one log of a receipt."""
     values = _decode(log | {"blockTimestamp": block["timestamp"]}, _LOG)
-    topics = [_data(topic) for topic in log["topics"]]
-    if len(topics) > 4:
+    topics = [data(topic) for topic in log["topics"]]
+    if len(topics) > MAX_TOPICS:
         raise ProviderFault(f"a log of block {block['number']} has {len(topics)} topics")
-    values[-1:-1] = topics + [None] * (4 - len(topics))
+    values[-1:-1] = topics + [None] * (MAX_TOPICS - len(topics))  # the columns before the last, `data`
     return tuple(values)
 
 

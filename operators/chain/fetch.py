@@ -1,0 +1,105 @@
+"""Checked batches of blocks as rows, fetched some batches ahead of their consumer.
+
+One batch is one HTTP request where the provider allows it. An answer that fails its checks is requested again, from
+the next provider, a bounded number of times.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from operators.chain.calls import blocks_with_receipts
+from operators.chain.checks import check_block
+from operators.chain.decode import Row, block_row, log_row, transaction_row
+from operators.chain.links import Header
+from operators.chain.pool import ProviderPool
+from operators.chain.provider import Json, Provider
+from operators.chain.schemas import BLOCKS
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Checked blocks of an inclusive range, and their rows."""
+
+    start: int
+    end: int
+    headers: Sequence[Header]
+    rows: dict[str, list[Row]]
+
+    @property
+    def last_hash(self) -> str:
+        """Hash of the highest block."""
+        return self.headers[-1].block_hash
+
+
+class Fetcher:
+    """Owns the threads that talk to providers. `outputs`: which tables to build rows for."""
+
+    def __init__(self, pool: ProviderPool, outputs: Sequence[str], *, batch_calls: int, threads: int) -> None:
+        self._pool = pool
+        self._outputs = outputs
+        self._batch_calls = batch_calls
+        self._threads = threads
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
+
+    def close(self) -> None:
+        """Stop the threads, without waiting for requests in flight."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def stream(self, start: int, end: int, batch_blocks: int) -> Iterator[Batch]:
+        """Batches of an inclusive range in order, fetched up to `threads` ahead. ProviderFault, WrongChain."""
+        spans = iter([(low, min(low + batch_blocks - 1, end)) for low in range(start, end + 1, batch_blocks)])
+        ahead: deque[Future[Batch]] = deque()
+        try:
+            while True:
+                while len(ahead) < self._threads and (span := next(spans, None)) is not None:
+                    ahead.append(self._executor.submit(self.batch, *span))
+                if not ahead:
+                    return
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:  # the consumer stopped early: what has not begun need not
+                future.cancel()
+
+    def batch(self, start: int, end: int) -> Batch:
+        """Checked blocks of an inclusive range. Raises ProviderFault, WrongChain."""
+        return self._pool.with_failover(lambda provider: self._batch(provider, start, end))
+
+    def _batch(self, provider: Provider, start: int, end: int) -> Batch:
+        numbers = range(start, end + 1)
+        blocks, receipts = blocks_with_receipts(provider, numbers, self._batch_calls)
+        for number, block, block_receipts in zip(numbers, blocks, receipts, strict=True):
+            check_block(number, block, block_receipts)
+        rows = self._rows(blocks, receipts)
+        # Headers are read from the rows, so that the JSON objects, many times larger, can be freed here.
+        return Batch(start, end, [_header(row) for row in rows["blocks"]], rows)
+
+    def _rows(self, blocks: Sequence[Json], receipts: Sequence[Sequence[Json]]) -> dict[str, list[Row]]:
+        rows: dict[str, list[Row]] = {name: [] for name in self._outputs}
+        pairs = list(zip(blocks, receipts, strict=True))
+        rows["blocks"] = [block_row(block) for block in blocks]
+        if "transactions" in rows:
+            rows["transactions"] = [
+                transaction_row(block, transaction, receipt)
+                for block, outcome in pairs
+                for transaction, receipt in zip(block["transactions"], outcome, strict=True)
+            ]
+        if "logs" in rows:
+            rows["logs"] = [
+                log_row(block, log) for block, outcome in pairs for receipt in outcome for log in receipt["logs"]
+            ]
+        return rows
+
+
+_NUMBER, _HASH, _PARENT, _TIME = (
+    [column.name for column in BLOCKS].index(name)
+    for name in ("block_number", "block_hash", "parent_hash", "block_timestamp")
+)
+
+
+def _header(row: Row) -> Header:
+    return Header(row[_NUMBER], row[_HASH], row[_PARENT], datetime.fromtimestamp(row[_TIME], UTC))
