@@ -1,8 +1,9 @@
 """One tree of errors, whose classes say what happens next.
 
 A boundary (HTTP route, loop, reconcile, command line) needs to know one thing of an error: refuse the caller,
-try again later, or give up. So that is what the classes are. `code` is stable, CamelCase and safe to show;
-`message` tells a person what is wrong and what would be right, and never holds a secret or SQL.
+try again later, or give up. So that is what the classes are; `web.problems` maps them to HTTP. `code` is stable,
+CamelCase and safe to show; `message` tells a person what is wrong and what would be right, and never holds a secret
+or SQL.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ class TraceError(Exception):
     """Root of every error Trace raises on purpose."""
 
     code = "Internal"
-    who: str | None = None
-    """Who was refused, once that is proven: for the log, never for the answer."""
+    caller: str | None = None
+    """The caller that was refused, once its identity is proven: for the audit log, never for the answer."""
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
@@ -59,9 +60,10 @@ class TooLarge(Refused):
 
 
 class Overloaded(TraceError):
-    """A bounded queue is full. HTTP 429; try again later."""
+    """A bounded queue is full. HTTP 429; try again after `retry_after` seconds."""
 
     code = "Overloaded"
+    retry_after: int = 1
 
 
 class Unavailable(TraceError):
@@ -71,7 +73,7 @@ class Unavailable(TraceError):
 
 
 class GiveUp(TraceError):
-    """Our own state or configuration is wrong; the process must not go on. Exit code 1."""
+    """Our own state or configuration is wrong. HTTP 500; the process must not go on: it ends with exit code 1."""
 
     code = "Fatal"
 

@@ -11,6 +11,7 @@ from hack.generate import (
     openapi,
     settings_reference,
     tracectl_reference,
+    user_openapi,
 )
 from traceplane.settings import Settings
 
@@ -36,7 +37,7 @@ def test_a_crd_template_is_kept_on_removal_and_escapes_braces():
     assert 'a{{ "{{" }}b' in made
 
 
-PAGES = [kinds_reference, openapi, settings_reference, tracectl_reference]
+PAGES = [kinds_reference, openapi, settings_reference, tracectl_reference, user_openapi]
 
 
 @pytest.mark.parametrize("generator", PAGES)

@@ -7,14 +7,13 @@ under way, lets runs of its own hand their tasks back, and leaves with 0.
 from __future__ import annotations
 
 import asyncio
-import importlib
-import importlib.util
 import signal
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from traceplane.errors import GiveUp
     from traceplane.settings import Settings
 
 GRACE_SECONDS = 20
@@ -43,10 +42,11 @@ def register(app: typer.Typer) -> None:
 
 
 async def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT."""
+    """Run until SIGTERM or SIGINT. Raises GiveUp where a request met an error after which it must not go on."""
     from traceplane.dispatch import dispatcher
     from traceplane.kit import crash
-    from traceplane.taskapi.app import app
+    from traceplane.taskapi.app import app as task_app
+    from traceplane.userapi.app import app as user_app
 
     parts = dispatcher.build(settings)
     if settings.crash_at:
@@ -54,9 +54,16 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    servers = [_server(app(parts), settings.listen_host, settings.task_port)]
-    if (user_app := _user_app(settings)) is not None:
-        servers.append(_server(user_app, settings.listen_host, settings.user_port))
+    fatal: list[GiveUp] = []
+
+    def on_give_up(error: GiveUp) -> None:
+        fatal.append(error)
+        stop.set()
+
+    servers = [
+        _server(task_app(parts, on_give_up), settings.listen_host, settings.task_port),
+        _server(user_app(settings, on_give_up), settings.listen_host, settings.user_port),
+    ]
     try:
         running = [asyncio.create_task(server.serve()) for server in servers]
         working = asyncio.create_task(parts.run(stop))
@@ -69,6 +76,8 @@ async def serve(settings: Settings) -> None:
         await asyncio.gather(*running, working)
         for task in done - {stopped}:
             task.result()
+        if fatal:
+            raise fatal[0]  # the command line says why, and ends with exit code 1
     finally:
         await parts.close()
 
@@ -104,10 +113,3 @@ def _server(application: Any, host: str, port: int) -> Any:
             h11_max_incomplete_event_size=64 * 1024,
         )
     )
-
-
-def _user_app(settings: Settings) -> Any:
-    """The user API where this build has it."""
-    if importlib.util.find_spec("traceplane.userapi.app") is None:
-        return None
-    return importlib.import_module("traceplane.userapi.app").app(settings)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import typer
 
+STARTUP_FAILURE = 3
+"""Exit code where the service did not start: uvicorn's own."""
+
 GRACE_SECONDS = 20
 """How long running queries may go on after SIGTERM."""
 
@@ -19,10 +22,11 @@ def query() -> None:
     Needs a state and a data DSN of the role trace_query, read access to the bucket, and an issuer of user tokens.
     """
     import contextlib
+    import sys
 
     import uvicorn
 
-    from traceplane.errors import Unavailable
+    from traceplane.errors import GiveUp, Unavailable
     from traceplane.observe import logs
     from traceplane.query.api.app import create_app
     from traceplane.query.sandbox import confine
@@ -34,15 +38,29 @@ def query() -> None:
     with contextlib.suppress(Unavailable):  # the service starts without state, and is not ready until it is there
         migrate.check(settings.secret("state_dsn"))
     confine.undumpable()
-    uvicorn.run(
-        create_app(settings),
-        host=settings.listen_host,
-        port=settings.query_port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        access_log=False,
-        server_header=False,
-        log_config=None,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+    fatal: list[GiveUp] = []
+
+    def on_give_up(error: GiveUp) -> None:
+        fatal.append(error)
+        server.should_exit = True
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings, on_give_up),
+            host=settings.listen_host,
+            port=settings.query_port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            access_log=False,
+            server_header=False,
+            log_config=None,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
     )
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if fatal:
+        raise fatal[0]  # the command line says why, and ends with exit code 1
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)

@@ -1,41 +1,13 @@
-"""The one table of routes: what may be called, by whom, with which bodies.
+"""The task API's table of routes: what may be called, by whom, with which bodies.
 
-The application serves exactly this table and the OpenAPI document is generated from it, so the two cannot part.
-Whatever is not in it is 404.
+The application serves exactly this table and the OpenAPI document is generated from it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any
-
+from traceplane.web.authentication import Scheme
+from traceplane.web.routes import Route
 from traceplane_sdk import wire
-
-
-class Principal(Enum):
-    """Who may call a route, and the header that proves it."""
-
-    WORKER = "X-Trace-Worker-Token"
-    TASK = "X-Trace-Task-Capability"
-    NETWORK = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A route. `statuses` are the problem statuses its call may answer besides those of its principal; with
-    `partial` it may answer its own response instead, which says item by item what was refused."""
-
-    method: str
-    path: str
-    call: str
-    principal: Principal
-    summary: str
-    request: type | None
-    response: Any
-    statuses: tuple[int, ...] = ()
-    partial: int | None = None
-
 
 _BODY = (400, 413, 415, 429, 503)
 
@@ -44,63 +16,63 @@ ROUTES = (
         "POST",
         "/internal/task-claim",
         "claim",
-        Principal.WORKER,
+        Scheme.WORKER,
         "Lease tasks of a job generation, or one named task; waits up to wait_seconds for work.",
-        wire.ClaimRequest,
-        wire.ClaimResponse,
-        (*_BODY, 404, 409),
+        request=wire.ClaimRequest,
+        response=wire.ClaimResponse,
+        statuses=(*_BODY, 404, 409),
     ),
     Route(
         "POST",
         "/v1/task/heartbeat",
         "heartbeat",
-        Principal.TASK,
+        Scheme.TASK,
         "Extend leases; says which are lost, canceled or paused.",
-        wire.HeartbeatRequest,
-        wire.HeartbeatResponse,
-        _BODY,
+        request=wire.HeartbeatRequest,
+        response=wire.HeartbeatResponse,
+        statuses=_BODY,
     ),
     Route(
         "POST",
         "/v1/task/events",
         "events",
-        Principal.TASK,
+        Scheme.TASK,
         "Report events and invalidations while the task runs.",
-        wire.EventsRequest,
-        wire.EventsResponse,
-        (*_BODY, 409),
+        request=wire.EventsRequest,
+        response=wire.EventsResponse,
+        statuses=(*_BODY, 409),
     ),
     Route(
         "POST",
         "/v1/task/complete",
         "complete",
-        Principal.TASK,
+        Scheme.TASK,
         "End attempts. Answers 409 with the same body if any of them is stale; the others are accepted.",
-        wire.CompleteRequest,
-        wire.CompleteResponse,
-        (*_BODY, 409),
-        partial=409,
+        request=wire.CompleteRequest,
+        response=wire.CompleteResponse,
+        statuses=(*_BODY, 409),
+        # Item by item: which completions were stale, and which were accepted.
+        also={409: wire.CompleteResponse},
     ),
     Route(
         "POST",
         "/v1/task/credentials",
         "credentials",
-        Principal.TASK,
+        Scheme.TASK,
         "Temporary object-store credentials for the token's prefixes.",
-        wire.CredentialsRequest,
-        wire.CredentialsResponse,
-        (*_BODY, 409),
+        request=wire.CredentialsRequest,
+        response=wire.CredentialsResponse,
+        statuses=(*_BODY, 409),
     ),
     Route(
         "GET",
         "/internal/jwks/task",
         "jwks",
-        Principal.NETWORK,
+        Scheme.NONE,
         "Public keys that verify capability tokens (RFC 7517).",
-        None,
-        dict[str, list[dict[str, str]]],
+        response=dict[str, list[dict[str, str]]],
     ),
-    Route("GET", "/healthz", "healthz", Principal.NETWORK, "The process answers.", None, None),
-    Route("GET", "/readyz", "readyz", Principal.NETWORK, "The state database answers.", None, None, (503,)),
-    Route("GET", "/metrics", "metrics", Principal.NETWORK, "Prometheus metrics.", None, None),
+    Route("GET", "/healthz", "healthz", Scheme.NONE, "The process answers."),
+    Route("GET", "/readyz", "readyz", Scheme.NONE, "The state database answers.", statuses=(503,)),
+    Route("GET", "/metrics", "metrics", Scheme.NONE, "Prometheus metrics."),
 )

@@ -1,4 +1,4 @@
-"""Pages of a list: how a request asks for one and how an answer names the next.
+"""Pages of a list: which one a request wants, and how an answer names the next.
 
 A cursor is the key of the last row, as base64url of JSON. It is not secret and not trusted: it is only ever
 compared with keys, in a statement that checks the organisation itself.
@@ -24,10 +24,11 @@ MAX_CURSOR = 1024
 def limit(request: Request) -> int:
     """`?limit=`, from 1 to MAX_LIMIT. Raises Refused."""
     text = request.query_params.get("limit", str(DEFAULT_LIMIT))
-    asked = int(text) if text.isdecimal() and len(text) <= len(str(MAX_LIMIT)) else 0
-    if not 1 <= asked <= MAX_LIMIT:
+    # The length is checked first: `int` of a long text costs time that grows with its square.
+    number = int(text) if text.isdecimal() and len(text) <= len(str(MAX_LIMIT)) else 0
+    if not 1 <= number <= MAX_LIMIT:
         raise Refused(f"limit: a number from 1 to {MAX_LIMIT}")
-    return asked
+    return number
 
 
 def after(request: Request, kinds: Sequence[type | tuple[type, ...]]) -> list[Any] | None:
@@ -50,11 +51,11 @@ def _is(part: Any, kind: type | tuple[type, ...]) -> bool:
     return type(part) in (kind if isinstance(kind, tuple) else (kind,))  # not isinstance: a bool is no number here
 
 
-def page(rows: Sequence[Mapping[str, Any]], asked: int, key: Sequence[str]) -> dict[str, Any]:
-    """`rows` (of which one more than `asked` was fetched) as a page; `key` names the columns of the cursor."""
-    items = [dict(row) for row in rows[:asked]]
+def page(rows: Sequence[Mapping[str, Any]], size: int, key: Sequence[str]) -> dict[str, Any]:
+    """`rows` (of which one more than `size` was fetched) as a page; `key` names the columns of the cursor."""
+    items = [dict(row) for row in rows[:size]]
     following = None
-    if len(rows) > asked:
+    if len(rows) > size:
         values = [items[-1][name] for name in key]
         plain = [value if isinstance(value, int | str | None) else str(value) for value in values]
         following = base64.urlsafe_b64encode(orjson.dumps(plain)).rstrip(b"=").decode()

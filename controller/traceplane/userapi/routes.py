@@ -1,245 +1,78 @@
-"""The one table of routes: method, path, the role it needs, and who answers.
+"""The user API's table of routes: method, path, the role it needs, what it answers, and the handler that does.
 
-What is not in the table does not exist (404). A handler gets a `Call`: an authenticated user of the named role,
-the request, and the state database; it answers with something JSON can hold.
+What is not in the table does not exist (404). A handler's name is the operation's, its docstring the summary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import Any
-from uuid import UUID
 
-from traceplane.errors import NotFound, Refused
-from traceplane.store.statements import browse
-from traceplane.userapi import pages, shapes, tasks
+from traceplane.userapi import reads, shapes, tasks
 from traceplane.userapi.call import Call
-
-STATUSES = ("Queued", "Running", "Completed", "Failed", "Canceled")
-
-LINEAGE_DEPTH = 32
-LINEAGE_VERSIONS = 500
-"""How far lineage is followed, and how many versions it shows, the nearest first."""
+from traceplane.web.authentication import Scheme
+from traceplane.web.routes import Route
 
 Handler = Callable[[Call], Awaitable[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class UserRoute:
-    """A row of the table. `role` is a built-in role: `reader`, `writer` or `admin`; `query` are the parameters it
-    heeds, `response` is the type of its answer, and `statuses` are its own refusals."""
-
-    method: str
-    path: str
-    role: str
-    handler: Handler
-    response: Any
-    query: tuple[str, ...] = ()
-    statuses: tuple[int, ...] = ()
-
-
-async def dags(call: Call) -> Any:
-    """Living DAGs by namespace and name."""
-    asked = pages.limit(call.request)
-    after = pages.after(call.request, (str, str)) or ["", ""]
-    rows = await call.rows(
-        browse.DAGS,
-        namespace=call.chosen_namespace(),
-        dag=None,
-        after_namespace=after[0],
-        after_name=after[1],
-        limit=asked + 1,
-    )
-    return pages.page(rows, asked, ("namespace", "name"))
-
-
-async def dag(call: Call) -> Any:
-    """One DAG."""
-    return dict(await _dag(call))
-
-
-async def dag_jobs(call: Call) -> Any:
-    """Jobs of the DAG's active version, with their queues."""
-    await _dag(call)
-    rows = await call.rows(browse.DAG_JOBS, namespace=call.own_namespace(), dag=call.name())
-    return {"items": [dict(row) for row in rows], "next_cursor": None}
-
-
-async def dag_tasks(call: Call) -> Any:
-    """Tasks of the DAG, newest first; `?status=` and `?job=` narrow."""
-    asked = pages.limit(call.request)
-    status = call.request.query_params.get("status")
-    if status is not None and status not in STATUSES:
-        raise Refused(f"status: one of {', '.join(STATUSES)}")
-    before = pages.after(call.request, (str,))
-    await _dag(call)
-    rows = await call.rows(
-        browse.DAG_TASKS,
-        namespace=call.own_namespace(),
-        dag=call.name(),
-        job=call.request.query_params.get("job"),
-        status=status,
-        before=_uuid(before[0]) if before else None,
-        limit=asked + 1,
-    )
-    return pages.page(rows, asked, ("id",))
-
-
-async def dag_versions(call: Call) -> Any:
-    """Versions of the DAG, newest first."""
-    await _dag(call)
-    asked, before = pages.limit(call.request), pages.after(call.request, (str,))
-    rows = await call.rows(
-        browse.DAG_VERSIONS,
-        namespace=call.own_namespace(),
-        dag=call.name(),
-        before=_uuid(before[0]) if before else None,
-        limit=asked + 1,
-    )
-    return pages.page(rows, asked, ("id",))
-
-
-async def assets(call: Call) -> Any:
-    """Assets the caller may read, by namespace and name."""
-    asked = pages.limit(call.request)
-    after = pages.after(call.request, (str, str)) or ["", ""]
-    rows = await call.rows(
-        browse.ASSETS,
-        namespace=call.chosen_namespace(),
-        asset=None,
-        roles=sorted(call.principal.roles),
-        after_namespace=after[0],
-        after_name=after[1],
-        limit=asked + 1,
-    )
-    return pages.page(rows, asked, ("namespace", "name"))
-
-
-async def asset(call: Call) -> Any:
-    """One asset with its columns."""
-    return dict(await _asset(call))
-
-
-async def asset_partitions(call: Call) -> Any:
-    """Committed partitions of an asset's cold dataset by where they start, whole ones last; none for a hot one."""
-    asked = pages.limit(call.request)
-    after = pages.after(call.request, ((int, type(None)), str)) or [None, None]
-    found = await _asset(call)
-    if found["cold_version"] is None:
-        return {"items": [], "next_cursor": None}
-    rows = await call.rows(
-        browse.PARTITIONS, version=found["cold_version"], after=after[0], after_key=after[1], limit=asked + 1
-    )
-    return pages.page(rows, asked, ("start", "key"))
-
-
-async def asset_versions(call: Call) -> Any:
-    """Versions of the asset's dataset, newest first; of a Federated asset's hot half."""
-    found = await _asset(call)
-    asked, before = pages.limit(call.request), pages.after(call.request, (str,))
-    rows = await call.rows(
-        browse.ASSET_VERSIONS,
-        dataset=found["dataset"],
-        current=found["version"],
-        before=_uuid(before[0]) if before else None,
-        limit=asked + 1,
-    )
-    return pages.page(rows, asked, ("id",))
-
-
-async def asset_lineage(call: Call) -> Any:
-    """What the asset is made from, and what is made from it; a Federated asset has two versions of its own."""
-    found = await _asset(call)
-    roots = [version for version in {found["version"], found["cold_version"]} if version is not None]
-    rows = await call.rows(
-        browse.LINEAGE,
-        roots=roots,
-        roles=sorted(call.principal.roles),
-        depth=LINEAGE_DEPTH,
-        limit=LINEAGE_VERSIONS + 1,
-    )
-    return {"items": [dict(row) for row in rows[:LINEAGE_VERSIONS]], "truncated": len(rows) > LINEAGE_VERSIONS}
-
 
 _PAGE = ("limit", "cursor")
 _ONE = ("namespace",)
 
-ROUTES: tuple[UserRoute, ...] = (
-    UserRoute("GET", "/v1/dags", "reader", dags, shapes.Page[shapes.Dag], ("namespace", *_PAGE), (400,)),
-    UserRoute("GET", "/v1/dags/{name}", "reader", dag, shapes.Dag, _ONE, (400, 404)),
-    UserRoute("GET", "/v1/dags/{name}/jobs", "reader", dag_jobs, shapes.Page[shapes.DagJob], _ONE, (400, 404)),
-    UserRoute(
-        "GET",
-        "/v1/dags/{name}/tasks",
-        "reader",
-        dag_tasks,
-        shapes.Page[shapes.Task],
-        ("namespace", "status", "job", *_PAGE),
-        (400, 404),
-    ),
-    UserRoute(
-        "GET",
-        "/v1/dags/{name}/versions",
-        "reader",
-        dag_versions,
-        shapes.Page[shapes.DagVersion],
-        (*_ONE, *_PAGE),
-        (400, 404),
-    ),
-    UserRoute("POST", "/v1/tasks/{id:uuid}/retry", "writer", tasks.retry_task, shapes.OneTask, (), (404, 409)),
-    UserRoute("POST", "/v1/tasks/{id:uuid}/cancel", "writer", tasks.cancel_task, shapes.OneTask, (), (404, 409)),
-    UserRoute("GET", "/v1/assets", "reader", assets, shapes.Page[shapes.Asset], (*_ONE, *_PAGE), (400,)),
-    UserRoute("GET", "/v1/assets/{name}", "reader", asset, shapes.Asset, _ONE, (400, 404)),
-    UserRoute(
-        "GET",
-        "/v1/assets/{name}/partitions",
-        "reader",
-        asset_partitions,
-        shapes.Page[shapes.Partition],
-        (*_ONE, *_PAGE),
-        (400, 404),
-    ),
-    UserRoute("GET", "/v1/assets/{name}/lineage", "reader", asset_lineage, shapes.Lineage, _ONE, (400, 404)),
-    UserRoute(
-        "GET",
-        "/v1/assets/{name}/versions",
-        "reader",
-        asset_versions,
-        shapes.Page[shapes.AssetVersion],
-        (*_ONE, *_PAGE),
-        (400, 404),
-    ),
-)
-"""Everything users may ask for on this port."""
 
-
-async def _dag(call: Call) -> Mapping[str, Any]:
-    name, namespace = call.name(), call.own_namespace()
-    rows = await call.rows(browse.DAGS, namespace=namespace, dag=name, after_namespace="", after_name="", limit=1)
-    if not rows:
-        raise NotFound(f"there is no DAG {name!r} in namespace {namespace!r}")
-    return rows[0]
-
-
-async def _asset(call: Call) -> Mapping[str, Any]:
-    name, namespace = call.name(), call.own_namespace()
-    rows = await call.rows(
-        browse.ASSETS,
-        namespace=namespace,
-        asset=name,
-        roles=sorted(call.principal.roles),
-        after_namespace="",
-        after_name="",
-        limit=1,
+def _get(
+    path: str, handler: Handler, response: Any, query: tuple[str, ...], statuses: tuple[int, ...] = (400, 404)
+) -> tuple[Route, Handler]:
+    """A list or an object that a reader sees; 304 where it has it already."""
+    row = Route(
+        "GET",
+        path,
+        handler.__name__,
+        Scheme.USER,
+        (handler.__doc__ or "").strip(),
+        response=response,
+        also={304: None},
+        statuses=statuses,
+        query=query,
     )
-    if not rows:
-        raise NotFound(f"there is no asset {name!r} in namespace {namespace!r}")
-    return rows[0]
+    return row, handler
 
 
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise Refused("cursor: not one that a page gave") from None
+def _post(path: str, handler: Handler) -> tuple[Route, Handler]:
+    """Something that a writer does to a task."""
+    row = Route(
+        "POST",
+        path,
+        handler.__name__,
+        Scheme.USER,
+        (handler.__doc__ or "").strip(),
+        response=shapes.OneTask,
+        statuses=(404, 409),
+        role="writer",
+    )
+    return row, handler
+
+
+_ROWS = (
+    _get("/v1/dags", reads.dags, shapes.Page[shapes.Dag], ("namespace", *_PAGE), (400,)),
+    _get("/v1/dags/{name}", reads.dag, shapes.Dag, _ONE),
+    _get("/v1/dags/{name}/jobs", reads.dag_jobs, shapes.Page[shapes.DagJob], _ONE),
+    _get(
+        "/v1/dags/{name}/tasks", reads.dag_tasks, shapes.Page[shapes.Task], ("namespace", "status", "job", *_PAGE)
+    ),
+    _get("/v1/dags/{name}/versions", reads.dag_versions, shapes.Page[shapes.DagVersion], (*_ONE, *_PAGE)),
+    _post("/v1/tasks/{id:uuid}/retry", tasks.retry_task),
+    _post("/v1/tasks/{id:uuid}/cancel", tasks.cancel_task),
+    _get("/v1/assets", reads.assets, shapes.Page[shapes.Asset], (*_ONE, *_PAGE), (400,)),
+    _get("/v1/assets/{name}", reads.asset, shapes.Asset, _ONE),
+    _get("/v1/assets/{name}/partitions", reads.asset_partitions, shapes.Page[shapes.Partition], (*_ONE, *_PAGE)),
+    _get("/v1/assets/{name}/lineage", reads.asset_lineage, shapes.Lineage, _ONE),
+    _get("/v1/assets/{name}/versions", reads.asset_versions, shapes.Page[shapes.AssetVersion], (*_ONE, *_PAGE)),
+)
+
+HANDLERS = {row.call: handler for row, handler in _ROWS}
+
+ROUTES = (
+    *(row for row, _ in _ROWS),
+    Route("GET", "/healthz", "healthz", Scheme.NONE, "The process answers."),
+)
+"""Everything that is served on the users' port."""

@@ -1,1 +1,2 @@
-"""What every HTTP API shares: problems on the wire, bodies, authentication, rate limits."""
+"""The web layer of the task, user and query APIs: a table of routes becomes an application (`routes`), whose
+requests are authenticated (`authentication`), read (`bodies`) and refused (`problems`) in one way."""

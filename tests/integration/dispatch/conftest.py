@@ -59,7 +59,7 @@ async def dispatcher(settings: Settings) -> AsyncIterator[Dispatcher]:
 @pytest.fixture
 async def http(dispatcher: Dispatcher) -> AsyncIterator[httpx.AsyncClient]:
     """The task API, called in process; every answer is held against its OpenAPI document."""
-    transport = httpx.ASGITransport(app(dispatcher), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(app(dispatcher, pytest.fail), raise_app_exceptions=False)
     hooks = {"response": [contract.check]}
     async with httpx.AsyncClient(
         transport=transport, base_url="http://dispatcher", timeout=30, event_hooks=hooks

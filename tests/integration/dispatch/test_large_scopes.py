@@ -129,7 +129,7 @@ def ask(dispatcher: Dispatcher, databases: services.Databases, settings: Setting
             "dispatcher_url": started(Starlette(routes=[Route("/internal/jwks/task", keys)])),
             "query_cache_dir": tmp_path / "cache",
         }
-        url = started(create_app(settings.model_copy(update=own)))
+        url = started(create_app(settings.model_copy(update=own), pytest.fail))
 
         def run(token: str, fence: dict[str, Any], statement: str) -> httpx.Response:
             return httpx.post(

@@ -26,7 +26,8 @@ from hack.generate import openapi
 from tests.integration.dispatch.conftest import WORKER_TOKEN, Feed
 from tests.support.dispatcher import claim, running
 from traceplane.settings import Settings
-from traceplane.taskapi.routes import ROUTES, Principal
+from traceplane.taskapi.routes import ROUTES
+from traceplane.web.authentication import Scheme
 
 pytestmark = pytest.mark.services
 
@@ -63,13 +64,13 @@ async def test_no_request_is_a_server_error(url: str, jobs: dict[str, UUID], fee
 
 
 def _ask(operation: Any, url: str, job: UUID) -> None:
-    principal = BY_CALL[operation.definition.raw["operationId"]].principal
+    scheme = BY_CALL[operation.definition.raw["operationId"]].scheme
     proof = {}
-    if principal is Principal.WORKER:
-        proof = {principal.value: WORKER_TOKEN}
-    elif principal is Principal.TASK:
+    if scheme is Scheme.WORKER:
+        proof = {scheme.value: WORKER_TOKEN}
+    elif scheme is Scheme.TASK:
         (lease,) = claim(url, job, wait_seconds=10)
-        proof = {principal.value: lease["capability_token"]}
+        proof = {scheme.value: lease["capability_token"]}
 
     @QUIET
     @given(case=operation.as_strategy())

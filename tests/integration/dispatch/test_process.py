@@ -81,24 +81,48 @@ def test_it_refuses_a_schema_it_does_not_know(settings: Settings, databases: ser
 
 # A handler of each API fails as nobody foresaw, with a key in a local variable.
 BROKEN = """
-from traceplane.web import problems
 from traceplane.identity.capability import Capabilities
+from traceplane.web import authentication
 def breaks(_):
     key = "-".join(["canary", "of", "a", "local"])
     raise ValueError("an address that is none")
-Capabilities.jwks = problems.bearer = breaks
+Capabilities.jwks = authentication.bearer = breaks
 """
+
+# A handler of each API finds that the process must not go on.
+GIVES_UP = """
+from traceplane.errors import InvalidSettings
+from traceplane.identity.capability import Capabilities
+from traceplane.web import authentication
+def gives_up(_):
+    raise InvalidSettings("TRACE_SOMETHING: the canary is wrong")
+Capabilities.jwks = authentication.bearer = gives_up
+"""
+
+
+@pytest.mark.parametrize("api", ["task", "user"])
+def test_an_error_after_which_it_must_not_go_on_ends_it(settings: Settings, tmp_path: Path, api: str):
+    with running(settings, tmp_path, GIVES_UP + MAIN) as dispatcher:
+        dispatcher.wait_ready()
+        address = {"task": f"{dispatcher.url}/internal/jwks/task", "user": f"{dispatcher.user_url}/v1/dags"}[api]
+        answer = httpx.get(address, timeout=60)
+        assert (answer.status_code, answer.json()["code"]) == (500, "InvalidSettings")
+        assert "canary" not in answer.text, "the caller could do nothing about it"
+        assert dispatcher.process.wait(PATIENCE_SECONDS) == 1
+        assert "error: TRACE_SOMETHING: the canary is wrong (InvalidSettings)" in dispatcher.log.read_text()
 
 
 def test_what_nobody_foresaw_is_in_the_log_with_its_place_and_no_local_variable(settings: Settings, tmp_path: Path):
     with running(settings, tmp_path, BROKEN + MAIN) as dispatcher:
         dispatcher.wait_ready()
         for url in (f"{dispatcher.url}/internal/jwks/task", f"{dispatcher.user_url}/v1/dags"):
-            assert httpx.get(url, timeout=60).status_code == 500
+            answer = httpx.get(url, timeout=60)
+            assert (answer.status_code, answer.json()["code"]) == (500, "Internal")
+            assert "an address that is none" not in answer.text
         dispatcher.process.send_signal(signal.SIGTERM)
         dispatcher.process.wait(PATIENCE_SECONDS)
         said = [json.loads(line) for line in dispatcher.log.read_text().splitlines()]
-    failed = {line["event"]: line["exception"] for line in said if "exception" in line}
-    assert {"unexpected error in the task API", "request failed"} <= failed.keys()
+    failed = {line["path"]: line["exception"] for line in said if line["event"] == "request failed"}
+    assert failed.keys() == {"/internal/jwks/task", "/v1/dags"}
     assert all("ValueError: an address that is none" in told and "in breaks" in told for told in failed.values())
     assert "canary" not in dispatcher.log.read_text()

@@ -22,13 +22,14 @@ from tests.integration.dispatch.callers import Caller, completion, fence_of, sig
 from tests.integration.dispatch.conftest import WORKER_TOKEN, Feed
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane.settings import Settings
-from traceplane.taskapi.routes import ROUTES, Principal
+from traceplane.taskapi.routes import ROUTES
+from traceplane.web.authentication import Scheme
 from traceplane_sdk import wire
 
 pytestmark = pytest.mark.services
 
 Sql = Callable[..., list[dict[str, Any]]]
-GUARDED = [route for route in ROUTES if route.principal is not Principal.NETWORK]
+GUARDED = [route for route in ROUTES if route.scheme is not Scheme.NONE]
 TOUCHED = ("tasks", "task_attempts", "events", "partition_versions", "relocations", "outbox", "operator_state")
 
 
@@ -96,10 +97,10 @@ async def test_every_guarded_route_refuses_every_other_principal(
     }
     for route in GUARDED:
         for name, headers in proofs.items():
-            if name == {Principal.WORKER: "a worker", Principal.TASK: "a task"}[route.principal]:
+            if name == {Scheme.WORKER: "a worker", Scheme.TASK: "a task"}[route.scheme]:
                 continue
             answer = await http.post(route.path, json=bodies(lease)[route.call], headers=headers)
-            code = "BadWorkerToken" if route.principal is Principal.WORKER else "BadCapability"
+            code = "BadWorkerToken" if route.scheme is Scheme.WORKER else "BadCapability"
             assert (answer.status_code, answer.json()["code"]) == (401, code), (route.path, name)
     unchanged()
 

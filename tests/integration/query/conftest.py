@@ -88,7 +88,7 @@ def start_service(world: World, oidc: Issuer, tmp_path: Path) -> Iterator[Callab
                 query_cache_dir=tmp_path / "cache",
                 **store | {"query_rate_per_minute": MANY} | changed,
             )
-            app = create_app(settings)
+            app = create_app(settings, pytest.fail)
             return Client(started(app), oidc.token("alice"), app.state.service)
 
         yield start

@@ -32,7 +32,11 @@ def lines() -> Iterator[Lines]:
 def url(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> str:
     """A user API where `alice` is a reader and everybody may ask three times a minute."""
     world.user(oidc.url, "alice", "reader")
-    return serve(app(Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url, user_rate_per_minute=3)))
+    return serve(
+        app(
+            Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url, user_rate_per_minute=3), pytest.fail
+        )
+    )
 
 
 def events(lines: Lines, name: str) -> Lines:

@@ -172,7 +172,7 @@ def test_query_fails_with_one_line_and_a_code(client: Client) -> None:
 
 def test_admin_makes_a_user_whom_get_then_serves(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> None:
     world.federated()
-    url = serve(app(Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url)))
+    url = serve(app(Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url), pytest.fail))
     env = {"TRACE_USER_URL": url, "TRACE_TOKEN": oidc.token("carol"), "TRACE_STATE_DSN": world.databases.state_dsn}
     denied = tracectl("get", "assets", **env)
     assert (denied.returncode, "not a user here" in denied.stderr) == (1, True)

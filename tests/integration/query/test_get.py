@@ -33,7 +33,7 @@ def get(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> Get:
     add_tasks(world, "follow", 500)
     add_tasks(world, "compact", 5, "Canceled")
     world.user(oidc.url, "alice", "reader")
-    url = serve(app(Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url)))
+    url = serve(app(Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url), pytest.fail))
     return lambda *arguments: tracectl("get", *arguments, TRACE_USER_URL=url, TRACE_TOKEN=oidc.token("alice"))
 
 
@@ -95,7 +95,7 @@ def test_a_writer_cancels_and_retries_a_task_by_its_id(
     get: Get, world: World, oidc: Issuer, serve: Callable[[Any], str]
 ) -> None:
     world.user(oidc.url, "wanda", "writer")
-    url = serve(app(Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url)))
+    url = serve(app(Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url), pytest.fail))
     task = rows(get("tasks", "monad", "--status", "Queued", "-o", "json", "--limit", "1"))[0]["id"]
     wanda = {"TRACE_USER_URL": url, "TRACE_TOKEN": oidc.token("wanda")}
     assert json.loads(tracectl("cancel", task, "-o", "json", **wanda).stdout)["status"] == "Canceled"

@@ -273,10 +273,16 @@ def test_more_than_the_cache_holds_is_refused_with_the_remedy(
     ],
 )
 def test_wrong_bodies_are_refused(body: bytes, code: str, client: Client) -> None:
-    headers = {"Authorization": f"Bearer {client.token}"}
+    headers = {"Authorization": f"Bearer {client.token}", "Content-Type": "application/json"}
     answer = httpx.post(f"{client.url}/v1/query", content=body, headers=headers, timeout=60)
     assert 400 <= answer.status_code < 500
     assert answer.json()["code"] == code
+
+
+def test_a_body_that_is_not_declared_as_json_is_refused(client: Client) -> None:
+    headers = {"Authorization": f"Bearer {client.token}", "Content-Type": "text/plain"}
+    answer = httpx.post(f"{client.url}/v1/query", content=b'{"sql": "SELECT 1"}', headers=headers, timeout=60)
+    assert (answer.status_code, answer.json()["code"]) == (415, "UnsupportedMediaType")
 
 
 @pytest.mark.parametrize("mode", ["interactive", "batch"])

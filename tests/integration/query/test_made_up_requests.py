@@ -46,7 +46,7 @@ def addresses(
     # Queries that are left stay so: what follows from an answer shall not depend on how fast a lane is.
     client = start_service(query_batch_concurrency=0, query_batch_queue=MANY, query_batch_queue_per_user=MANY)
     configured = Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url, user_rate_per_minute=MANY)
-    return {"query": client.url, "users": serve(app(configured))}
+    return {"query": client.url, "users": serve(app(configured, pytest.fail))}
 
 
 def operations() -> list[Any]:

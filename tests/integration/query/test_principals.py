@@ -21,6 +21,7 @@ from tests.issuer import Issuer
 from traceplane.identity.capability import Capabilities
 from traceplane.identity.grants import Grants, Prefixes
 from traceplane.query.api.routes import ROUTES
+from traceplane.web.authentication import Scheme
 
 pytestmark = pytest.mark.services
 
@@ -64,12 +65,12 @@ def test_every_route_refuses_every_wrong_principal(route: Any, client: Client, p
     def status(headers: dict[str, str]) -> int:
         return httpx.request(route.method, client.url + path, headers=headers, content=b"{", timeout=30).status_code
 
-    if route.principal == "network":
+    if route.scheme is Scheme.NONE:
         assert status({}) == 200
         return
     assert status({}) == 401
     for header, (name, (own, value)) in itertools.product(HEADERS, principals.items()):
         bare = value.removeprefix("Bearer ")
         for spelled in (bare, f"Bearer {bare}"):
-            opened = name == route.principal and header == own and (spelled == value)
+            opened = name == route.scheme.name.lower() and header == own and (spelled == value)
             assert (status({header: spelled}) == 401) is not opened, (header, name, spelled[:10])

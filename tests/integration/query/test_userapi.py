@@ -23,10 +23,12 @@ from traceplane.settings import Settings
 from traceplane.userapi import routes
 from traceplane.userapi.app import app
 from traceplane.userapi.routes import ROUTES
+from traceplane.web.authentication import Scheme
 
 pytestmark = pytest.mark.services
 
 Get = Callable[..., httpx.Response]
+GUARDED = [route for route in ROUTES if route.scheme is not Scheme.NONE]
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def get(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> Get:
     """GET (or another method) as `alice`, a reader, or with another token."""
     world.user(oidc.url, "alice", "reader")
     settings = Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url, jwks_min_refresh_seconds=0.001)
-    url = serve(app(settings))
+    url = serve(app(settings, pytest.fail))
 
     def fetch(path: str, token: str | None = None, method: str = "GET", **query: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token or oidc.token('alice')}"}
@@ -129,7 +131,7 @@ def test_pages_of_partitions_have_each_once_with_and_without_a_range(world: Worl
         assert seen == ["-3-4", "5-7", "5-9", "a", "b", "c"]
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+@pytest.mark.parametrize("route", GUARDED, ids=lambda route: f"{route.method} {route.path}")
 def test_every_route_refuses_who_may_not(route: Any, world: World, get: Get, oidc: Issuer, tmp_path: Path) -> None:
     path = route.path.replace("{id:uuid}", str(uuid4())).format(name="blocks")
     world.user(oidc.url, "rolf")
@@ -202,7 +204,7 @@ def test_wrong_requests_are_told_what_is_wrong(path: str, query: dict[str, str],
 
 
 def test_writing_is_not_there(get: Get, oidc: Issuer, serve: Callable[[Any], str]) -> None:
-    url = serve(app(Settings(state_dsn="postgresql://none", oidc_issuer=oidc.url)))
+    url = serve(app(Settings(state_dsn="postgresql://none", oidc_issuer=oidc.url), pytest.fail))
     assert httpx.post(f"{url}/v1/dags", timeout=60).status_code == 405
     assert httpx.post(f"{url}/v1/dags/monad/rollback", timeout=60).status_code == 404
 
@@ -210,7 +212,7 @@ def test_writing_is_not_there(get: Get, oidc: Issuer, serve: Callable[[Any], str
 def test_state_away_is_said_and_nothing_secret(oidc: Issuer, serve: Callable[[Any], str]) -> None:
     port = services.free_port()
     settings = Settings(state_dsn=f"postgresql://u:canary-secret@127.0.0.1:{port}/none", oidc_issuer=oidc.url)
-    url = serve(app(settings))
+    url = serve(app(settings, pytest.fail))
     answer = httpx.get(f"{url}/v1/dags", headers={"Authorization": f"Bearer {oidc.token('alice')}"}, timeout=30)
     assert answer.status_code == 503
     assert "canary" not in answer.text
@@ -362,7 +364,7 @@ def test_who_has_an_answer_already_gets_none(
     world: World, get: Get, oidc: Issuer, serve: Callable[[Any], str]
 ) -> None:
     world.federated()
-    url = serve(app(Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url)))
+    url = serve(app(Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url), pytest.fail))
     mine = {"Authorization": f"Bearer {oidc.token('alice')}"}
     first = httpx.get(f"{url}/v1/assets", headers=mine, timeout=60)
     for sent in (first.headers["etag"], f'"other", W/{first.headers["etag"]}'):

@@ -11,8 +11,8 @@ import pytest
 from tests.support.waiting import settle
 from traceplane.query.admission.fair_queue import NoSlot
 from traceplane.query.admission.slots import Admission
-from traceplane.query.api.disconnect import Disconnect
 from traceplane.query.broker.query import QueryFailed
+from traceplane.web.disconnect import Disconnect
 
 LONG = 3600.0
 

@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
 from traceplane.query.admission.fair_queue import FairQueue, NoSlot
-from traceplane.query.api.disconnect import Disconnect, within
+from traceplane.query.api.disconnect import within
+from traceplane.web.disconnect import Disconnect
 
 
 class Admission:

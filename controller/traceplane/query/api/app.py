@@ -1,4 +1,4 @@
-"""The query service as an ASGI application: its table of routes, and what starts before and ends after it."""
+"""The query service as an ASGI application, with what starts before its first request and ends after its last."""
 
 from __future__ import annotations
 
@@ -9,27 +9,32 @@ from contextlib import asynccontextmanager
 
 import structlog
 from starlette.applications import Starlette
-from starlette.routing import Route
 
-from traceplane.errors import InvalidSettings
+from traceplane.errors import GiveUp, InvalidSettings
+from traceplane.query.api.handlers import Handlers
+from traceplane.query.api.requests import MAX_BODY_BYTES
 from traceplane.query.api.routes import ROUTES
 from traceplane.query.api.service import Service
 from traceplane.query.batch.runner import Runner
 from traceplane.query.sandbox import confine
 from traceplane.settings import Settings
-from traceplane.web import problems
+from traceplane.web import authentication
+from traceplane.web.authentication import Scheme
+from traceplane.web.bodies import Bodies
+from traceplane.web.rates import RateLimit
+from traceplane.web.routes import OnGiveUp, Serving, application
 
 STOP_SECONDS = 10.0
 """How long handing batch queries back may take; after that they are claimed again when their lease runs out."""
 
 RESTART_SECONDS = 5.0
-"""Before lanes of batch queries that an error ended begin again."""
+"""Before the runner of batch queries begins again after an error."""
 
 _log = structlog.get_logger("trace.batch")
 
 
-def create_app(settings: Settings) -> Starlette:
-    """The query service as an ASGI application. Raises InvalidSettings for what it lacks."""
+def create_app(settings: Settings, on_give_up: OnGiveUp) -> Starlette:
+    """The application that serves `routes.ROUTES`. Raises InvalidSettings for what it lacks."""
     lacks = confine.missing()
     if lacks and not settings.query_accept_weaker_sandbox:
         raise InvalidSettings(
@@ -39,10 +44,9 @@ def create_app(settings: Settings) -> Starlette:
     service = Service(settings)
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await asyncio.to_thread(service.supervisor.start)
-        await asyncio.to_thread(service.cells.fill)
-        running = asyncio.create_task(_kept(service.runner))
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await service.start()
+        running = asyncio.create_task(_run_batches(service.runner, on_give_up))
         try:
             yield
         finally:
@@ -50,24 +54,37 @@ def create_app(settings: Settings) -> Starlette:
             await asyncio.wait([running], timeout=STOP_SECONDS)
             await service.close()
 
-    app = Starlette(
-        routes=[Route(row.path, getattr(service, row.call), methods=[row.method]) for row in ROUTES],
-        exception_handlers=dict(problems.HANDLERS),
-        lifespan=lifespan,
-    )
-    app.router.redirect_slashes = False  # a path is in the table or it is not
+    handlers = Handlers(service)
+    app = application(ROUTES, lambda route: getattr(handlers, route.call), _serving(service, on_give_up), lifespan)
     app.state.service = service
     return app
 
 
-async def _kept(runner: Runner) -> None:
-    """Run the lanes of batch queries until they are stopped. An error that ends them is a defect of ours; for good
-    it must not, since everything else would go on answering and nobody notice."""
+def _serving(service: Service, on_give_up: OnGiveUp) -> Serving:
+    settings = service.settings
+    users, tasks = RateLimit(settings.query_rate_per_minute), RateLimit(settings.query_task_rate_per_minute)
+    return Serving(
+        authenticate={
+            Scheme.USER: authentication.users(service.verifier, users, service.lookup),
+            Scheme.TASK: authentication.tasks(service.capabilities.verify, tasks),
+        },
+        on_give_up=on_give_up,
+        bodies=Bodies(MAX_BODY_BYTES, invalid="InvalidRequest", too_large="TooLarge"),
+    )
+
+
+async def _run_batches(runner: Runner, on_give_up: OnGiveUp) -> None:
+    """Run batch queries until the runner is stopped."""
     while not runner.stopping.is_set():
         try:
             await runner.run()
+        except GiveUp as error:
+            on_give_up(error)
+            return
         except Exception as error:
-            _log.error("the lanes of batch queries ended, and begin again", exc_info=error)
+            # A defect. It begins again: otherwise interactive queries would go on being answered, and batch
+            # queries wait for ever.
+            _log.error("the runner of batch queries failed; it begins again", exc_info=error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RESTART_SECONDS):
                     await runner.stopping.wait()

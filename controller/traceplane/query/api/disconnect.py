@@ -1,4 +1,4 @@
-"""Noticing that a client has gone, from the moment its request was read: while it waits as while its query runs."""
+"""Waiting no longer than the caller does: a time limit that also ends when the client disconnects."""
 
 from __future__ import annotations
 
@@ -6,51 +6,32 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from starlette.types import Receive
-
 from traceplane.query.broker.query import canceled
-
-Disconnect = asyncio.Future[None]
-"""Done when the client has closed the connection."""
+from traceplane.web.disconnect import Disconnect
 
 
 @asynccontextmanager
-async def watched(receive: Receive) -> AsyncIterator[Disconnect]:
-    """Watch the client of a request whose body was read."""
-    gone = asyncio.create_task(_gone(receive))
+async def within(seconds: float, disconnect: Disconnect) -> AsyncIterator[None]:
+    """Bound what is awaited inside. Raises TimeoutError; QueryFailed when the client disconnects before."""
     try:
-        yield gone
-    finally:
-        gone.cancel()
-
-
-@asynccontextmanager
-async def within(seconds: float, gone: Disconnect) -> AsyncIterator[None]:
-    """Wait for something no longer than this. Raises TimeoutError; QueryFailed when the client goes before."""
-    try:
-        async with asyncio.timeout(seconds) as limit, _cut_short(limit, gone):
+        async with asyncio.timeout(seconds) as limit, _cut_short(limit, disconnect):
             yield
     except TimeoutError:
-        if gone.done():
+        if disconnect.done():
             raise canceled() from None
         raise
 
 
 @asynccontextmanager
-async def _cut_short(limit: asyncio.Timeout, gone: Disconnect) -> AsyncIterator[None]:
-    """Let `limit` end now when the client goes."""
+async def _cut_short(limit: asyncio.Timeout, disconnect: Disconnect) -> AsyncIterator[None]:
+    """Let `limit` end now when the client disconnects."""
 
     def end(_: Disconnect) -> None:
         if not limit.expired():
             limit.reschedule(0)
 
-    gone.add_done_callback(end)
+    disconnect.add_done_callback(end)
     try:
         yield
     finally:
-        gone.remove_done_callback(end)
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        continue
+        disconnect.remove_done_callback(end)

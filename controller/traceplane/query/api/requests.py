@@ -1,26 +1,28 @@
-"""What the query service is asked: bodies, bounded and decoded."""
+"""What requests to the query service hold: the types of their bodies, and what stands outside of them."""
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
 
-from traceplane.errors import Refused, TooLarge
+from traceplane.errors import Refused
 from traceplane.query.broker.query import FORMATS
 from traceplane_sdk.wire import Fence
 
 MAX_BODY_BYTES = 256 * 1024
 NAMESPACE_HEADER = "X-Trace-Namespace"
 
+MAX_WAIT_SECONDS = 20.0
+"""Of a request that waits for a query's end; shorter than what proxies commonly allow."""
+
 _Form = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(FORMATS)})$")]
 _Namespace = Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 _Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
-class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What both routes take.
+class QueryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What users and tasks may say of a query.
 
     `overflow` says what becomes of an answer beyond the inline bounds: a Parquet file in the bucket (`export`), or
     its first rows (`truncate`). `as_of` is the token of an earlier answer. Without `namespace` the header
@@ -36,43 +38,37 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     namespace: _Namespace | None = None
 
 
-class QueryRequest(Asked, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The body of `POST /v1/query`. In mode `batch` the query is left to be run, and its answer is a Parquet file
-    whatever `format` says."""
+class QueryRequest(QueryBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /v1/query`. In mode `batch` the query is queued and runs later, and its answer is a
+    Parquet file whatever `format` says."""
 
     mode: Annotated[str, msgspec.Meta(pattern="^(interactive|batch)$")] = "interactive"
 
 
-class TaskQueryRequest(Asked, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TaskQueryRequest(QueryBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The body of `POST /v1/task/query`."""
 
     fence: Fence
 
 
-Body = TypeVar("Body", bound=Asked)
-
-
-def namespace_of(request: Request, asked: Asked) -> str | None:
+def namespace_of(header: str | None, body: QueryBody) -> str | None:
     """The namespace that a request names, in its body or in the header. Raises Refused."""
-    if asked.namespace is not None:
-        return asked.namespace
+    if body.namespace is not None:
+        return body.namespace
     try:
-        return msgspec.convert(request.headers.get(NAMESPACE_HEADER), _Namespace | None)
+        return msgspec.convert(header, _Namespace | None)
     except msgspec.ValidationError as error:
         raise Refused(f"the header {NAMESPACE_HEADER} names no namespace: {error}", code="InvalidRequest") from None
 
 
-async def decoded(request: Request, kind: type[Body]) -> Body:
-    """The body of a request. Raises TooLarge and Refused."""
-    body = bytearray()
+def wait_of(text: str | None) -> float:
+    """Seconds that `?wait=` asks for. Raises Refused."""
+    if text is None:
+        return 0.0
     try:
-        async for piece in request.stream():
-            body += piece
-            if len(body) > MAX_BODY_BYTES:
-                raise TooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes")
-    except ClientDisconnect:
-        raise Refused("the client left before its request was complete") from None
-    try:
-        return msgspec.json.decode(bytes(body), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refused(f"the body is not a query: {error}", code="InvalidRequest") from None
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MAX_WAIT_SECONDS:
+        raise Refused(f"wait: seconds, from 0 to {MAX_WAIT_SECONDS:g}")
+    return seconds

@@ -1,7 +1,7 @@
-"""Answers as HTTP says them: self-describing in JSON, rows with headers in the other formats.
+"""Answers over HTTP: self-describing in JSON, rows with headers in the other formats.
 
 An exported answer has no rows here but an `output`: where the Parquet file lies and a URL to fetch it. It is JSON
-whatever format was asked for; to who asked for Parquet it is a redirect to the file as well (303, RFC 9110).
+whatever the requested format; where that is Parquet it is a redirect to the file as well (303, RFC 9110).
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def exported(query: UUID, form: str, answer: Answer, seconds: float, output: dic
     return Response(body, media_type="application/json")
 
 
-def left(row: Mapping[str, Any], pause: int | None = None) -> Response:
-    """A query that was left to be run, as `shapes.BatchQuery`; where it has not ended, also where to ask for its
-    answer, and after how many seconds."""
+def batch(row: Mapping[str, Any], pause: int | None = None) -> Response:
+    """A batch query as `shapes.BatchQuery`; for one that has not ended (202), also where to look again, and after
+    `pause` seconds."""
     body = {name: row[name] for name in ("id", "state", "sql_sha256", "created_at", "started_at", "ended_at")}
     if pause is None:
         return Response(orjson.dumps(body), media_type="application/json")
@@ -67,7 +67,7 @@ def known(found: Mapping[str, Any]) -> Response:
 
 
 def output_of(output: Output, url: str, url_seconds: float) -> dict[str, Any]:
-    """Where an exported answer is fetched. `url` is good for `url_seconds`, for whoever holds it."""
+    """Where an exported answer is fetched. `url` is good for `url_seconds`, and needs no other proof."""
     return {
         "location": output.location,
         "format": "parquet",

@@ -1,4 +1,4 @@
-"""`GET /v1/queries/{id}`: what is known of an answer, told to who got it."""
+"""What is known of an answer that was given, for the user who got it."""
 
 from __future__ import annotations
 

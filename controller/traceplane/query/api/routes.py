@@ -1,83 +1,62 @@
-"""The one table of the query service's routes: what may be asked, by whom, and who answers.
-
-The application serves exactly this table; whatever is not in it is 404. The Ingress of the chart routes the rows of
-users and nothing else.
-"""
+"""The query service's table of routes. The Ingress of the chart routes the rows of users and nothing else."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
-
 from traceplane.query.api import shapes
 from traceplane.query.api.requests import QueryRequest, TaskQueryRequest
+from traceplane.query.api.responses import MEDIA_TYPES
+from traceplane.web.authentication import Scheme
+from traceplane.web.routes import Route
 
-
-@dataclass(frozen=True, slots=True)
-class QueryRoute:
-    """A route. `principal` is who may call it: a user with the role `reader`, a task, or whoever reaches the port;
-    `call` names the method of the service that answers. `left` is what 202 says, `query` the names after `?`,
-    `statuses` its own refusals."""
-
-    method: str
-    path: str
-    principal: Literal["user", "task", "network"]
-    call: str
-    summary: str
-    request: Any = None
-    response: Any = None
-    statuses: tuple[int, ...] = ()
-    left: Any = None
-    query: tuple[str, ...] = ()
-
-
-_QUERY = (400, 404, 408, 409, 410, 413, 422, 499)
+_QUERY = (400, 404, 408, 409, 410, 413, 415, 422, 499)
+_MEDIA_TYPES = tuple(MEDIA_TYPES.values())
 
 ROUTES = (
-    QueryRoute(
+    Route(
         "POST",
         "/v1/query",
-        "user",
         "query",
-        "Run one SELECT over published assets, or leave it to be run.",
-        QueryRequest,
-        shapes.Answer,
-        _QUERY,
-        shapes.BatchQuery,
+        Scheme.USER,
+        "Run one SELECT over published assets, or submit it as a batch query.",
+        request=QueryRequest,
+        response=shapes.Answer,
+        also={202: shapes.BatchQuery, 303: shapes.Answer},
+        statuses=_QUERY,
+        media_types=_MEDIA_TYPES,
     ),
-    QueryRoute(
+    Route(
         "GET",
         "/v1/queries/{id:uuid}",
-        "user",
         "result",
-        "What is known of a query of one's own: its answer, how far it is, or why it has none.",
-        None,
-        shapes.KnownAnswer,
-        (400, 404, 408, 409, 410, 413, 422, 500),
-        shapes.BatchQuery,
-        ("wait",),
+        Scheme.USER,
+        "What is known of a query of the caller's: its answer, how far it is, or why it has none.",
+        response=shapes.KnownAnswer,
+        also={202: shapes.BatchQuery},
+        statuses=(400, 404, 408, 409, 410, 413, 422, 500),
+        query=("wait",),
     ),
-    QueryRoute(
+    Route(
         "DELETE",
         "/v1/queries/{id:uuid}",
-        "user",
         "cancel_query",
-        "Cancel a query of one's own that was left to be run.",
-        None,
-        shapes.BatchQuery,
-        (404, 409),
+        Scheme.USER,
+        "Cancel a batch query of the caller's.",
+        response=shapes.BatchQuery,
+        statuses=(404, 409),
     ),
-    QueryRoute(
+    Route(
         "POST",
         "/v1/task/query",
-        "task",
         "task_query",
+        Scheme.TASK,
         "Run one SELECT over the dataset versions that the task's token lists.",
-        TaskQueryRequest,
-        shapes.Answer,
-        _QUERY,
+        request=TaskQueryRequest,
+        response=shapes.Answer,
+        also={303: shapes.Answer},
+        statuses=(*_QUERY, 429, 503),
+        media_types=_MEDIA_TYPES,
     ),
-    QueryRoute("GET", "/healthz", "network", "healthy", "The process answers."),
-    QueryRoute("GET", "/readyz", "network", "ready", "State answers and queries can be started.", statuses=(503,)),
-    QueryRoute("GET", "/metrics", "network", "metrics", "Prometheus metrics."),
+    Route("GET", "/healthz", "healthy", Scheme.NONE, "The process answers."),
+    Route("GET", "/readyz", "ready", Scheme.NONE, "State answers and queries can be started.", statuses=(503,)),
+    Route("GET", "/metrics", "metrics", Scheme.NONE, "Prometheus metrics."),
 )

@@ -47,8 +47,8 @@ class Answer(msgspec.Struct):
 
 
 class KnownAnswer(msgspec.Struct):
-    """What is known of an answer that was given. `output` is null where it was not exported, or its file is
-    gone."""
+    """What is known of an answer that was given. `output` is null where it was not exported, its file was deleted,
+    or the caller may no longer read what it was read from."""
 
     id: UUID
     sql_sha256: str
@@ -67,7 +67,7 @@ class KnownAnswer(msgspec.Struct):
 
 
 class BatchQuery(msgspec.Struct):
-    """A query that was left to be run, as far as it is. It has no answer yet, or never will."""
+    """A batch query without an answer: not yet, or never."""
 
     id: UUID
     state: Literal["Queued", "Running", "Canceled"]

@@ -12,43 +12,32 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from starlette.responses import Response
-
 from traceplane.errors import NotFound, Overloaded, Refused, Stale
 from traceplane.query.admission.slots import Admission
-from traceplane.query.api import responses
-from traceplane.query.api.disconnect import Disconnect, within
+from traceplane.query.api.disconnect import within
 from traceplane.query.api.requests import QueryRequest
-from traceplane.query.api.results import Results
 from traceplane.query.attach.audit import Caller
 from traceplane.query.attach.databases import Databases
-from traceplane.query.broker.limits import pause_of, seconds_of
+from traceplane.query.broker.limits import seconds_of
 from traceplane.query.gate.allowlist import Admitted
 from traceplane.query.gate.supervisor import GateSupervisor
 from traceplane.query.relations import pins
 from traceplane.query.relations.resolve import Reader
 from traceplane.settings import Settings
-from traceplane.web import problems
-from traceplane.web.principals import Principal
+from traceplane.web.disconnect import Disconnect
 
 MAX_JUDGING = 32
 """Statements that wait to be judged before they are left."""
-
-_OPEN = ("Queued", "Running")
 
 
 class Intake:
     """The user's side of batch queries. Every call but `judged` talks to a database; none runs a query."""
 
-    def __init__(
-        self, settings: Settings, databases: Databases, supervisor: GateSupervisor, results: Results
-    ) -> None:
+    def __init__(self, settings: Settings, databases: Databases, supervisor: GateSupervisor) -> None:
         self._settings = settings
         self._databases = databases
         self._supervisor = supervisor
-        self._results = results
         self._judging = Admission(1, MAX_JUDGING)
-        self._pause = pause_of(settings)
 
     async def judged(self, asked: QueryRequest, caller: Caller, gone: Disconnect) -> Admitted:
         """A statement that may be left. Raises Refused, Overloaded, Unavailable, or QueryFailed when the client has
@@ -67,9 +56,9 @@ class Intake:
 
     def leave(
         self, asked: QueryRequest, admitted: Admitted, caller: Caller, reader: Reader, namespace: str
-    ) -> Response:
-        """Put a query in line; what is known of it (202). Raises Refused, Disconnect, Overloaded or Unavailable."""
-        seconds = seconds_of(asked, self._settings.query_batch_timeout_seconds)
+    ) -> dict[str, Any]:
+        """Put a query in line; what is known of it. Raises Refused, Disconnect, Overloaded or Unavailable."""
+        seconds = seconds_of(asked.timeout_seconds, self._settings.query_batch_timeout_seconds)
         if asked.as_of is not None:
             pins.decode(asked.as_of)
         if admitted.relations:
@@ -86,31 +75,20 @@ class Intake:
             )
             row = queue.find(caller.query, caller.user)
         assert row is not None
-        return responses.left(row, self._pause)
+        return row
 
-    def known(self, query: UUID, principal: Principal) -> Response:
-        """The answer where there is one (200), else how far it is (202), else why there is none: the refusal that
-        an interactive query would have got. Raises NotFound or Unavailable."""
-        row = self._row(query, principal)
-        if row is not None and row["state"] in _OPEN:
-            return responses.left(row, self._pause)
-        if row is not None and row["state"] == "Failed":
-            return problems.problem(row["error_status"], row["error_code"], row["error_detail"])
-        if row is not None and row["state"] == "Canceled":
-            return problems.problem(410, "QueryCanceled", "the query was canceled")
-        return responses.known(self._results.find(query, principal))
+    def find(self, query: UUID, user: UUID) -> dict[str, Any] | None:
+        """What is known of a user's batch query; None where there is none. Raises Unavailable."""
+        with self._databases.batches() as queue:
+            return queue.find(query, user)
 
-    def cancel(self, query: UUID, principal: Principal) -> dict[str, Any]:
+    def cancel(self, query: UUID, user: UUID) -> dict[str, Any]:
         """End a query that waits or runs; what is known of it. Raises NotFound, Stale where it has ended."""
         with self._databases.batches() as queue:
-            canceled = queue.cancel(query, principal.user_id)
-        row = self._row(query, principal)
+            canceled = queue.cancel(query, user)
+        row = self.find(query, user)
         if row is None:
             raise NotFound(f"there is no batch query {query} of yours")
         if not canceled and row["state"] != "Canceled":
             raise Stale(f"the query has ended already ({row['state']})", code="QueryEnded")
         return row
-
-    def _row(self, query: UUID, principal: Principal) -> dict[str, Any] | None:
-        with self._databases.batches() as queue:
-            return queue.find(query, principal.user_id)

@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 
 from traceplane.errors import Refused
-from traceplane.query.api.requests import Asked
 from traceplane.query.cell.child import Limits
 from traceplane.settings import Settings
 
 MAX_THREADS = 8
 """Threads of DuckDB in one cell, at most; DuckDB's own default already heeds the container's CPU limit."""
-
-MAX_WAIT_SECONDS = 20.0
-"""Of a request that waits for a query's end; shorter than what proxies commonly allow."""
 
 
 def cell_limits(settings: Settings) -> Limits:
@@ -35,24 +31,11 @@ def _limits(memory_mb: int, seconds: float) -> Limits:
     return Limits(memory_bytes=memory_mb * 1024**2, cpu_seconds=int(seconds * threads) + 5, threads=threads)
 
 
-def seconds_of(asked: Asked, limit: float) -> float:
-    """The time limit of a query. Raises Refused for more than `limit`."""
-    if asked.timeout_seconds is not None and asked.timeout_seconds > limit:
+def seconds_of(requested: float | None, limit: float) -> float:
+    """The time limit of a query whose request names one, or none. Raises Refused for more than `limit`."""
+    if requested is not None and requested > limit:
         raise Refused(f"timeout_seconds: at most {limit:g}")
-    return asked.timeout_seconds or limit
-
-
-def wait_of(text: str | None) -> float:
-    """Seconds that `?wait=` asks for. Raises Refused."""
-    if text is None:
-        return 0.0
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= MAX_WAIT_SECONDS:
-        raise Refused(f"wait: seconds, from 0 to {MAX_WAIT_SECONDS:g}")
-    return seconds
+    return requested or limit
 
 
 def pause_of(settings: Settings) -> int:

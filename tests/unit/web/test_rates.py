@@ -55,8 +55,8 @@ def test_a_refusal_names_who_asked_for_the_log_alone():
     limit = RateLimit(1, Clock())
     limit.take("j")
     with pytest.raises(RateLimited) as refused:
-        limit.take("j", who="job j")
-    assert refused.value.who == "job j"
+        limit.take("j", caller="job j")
+    assert refused.value.caller == "job j"
     assert "job j" not in refused.value.message
 
 

@@ -1,0 +1,82 @@
+"""Batch queries over HTTP: submitting one, looking at it or waiting for its end, canceling it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from uuid import UUID
+
+from starlette.responses import Response
+
+from traceplane.errors import Overloaded, TraceError
+from traceplane.query.api import responses
+from traceplane.query.api.interactive import Received
+from traceplane.query.api.requests import QueryRequest
+from traceplane.query.api.results import Results
+from traceplane.query.api.service import Service
+from traceplane.query.broker.limits import pause_of
+from traceplane.web import problems
+from traceplane.web.principals import Principal
+
+_OPEN = ("Queued", "Running")
+
+
+class Batches:
+    """What users do with batch queries. Each call is a few statements in a thread; none runs a query."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._results = Results(service.databases, service.bucket, service.settings.query_url_seconds)
+        self._pause = pause_of(service.settings)
+
+    async def submit(self, query: Received, body: QueryRequest) -> Response:
+        """Queue a query (202); one audit line whatever happens."""
+        service = self._service
+        started, code = time.monotonic(), "Internal"
+        try:
+            namespace = query.namespace(service.settings.namespace)
+            admitted = await service.intake.judged(body, query.caller, query.disconnect)
+            row = await service.pools.results.ask(
+                service.intake.leave, body, admitted, query.caller, query.reader, namespace
+            )
+            code = "Accepted"
+            return responses.batch(row, self._pause)
+        except TraceError as error:
+            code = error.code
+            raise
+        finally:
+            service.telemetry.audit(query.caller, code=code, seconds=time.monotonic() - started)
+
+    async def find(self, query: UUID, user: Principal, wait: float) -> Response:
+        """What is known of a query of the user's, after `wait` seconds at most if it has not ended."""
+        service = self._service
+        # Before the first look, so that an end between the look and the wait is not missed.
+        with service.runner.told.about(query) as ended:
+            found = await service.pools.results.ask(self._known, query, user)
+            if found.status_code != 202 or not wait or ended is None:
+                return found
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await ended.wait()
+        try:
+            return await service.pools.results.ask(self._known, query, user)
+        except Overloaded:  # many waiters woke at once; what was known before the wait is still an answer
+            return found
+
+    async def cancel(self, query: UUID, user: Principal) -> Response:
+        """End a query that waits or runs. Raises NotFound, or Stale where it has ended."""
+        row = await self._service.pools.results.ask(self._service.intake.cancel, query, user.user_id)
+        return responses.batch(row)
+
+    def _known(self, query: UUID, user: Principal) -> Response:
+        """The answer where there is one (200), else how far it is (202), else why there is none: the problem that
+        an interactive query would have got. Raises NotFound or Unavailable."""
+        row = self._service.intake.find(query, user.user_id)
+        if row is not None and row["state"] in _OPEN:
+            return responses.batch(row, self._pause)
+        if row is not None and row["state"] == "Failed":
+            return problems.problem(row["error_status"], row["error_code"], row["error_detail"])
+        if row is not None and row["state"] == "Canceled":
+            return problems.problem(410, "QueryCanceled", "the query was canceled")
+        return responses.known(self._results.find(query, user))

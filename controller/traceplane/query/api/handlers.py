@@ -1,0 +1,104 @@
+"""What answers each route of the query service.
+
+Users show an OIDC token and read what their roles allow; tasks show their capability token and read the dataset
+versions that it lists, or those that state has for its claim. From there on both are the same.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import PlainTextResponse, Response
+
+from traceplane.errors import Forbidden, Stale
+from traceplane.identity.capability import TaskToken
+from traceplane.kit.ids import uuid7
+from traceplane.observe import audit
+from traceplane.query.admission.fair_queue import NoSlot
+from traceplane.query.api import interactive
+from traceplane.query.api.batches import Batches
+from traceplane.query.api.requests import QueryRequest, TaskQueryRequest, wait_of
+from traceplane.query.api.service import Service
+from traceplane.query.attach.audit import Caller
+from traceplane.query.relations.resolve import Reader
+from traceplane.web.principals import Principal
+from traceplane.web.routes import Call
+from traceplane_sdk.wire import Fence
+
+
+class Handlers:
+    """The calls of the query service, one method for each route."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._batches = Batches(service)
+
+    async def query(self, call: Call[Principal, QueryRequest]) -> Response:
+        """POST /v1/query."""
+        body, user, settings = call.body, call.caller, self._service.settings
+        caller = Caller(uuid7(), body.sql, user=user.user_id)
+        async with interactive.received(call.request, body, caller, Reader(roles=user.roles)) as query:
+            if body.mode == "batch":
+                return await self._batches.submit(query, body)
+            try:
+                return await interactive.answer(self._service, query, settings.query_timeout_seconds)
+            except NoSlot:
+                if query.disconnect.done() or not settings.query_batch_queue:
+                    raise
+                return await self._batches.submit(query, body)
+
+    async def task_query(self, call: Call[TaskToken, TaskQueryRequest]) -> Response:
+        """POST /v1/task/query."""
+        token, fence = call.caller, call.body.fence
+        token.require([(fence.task_id, fence.attempt)])
+        if token.org_id != str(self._service.settings.org_id):
+            raise Forbidden("the token is another organisation's")
+        versions = await self._versions(token, fence)
+        if versions is None:
+            audit.stale("query", [(fence.task_id, fence.attempt)])
+            raise Stale(f"task {fence.task_id}, attempt {fence.attempt} is not leased with this token")
+        caller = Caller(
+            uuid7(), call.body.sql, task=UUID(fence.task_id), attempt=fence.attempt, job=UUID(token.job)
+        )
+        async with interactive.received(call.request, call.body, caller, Reader(versions=versions)) as query:
+            return await interactive.answer(self._service, query, self._service.settings.query_task_timeout_seconds)
+
+    async def _versions(self, token: TaskToken, fence: Fence) -> frozenset[UUID] | None:
+        """What a task may read; None unless the token's claim holds its lease."""
+        claim, databases = UUID(token.claim_id), self._service.databases
+        if token.scope is not None:
+            return await self._service.pools.logins.ask(databases.claim_versions, fence, claim)
+        held = await self._service.pools.logins.ask(databases.holds_lease, fence, claim)
+        return frozenset(UUID(dataset.version) for dataset in token.datasets) if held else None
+
+    async def result(self, call: Call[Principal, None]) -> Response:
+        """GET /v1/queries/{id}."""
+        request, user = call.request, call.caller
+        with audit.user_call(request.method, request.url.path, user.user_id, user.org_id):
+            wait = wait_of(request.query_params.get("wait"))
+            return await self._batches.find(request.path_params["id"], user, wait)
+
+    async def cancel_query(self, call: Call[Principal, None]) -> Response:
+        """DELETE /v1/queries/{id}."""
+        request, user = call.request, call.caller
+        with audit.user_call(request.method, request.url.path, user.user_id, user.org_id):
+            return await self._batches.cancel(request.path_params["id"], user)
+
+    async def healthy(self, _call: Call[None, None]) -> Response:
+        """GET /healthz."""
+        return PlainTextResponse("ok\n")
+
+    async def ready(self, _call: Call[None, None]) -> Response:
+        """GET /readyz."""
+        await self._service.pools.probes.ask(self._service.databases.ping)
+        await self._service.pools.probes.ask(self._service.cells.check)
+        return PlainTextResponse("ready\n")
+
+    async def metrics(self, _call: Call[None, None]) -> Response:
+        """GET /metrics."""
+        telemetry = self._service.telemetry
+        telemetry.waiting.set(self._service.admission.waiting)
+        telemetry.running.set(self._service.admission.running)
+        telemetry.cached.set(self._service.cache.bytes)
+        return Response(generate_latest(telemetry.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,69 @@
+"""`tracectl run query` as a process: an error after which it must not go on ends it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.query.world import World
+from tests.services import free_port
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.services
+
+PATIENCE_SECONDS = 60
+
+GIVES_UP = """
+from traceplane.cli.main import main
+from traceplane.errors import InvalidSettings
+from traceplane.query.attach.databases import Databases
+def gives_up(_):
+    raise InvalidSettings("TRACE_SOMETHING: the canary is wrong")
+Databases.ping = gives_up
+main()
+"""
+
+
+def test_an_error_after_which_it_must_not_go_on_ends_it(world: World, tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "query.log"
+    environment = {
+        **os.environ,
+        "TRACE_STATE_DSN": world.databases.query_state_dsn,
+        "TRACE_DATA_DSN": world.databases.query_dsn,
+        "TRACE_S3_BUCKET": world.bucket,
+        "TRACE_S3_ENDPOINT_URL": world.store.endpoint_url,
+        "TRACE_S3_ACCESS_KEY_ID": world.store.access_key_id,
+        "TRACE_S3_SECRET_ACCESS_KEY": world.store.secret_access_key,
+        "TRACE_OIDC_ISSUER": "https://issuer.test",
+        "TRACE_OIDC_JWKS_URL": "https://issuer.test/keys",
+        "TRACE_QUERY_PORT": str(port),
+        "TRACE_LISTEN_HOST": "127.0.0.1",
+        "TRACE_QUERY_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    with log.open("ab") as output:
+        command = [sys.executable, "-c", GIVES_UP, "run", "query"]
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    try:
+        url = f"http://127.0.0.1:{port}/readyz"
+        answer = until(lambda: answer_of(process, url), "it listens", detail=log.read_text)
+        assert (answer.status_code, answer.json()["code"]) == (500, "InvalidSettings")
+        assert "canary" not in answer.text, "the caller could do nothing about it"
+        assert process.wait(PATIENCE_SECONDS) == 1
+        assert "error: TRACE_SOMETHING: the canary is wrong (InvalidSettings)" in log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answer_of(process: subprocess.Popen[bytes], url: str) -> httpx.Response | None:
+    """What the process answers; None while it does not listen."""
+    assert process.poll() is None, "the process ended"
+    try:
+        return httpx.get(url, timeout=PATIENCE_SECONDS)
+    except httpx.ConnectError:
+        return None
