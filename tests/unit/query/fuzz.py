@@ -19,7 +19,7 @@ from pathlib import Path
 import duckdb
 
 from tests.unit.query.oracle import admitted, bound_by_duckdb, world
-from traceplane.query.gate import allowlist
+from traceplane.query.gate.statement import Refusal
 
 DEPTH = 4
 
@@ -202,7 +202,7 @@ def _tried(
 ) -> str | None:
     try:
         admitted(sql)
-    except allowlist.Refusal as refusal:
+    except Refusal as refusal:
         return f"refused ({refusal.code}): {sql}" if must_pass and _is_sql(sql) else None
     if must_fail:
         return f"admitted: {sql}"

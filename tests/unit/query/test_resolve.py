@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from traceplane.query.gate.allowlist import Refusal, RelationName
+from traceplane.query.gate.statement import Refusal, RelationName
 from traceplane.query.relations.resolve import CatalogRow, Reader, catalog_row, match, task_rows
 
 

@@ -45,7 +45,7 @@ from traceplane.query.broker.query import Answer, Cancel, Job, out_of_time
 from traceplane.query.broker.telemetry import Telemetry
 from traceplane.query.files.bucket import Bucket
 from traceplane.query.files.cache import Cache
-from traceplane.query.gate import allowlist
+from traceplane.query.gate.statement import Admitted, RelationName
 from traceplane.query.gate.supervisor import GateSupervisor
 from traceplane.query.relations import pins
 from traceplane.query.relations.resolve import Reader
@@ -193,7 +193,7 @@ class Service:
     ) -> Response:
         """Wait for a turn, judge, run, answer, all within one limit; and one audit line whatever happens."""
         started = time.monotonic()
-        relations: tuple[allowlist.RelationName, ...] = ()
+        relations: tuple[RelationName, ...] = ()
         code, answer = "Internal", None
         try:
             seconds = seconds_of(asked, limit)
@@ -233,11 +233,11 @@ class Service:
                 scanned=answer.bytes_scanned if answer else 0,
             )
 
-    async def _judged(self, sql: str, gone: Disconnect, started: float, limit: float) -> allowlist.Admitted:
+    async def _judged(self, sql: str, gone: Disconnect, started: float, limit: float) -> Admitted:
         """What the gate says of a statement, in what is left of its time."""
         try:
             async with within(started + limit - time.monotonic(), gone):
-                return await self.supervisor.soon(sql)
+                return await self.supervisor.check_in_thread(sql)
         except TimeoutError:
             raise out_of_time(limit) from None
 

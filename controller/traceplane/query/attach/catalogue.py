@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import TupleRow, dict_row
 
-from traceplane.query.gate.allowlist import Refusal, RelationName
+from traceplane.query.gate.statement import Refusal, RelationName
 from traceplane.query.relations import pins, ranges
 from traceplane.query.relations.relation import Holdings, Relation, hot_part, pinned_row, relation, relation_as_of
 from traceplane.query.relations.resolve import (

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from traceplane.query import wire
 from traceplane.query.files.cache import ColdFile
-from traceplane.query.gate.allowlist import RelationName
+from traceplane.query.gate.statement import RelationName
 from traceplane.query.relations import pins, ranges
 from traceplane.query.relations.coldfiles import ColdGroup, ColdPart, group_of
 from traceplane.query.relations.hot import HotTable

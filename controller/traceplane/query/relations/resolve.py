@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from traceplane.errors import Refused
-from traceplane.query.gate.allowlist import Refusal, RelationName
+from traceplane.query.gate.statement import Refusal, RelationName
 
 DUCKDB_TYPES = {
     "Int32": "INTEGER",

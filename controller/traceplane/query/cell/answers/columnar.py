@@ -1,15 +1,8 @@
 """Answers as Arrow and as Parquet: columns from DuckDB to the reader, without a row in Python.
 
-Runs in the cell. Arrow is an IPC stream (https://arrow.apache.org/docs/format/Columnar.html), Parquet one file with
-zstd. Both carry the types as DuckDB hands them to Arrow, except those that `exact` turned into text; and both
-name what they were read from in the schema's metadata, under `trace.versions`, so that a file tells it after
-it has left its answer.
-
-Parquet has no unions and no seconds as a unit of time (it takes milliseconds, which an infinity does not survive);
-`parquet_of` tells the column.
-
-The bound of bytes counts encoded record batches; what does not fit is cut between rows, and said so. A Parquet file
-is smaller than its batches, but for very small ones, which have room in the slack of the check.
+Arrow is an IPC stream (https://arrow.apache.org/docs/format/Columnar.html), Parquet one file with zstd. Both carry
+the types as DuckDB hands them to Arrow, except those that `lossless` turned into text; and both name what they were
+read from in the schema's metadata, under `trace.versions`, so that a file still says so apart from its answer.
 """
 
 from __future__ import annotations
@@ -22,42 +15,44 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from duckdb.sqltypes import DuckDBPyType
 
-from traceplane.query.cell import exact
-from traceplane.query.cell.render import Rendered
+from traceplane.query.cell.answers import lossless
+from traceplane.query.cell.answers.rows import Rendered
 
-FORMS = ("arrow", "parquet")
 VERSIONS = b"trace.versions"
 
 
-class Unheld(ValueError):
+class NotInParquet(ValueError):
     """A column that Parquet cannot hold. Its text speaks of the statement only."""
 
 
 @contextmanager
 def parquet_of(columns: Sequence[tuple[str, DuckDBPyType]]) -> Iterator[None]:
-    """Write Parquet of `columns`. Raises Unheld."""
+    """Write Parquet of `columns` in this context. Raises NotInParquet, which names the column."""
     for name, kind in columns:
-        if exact.holds(kind, "union"):
-            raise _unheld(name, kind, "which Parquet cannot hold")
+        if lossless.contains(kind, "union"):
+            raise _not_in_parquet(name, kind, "which Parquet cannot hold")
     try:
         yield
     except pa.ArrowInvalid as error:
         if "casting timestamp" not in str(error):
             raise
+        # Parquet has no seconds as a unit of time: they become milliseconds, which an infinity does not survive.
         for name, kind in columns:
-            if exact.holds(kind, "timestamp_s"):
-                raise _unheld(name, kind, "of which Parquet cannot hold a value") from None
+            if lossless.contains(kind, "timestamp_s"):
+                raise _not_in_parquet(name, kind, "of which Parquet cannot hold a value") from None
         raise
 
 
-def _unheld(name: str, kind: DuckDBPyType, why: str) -> Unheld:
-    return Unheld(f'column "{name[:200]}" is of type {str(kind)[:200]}, {why}: cast it to VARCHAR')
+def _not_in_parquet(name: str, kind: DuckDBPyType, why: str) -> NotInParquet:
+    return NotInParquet(f'column "{name[:200]}" is of type {str(kind)[:200]}, {why}: cast it to VARCHAR')
 
 
-def columns_as(
-    form: str, batches: pa.RecordBatchReader, versions: str, *, max_rows: int, max_bytes: int
-) -> Rendered:
-    """At most `max_rows` rows in at most `max_bytes`; what is cut off is said by `truncated`."""
+def render(form: str, batches: pa.RecordBatchReader, versions: str, *, max_rows: int, max_bytes: int) -> Rendered:
+    """At most `max_rows` rows in at most `max_bytes`; `truncated` says whether rows are missing.
+
+    `max_bytes` counts encoded record batches. A Parquet file is smaller than its batches, but for very small ones,
+    for which the broker's own bound leaves room.
+    """
     schema = batches.schema.with_metadata({VERSIONS: versions.encode()})
     cut = _Cut(max_rows, max_bytes)
     sink = io.BytesIO()

@@ -1,6 +1,6 @@
-"""An answer beyond the inline bounds: one Parquet file, handed over in pieces while it is made.
+"""An answer beyond the inline bounds: one Parquet file, sent to the broker in pieces while it is made.
 
-Runs in the cell, which may write no file and keeps one row group in memory.
+A cell may write no file, and keeps one row group in memory.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from traceplane.query.cell import columnar
+from traceplane.query.cell.answers import columnar
 
 GROUP_ROWS = 64 * 1024
 GROUP_BYTES = 32 * 1024 * 1024
@@ -29,7 +29,7 @@ def export(
     versions: str,
     max_bytes: int,
 ) -> int:
-    """Write all of `batches`; returns the number of rows. Raises ExportTooLarge."""
+    """Write all of `batches` and `send` the file's bytes; returns the number of rows. Raises ExportTooLarge."""
     described = schema.with_metadata({columnar.VERSIONS: versions.encode()})
     pieces = _Pieces(send, max_bytes)
     writer = pq.ParquetWriter(pa.PythonFile(pieces, mode="w"), described, compression="zstd")
@@ -82,7 +82,7 @@ class _Pieces(io.RawIOBase):
         return view.nbytes
 
     def finish(self) -> None:
-        """Hand over what is left."""
+        """Send what is left."""
         if self._buffer:
             self._send(bytes(self._buffer))
             self._buffer.clear()
