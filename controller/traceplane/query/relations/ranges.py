@@ -1,7 +1,7 @@
 """Sets of whole numbers as sorted, disjoint, inclusive ranges, and what a plan's filters say about one column.
 
-Pure. Partition pruning rests on it: a filter that is not understood restricts nothing, so that a file too many
-may be read and none too few.
+Partition pruning rests on it: a filter that is not recognised restricts nothing, so that a file too many may be
+read and none too few. Pure.
 """
 
 from __future__ import annotations

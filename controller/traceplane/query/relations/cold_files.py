@@ -1,7 +1,7 @@
 """Cold files: from the partitions that state knows to the objects that are read.
 
-What a manifest says is checked here, once more, since it names objects: a location outside of the bucket, or a path
-that leaves it, is never read. Pure.
+What a manifest says is checked once more, since it names objects: a location outside of the bucket, or a path that
+leaves it, is never read. Pure.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def group_of(
 
 
 def _files(partition: PartitionRow, bucket: str) -> list[ColdPart]:
-    """The partition's files. Refuses a location outside the bucket and a path that leaves the location."""
+    """The partition's files. Raises TraceError for a location outside the bucket or a path that leaves it."""
     prefix = f"s3://{bucket}/"
     location = partition.location
     if not location.startswith(prefix) or not location.endswith("/") or ".." in location:
