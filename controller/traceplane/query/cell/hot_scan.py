@@ -11,6 +11,7 @@ Arrow's own expression.
 from __future__ import annotations
 
 import datetime
+import operator
 import os
 import socket
 import threading
@@ -25,6 +26,20 @@ from traceplane.query import wire
 _field, _scalar = ds.field, ds.scalar
 
 
+def _traced(name: str, combine: Callable[[Any, Any], Any]) -> Callable[[Traced, Any], Traced]:
+    """The method of `Traced` for one operator of Arrow's expressions."""
+
+    def method(self: Traced, other: Any) -> Traced:
+        arrow, tree = (other.arrow, other.tree) if isinstance(other, Traced) else (other, None)
+        both = [name, self.tree, tree] if self.tree is not None and tree is not None else None
+        # Of an `and` one side may be left out: more rows come than match, and Arrow filters them here.
+        if name == "and" and both is None:
+            both = self.tree if self.tree is not None else tree
+        return Traced(combine(self.arrow, arrow), both)
+
+    return method
+
+
 class Traced:
     """An Arrow expression with its tree: `["field", name]`, `["scalar", value]`, `[operator, left, right]`.
 
@@ -37,37 +52,14 @@ class Traced:
         self.arrow = arrow
         self.tree = tree
 
-    def _with(self, name: str, other: Any, combine: Callable[[Any, Any], Any]) -> Traced:
-        arrow, tree = (other.arrow, other.tree) if isinstance(other, Traced) else (other, None)
-        both = [name, self.tree, tree] if self.tree is not None and tree is not None else None
-        # Of an `and` one side may be left out: more rows come than match, and Arrow filters them here.
-        if name == "and" and both is None:
-            both = self.tree if self.tree is not None else tree
-        return Traced(combine(self.arrow, arrow), both)
-
-    def __gt__(self, other: Any) -> Traced:
-        return self._with(">", other, lambda a, b: a > b)
-
-    def __ge__(self, other: Any) -> Traced:
-        return self._with(">=", other, lambda a, b: a >= b)
-
-    def __lt__(self, other: Any) -> Traced:
-        return self._with("<", other, lambda a, b: a < b)
-
-    def __le__(self, other: Any) -> Traced:
-        return self._with("<=", other, lambda a, b: a <= b)
-
-    def __eq__(self, other: Any) -> Traced:  # type: ignore[override]
-        return self._with("=", other, lambda a, b: a == b)
-
-    def __ne__(self, other: Any) -> Traced:  # type: ignore[override]
-        return self._with("!=", other, lambda a, b: a != b)
-
-    def __and__(self, other: Any) -> Traced:
-        return self._with("and", other, lambda a, b: a & b)
-
-    def __or__(self, other: Any) -> Traced:
-        return self._with("or", other, lambda a, b: a | b)
+    __gt__ = _traced(">", operator.gt)
+    __ge__ = _traced(">=", operator.ge)
+    __lt__ = _traced("<", operator.lt)
+    __le__ = _traced("<=", operator.le)
+    __eq__ = _traced("=", operator.eq)  # type: ignore[assignment]
+    __ne__ = _traced("!=", operator.ne)  # type: ignore[assignment]
+    __and__ = _traced("and", operator.and_)
+    __or__ = _traced("or", operator.or_)
 
     def __invert__(self) -> Traced:
         return Traced(~self.arrow, None)

@@ -92,10 +92,12 @@ def decode(token: str) -> Pin:
     try:
         if len(token) > MAX_TOKEN:
             raise ValueError(token[:16])
+        # With validate, since without it any character that is not of the alphabet would be left out silently.
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         found = msgspec.msgpack.decode(raw, type=Pin)
     except (ValueError, binascii.Error, msgspec.DecodeError) as error:
         raise Refused("as_of: not a token that an answer gave", code="InvalidRequest") from error
+    # Whatever Postgres or the range arithmetic would not take is refused here: the token is the user's to write.
     spans = [span for relation in found.relations for cold in relation.cold for span in cold.ranges]
     heads = [relation.head for relation in found.relations if relation.head is not None]
     numbers = [number for span in spans for number in span] + heads

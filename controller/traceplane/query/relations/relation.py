@@ -66,6 +66,7 @@ class Relation:
         """For the cell: number of files per group, with ranges only where a chosen file reaches beyond them."""
         groups = []
         for group, parts in self.chosen:
+            # A condition on every row costs the cell time, so it gets one only where a file has rows to leave out.
             partly = group.ranges and any(not ranges.inside((part.start, part.end), group.ranges) for part in parts)
             groups.append((len(parts), list(group.ranges) if partly else []))
         return groups

@@ -102,6 +102,7 @@ def match(
     found: dict[tuple[str, str], tuple[CatalogRow, list[RelationName]]] = {}
     for name in names:
         key = (_sql(name.schema or namespace), name.table)
+        # In a cell these schemas are DuckDB's own: they hold its catalog, or the views of unqualified names.
         named = known.get(key) if name.schema not in RESERVED_SCHEMAS else None
         if not named:
             raise Refusal("RelationNotFound", f"no relation {name.text!r}", position=name.position, name=name.text)
@@ -151,6 +152,7 @@ def task_rows(versions: Iterable[Mapping[str, Any]]) -> list[CatalogRow]:
     """Rows for a task's versions (rows of `catalog.versions`): each by job and output, and by asset."""
     found = []
     for version in versions:
+        # No roles: the token is the right to read. They would be the asset's, for users.
         bare = {**version, "read_roles": (), "hot_read_roles": (), "cold_read_roles": ()}
         by_job = catalog_row({**bare, "name": f"{version['job']}_{version['output']}"})
         found.append(replace(by_job, output=_output(version)))
