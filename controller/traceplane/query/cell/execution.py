@@ -19,7 +19,6 @@ from collections.abc import Iterator
 
 import duckdb
 import pyarrow as pa
-from duckdb.sqltypes import DuckDBPyType
 
 from traceplane.query import wire
 from traceplane.query.cell import hot_scan, views
@@ -80,26 +79,17 @@ def _run(
     # Batches that were rendered in vain are exported after all, so they are kept until it is known that they fit.
     seen: list[pa.RecordBatch] = []
     batches = pa.RecordBatchReader.from_batches(schema, _kept(rest, seen))
-    answer = _rendered(query, columns, batches, versions)
+    bounds = {"max_rows": query.max_rows, "max_bytes": query.max_bytes}
+    if query.format in columnar.FORMS:
+        answer = columnar.render(query.format, columns, batches, versions, **bounds)
+    else:
+        answer = rows.render(query.format, columns, batches, **bounds)
     if answer.truncated and query.max_export_bytes:
-        all_batches = itertools.chain(seen, rest)
-        with columnar.parquet_of(columns):
-            count = export.export(broker.send_piece, schema, all_batches, versions, query.max_export_bytes)
+        everything, most = itertools.chain(seen, rest), query.max_export_bytes
+        count = export.export(broker.send_piece, columns, schema, everything, versions, most)
         return wire.Result(columns=described, rows=count, truncated=False, size=0), b""
     result = wire.Result(columns=described, rows=answer.rows, truncated=answer.truncated, size=len(answer.body))
     return result, answer.body
-
-
-def _rendered(
-    query: wire.Prepare, columns: list[tuple[str, DuckDBPyType]], batches: pa.RecordBatchReader, versions: str
-) -> rows.Rendered:
-    bounds = {"max_rows": query.max_rows, "max_bytes": query.max_bytes}
-    if query.format == "parquet":
-        with columnar.parquet_of(columns):
-            return columnar.render("parquet", batches, versions, **bounds)
-    if query.format == "arrow":
-        return columnar.render("arrow", batches, versions, **bounds)
-    return rows.render(query.format, columns, batches, **bounds)
 
 
 def _kept(batches: Iterator[pa.RecordBatch], seen: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

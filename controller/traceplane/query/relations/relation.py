@@ -85,25 +85,13 @@ class Relation:
 
     def versions(self) -> list[dict[str, Any]]:
         """For the answer: each dataset version that was read."""
-        found: list[dict[str, Any]] = [
-            {
-                "relation": self.title,
-                "dataset": str(group.dataset),
-                "version": str(group.version),
-                "files": len(parts),
-                "hot_rows": 0,
-            }
-            for group, parts in self.chosen
-        ]
+
+        def entry(dataset: UUID | None, version: UUID | None, **read: Any) -> dict[str, Any]:
+            ids = {"relation": self.title, "dataset": str(dataset), "version": str(version)}
+            return {**ids, "files": 0, "hot_rows": 0, **read}
+
+        found = [entry(group.dataset, group.version, files=len(parts)) for group, parts in self.chosen]
         if self.hot is not None:
-            found.append(
-                {
-                    "relation": self.title,
-                    "dataset": str(self.row.dataset),
-                    "version": str(self.row.hot_version),
-                    "files": 0,
-                    "hot_rows": self.hot_rows,
-                    "head": self.pin.head,
-                }
-            )
+            row, head = self.row, self.pin.head
+            found.append(entry(row.dataset, row.hot_version, hot_rows=self.hot_rows, head=head))
         return found

@@ -8,6 +8,7 @@ read from in the schema's metadata, under `trace.versions`, so that a file still
 from __future__ import annotations
 
 import io
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -18,6 +19,7 @@ from duckdb.sqltypes import DuckDBPyType
 from traceplane.query.cell.answers import lossless
 from traceplane.query.cell.answers.rows import Rendered
 
+FORMS = ("arrow", "parquet")
 VERSIONS = b"trace.versions"
 
 
@@ -47,11 +49,19 @@ def _not_in_parquet(name: str, kind: DuckDBPyType, why: str) -> NotInParquet:
     return NotInParquet(f'column "{name[:200]}" is of type {str(kind)[:200]}, {why}: cast it to VARCHAR')
 
 
-def render(form: str, batches: pa.RecordBatchReader, versions: str, *, max_rows: int, max_bytes: int) -> Rendered:
+def render(
+    form: str,
+    columns: Sequence[tuple[str, DuckDBPyType]],
+    batches: pa.RecordBatchReader,
+    versions: str,
+    *,
+    max_rows: int,
+    max_bytes: int,
+) -> Rendered:
     """At most `max_rows` rows in at most `max_bytes`; `truncated` says whether rows are missing.
 
     `max_bytes` counts encoded record batches. A Parquet file is smaller than its batches, but for very small ones,
-    for which the broker's own bound leaves room.
+    for which the broker's own bound leaves room. Raises NotInParquet.
     """
     schema = batches.schema.with_metadata({VERSIONS: versions.encode()})
     cut = _Cut(max_rows, max_bytes)
@@ -61,7 +71,7 @@ def render(form: str, batches: pa.RecordBatchReader, versions: str, *, max_rows:
             for batch in cut.of(batches):
                 stream.write_batch(batch.replace_schema_metadata(schema.metadata))
     else:
-        with pq.ParquetWriter(sink, schema, compression="zstd") as file:
+        with parquet_of(columns), pq.ParquetWriter(sink, schema, compression="zstd") as file:
             for batch in cut.of(batches):
                 file.write_batch(batch.replace_schema_metadata(schema.metadata))
     return Rendered(sink.getvalue(), cut.rows, cut.truncated)
@@ -93,11 +103,8 @@ class _Cut:
 
 def _fitting(batch: pa.RecordBatch, most: int, room: int) -> int:
     """How many of the first `most` rows fit `room` bytes, found by halving."""
-    low, high = 0, most
-    while low < high:
-        middle = high if low == 0 else (low + high + 1) // 2
-        if pa.ipc.get_record_batch_size(batch.slice(0, middle)) <= room:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+
+    def size(count: int) -> int:
+        return int(pa.ipc.get_record_batch_size(batch.slice(0, count)))
+
+    return most if size(most) <= room else bisect_right(range(1, most), room, key=size)

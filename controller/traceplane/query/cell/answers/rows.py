@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import csv
 import io
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -101,15 +102,8 @@ def _field(value: Any) -> Any:
 
 def _fitting(form: str, rows: list[tuple[Any, ...]], room: int) -> tuple[list[tuple[Any, ...]], bytes]:
     """As many of `rows` as their text fits `room`, found by halving: few encodings however large the rows are."""
-    low, high, best = 0, len(rows), b""
-    while low < high:
-        middle = (low + high + 1) // 2
-        text = _encoded(form, rows[:middle])
-        if len(text) <= room:
-            low, best = middle, text
-        else:
-            high = middle - 1
-    return rows[:low], best
+    count = bisect_right(range(1, len(rows) + 1), room, key=lambda count: len(_encoded(form, rows[:count])))
+    return rows[:count], _encoded(form, rows[:count])
 
 
 def _joined(form: str, parts: list[bytes]) -> bytes:
