@@ -62,7 +62,7 @@ class Run(msgspec.Struct, frozen=True, tag=True):
 
 
 class HotScan(msgspec.Struct, frozen=True, tag=True):
-    """The cell wants rows of a hot relation. `filter` is a tree of lists, see `hot.render`."""
+    """The cell wants rows of a hot relation. `filter` is a tree of lists, see `relations.hot_sql`."""
 
     relation: int
     columns: list[str]

@@ -54,13 +54,3 @@ def logged(monkeypatch: pytest.MonkeyPatch, starter: ModuleType) -> Iterator[Cal
             change.setattr(starter.subprocess, "Popen", lambda *a, **named: real(*a, **named, stderr=theirs))
             yield lambda: b"".join(told).decode()
         told.append(log.read())
-
-
-BREAKING_OUT = """
-import contextlib, os
-def breaks_out(*_):
-    for descriptor in range(64):
-        with contextlib.suppress(OSError):
-            os.write(descriptor, b"forged")
-    raise ValueError
-"""

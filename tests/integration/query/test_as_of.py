@@ -32,7 +32,7 @@ def asked(client: Client, sql: str = SQL, **body: Any) -> tuple[list[Any], str]:
     return said.json()["rows"], said.json()["as_of"]
 
 
-def test_later_rows_and_moves_change_nothing(world: World, client: Client, both: tuple[UUID, UUID]) -> None:
+def test_later_rows_and_relocations_change_nothing(world: World, client: Client, both: tuple[UUID, UUID]) -> None:
     hot, cold = both
     rows, token = asked(client)
     assert rows[0][0] == 100
@@ -54,9 +54,7 @@ def test_an_empty_table_stays_empty(world: World, client: Client) -> None:
     assert asked(client, as_of=token)[0] == rows
 
 
-def test_files_of_then_are_read_after_they_were_replaced(
-    world: World, client: Client, both: tuple[UUID, UUID]
-) -> None:
+def test_files_are_read_after_they_were_replaced(world: World, client: Client, both: tuple[UUID, UUID]) -> None:
     rows, token = asked(client)
     cold_rows, cold_token = asked(client, "SELECT count(*) FROM cold_blocks")
     world.recompute(both[1], 0, 49)
@@ -65,7 +63,7 @@ def test_files_of_then_are_read_after_they_were_replaced(
     assert asked(client, "SELECT count(*) FROM cold_blocks", as_of=cold_token)[0] == cold_rows == [[50]]
 
 
-def test_a_commit_that_was_under_way_is_not_part_of_it(
+def test_a_commit_in_progress_is_not_part_of_the_answer(
     world: World, client: Client, both: tuple[UUID, UUID]
 ) -> None:
     """It began before the query and ended after it: no clock could tell it from one that ended before."""
@@ -77,12 +75,12 @@ def test_a_commit_that_was_under_way_is_not_part_of_it(
     assert asked(client, "SELECT count(*) FROM cold_blocks", as_of=token)[0] == rows == [[50]]
 
 
-@pytest.mark.parametrize("told", ["relayed", "not relayed"])
-def test_rewritten_hot_rows_are_gone_and_the_answer_says_why(
-    world: World, client: Client, both: tuple[UUID, UUID], told: str
+@pytest.mark.parametrize("outbox", ["relayed", "not relayed"])
+def test_rewritten_hot_rows_are_refused_with_the_reason(
+    world: World, client: Client, both: tuple[UUID, UUID], outbox: str
 ) -> None:
     hot, _cold = both
-    invalidate = world.invalidate if told == "relayed" else world.rewrite
+    invalidate = world.invalidate if outbox == "relayed" else world.rewrite
     _rows, token = asked(client)
     world.follow(hot, 100, 199)
     invalidate(hot, 100, 120)  # came later than the token
@@ -93,11 +91,11 @@ def test_rewritten_hot_rows_are_gone_and_the_answer_says_why(
     assert (said.status_code, said.json()["code"]) == (410, "SnapshotGone")
     assert "rows 99 to 120 of default/blocks were invalidated since" in said.json()["detail"]
     _rows, newer = asked(client)
-    if told == "relayed":
+    if outbox == "relayed":
         assert client.post(SQL, as_of=newer).status_code == 200
 
 
-def test_purged_files_are_gone(world: World, client: Client, both: tuple[UUID, UUID]) -> None:
+def test_purged_files_are_refused_with_the_reason(world: World, client: Client, both: tuple[UUID, UUID]) -> None:
     _rows, token = asked(client)
     world.recompute(both[1], 0, 49)
     world.state.execute("DELETE FROM partition_versions WHERE superseded_at IS NOT NULL")
@@ -106,7 +104,7 @@ def test_purged_files_are_gone(world: World, client: Client, both: tuple[UUID, U
     assert "purged" in said.json()["detail"]
 
 
-def test_the_version_of_then_is_read_after_a_cutover(world: World, client: Client) -> None:
+def test_the_version_that_was_read_is_read_after_a_cutover(world: World, client: Client) -> None:
     old = world.dataset("follow", "Postgres", "hot-blocks")
     world.follow(old, 0, 9)
     rows, token = asked(client, "SELECT count(*) FROM hot_blocks")
@@ -116,7 +114,7 @@ def test_the_version_of_then_is_read_after_a_cutover(world: World, client: Clien
     assert asked(client, "SELECT count(*) FROM hot_blocks", as_of=token)[0] == rows == [[10]]
 
 
-def test_the_version_of_then_is_read_by_its_own_scope_column(world: World, client: Client) -> None:
+def test_the_version_that_was_read_is_read_by_its_own_scope_column(world: World, client: Client) -> None:
     old = world.dataset("follow", "Postgres", "hot-blocks")
     world.follow(old, 0, 9)
     world.data.execute(f"UPDATE hot.d_{old.hex} SET value = 1000")  # beyond the head, were that their scope
@@ -127,7 +125,7 @@ def test_the_version_of_then_is_read_by_its_own_scope_column(world: World, clien
     assert asked(client, sql, as_of=token)[0] == rows == [[10]]
 
 
-def test_a_token_opens_nothing(world: World, client: Client, both: tuple[UUID, UUID]) -> None:
+def test_a_token_grants_nothing(world: World, client: Client, both: tuple[UUID, UUID]) -> None:
     _rows, token = asked(client)
     other = world.dataset("other", "Postgres", "other-blocks")
     world.follow(other, 0, 4)
@@ -165,5 +163,5 @@ def test_a_forged_token_reaches_no_other_dataset(
 
 
 @pytest.mark.parametrize("token", ["", "x", "AAAA", "lA", "%", "é", "A" * 9000])
-def test_what_no_answer_gave_is_refused(client: Client, token: str) -> None:
+def test_a_token_that_no_answer_gave_is_refused(client: Client, token: str) -> None:
     assert client.refused("SELECT 1", as_of=token) == (400, "InvalidRequest")

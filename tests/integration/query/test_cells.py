@@ -7,13 +7,14 @@ import os
 import resource
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.query.cells import BREAKING_OUT, logged
+from tests.integration.query import entries
+from tests.integration.query.cells import logged
 from tests.support.waiting import until
 from traceplane.errors import Unavailable
 from traceplane.query import wire
@@ -114,36 +115,11 @@ def test_cells_that_end_by_themselves_are_no_readiness(
         made.close()
 
 
-UNFIT = {
-    "sandbox": "zygote.confine.confine = lambda *_, **__: 1 / 0",
-    "rehearsal": """
-warm = zygote.warm.opened
-def opened(folder):
-    databases = warm(folder)
-    zygote.warm.Rehearsal.run = lambda *_: 1 / 0
-    return databases
-zygote.warm.opened = opened
-""",
-}
-TAKEN_OVER = (
-    BREAKING_OUT
-    + """
-warm = zygote.warm.opened
-def opened(folder):
-    databases = warm(folder)
-    zygote.child._asked = lambda *_: True
-    zygote.child.execution.serve = breaks_out
-    return databases
-zygote.warm.opened = opened
-"""
-)
-
-
-def log_of_one(folder: Path, program: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What a cell that ends by itself, and its zygote with `program` before its own, say in the log."""
-    monkeypatch.setattr(cells, "_START", cells._START.replace("; zygote.main", f"\n{program}\nzygote.main"))
+def log_of_one(folder: Path, entry: Callable[[int, str], None], monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a cell that ends by itself, and its zygote that runs `entry`, write in the log."""
+    limits = Limits(memory_bytes=256 * 1024**2, cpu_seconds=30, threads=1)
     with logged(monkeypatch, cells) as log:
-        made = cells.Cells(folder, Limits(memory_bytes=256 * 1024**2, cpu_seconds=30, threads=1), ready=1)
+        made = cells.Cells(folder, limits, ready=1, entry=f"{entry.__module__}:{entry.__name__}")
         try:
             made.fill()
             until(lambda: made._waiting[0].code == 1)
@@ -152,19 +128,19 @@ def log_of_one(folder: Path, program: str, monkeypatch: pytest.MonkeyPatch) -> s
     return log()
 
 
-@pytest.mark.parametrize("fault", UNFIT)
+@pytest.mark.parametrize("entry", [entries.cells_that_cannot_be_confined, entries.cells_that_fail_their_rehearsal])
 def test_a_cell_that_is_not_fit_for_a_query_says_so_in_the_log(
-    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    entry: Callable[[int, str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = log_of_one(tmp_path / "cells", UNFIT[fault], monkeypatch)
-    assert said.startswith("cell 1: ZeroDivisionError in <lambda>:")
+    said = log_of_one(tmp_path / "cells", entry, monkeypatch)
+    assert said.startswith("cell 1: ZeroDivisionError in unfit:")
     assert said.count("\n") == 1
 
 
-def test_whoever_takes_over_a_cell_writes_nothing_in_the_log(
+def test_a_cell_that_is_taken_over_writes_nothing_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert log_of_one(tmp_path / "cells", TAKEN_OVER, monkeypatch) == ""
+    assert log_of_one(tmp_path / "cells", entries.cells_that_are_taken_over, monkeypatch) == ""
 
 
 def test_a_cell_that_a_query_took_is_no_sign_of_cells_that_end_by_themselves(made: cells.Cells) -> None:

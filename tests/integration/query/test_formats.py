@@ -100,7 +100,7 @@ def test_answers_are_cut_at_the_byte_limit_between_rows(form: str, start_service
     assert READERS[form][1](huge.content).num_rows == 0
 
 
-def test_what_a_form_cannot_hold_is_said(client: Client) -> None:
+def test_a_type_that_a_form_cannot_hold_is_refused(client: Client) -> None:
     assert client.refused("SELECT union_value(n := 1) AS u", format="parquet")[0] == 422
     assert client.refused("SELECT 1", format="xml") == (400, "InvalidRequest")
     union = client.post("SELECT union_value(n := 1) AS u", format="parquet").json()["detail"]

@@ -139,7 +139,7 @@ def test_a_snapshot_is_taken_when_it_is_opened_and_not_when_it_is_first_read(wor
     assert heads == [9]
 
 
-def test_a_reader_sees_a_range_at_one_place_only_before_the_janitor_came(world: World, client: Client) -> None:
+def test_a_relocated_range_is_read_once_before_its_hot_rows_are_deleted(world: World, client: Client) -> None:
     hot, cold = world.federated()
     world.follow(hot, 0, 99)
     world.compact(hot, cold, 0, 49)
@@ -198,7 +198,7 @@ def test_relations_join_and_repeat(world: World, client: Client) -> None:
     assert len(client.rows(early)) == 2
 
 
-def test_names_are_qualified_by_namespace_or_looked_up_in_the_request_s(world: World, client: Client) -> None:
+def test_unqualified_names_are_looked_up_in_the_namespace_of_the_request(world: World, client: Client) -> None:
     world.federated()
     assert client.rows('SELECT count(*) FROM "default".blocks AS b, blocks AS c') == [[0]]
     assert client.rows("SELECT count(*) FROM BLOCKS") == [[0]]
@@ -206,7 +206,7 @@ def test_names_are_qualified_by_namespace_or_looked_up_in_the_request_s(world: W
     assert client.rows('SELECT count(*) FROM "default".blocks', namespace="other") == [[0]]
 
 
-def test_assets_of_other_roles_look_as_if_they_were_not_there(world: World, client: Client, oidc: Issuer) -> None:
+def test_assets_of_other_roles_are_answered_as_not_found(world: World, client: Client, oidc: Issuer) -> None:
     world.federated()
     world.policy("hot-blocks", "Postgres", roles=["finance"])
     world.user(oidc.url, "fiona", "reader", "finance")
@@ -242,7 +242,7 @@ def test_a_federated_asset_needs_a_role_of_its_own_and_of_each_half(
     assert Client(client.url, oidc.token("all"), client.service).rows("SELECT count(*) FROM blocks") == [[0]]
 
 
-def test_a_cold_file_that_differs_from_its_manifest_is_never_rows(world: World, client: Client) -> None:
+def test_a_cold_file_that_differs_from_its_manifest_is_never_read(world: World, client: Client) -> None:
     _, cold = world.federated()
     location, files, size = world.write_cold(cold, 0, 99)
     world.commit_partition(cold, 0, 99, location, [{**files[0], "sha256": "0" * 64}], size)
@@ -320,7 +320,9 @@ def test_an_active_version_that_changes_later_changes_later_queries_only(world: 
     assert client.refused("SELECT count(*) FROM hot_blocks") == (404, "RelationNotFound")
 
 
-def test_state_or_data_away_is_said_so(world: World, start_service: Callable[..., Any]) -> None:
+def test_a_missing_hot_table_is_unavailable_and_other_queries_run(
+    world: World, start_service: Callable[..., Any]
+) -> None:
     client = start_service()
     hot = world.dataset("follow", "Postgres", "hot-blocks")
     world.follow(hot, 0, 9)

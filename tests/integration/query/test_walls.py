@@ -1,4 +1,4 @@
-"""The second wall with the first one removed: the whole hostile corpus runs in cells, judged by nobody.
+"""The second wall with the first one removed: the whole hostile corpus runs in cells, and no gate checks it.
 
 What may come of it is an error, or an answer made of what the query was granted. Nothing else of this machine is in
 an answer, nothing is made or changed anywhere, and the service goes on.
@@ -15,7 +15,8 @@ import pytest
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World
 from traceplane.errors import InvalidSettings
-from traceplane.query.gate import allowlist, supervisor
+from traceplane.query.gate.statement import Admitted, RelationName
+from traceplane.query.gate.supervisor import GateSupervisor
 
 pytestmark = pytest.mark.services
 
@@ -56,17 +57,17 @@ def ungated(world: World, start_service: Callable[..., Client], monkeypatch: pyt
     world.follow(vault, 0, 9)
     world.data.execute(f"UPDATE hot.d_{vault.hex} SET note = 'canary-of-the-vault'")
     monkeypatch.setenv("TRACE_CANARY", "canary-of-the-environment")
-    names = (allowlist.RelationName(None, "hot_blocks"),)
-    monkeypatch.setattr(supervisor.GateSupervisor, "judge", lambda self, sql: allowlist.Admitted(sql, names))
+    names = (RelationName(None, "hot_blocks"),)
+    monkeypatch.setattr(GateSupervisor, "check", lambda self, sql: Admitted(sql, names))
 
-    async def soon(self: supervisor.GateSupervisor, sql: str) -> allowlist.Admitted:
-        return self.judge(sql)
+    async def check_in_thread(self: GateSupervisor, sql: str) -> Admitted:
+        return self.check(sql)
 
-    monkeypatch.setattr(supervisor.GateSupervisor, "soon", soon)
+    monkeypatch.setattr(GateSupervisor, "check_in_thread", check_in_thread)
     return start_service(query_concurrency=2)
 
 
-def test_a_kernel_without_the_sandbox_is_refused_in_so_many_words(
+def test_a_kernel_without_the_sandbox_is_refused_with_the_remedy(
     start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("traceplane.query.sandbox.landlock.abi", lambda: 0)
@@ -79,7 +80,9 @@ def canaries(world: World) -> list[str]:
     return ["canary-of", "root:x:0", world.store.secret_access_key, world.databases.query_dsn, "TRACE_"]
 
 
-def test_what_is_aimed_at_this_machine_misses(ungated: Client, world: World, tmp_path: Path) -> None:
+def test_statements_aimed_at_this_machine_show_and_change_nothing(
+    ungated: Client, world: World, tmp_path: Path
+) -> None:
     folder = tmp_path / "aim"
     folder.mkdir()
     (folder / "canary.txt").write_text("canary-of-the-disk")

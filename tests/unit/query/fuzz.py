@@ -1,4 +1,4 @@
-"""Statements that nobody wrote, against the gate: `python -m tests.unit.query.fuzz --seconds 60 [--seed N]`.
+"""Generated statements, against the gate: `python -m tests.unit.query.fuzz --seconds 60 [--seed N]`.
 
 Two kinds. Grown ones follow a grammar that puts honest and hostile parts into honest places: one hostile part
 anywhere and the gate must refuse; none, and it must admit. Spliced ones mix the tokens of the two corpora: most
@@ -19,7 +19,7 @@ from pathlib import Path
 import duckdb
 
 from tests.unit.query.oracle import admitted, bound_by_duckdb, world
-from traceplane.query.gate import allowlist
+from traceplane.query.gate.statement import Refusal
 
 DEPTH = 4
 
@@ -128,7 +128,7 @@ class Grammar:
         return self._filled(self._random.choice(_STATEMENTS if depth > 0 else _STATEMENTS[:2]), depth)
 
     def _filled(self, template: str, depth: int) -> str:
-        """Only what the template asks for is grown: a hostile part that is left out would make a liar of us."""
+        """Only what the template asks for is grown: a hostile part that is left out would make `hostile` wrong."""
         slots = {
             "{0}": lambda: self._value(depth - 1),
             "{1}": lambda: self._value(depth - 1),
@@ -202,7 +202,7 @@ def _tried(
 ) -> str | None:
     try:
         admitted(sql)
-    except allowlist.Refusal as refusal:
+    except Refusal as refusal:
         return f"refused ({refusal.code}): {sql}" if must_pass and _is_sql(sql) else None
     if must_fail:
         return f"admitted: {sql}"

@@ -1,4 +1,4 @@
-"""What DuckDB itself says of a statement that the gate admitted: the judge of the gate's tests."""
+"""What DuckDB itself says of a statement that the gate admitted: the oracle of the gate's tests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from traceplane.query.gate import allowlist
+from traceplane.query.gate.statement import Admitted, Refusal
 
 GRANTED = {
     "blocks": "n BIGINT, hash VARCHAR, value VARCHAR, at_time TIMESTAMPTZ, big BOOLEAN, miner VARCHAR",
@@ -27,12 +28,12 @@ _OF_ITS_OWN = {
 """Scans of what the statement itself made."""
 
 
-def admitted(sql: str) -> allowlist.Admitted:
-    """The statement judged as the service judges it: by the gate, then by what is granted."""
-    found = allowlist.judge(sql)
+def admitted(sql: str) -> Admitted:
+    """The statement checked as the service checks it: by the gate, then against what is granted."""
+    found = allowlist.check(sql)
     for name in found.relations:
         if name.text not in GRANTED:
-            raise allowlist.Refusal("RelationNotFound", f"no relation {name.text}")
+            raise Refusal("RelationNotFound", f"no relation {name.text}")
     return found
 
 

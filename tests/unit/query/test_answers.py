@@ -14,7 +14,7 @@ import pytest
 
 from tests.unit.query.answers import FORMS, failed, served
 from traceplane.query import wire
-from traceplane.query.cell import exact
+from traceplane.query.cell.answers import lossless
 
 
 def rows(sql: str, form: str = "json") -> list[Any]:
@@ -93,7 +93,7 @@ def test_what_arrow_cannot_carry_is_text_at_any_depth(sql: str, expected: Any) -
         assert rows(f"SELECT {sql} AS x, 1 AS y", form) == [[expected, 1]]
 
 
-def test_maps_and_unions_hold_text_too() -> None:
+def test_maps_and_unions_hold_what_arrow_cannot_carry_as_text() -> None:
     assert values("SELECT MAP{(2::HUGEINT ** 100)::HUGEINT: ['1'::BIT], 1: NULL} AS m") == [
         [[str(2**100), ["1"]], ["1", None]]
     ]
@@ -102,7 +102,7 @@ def test_maps_and_unions_hold_text_too() -> None:
     assert rows(union, "arrow") == [["1"], ["x"], [None]]
 
 
-def test_the_fields_of_a_row_are_a_list() -> None:
+def test_a_row_without_field_names_is_a_list() -> None:
     assert values(
         "SELECT (1, 2), row(1, 2::HUGEINT), [(1, {'a': (NULL, 'x')}), NULL], NULL::STRUCT(a INTEGER)"
     ) == [
@@ -157,7 +157,7 @@ def test_far_times_do_not_harm_columnar_answers(sql: str) -> None:
         assert body
 
 
-def test_nulls_between_nested_values_move_nothing() -> None:
+def test_nulls_between_nested_values_shift_no_value() -> None:
     sql = (
         "SELECT CASE WHEN n % 2 = 0 THEN [n, NULL] END, if(n % 2 = 1, [n, n], NULL)::BIGINT[2],"
         " CASE WHEN n % 2 = 0 THEN MAP{n: {'a': n}} END, CASE WHEN n % 2 = 1 THEN {'a': [n]} END"
@@ -171,10 +171,10 @@ def test_nulls_between_nested_values_move_nothing() -> None:
     ]
 
 
-def test_what_needs_no_cast_is_read_as_it_is() -> None:
+def test_types_that_arrow_carries_are_not_cast() -> None:
     with duckdb.connect() as connection:
         relation = connection.sql("SELECT 1 AS a, [{'b': 2.5}] AS c, uuid() AS d, MAP{DATE '2026-01-01': 'x'} AS e")
-        assert not any(map(exact.cast, relation.types))
+        assert not any(map(lossless.cast, relation.types))
 
 
 @pytest.mark.parametrize(
@@ -196,17 +196,17 @@ def test_an_infinite_second_is_refused_for_parquet_by_the_name_of_its_column() -
 
 
 @pytest.mark.parametrize("error", [OSError, ValueError, OverflowError, pa.ArrowNotImplementedError])
-def test_what_no_code_foresaw_fails_the_statement_without_a_word(
+def test_an_unforeseen_error_fails_the_statement_without_its_text(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(_: Any) -> Any:
         raise error("/a/file")
 
-    monkeypatch.setattr(exact, "read", read)
+    monkeypatch.setattr(lossless, "read", read)
     assert failed("SELECT 1", "json") == wire.Failed(error.__name__, "")
 
 
-def test_a_type_too_long_to_tell_fails_the_statement() -> None:
+def test_a_type_that_fits_no_message_fails_the_statement() -> None:
     name = f"""repeat('a', {wire.MAX_FRAME})"""
     said = failed(f"""SELECT json_transform('{{}}', '{{"' || {name} || '":"INTEGER"}}') AS x""", "json")
     assert said.kind == "TooLong"

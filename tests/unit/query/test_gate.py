@@ -1,4 +1,4 @@
-"""The gate: honest statements pass, hostile ones do not, and DuckDB itself is the judge of what passed.
+"""The gate: honest statements pass, hostile ones do not, and DuckDB itself is the oracle of what passed.
 
 The oracle: whatever the gate admits, DuckDB binds as one SELECT when exactly the admitted relations exist and
 nothing else does, with external access off. A hostile statement is one that must be refused whatever relations
@@ -16,7 +16,8 @@ import pytest
 
 from tests.unit.query import fuzz
 from tests.unit.query.oracle import admitted, bound_by_duckdb
-from traceplane.query.gate import allowlist, functions
+from traceplane.query.gate import allowlist, functions, parser
+from traceplane.query.gate.statement import Refusal
 
 HONEST = "honest.sql"
 HOSTILE = "hostile.sql"
@@ -40,13 +41,13 @@ def test_honest_statements_are_admitted_and_bind(sql: str) -> None:
 
 @pytest.mark.parametrize("sql", statements(HOSTILE))
 def test_hostile_statements_are_refused(sql: str) -> None:
-    with pytest.raises(allowlist.Refusal) as refusal:
+    with pytest.raises(Refusal) as refusal:
         admitted(sql)
     assert refusal.value.code.isalnum()
     assert "Stack Trace" not in refusal.value.message
 
 
-def test_statements_that_nobody_wrote_are_judged_as_duckdb_judges_them() -> None:
+def test_generated_statements_are_admitted_and_refused_as_duckdb_binds_them() -> None:
     """`make fuzz` goes on from here, with a seed of its own."""
     assert [problem for problem in itertools.islice(fuzz.problems(seed=20), 3_000) if problem] == []
 
@@ -58,11 +59,11 @@ def test_no_table_function_of_duckdb_but_the_listed_ones_is_admitted(kind: str) 
     assert rows
     for (name,) in rows:
         if name not in functions.TABLE_FUNCTIONS:
-            with pytest.raises(allowlist.Refusal):
+            with pytest.raises(Refusal):
                 admitted(f'SELECT * FROM "{name}"(1)')
 
 
-def test_every_listed_function_that_reads_nothing_is_one_duckdb_has_or_a_part_of_its_grammar() -> None:
+def test_every_listed_function_is_one_duckdb_has_or_a_part_of_its_grammar() -> None:
     rows = duckdb.sql("SELECT DISTINCT lower(function_name) FROM duckdb_functions()").fetchall()
     grammar = {"!", "->", "coalesce", "current_timestamp", "grouping", "grouping_id", "if", "ifnull", "try"}
     assert functions.ALLOWED - {name for (name,) in rows} <= grammar
@@ -91,9 +92,9 @@ def test_every_listed_function_that_reads_nothing_is_one_duckdb_has_or_a_part_of
     ],
     ids=lambda sql: sql[:20],
 )
-def test_monsters_are_refused_and_do_not_kill_the_parser(sql: str) -> None:
-    with contextlib.suppress(allowlist.Refusal):
-        assert len(admitted(sql).sql) <= allowlist.MAX_SQL_BYTES
+def test_oversized_statements_do_not_kill_the_parser(sql: str) -> None:
+    with contextlib.suppress(Refusal):
+        assert len(admitted(sql).sql) <= parser.MAX_SQL_BYTES
     assert admitted("SELECT 1").relations == ()
 
 
@@ -114,32 +115,32 @@ def test_monsters_are_refused_and_do_not_kill_the_parser(sql: str) -> None:
     ],
 )
 def test_a_refusal_says_what_and_where(sql: str, code: str, position: int | None) -> None:
-    with pytest.raises(allowlist.Refusal) as refusal:
-        allowlist.judge(sql)
+    with pytest.raises(Refusal) as refusal:
+        allowlist.check(sql)
     assert refusal.value.code == code
     if position is not None:
         assert refusal.value.position == position
 
 
 def test_relations_are_named_once_lower_case_in_order() -> None:
-    found = allowlist.judge("SELECT * FROM Blocks b JOIN research.Prices p ON true JOIN BLOCKS c ON true")
+    found = allowlist.check("SELECT * FROM Blocks b JOIN research.Prices p ON true JOIN BLOCKS c ON true")
     assert [name.text for name in found.relations] == ["blocks", "research.prices"]
 
 
-def test_look_alikes_are_other_names() -> None:
+def test_lookalike_letters_make_another_name() -> None:
     for sql in ("FROM bl\u043ecks", "FROM bl\u200bocks", "FROM \uff42locks", 'FROM "blocks "'):
-        with pytest.raises(allowlist.Refusal):
+        with pytest.raises(Refusal):
             admitted(sql)
 
 
 def test_a_name_is_folded_as_duckdb_folds_it() -> None:
     """To DuckDB the Kelvin sign is another letter than k: a table expression of that name does not hide a table."""
-    found = allowlist.judge('WITH "\u212a" AS (SELECT 1) SELECT * FROM k, "\u212a"')
+    found = allowlist.check('WITH "\u212a" AS (SELECT 1) SELECT * FROM k, "\u212a"')
     assert [name.text for name in found.relations] == ["k"]
 
 
 def test_positions_count_characters() -> None:
-    (relation,) = allowlist.judge("SELECT '\u00e9\u00e9\u00e9' FROM nowhere").relations
+    (relation,) = allowlist.check("SELECT '\u00e9\u00e9\u00e9' FROM nowhere").relations
     assert relation.position == 18
 
 
@@ -150,12 +151,12 @@ def test_the_first_arm_of_a_recursion_does_not_see_the_second(name: str) -> None
     """In it DuckDB looks the name up outside: in the catalogue, or as a file."""
     arm = f'SELECT 1 FROM "{name}"'
     sql = f'WITH RECURSIVE "{name}" AS ({arm} UNION ALL {arm}) SELECT * FROM "{name}"'
-    assert [found.text for found in allowlist.judge(sql).relations] == [name.lower()]
-    with pytest.raises(allowlist.Refusal):
+    assert [found.text for found in allowlist.check(sql).relations] == [name.lower()]
+    with pytest.raises(Refusal):
         admitted(sql)
 
 
-def test_a_number_beyond_every_double_is_told_so() -> None:
-    with pytest.raises(allowlist.Refusal) as refused:
-        allowlist.judge("SELECT 1e400::DOUBLE")
+def test_a_number_beyond_every_double_is_refused_with_the_remedy() -> None:
+    with pytest.raises(Refusal) as refused:
+        allowlist.check("SELECT 1e400::DOUBLE")
     assert (refused.value.code, "'infinity'::DOUBLE" in refused.value.message) == ("InvalidQuery", True)

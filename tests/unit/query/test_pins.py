@@ -1,4 +1,4 @@
-"""Tokens of `as_of`: what goes in comes out, and nothing else comes out of anything."""
+"""Tokens of `as_of`: a pin that is encoded and decoded is the same, and anything else is refused."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PINS = st.builds(pins.pin, st.just("730:742:731,740"), st.integers(0, 2**63 - 1)
 
 
 @given(PINS)
-def test_a_token_holds_all_of_a_pin(pinned: pins.Pin) -> None:
+def test_a_decoded_token_is_the_pin_it_was_made_of(pinned: pins.Pin) -> None:
     token = pins.encode(pinned)
     assert token is not None
     assert pins.decode(token) == pinned
 
 
 @given(st.binary(max_size=200) | PINS.map(msgspec.msgpack.encode).flatmap(lambda raw: st.just(raw[:-1])))
-def test_anything_else_is_refused_and_nothing_else_happens(raw: bytes) -> None:
+def test_other_bytes_are_refused_or_a_pin(raw: bytes) -> None:
     token = base64.urlsafe_b64encode(raw).decode()
     with contextlib.suppress(Refused):
         assert pins.encode(pins.decode(token)) is not None
@@ -54,12 +54,12 @@ def test_numbers_beyond_64_bits_are_refused() -> None:
 @pytest.mark.parametrize(
     "snapshot", ["5:3:", "0:0:", "1:9:9", "2:9:1", "1:9:3,2", "1:9:3,3", "1:9:,", "1:9", "a:b:"]
 )
-def test_what_postgres_would_not_take_is_refused_before_it_is_asked(snapshot: str) -> None:
+def test_a_snapshot_that_postgres_would_not_take_is_refused(snapshot: str) -> None:
     with pytest.raises(Refused):
         pins.decode(str(pins.encode(pins.pin(snapshot, 0, []))))
 
 
-def test_a_pin_too_long_for_a_token_has_none() -> None:
+def test_a_pin_too_long_for_a_token_has_no_token() -> None:
     many = [(n * 2**40, n * 2**40) for n in range(3000)]
     relation = pins.PinnedRelation("a", "b", None, None, [pins.Cold(UUID(int=1), "x", many)])
     assert pins.encode(pins.pin("1:1:", 0, [relation])) is None

@@ -41,7 +41,7 @@ def test_set_operations_are_those_of_sets(left: Any, right: Any) -> None:
         ("{[-10,-5)}", ((-10, -6),)),
     ],
 )
-def test_reads_postgres_multiranges(text: str, expected: Any) -> None:
+def test_multiranges_of_postgres_are_parsed(text: str, expected: Any) -> None:
     assert ranges.parse_multirange(text) == expected
 
 
@@ -140,5 +140,5 @@ def collect(plan: Any, scans: list[Any]) -> None:
         (["n=5", "n=6"], ()),
     ],
 )
-def test_reads_filters_as_duckdb_prints_them(filters: list[str], expected: Any) -> None:
+def test_filters_are_read_as_duckdb_prints_them(filters: list[str], expected: Any) -> None:
     assert ranges.of_filters(filters, "n") == expected

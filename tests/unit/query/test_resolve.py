@@ -1,4 +1,4 @@
-"""What a name in a statement means: one thing, or a refusal that tells how to say which."""
+"""What a name in a statement means: one relation, or a refusal that says how to name each of two."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from traceplane.query.gate.allowlist import Refusal, RelationName
+from traceplane.query.gate.statement import Refusal, RelationName
 from traceplane.query.relations.resolve import CatalogRow, Reader, catalog_row, match, task_rows
 
 
@@ -41,7 +41,7 @@ def meant(name: str, rows: list[CatalogRow]) -> UUID | None:
     return row.hot_version
 
 
-def test_outputs_whose_names_are_one_in_sql_are_told_apart_by_their_assets() -> None:
+def test_outputs_of_the_same_name_in_sql_are_refused_and_found_by_their_assets() -> None:
     one, other = version("a", "b_c", "prices"), version("a-b", "c")
     for rows in (task_rows([one, other]), task_rows([other, one])):
         with pytest.raises(Refusal) as refused:
@@ -56,18 +56,18 @@ def test_outputs_whose_names_are_one_in_sql_are_told_apart_by_their_assets() -> 
         assert meant("prices", rows) == one["dataset_version_id"]
 
 
-def test_a_name_of_two_things_is_in_nobodys_way_who_does_not_use_it() -> None:
+def test_an_ambiguous_name_that_is_not_used_refuses_nothing() -> None:
     rows = task_rows([version("a", "b_c"), version("a-b", "c"), third := version("d", "e")])
     assert meant("d_e", rows) == third["dataset_version_id"]
 
 
-def test_two_versions_of_one_output_are_two_things() -> None:
+def test_two_versions_of_one_output_are_ambiguous() -> None:
     with pytest.raises(Refusal) as refused:
         meant("a_b", task_rows(both := [version("a", "b"), version("a", "b")]))
     assert all(str(one["dataset_version_id"]) in refused.value.message for one in both)
 
 
-def test_one_version_under_two_assets_is_one_thing() -> None:
+def test_one_version_under_two_assets_is_not_ambiguous() -> None:
     one = version("a", "b", "x")
     rows = task_rows([one, {**one, "asset": "y"}])
     assert {meant(name, rows) for name in ("a_b", "x", "y")} == {one["dataset_version_id"]}

@@ -1,4 +1,4 @@
-"""What a confined process can still do: Python that tries everything, and the filter judged call by call."""
+"""What a confined process can still do: Python that tries everything, and the filter run call by call."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ print("tried")
 
 
 @WITH_A_FILTER
-def test_a_byte_in_a_socket_kills_nobody_where_landlock_knows_no_signals() -> None:
+def test_without_landlock_a_byte_in_a_socket_kills_no_other_process() -> None:
     with ExitStack() as stack:
         victims = [
             stack.enter_context(subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
@@ -179,11 +179,11 @@ def test_a_byte_in_a_socket_kills_nobody_where_landlock_knows_no_signals() -> No
     assert done.stdout == "tried\n", done.stderr
 
 
-def judged(machine: str, number: int, arguments: tuple[int, ...] = (), architecture: int | None = None) -> int:
+def returned(machine: str, number: int, arguments: tuple[int, ...] = (), architecture: int | None = None) -> int:
     """What the filter returns for a system call: a classic BPF machine, as far as the filter needs one."""
     program = seccomp.program(machine)
-    told = seccomp._MACHINES[machine][1] if architecture is None else architecture
-    words = {0: number, 4: told}
+    reported = seccomp._MACHINES[machine][1] if architecture is None else architecture
+    words = {0: number, 4: reported}
     for index in range(6):
         value = arguments[index] if index < len(arguments) else 0
         words[16 + 8 * index], words[20 + 8 * index] = value & 0xFFFFFFFF, value >> 32
@@ -212,14 +212,14 @@ def test_the_filter_decides_by_number_and_by_argument(machine: str) -> None:
     plain = {number for name, number in calls.items() if name in seccomp.CALLS and number is not None}
     for number in range(600):
         if number in plain:
-            assert judged(machine, number) == ALLOWED
+            assert returned(machine, number) == ALLOWED
         elif number not in calls.values():
-            assert judged(machine, number) == DENIED | errno.EPERM
+            assert returned(machine, number) == DENIED | errno.EPERM
     opening = calls["openat"]
     assert opening is not None
-    assert judged(machine, opening, (0, 0, os.O_RDONLY | os.O_CLOEXEC)) == ALLOWED
+    assert returned(machine, opening, (0, 0, os.O_RDONLY | os.O_CLOEXEC)) == ALLOWED
     for flag in (os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_TRUNC, os.O_APPEND):
-        assert judged(machine, opening, (0, 0, flag)) == DENIED | errno.EACCES
+        assert returned(machine, opening, (0, 0, flag)) == DENIED | errno.EACCES
     names = ("clone", "clone3", "prlimit64", "ioctl", "fcntl")
     clone, clone3, limits, ioctl, control = (calls[name] for name in names)
     assert clone is not None
@@ -227,25 +227,25 @@ def test_the_filter_decides_by_number_and_by_argument(machine: str) -> None:
     assert limits is not None
     assert ioctl is not None
     assert control is not None
-    assert judged(machine, clone, (0x10F00,)) == ALLOWED
-    assert judged(machine, clone, (17,)) == DENIED | errno.EPERM
-    assert judged(machine, clone3) == DENIED | errno.ENOSYS
-    assert judged(machine, limits, (0, 3, 0)) == ALLOWED
+    assert returned(machine, clone, (0x10F00,)) == ALLOWED
+    assert returned(machine, clone, (17,)) == DENIED | errno.EPERM
+    assert returned(machine, clone3) == DENIED | errno.ENOSYS
+    assert returned(machine, limits, (0, 3, 0)) == ALLOWED
     for pointer in (1, 1 << 32):
-        assert judged(machine, limits, (0, 3, pointer)) == DENIED | errno.EPERM
-    assert judged(machine, ioctl, (3, 0x5421)) == ALLOWED
+        assert returned(machine, limits, (0, 3, pointer)) == DENIED | errno.EPERM
+    assert returned(machine, ioctl, (3, 0x5421)) == ALLOWED
     for request in (0x5401, 0x5452, 0x8901, 0x8902):  # TCGETS, FIOASYNC, FIOSETOWN, SIOCSPGRP
-        assert judged(machine, ioctl, (3, request)) == DENIED | errno.EPERM
+        assert returned(machine, ioctl, (3, request)) == DENIED | errno.EPERM
     for command in ALLOWED_COMMANDS - {fcntl.F_SETFL}:
-        assert judged(machine, control, (3, command, os.O_ASYNC)) == ALLOWED
-    assert judged(machine, control, (3, fcntl.F_SETFL, os.O_RDWR | os.O_NONBLOCK)) == ALLOWED
+        assert returned(machine, control, (3, command, os.O_ASYNC)) == ALLOWED
+    assert returned(machine, control, (3, fcntl.F_SETFL, os.O_RDWR | os.O_NONBLOCK)) == ALLOWED
     for flags in (os.O_ASYNC, os.O_ASYNC | os.O_NONBLOCK, os.O_ASYNC | 1 << 32):
-        assert judged(machine, control, (3, fcntl.F_SETFL, flags)) == DENIED | errno.EPERM
+        assert returned(machine, control, (3, fcntl.F_SETFL, flags)) == DENIED | errno.EPERM
     for command in {*range(2000)} - ALLOWED_COMMANDS:
-        assert judged(machine, control, (3, command, 0)) == DENIED | errno.EPERM
-    assert judged(machine, next(iter(plain)), architecture=0x40000003) == 0x80000000
+        assert returned(machine, control, (3, command, 0)) == DENIED | errno.EPERM
+    assert returned(machine, next(iter(plain)), architecture=0x40000003) == 0x80000000
 
 
-def test_another_machine_has_no_filter() -> None:
+def test_a_machine_without_a_table_of_calls_has_no_filter() -> None:
     with pytest.raises(OSError, match="no table of system calls for riscv64"):
         seccomp.program("riscv64")

@@ -1,4 +1,4 @@
-"""What the zygote says of a cell that it cannot start; it goes on itself."""
+"""A cell that cannot be started is reported as ended, and the zygote goes on."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ LIMITS = Limits(memory_bytes=1, cpu_seconds=1, threads=1)
 
 @pytest.fixture
 def answer() -> Iterator[Callable[[], Any]]:
-    """Lets a zygote serve the order of one cell; what it says of it."""
+    """Lets a zygote serve one request for a cell; its reply."""
     ours, theirs = socket.socketpair()
     with ours, theirs, socket.socket() as cell:
         ours.settimeout(20)
         wire.send(ours, zygote.Spawn(number=7, folder="/nowhere", limits=LIMITS), (cell.fileno(),))
-        asked = zygote.Zygote(theirs, None)  # type: ignore[arg-type]
+        forking = zygote.Zygote(theirs, None)  # type: ignore[arg-type]
 
         def answer() -> Any:
-            asked._spawn()
+            forking._spawn()
             return wire.receive(ours, zygote.Spawned | zygote.Ended, descriptors=1)
 
         yield answer
@@ -38,16 +38,12 @@ def refused(*_: Any) -> Any:
     raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
-def test_a_fork_that_fails_is_the_end_of_its_cell_only(
-    answer: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fork_that_fails_ends_its_cell_only(answer: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fork", refused)
-    assert answer() == (zygote.Ended(7, zygote.NOT_BEGUN), [])
+    assert answer() == (zygote.Ended(7, zygote.NOT_STARTED), [])
 
 
-def test_a_cell_that_could_not_be_named_is_killed(
-    answer: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cell_without_a_pidfd_is_killed(answer: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     forked: list[int] = []
     real = os.fork
 
@@ -57,7 +53,7 @@ def test_a_cell_that_could_not_be_named_is_killed(
 
     monkeypatch.setattr(os, "fork", fork)
     monkeypatch.setattr(os, "pidfd_open", refused)
-    monkeypatch.setattr(zygote.Zygote, "_become", lambda *_: signal.pause())
-    assert answer() == (zygote.Ended(7, zygote.NOT_BEGUN), [])
+    monkeypatch.setattr(zygote.Zygote, "_run_cell", lambda *_: signal.pause())
+    assert answer() == (zygote.Ended(7, zygote.NOT_STARTED), [])
     with pytest.raises(ProcessLookupError):
         os.kill(forked[0], 0)

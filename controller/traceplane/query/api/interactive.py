@@ -24,7 +24,7 @@ from traceplane.query.api.service import Service
 from traceplane.query.attach.audit import Caller
 from traceplane.query.broker.limits import seconds_of
 from traceplane.query.broker.query import Answer, Cancel, Job, out_of_time
-from traceplane.query.gate import allowlist
+from traceplane.query.gate import statement
 from traceplane.query.relations import pins
 from traceplane.query.relations.resolve import Reader
 from traceplane.web.disconnect import Disconnect, watched
@@ -56,7 +56,7 @@ async def answer(service: Service, query: Received, limit: float) -> Response:
     """Run a query; one audit line whatever happens. `limit` is the longest it may take, in seconds. Raises NoSlot
     where none comes free, and then the query did not begin."""
     started = time.monotonic()
-    relations: tuple[allowlist.RelationName, ...] = ()
+    relations: tuple[statement.RelationName, ...] = ()
     code, found = "Internal", None
     try:
         seconds = seconds_of(query.body.timeout_seconds, limit)
@@ -85,11 +85,11 @@ async def answer(service: Service, query: Received, limit: float) -> Response:
         )
 
 
-async def _admitted(service: Service, query: Received, started: float, limit: float) -> allowlist.Admitted:
+async def _admitted(service: Service, query: Received, started: float, limit: float) -> statement.Admitted:
     """What the gate admits of the statement, in what is left of its time."""
     try:
         async with within(started + limit - time.monotonic(), query.disconnect):
-            return await service.supervisor.soon(query.body.sql)
+            return await service.supervisor.check_in_thread(query.body.sql)
     except TimeoutError:
         raise out_of_time(limit) from None
 
@@ -97,7 +97,7 @@ async def _admitted(service: Service, query: Received, started: float, limit: fl
 def _job(
     service: Service,
     query: Received,
-    admitted: allowlist.Admitted,
+    admitted: statement.Admitted,
     namespace: str,
     pin: pins.Pin | None,
     left: float,

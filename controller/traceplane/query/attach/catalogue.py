@@ -14,9 +14,9 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import TupleRow, dict_row
 
-from traceplane.query.gate.allowlist import Refusal, RelationName
-from traceplane.query.relations import pins, ranges
-from traceplane.query.relations.relation import Holdings, Relation, hot_part, pinned_row, relation, relation_as_of
+from traceplane.query.gate.statement import Refusal, RelationName
+from traceplane.query.relations import as_of, pins, ranges
+from traceplane.query.relations.relation import Relation
 from traceplane.query.relations.resolve import (
     CatalogRow,
     PartitionRow,
@@ -28,6 +28,7 @@ from traceplane.query.relations.resolve import (
     task_rows,
     version_row,
 )
+from traceplane.query.relations.seam import Holdings, pinned_now
 
 Connection = psycopg.Connection[TupleRow]
 _Asked = psycopg.Cursor[dict[str, Any]]
@@ -112,7 +113,7 @@ class Catalogue:
         """Every relation of a statement, pinned to what is current. Raises Refusal."""
         matched = self._matched(names, namespace, reader)
         held = self._holdings([row for row, _ in matched], ())
-        return [relation(row, spelled, held, self._bucket) for row, spelled in matched]
+        return [pinned_now(row, spelled, held, self._bucket) for row, spelled in matched]
 
     def resolve_as_of(
         self, names: Sequence[RelationName], namespace: str, reader: Reader, pin: pins.Pin
@@ -125,12 +126,12 @@ class Catalogue:
         held = self._holdings([row for row, _, _ in pinned], [then for _, _, then in pinned], pin.snapshot)
         found = []
         for row, spelled, then in pinned:
-            old = pinned_row(row, then, held.versions)
+            old = as_of.row_of(row, then, held.versions)
             if not readable(old, reader):  # a token of a task lists versions, and this may be another one
                 place = spelled[0]
                 raise Refusal("RelationNotFound", f"no relation {place.text!r}", position=place.position)
             self._refuse_invalidated(then, pin.sequence)
-            found.append(relation_as_of(old, spelled, held, self._bucket, then))
+            found.append(as_of.pinned_then(old, spelled, held, self._bucket, then))
         return found
 
     def readable(self, titles: Iterable[str], reader: Reader) -> bool:
@@ -232,7 +233,7 @@ def _partitions(asked: _Asked | None) -> Mapping[UUID, list[PartitionRow]]:
 
 def refuse_touched(pin: pins.PinnedRelation, invalidated: Iterable[tuple[int | None, int | None, str]]) -> None:
     """Raise SnapshotGone where one of (start, end, reason) touches what `pin` read from the hot table."""
-    read = hot_part(pin)
+    read = as_of.hot_ranges(pin)
     for start, end, reason in invalidated:
         low, high = ranges.LOWEST if start is None else start, ranges.HIGHEST if end is None else end
         if ranges.touches((low, high), read):

@@ -26,7 +26,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from traceplane.errors import Unavailable, UnknownSchema
 from traceplane.query.attach import audit, batch, catalogue
 from traceplane.query.attach.hotread import HotConnections
-from traceplane.query.relations.hot import table_of
+from traceplane.query.relations.hot_sql import table_of
 from traceplane.settings import Settings
 from traceplane.store import migrate
 from traceplane.store.engine import has_spoken, session

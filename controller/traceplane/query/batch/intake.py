@@ -19,7 +19,7 @@ from traceplane.query.api.requests import QueryRequest
 from traceplane.query.attach.audit import Caller
 from traceplane.query.attach.databases import Databases
 from traceplane.query.broker.limits import seconds_of
-from traceplane.query.gate.allowlist import Admitted
+from traceplane.query.gate.statement import Admitted
 from traceplane.query.gate.supervisor import GateSupervisor
 from traceplane.query.relations import pins
 from traceplane.query.relations.resolve import Reader
@@ -50,7 +50,7 @@ class Intake:
         seconds = self._settings.query_timeout_seconds
         try:
             async with self._judging.turn(caller.holder, seconds, gone), within(seconds, gone):
-                return await self._supervisor.soon(asked.sql)
+                return await self._supervisor.check_in_thread(asked.sql)
         except TimeoutError:
             raise Overloaded(f"the statement was not judged within {seconds:g} seconds; try again later") from None
 

@@ -188,7 +188,7 @@ class Runner:
         roles = self._databases.roles(claimed.user)
         needs(Principal(claimed.user, self._settings.org_id, roles), "reader")
         job = Job(
-            admitted=self._supervisor.judge(claimed.sql),
+            admitted=self._supervisor.check(claimed.sql),
             namespace=claimed.namespace,
             reader=Reader(roles=roles),
             caller=caller,

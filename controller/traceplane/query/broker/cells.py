@@ -14,7 +14,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,9 @@ from traceplane.query.broker.process import END_SECONDS, Cell
 from traceplane.query.broker.watch import Watch
 from traceplane.query.cell import zygote
 from traceplane.query.cell.child import Limits
+from traceplane.query.sandbox import spawn
+
+ENTRY = "traceplane.query.cell.zygote:main"
 
 MAX_UNBURIED = 8
 """Killed cells whose end nobody has seen yet; beyond them a query waits for the end of its own."""
@@ -45,9 +47,10 @@ PROOF_SECONDS = 1.0
 
 
 class Cells:
-    """Gives out ready cells, one per query."""
+    """Gives out ready cells, one per query. `entry` is what the zygote's process runs."""
 
-    def __init__(self, folder: Path, limits: Limits, ready: int) -> None:
+    def __init__(self, folder: Path, limits: Limits, ready: int, entry: str = ENTRY) -> None:
+        self._entry = entry
         self._folder = folder
         self._limits = limits
         self._ready = ready
@@ -199,12 +202,8 @@ class Cells:
         ours, theirs = socket.socketpair()
         with theirs, contextlib.ExitStack() as failed:
             failed.callback(ours.close)
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _START, str(theirs.fileno()), str(self._rehearsal)],
-                env={**_ENVIRONMENT, "OMP_NUM_THREADS": str(self._limits.threads)},  # Arrow's, too
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-            )
+            environment = {**_ENVIRONMENT, "OMP_NUM_THREADS": str(self._limits.threads)}  # Arrow's, too
+            self._process = spawn.start(self._entry, theirs, str(self._rehearsal), environment)
             threading.Thread(target=self._listen, args=(ours,), name="zygote", daemon=True).start()
             failed.pop_all()
         self._control = ours
@@ -237,6 +236,3 @@ class Cells:
             cell.started(descriptors[0])
         else:
             os.close(descriptors[0])
-
-
-_START = "import sys; from traceplane.query.cell import zygote; zygote.main(int(sys.argv[1]), sys.argv[2])"

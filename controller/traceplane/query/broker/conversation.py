@@ -23,7 +23,7 @@ from traceplane.query.broker import failures
 from traceplane.query.broker.process import Cell
 from traceplane.query.broker.query import Answer, Cancel, Job, QueryFailed, canceled, out_of_time
 from traceplane.query.files.bucket import Export
-from traceplane.query.relations import hot
+from traceplane.query.relations import hot_sql
 from traceplane.query.relations.relation import Relation
 
 MAX_SCANS = 64
@@ -132,8 +132,8 @@ class Conversation:
             self._send(wire.HotRows(f"no such relation, or more than {MAX_SCANS} scans"))
             return
         try:
-            sql = hot.statement(relation.hot, wanted.columns, wanted.filter)
-        except hot.BadScan as error:
+            sql = hot_sql.statement(relation.hot, wanted.columns, wanted.filter)
+        except hot_sql.BadScan as error:
             raise wire.Closed(str(error)) from error
 
         def count(rows: int) -> None:

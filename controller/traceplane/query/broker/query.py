@@ -11,7 +11,7 @@ from traceplane.errors import Refused
 from traceplane.query.attach import audit
 from traceplane.query.attach.batch import Lease
 from traceplane.query.cell.child import Limits
-from traceplane.query.gate.allowlist import Admitted
+from traceplane.query.gate.statement import Admitted
 from traceplane.query.relations import pins
 from traceplane.query.relations.resolve import Reader
 

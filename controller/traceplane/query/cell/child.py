@@ -1,8 +1,7 @@
-"""The cell: one process that runs one untrusted statement and ends.
+"""A cell: one process that runs one untrusted statement and ends.
 
-It is forked from the zygote with an empty environment, one socket to the broker, and two databases. Before SQL
-arrives it takes them over, confines itself, rehearses (see `warm`), gives up the log and waits. What it does then
-is in `execution`. Whatever the SQL does, this process holds nothing but what was granted to this query.
+It is forked from the zygote with an empty environment, one socket to the broker, and two databases. Whatever the
+SQL does, this process holds nothing but what was granted to this query.
 """
 
 from __future__ import annotations
@@ -31,28 +30,32 @@ REST_SECONDS = 0.1
 
 
 def main(channel: socket.socket, folder: str, limits: Limits, databases: warm.Databases, log: confine.Log) -> None:
-    """Serve one query on `channel`, reading files from `folder` only; return when it is over."""
+    """Serve one query on `channel`, reading files from `folder` only; return when it is over.
+
+    Raises what makes this process unfit for a query; the caller logs it and ends the process.
+    """
     confine.die_with_parent()
-    log.take()
-    rehearsal = warm.Rehearsal("json")
-    own = _own(databases, folder, limits)
+    log.detach()
+    rehearsal = warm.Rehearsal("json")  # makes its sockets now: once confined, it could not
+    own = _connected(databases, folder, limits)
     slack = confine.slack(limits.threads)
     confine.confine(folder, memory_bytes=limits.memory_bytes, cpu_seconds=limits.cpu_seconds, slack_bytes=slack)
+    # Only now: Landlock binds one thread and those that it starts, so DuckDB's threads start behind the walls.
     own.main.execute(f"SET threads = {limits.threads}")
     for connection in (own.main, own.shadow):
         connection.execute("SET lock_configuration = true")
     with rehearsal:
-        if not _asked(channel, REST_SECONDS):
-            rehearsal.run(own)
-    log.close()
+        if not _query_arrives(channel, REST_SECONDS):
+            rehearsal.run(own)  # a cell that could not run a query ends here, before it gets one
+    log.close()  # before the first byte of SQL: a statement that takes this process over could forge lines
     try:
         execution.serve(channel, folder, own.main, own.shadow)
     except wire.Closed:
         return  # the broker gave up on this query
 
 
-def _asked(channel: socket.socket, seconds: float) -> bool:
-    """Whether a query comes within `seconds`, or the broker goes."""
+def _query_arrives(channel: socket.socket, seconds: float) -> bool:
+    """Whether a query comes within `seconds`, or the broker closes the channel."""
     channel.settimeout(seconds)
     try:
         channel.recv(1, socket.MSG_PEEK)
@@ -63,14 +66,12 @@ def _asked(channel: socket.socket, seconds: float) -> bool:
     return True
 
 
-def _own(inherited: warm.Databases, folder: str, limits: Limits) -> warm.Databases:
-    """This cell's own connections to the databases that it inherited, set as they stay but for threads.
-
-    A connection of its own has a random state of its own: no two cells give the same random numbers.
-    """
+def _connected(inherited: warm.Databases, folder: str, limits: Limits) -> warm.Databases:
+    """This cell's own connections to the databases it inherited, with all settings but the number of threads."""
     file = Path(folder, "rehearsal", inherited.file.name)
     file.parent.mkdir()
-    os.link(inherited.file, file)
+    os.link(inherited.file, file)  # into the only folder that this cell can read once it is confined
+    # A connection of its own has a random state of its own: no two cells give the same random numbers.
     own = warm.Databases(inherited.main.cursor(), inherited.shadow.cursor(), file)
     for connection in (own.main, own.shadow):
         connection.execute("SET TimeZone = 'UTC'")
@@ -79,5 +80,5 @@ def _own(inherited: warm.Databases, folder: str, limits: Limits) -> warm.Databas
     # The first would fold away empty tables, the second reads a table twice, once without its filters.
     own.shadow.execute("SET disabled_optimizers = 'statistics_propagation,late_materialization'")
     for connection in (own.main, own.shadow):
-        connection.execute("SET enable_external_access = false")
+        connection.execute("SET enable_external_access = false")  # after the folder is allowed: it freezes the list
     return own

@@ -1,10 +1,9 @@
 """One query inside a cell, between the broker's first message and the answer.
 
-1. `Prepare` brings the statement and the shapes of its relations. A second, separate DuckDB with empty tables of
-   those shapes plans it; the filters of the scans go to the broker (`Scans`), which links only the files they
-   can match.
-2. `Run` brings the number of linked files. Views named as the user names the relations are made over the files and
-   over the broker's hot rows, and the statement runs.
+1. `Prepare` brings the statement and the shapes of its relations. A second, separate DuckDB plans it over empty
+   tables; the filters of its scans go to the broker (`Scans`), which links only the files they can match.
+2. `Run` brings the number of linked files. Views are made over them and over the broker's hot rows, and the
+   statement runs.
 3. The answer leaves rendered, after one `Result`; one beyond the inline bounds leaves as the pieces of a Parquet
    file, before it. An error leaves as `Failed`, with its text only where that cannot speak of anything else.
 
@@ -17,25 +16,16 @@ import itertools
 import re
 import socket
 from collections.abc import Iterator
-from typing import Any
 
 import duckdb
-import orjson
 import pyarrow as pa
-from duckdb.sqltypes import DuckDBPyType
 
 from traceplane.query import wire
-from traceplane.query.cell import columnar, exact, export, hotscan, render
+from traceplane.query.cell import hot_scan, views
+from traceplane.query.cell.answers import columnar, export, lossless, rows
 
-INSTANT = pa.timestamp("us", tz="UTC")
-TYPES = {
-    "BOOLEAN": pa.bool_(),
-    "INTEGER": pa.int32(),
-    "BIGINT": pa.int64(),
-    "DOUBLE": pa.float64(),
-    "VARCHAR": pa.string(),
-    "TIMESTAMP WITH TIME ZONE": INSTANT,
-}
+MAX_TEXT = 1000
+"""Characters of an error's text."""
 
 _PASSED_ON = (
     duckdb.BinderException,
@@ -48,28 +38,27 @@ _PASSED_ON = (
     duckdb.ParserException,
     duckdb.SyntaxException,
     duckdb.TypeMismatchException,
-    columnar.Unheld,
+    columnar.NotInParquet,
 )
-"""Errors whose text speaks of the statement and of rows it reads, never of files or of this process. Who hears of
-rows is decided outside: see `failures`."""
+"""Errors whose text speaks of the statement and of rows it reads, never of files or of this process. Which callers
+may see rows is decided in the broker, see its `failures`."""
 
 
 def serve(
     channel: socket.socket, folder: str, main_db: duckdb.DuckDBPyConnection, shadow: duckdb.DuckDBPyConnection
 ) -> None:
     """One query, from `Prepare` to its answer on `channel`. Raises Closed."""
-    job, _ = wire.receive(channel, wire.Prepare)
-    broker = hotscan.Broker(channel)
+    query, _ = wire.receive(channel, wire.Prepare)
+    broker = hot_scan.BrokerClient(channel)
     try:
-        wire.send(channel, wire.Scans(_scans(shadow, job)))
+        wire.send(channel, wire.Scans(views.planned_scans(shadow, query.sql, query.relations)))
         run, _ = wire.receive(channel, wire.Run)
-        _build(main_db, folder, job.relations, run, broker)
-        result, body = _run(main_db, job, run.versions, broker)
+        views.build(main_db, folder, query.relations, run, broker)
+        result, body = _run(main_db, query, run.versions, broker)
         wire.send(channel, result)
     except wire.TooLong:
-        wire.send(
-            channel, wire.Failed("TooLong", "a constant, or the names and types of the columns, are too long")
-        )
+        text = "a constant, or the names and types of the columns, are too long"
+        wire.send(channel, wire.Failed("TooLong", text))
         return
     except wire.Closed:
         raise
@@ -79,124 +68,38 @@ def serve(
     channel.sendall(body)
 
 
-def _scans(shadow: duckdb.DuckDBPyConnection, job: wire.Prepare) -> list[tuple[int, list[str]]]:
-    """The scans of relations with files, from the plan over empty tables of the same shape."""
-    if not any(relation.cold for relation in job.relations):
-        return []
-    tables: dict[str, int] = {}
-    for index, relation in enumerate(job.relations):
-        columns = ", ".join(f"{exact.quoted(name)} {kind}" for name, kind in relation.columns)
-        shadow.execute(f"CREATE TABLE __shadow_{index} ({columns})")
-        tables[f"__shadow_{index}"] = index
-        _views(shadow, relation, f"SELECT * FROM __shadow_{index}")
-    row = shadow.execute("EXPLAIN (FORMAT json) " + job.sql).fetchone()
-    found: list[tuple[int, list[str]]] = []
-    _collect(orjson.loads(row[1]) if row else [], tables, found)
-    return found
-
-
-def _collect(plan: Any, tables: dict[str, int], found: list[tuple[int, list[str]]]) -> None:
-    todo = list(plan)
-    while todo:
-        node = todo.pop()
-        todo.extend(node.get("children", []))
-        info = node.get("extra_info", {})
-        table = str(info.get("Table", "")).rsplit(".", 1)[-1].strip('"') if isinstance(info, dict) else ""
-        if table in tables:
-            filters = info.get("Filters", [])
-            found.append((tables[table], [filters] if isinstance(filters, str) else list(filters)))
-
-
-def _views(connection: duckdb.DuckDBPyConnection, relation: wire.RelationSpec, select: str) -> None:
-    """Make `select` known under every name the statement uses for the relation."""
-    for schema, table in relation.names:
-        if schema:
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {exact.quoted(schema)}")
-        target = f"{exact.quoted(schema)}." if schema else "main."
-        connection.execute(f"CREATE VIEW {target}{exact.quoted(table)} AS {select}")
-
-
-def _build(
-    connection: duckdb.DuckDBPyConnection,
-    folder: str,
-    relations: list[wire.RelationSpec],
-    run: wire.Run,
-    broker: hotscan.Broker,
-) -> None:
-    for index, relation in enumerate(relations):
-        parts = [
-            _cold(folder, f"{index}-{group}", relation, count, ranges)
-            for group, (count, ranges) in enumerate(run.groups[index])
-            if count
-        ]
-        if relation.hot:
-            schema = pa.schema([(name, TYPES[kind]) for name, kind in relation.columns])
-            connection.register(f"__hot_{index}", hotscan.HotRelation(schema, index, broker))
-            parts.append(
-                f"SELECT {', '.join(exact.quoted(name) for name, _ in relation.columns)} FROM __hot_{index}"
-            )
-        _views(connection, relation, " UNION ALL ".join(parts) or _nothing(relation))
-
-
-def _cold(folder: str, prefix: str, relation: wire.RelationSpec, count: int, ranges: list[tuple[int, int]]) -> str:
-    columns = ", ".join(
-        f"CAST({exact.quoted(name)} AS {kind}) AS {exact.quoted(name)}" for name, kind in relation.columns
-    )
-    files = ", ".join(f"'{folder}/{prefix}-{n}.parquet'" for n in range(count))
-    scope = exact.quoted(relation.scope_column)
-    within = " OR ".join(f"{scope} BETWEEN {int(start)} AND {int(end)}" for start, end in ranges)
-    where = f" WHERE {within}" if within else ""
-    return f"SELECT {columns} FROM read_parquet([{files}], hive_partitioning = false){where}"
-
-
-def _nothing(relation: wire.RelationSpec) -> str:
-    columns = ", ".join(f"CAST(NULL AS {kind}) AS {exact.quoted(name)}" for name, kind in relation.columns)
-    return f"SELECT {columns} WHERE false"
-
-
 def _run(
-    connection: duckdb.DuckDBPyConnection, job: wire.Prepare, versions: str, broker: hotscan.Broker
+    connection: duckdb.DuckDBPyConnection, query: wire.Prepare, versions: str, broker: hot_scan.BrokerClient
 ) -> tuple[wire.Result, bytes]:
-    relation = connection.sql(job.sql)
-    names, types = list(relation.columns), list(relation.types)
-    columns = [(name, str(kind)) for name, kind in zip(names, types, strict=True)]
-    schema, rest = exact.read(relation)
+    """Run the statement; the end of the answer, and its rendered rows where they were not exported."""
+    relation = connection.sql(query.sql)
+    columns = list(zip(relation.columns, relation.types, strict=True))
+    described = [(name, str(kind)) for name, kind in columns]
+    schema, rest = lossless.read(relation)
+    # Batches that were rendered in vain are exported after all, so they are kept until it is known that they fit.
     seen: list[pa.RecordBatch] = []
-    batches = pa.RecordBatchReader.from_batches(schema, _remembered(rest, seen))
-    out = _rendered(job, names, types, batches, versions)
-    if out.truncated and job.max_export_bytes:
-        with columnar.parquet_of(list(zip(names, types, strict=True))):
-            rows = export.export(broker.piece, schema, itertools.chain(seen, rest), versions, job.max_export_bytes)
-        return wire.Result(columns=columns, rows=rows, truncated=False, size=0), b""
-    result = wire.Result(columns=columns, rows=out.rows, truncated=out.truncated, size=len(out.body))
-    return result, out.body
+    batches = pa.RecordBatchReader.from_batches(schema, _kept(rest, seen))
+    bounds = {"max_rows": query.max_rows, "max_bytes": query.max_bytes}
+    if query.format in columnar.FORMS:
+        answer = columnar.render(query.format, columns, batches, versions, **bounds)
+    else:
+        answer = rows.render(query.format, columns, batches, **bounds)
+    if answer.truncated and query.max_export_bytes:
+        everything, most = itertools.chain(seen, rest), query.max_export_bytes
+        count = export.export(broker.send_piece, columns, schema, everything, versions, most)
+        return wire.Result(columns=described, rows=count, truncated=False, size=0), b""
+    result = wire.Result(columns=described, rows=answer.rows, truncated=answer.truncated, size=len(answer.body))
+    return result, answer.body
 
 
-def _rendered(
-    job: wire.Prepare,
-    names: list[str],
-    types: list[DuckDBPyType],
-    batches: pa.RecordBatchReader,
-    versions: str,
-) -> render.Rendered:
-    bounds = {"max_rows": job.max_rows, "max_bytes": job.max_bytes}
-    if job.format == "parquet":
-        with columnar.parquet_of(list(zip(names, types, strict=True))):
-            return columnar.columns_as(job.format, batches, versions, **bounds)
-    if job.format in columnar.FORMS:
-        return columnar.columns_as(job.format, batches, versions, **bounds)
-    return render.rows_as(job.format, names, types, batches, **bounds)
-
-
-def _remembered(batches: pa.RecordBatchReader, seen: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The batches, each kept in `seen`: what was rendered in vain is exported after all."""
+def _kept(batches: Iterator[pa.RecordBatch], seen: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         seen.append(batch)
         yield batch
 
 
-def _failure(error: BaseException, broker: hotscan.Broker) -> wire.Failed:
-    if broker.error is not None:
+def _failure(error: BaseException, broker: hot_scan.BrokerClient) -> wire.Failed:
+    if broker.error is not None:  # DuckDB wraps it in an error of its own
         return wire.Failed("HotRows", broker.error)
     if isinstance(error, (MemoryError, duckdb.OutOfMemoryException)) or "bad_alloc" in str(error):
         return wire.Failed("OutOfMemory", "")
@@ -204,5 +107,6 @@ def _failure(error: BaseException, broker: hotscan.Broker) -> wire.Failed:
         return wire.Failed("ExportTooLarge", "")
     if isinstance(error, _PASSED_ON):
         text = str(error).split("\n\nStack Trace", 1)[0]
-        return wire.Failed(type(error).__name__, re.sub(r"__(hot|shadow)_\d+", "relation", text)[:1000])
+        # The caller knows the relation by its name and not by the table that stands for it here.
+        return wire.Failed(type(error).__name__, re.sub(r"__(hot|shadow)_\d+", "relation", text)[:MAX_TEXT])
     return wire.Failed(type(error).__name__, "")

@@ -1,14 +1,11 @@
-"""What a query of a fresh process would pay for, paid before there is a query: opening, and one rehearsal.
+"""What the first query of a process would pay for, paid before there is a query: opening, and a rehearsal.
 
 Opening DuckDB, its first plan, its first Parquet file and its first Arrow batch take 20 ms together, most of it
-filling catalogues and touching memory. So the zygote opens the two databases of a cell and rehearses a query on
-them; cells inherit both by their fork and take a connection of their own to each. That is safe because a DuckDB of
-one thread starts none: its forks get it whole, with no lock held.
+filling catalogs and touching memory. So the zygote opens the two databases of a cell and rehearses a query on them,
+and cells inherit both by their fork.
 
 What a fork inherits it shares until it writes, and each page costs it at its first touch. So a cell rehearses once
-more while it waits, confined as it will be for the query: a cell that could not run one ends before it gets one.
-A query that comes at once does not wait for that.
-A rehearsal speaks to the cell's own code in the broker's place, in a transaction that is rolled back.
+more while it waits, confined as it will be for the query.
 """
 
 from __future__ import annotations
@@ -24,9 +21,9 @@ import duckdb
 import pyarrow as pa
 
 from traceplane.query import wire
-from traceplane.query.cell import execution, hotscan
+from traceplane.query.cell import execution, hot_scan, views
 
-_COLUMNS = [("height", "BIGINT"), *((f"c{n}", kind) for n, kind in enumerate(execution.TYPES))]
+_COLUMNS = [("height", "BIGINT"), *((f"c{n}", kind) for n, kind in enumerate(views.ARROW_TYPES))]
 _NAME = "rehearsal"
 _SQL = f"SELECT count(*) AS n, max(c5) AS latest, lower(c4) AS text FROM {_NAME} WHERE height = 1 GROUP BY ALL"
 
@@ -41,13 +38,16 @@ class Databases(NamedTuple):
 
 
 def opened(folder: Path) -> Databases:
-    """Both databases, rehearsed once. `folder` is empty and may be written to; its file stays for the cells."""
-    hotscan.trace_filters()
-    pa.array([datetime.now(UTC)], execution.INSTANT).to_pylist()  # reads time zones, as no cell could
+    """Both databases, rehearsed once. `folder` is empty and may be written to; its file stays for the cells.
+
+    Whatever reads files at its first use is used here: a confined cell could not.
+    """
+    hot_scan.trace_filters()
+    pa.array([datetime.now(UTC)], views.INSTANT).to_pylist()  # its first use reads files of time zones
     file = folder / "0-0-0.parquet"
     databases = Databases(_database(), _database(), file)
     for connection in (databases.main, databases.shadow):
-        connection.execute("FROM duckdb_secrets()").fetchall()  # its first use reads a folder; a cell could not
+        connection.execute("FROM duckdb_secrets()").fetchall()  # its first use reads a folder
     columns = ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, kind in _COLUMNS[1:])
     databases.main.execute(f"COPY (SELECT 1::BIGINT AS height, {columns}) TO '{file}'")
     for form in ("json", "csv", "arrow", "parquet"):
@@ -57,8 +57,9 @@ def opened(folder: Path) -> Databases:
 
 
 class Rehearsal:
-    """A query over the file of `Databases` with the broker's part said in advance: what it needs of the system is
-    made here, so that `run` needs no more than a query does.
+    """A query over the file of `Databases`, of which the broker's messages are sent in advance.
+
+    Its sockets are made here, so that `run` needs no more of the system than a query does.
     """
 
     def __init__(self, form: str) -> None:
@@ -66,8 +67,8 @@ class Rehearsal:
             names=[("", _NAME), ("before", _NAME)], columns=_COLUMNS, hot=False, cold=True, scope_column="height"
         )
         self._cell, self._broker = socket.socketpair()
-        job = wire.Prepare(sql=_SQL, relations=[relation], format=form, max_rows=10, max_bytes=4096)
-        wire.send(self._broker, job)
+        prepare = wire.Prepare(sql=_SQL, relations=[relation], format=form, max_rows=10, max_bytes=4096)
+        wire.send(self._broker, prepare)
         wire.send(self._broker, wire.Run([[(1, [(0, 1)])]], "[]"))
 
     def __enter__(self) -> Self:
@@ -82,9 +83,9 @@ class Rehearsal:
         main, shadow, file = databases
         with _rolled_back(shadow), _rolled_back(main):
             execution.serve(self._cell, str(file.parent), main, shadow)
-            while not isinstance(said := wire.receive(self._broker, wire.FromCell)[0], wire.Result):
-                if isinstance(said, wire.Failed):
-                    raise RuntimeError(f"{said.kind}: {said.message}")
+            while not isinstance(message := wire.receive(self._broker, wire.FromCell)[0], wire.Result):
+                if isinstance(message, wire.Failed):
+                    raise RuntimeError(f"{message.kind}: {message.message}")
 
 
 @contextmanager
@@ -99,7 +100,7 @@ def _rolled_back(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 def _database() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(
         config={
-            "threads": 1,
+            "threads": 1,  # a DuckDB of one thread starts none, so that a fork gets it whole, with no lock held
             "temp_directory": "",
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,

@@ -1,13 +1,12 @@
 """The zygote: a warm process that does nothing but fork cells.
 
 Starting Python with DuckDB and pyarrow takes 200 ms, a fork of a process that has imported them 2 ms, and what a
-first query of a process would pay for is paid here, see `warm`. It runs
-with an empty environment and never sees a credential: it is started as a fresh process, not forked from the
-broker. It stays single-threaded, because a fork copies only the thread that calls it.
+first query of a process would pay for is paid here, see `warm`. It is started as a fresh process and not forked
+from the broker, so that it never sees a credential, and it stays single-threaded, because a fork copies only the
+thread that calls it.
 
-Speaks frames of `wire` on one inherited socket: `Spawn` in (with the cell's socket), `Spawned` (with a pidfd, which
-names the process safely even after its number is used again) and `Ended` out. Ends when the broker does, and for no
-lesser reason, since its cells end with it: one that cannot be forked has ended (`NOT_BEGUN`), and that is all.
+Frames of `wire` on one inherited socket: `Spawn` in (with the cell's socket), `Spawned` (with a pidfd) and `Ended`
+out. The zygote ends when the broker does and for no lesser reason, since its cells end with it.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ from traceplane.query import wire
 from traceplane.query.cell import child, warm
 from traceplane.query.sandbox import confine
 
-NOT_BEGUN = os.EX_OSERR
-"""Exit code of a cell that there never was, for want of a process or a descriptor."""
+NOT_STARTED = os.EX_OSERR
+"""Exit code of a cell that never started, for want of a process or a descriptor."""
 
 
 class Spawn(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +61,7 @@ class Zygote:
         self._poll = select.poll()
         self._poll.register(channel, select.POLLIN)
         self._cells: dict[int, tuple[int, int]] = {}
+        """Number and process id of each cell, by its pidfd."""
 
     def run(self) -> None:
         """Serve until the broker closes its end."""
@@ -73,56 +73,58 @@ class Zygote:
                     self._reap(descriptor)
 
     def _spawn(self) -> None:
-        order, descriptors = wire.receive(self._channel, Spawn, descriptors=1)
+        request, descriptors = wire.receive(self._channel, Spawn, descriptors=1)
         try:
-            pid, watch = self._forked(order, descriptors)
+            pid, pidfd = self._fork(request, descriptors)
         except OSError as error:
-            sys.stderr.write(f"cell {order.number} cannot be started: {error.strerror}\n")
+            # That cell's end only: to raise would end the zygote, and every running query with it.
+            sys.stderr.write(f"cell {request.number} cannot be started: {error.strerror}\n")
             sys.stderr.flush()
-            wire.send(self._channel, Ended(order.number, NOT_BEGUN))
+            wire.send(self._channel, Ended(request.number, NOT_STARTED))
             return
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        self._cells[watch] = (order.number, pid)
-        self._poll.register(watch, select.POLLIN)
-        wire.send(self._channel, Spawned(order.number), (watch,))
+        self._cells[pidfd] = (request.number, pid)
+        self._poll.register(pidfd, select.POLLIN)
+        # A pidfd names the process safely, even after its number is used again.
+        wire.send(self._channel, Spawned(request.number), (pidfd,))
 
-    def _forked(self, order: Spawn, descriptors: list[int]) -> tuple[int, int]:
+    def _fork(self, request: Spawn, descriptors: list[int]) -> tuple[int, int]:
         """Process id and pidfd of a new cell. Raises OSError."""
         if not descriptors:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))  # recvmsg(2) leaves out what finds no room
         pid = os.fork()
         if pid == 0:
-            self._become(order, descriptors[0])
+            self._run_cell(request, descriptors[0])
         try:
             return pid, os.pidfd_open(pid)
         except OSError:
-            os.kill(pid, signal.SIGKILL)  # by number: it is ours until we have waited for it
+            os.kill(pid, signal.SIGKILL)  # by number, which is not used again before waitpid
             os.waitpid(pid, 0)
             raise
 
-    def _become(self, order: Spawn, descriptor: int) -> None:
+    def _run_cell(self, request: Spawn, descriptor: int) -> None:
         """In the child: be the cell, then end. Never returns to the loop."""
         log = confine.Log()
         try:
-            self._channel.close()
-            for watch in self._cells:
-                os.close(watch)
-            child.main(socket.socket(fileno=descriptor), order.folder, order.limits, self._databases, log)
+            self._channel.close()  # a cell that held it could speak for the zygote
+            for pidfd in self._cells:
+                os.close(pidfd)  # a cell that held one could signal another cell
+            child.main(socket.socket(fileno=descriptor), request.folder, request.limits, self._databases, log)
         except BaseException as error:
             places = traceback.extract_tb(error.__traceback__)  # without the message: it may quote the statement
             trail = " < ".join(f"{place.name}:{place.lineno}" for place in reversed(places))
             try:
-                log.say(f"cell {order.number}: {type(error).__name__} in {trail}")
+                log.write(f"cell {request.number}: {type(error).__name__} in {trail}")
             finally:
                 os._exit(1)
         os._exit(0)
 
-    def _reap(self, watch: int) -> None:
-        number, pid = self._cells.pop(watch)
-        self._poll.unregister(watch)
-        os.close(watch)
+    def _reap(self, pidfd: int) -> None:
+        number, pid = self._cells.pop(pidfd)
+        self._poll.unregister(pidfd)
+        os.close(pidfd)
         _, status = os.waitpid(pid, 0)
         wire.send(self._channel, Ended(number, os.waitstatus_to_exitcode(status)))
 
@@ -132,12 +134,12 @@ def main(channel: int, folder: str) -> None:
 
     `folder` is empty and may be written to, before the first cell.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the broker, which ends us
-    confine.first_to_go()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the broker, which ends this process
+    confine.prefer_for_oom_kill()
     confine.undumpable()  # after it: files in /proc of an undumpable process belong to root
     databases = warm.opened(Path(folder))
     gc.collect()
-    gc.freeze()
+    gc.freeze()  # a collection in a fork would write to every object, and so copy every page that is shared
     try:
         Zygote(socket.socket(fileno=channel), databases).run()
     except wire.Closed:

@@ -1,1 +1,1 @@
-"""The first wall: which statements may run at all, decided in a confined process."""
+"""The first wall: which statements may run at all, checked in a confined process."""

@@ -1,75 +1,27 @@
-"""The first wall: which statements are run at all.
+"""Which statements may run at all: the first wall.
 
-DuckDB's own parser reads the statement, so that the gate judges what will run and not what another parser makes
+DuckDB's own parser reads the statement, so that the gate checks what will run and not what another parser makes
 of it. The syntax tree must be one SELECT built of known parts only: every node, expression class, relation and
 function is compared with a list of what is allowed, and what is on no list is refused. So a part of SQL that
 nobody thought of is refused, not let through.
 
-Names of common table expressions are followed with their true scope: `WITH t AS (...)` in one branch must not
-make `t` acceptable in another, where DuckDB would look it up in its catalogue.
-
-Pure: text in, an `Admitted` or a `Refusal` out. Size, tokens and nesting are bounded by the lexer, which does not
-recurse, before the parser sees the text. That does not bound what the parser makes of it: it writes the operand of
-a CASE once for each WHEN, so that a few hundred bytes become a tree of gigabytes. A service therefore judges in a
-process that may end, see `judges`.
+Pure: text in, an `Admitted` or a `Refusal` out.
 """
 
 from __future__ import annotations
 
 import string
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import duckdb
-import orjson
+from traceplane.query.gate import functions, parser
+from traceplane.query.gate.statement import Admitted, Refusal, RelationName
 
-from traceplane.errors import Refused
-from traceplane.query.gate import functions
-
-MAX_SQL_BYTES = 64 * 1024
-MAX_TOKENS = 8_000
-MAX_NESTING = 50
-"""Open brackets at once. Deeper statements are written by generators, and recursion is how parsers die."""
-MAX_EXPRESSION_DEPTH = 200
 MAX_RELATIONS = 64
 
-TOO_COMPLEX = "QueryTooComplex"
-TOO_COMPLEX_TEXT = "the statement becomes too much to be looked at; write it shorter, or in parts"
-
 _NO_POSITION = 2**63
-
-
-class Refusal(Refused):
-    """A statement that will not be run. `position` counts characters from 0; None where there is no one place."""
-
-    def __init__(self, code: str, message: str, *, position: int | None = None, name: str | None = None) -> None:
-        super().__init__(message, code=code)
-        self.position = position
-        self.name = name
-
-
-@dataclass(frozen=True, slots=True)
-class RelationName:
-    """A relation as the statement names it, lower case. `schema` is None where the name is unqualified."""
-
-    schema: str | None
-    table: str
-    position: int | None = None
-
-    @property
-    def text(self) -> str:
-        return self.table if self.schema is None else f"{self.schema}.{self.table}"
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """A statement that may run, if every one of `relations` (in order of appearance, no name twice) is granted."""
-
-    sql: str
-    relations: tuple[RelationName, ...]
-
+"""From here on a location in the tree means that there is none."""
 
 _NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
 _TABLES = frozenset(
@@ -96,37 +48,12 @@ _TYPES = frozenset(
     }
 )  # fmt: skip
 
-_local = threading.local()
 
-
-def _parser() -> duckdb.DuckDBPyConnection:
-    """This thread's DuckDB, used to parse and for nothing else; locked."""
-    connection: duckdb.DuckDBPyConnection | None = getattr(_local, "connection", None)
-    if connection is None:
-        connection = duckdb.connect(
-            config={
-                "threads": 1,
-                "memory_limit": "256MB",
-                "temp_directory": "",
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-                "python_enable_replacements": False,
-            }
-        )
-        connection.execute(f"SET max_expression_depth = {MAX_EXPRESSION_DEPTH}")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
-        _local.connection = connection
-    return connection
-
-
-def judge(sql: str) -> Admitted:
+def check(sql: str) -> Admitted:
     """The statement's relations, if the gate admits it. Raises Refusal with a stable code."""
-    check_text(sql)
-    _check_tokens(sql)
-    parsed = _parse(sql)
+    tree = parser.parse(sql)
     try:
-        found = _Walk(parsed).relations()
+        found = _Walk(tree).relations()
     except Refusal as refusal:
         refusal.position = _characters(sql, refusal.position)
         raise
@@ -140,96 +67,14 @@ def _characters(sql: str, offset: int | None) -> int | None:
     return len(sql.encode()[:offset].decode("utf-8", "replace"))
 
 
-def check_text(sql: str) -> None:
-    """Raise Refusal for what is no statement whatever it says: empty, too large, or no text."""
-    if not sql.strip():
-        raise Refusal("EmptyQuery", "the statement is empty")
-    if len(sql.encode("utf-8", "surrogatepass")) > MAX_SQL_BYTES:
-        raise Refusal("QueryTooLarge", f"the statement is larger than {MAX_SQL_BYTES} bytes")
-    for position, character in enumerate(sql):
-        if character == "\0" or 0xD800 <= ord(character) <= 0xDFFF:
-            raise Refusal("InvalidQuery", "the statement holds a character SQL cannot", position=position)
-
-
-def _check_tokens(sql: str) -> None:
-    try:
-        tokens = duckdb.tokenize(sql)
-    except duckdb.Error as error:
-        raise Refusal("InvalidQuery", _first_line(error)) from None
-    if len(tokens) > MAX_TOKENS:
-        raise Refusal("QueryTooLarge", f"the statement has more than {MAX_TOKENS} tokens")
-    _nesting(sql, [start for start, kind in tokens if kind == duckdb.token_type.operator])
-
-
-def _nesting(sql: str, operators: list[int]) -> None:
-    """Refuse more than MAX_NESTING open brackets; `operators` are byte offsets of tokens."""
-    data = sql.encode()
-    depth = 0
-    for offset in operators:
-        character = data[offset : offset + 1]
-        if character in b"([{":
-            depth += 1
-            if depth > MAX_NESTING:
-                position = len(data[:offset].decode("utf-8", "replace"))
-                raise Refusal("QueryTooDeep", f"brackets nest deeper than {MAX_NESTING}", position=position)
-        elif character in b")]}":
-            depth -= 1
-
-
-def _parse(sql: str) -> dict[str, Any]:
-    """The syntax tree of the one SELECT in `sql`."""
-    parser = _parser()
-    try:
-        statements = parser.extract_statements(sql)
-    except duckdb.Error as error:
-        raise _unparsable(error) from None
-    if len(statements) != 1:
-        raise Refusal("NotOneSelect", f"one SELECT is wanted, not {len(statements)} statements")
-    kind = statements[0].type
-    if kind != duckdb.StatementType.SELECT:
-        raise Refusal("NotOneSelect", f"only SELECT may be run, not {kind.name.replace('_', ' ')}")
-    try:
-        row = parser.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
-        answer = orjson.loads(row[0] if row else "{}")
-    except orjson.JSONDecodeError as error:
-        if "depth limit" in str(error):
-            raise Refusal("QueryTooDeep", "the statement nests too deep") from None
-        if "memory" in str(error):
-            raise Refusal(TOO_COMPLEX, TOO_COMPLEX_TEXT) from None
-        # What JSON cannot hold: a number that DuckDB reads as infinite.
-        raise Refusal("InvalidQuery", "a number is too large to be written so: say 'infinity'::DOUBLE") from None
-    except duckdb.Error as error:
-        raise _unparsable(error) from None
-    if answer.get("error_type") == "out of memory":
-        raise Refusal(TOO_COMPLEX, TOO_COMPLEX_TEXT)
-    if answer.get("error", True):
-        raise Refusal("InvalidQuery", str(answer.get("error_message", "not a SELECT"))[:500])
-    parsed: list[dict[str, Any]] = answer["statements"]
-    if len(parsed) != 1:
-        raise Refusal("NotOneSelect", f"one SELECT is wanted, not {len(parsed)} statements")
-    return parsed[0]
-
-
-def _unparsable(error: Exception) -> Refusal:
-    if isinstance(error, duckdb.OutOfMemoryException) or "bad_alloc" in str(error):
-        return Refusal(TOO_COMPLEX, TOO_COMPLEX_TEXT)
-    if "expression depth limit" in str(error):
-        return Refusal("QueryTooDeep", f"expressions nest deeper than {MAX_EXPRESSION_DEPTH}")
-    return Refusal("InvalidQuery", _first_line(error))
-
-
-def _first_line(error: Exception) -> str:
-    """DuckDB's message with the place it marks, without a stack trace."""
-    return str(error).split("\n\nStack Trace", 1)[0].strip()[:500]
-
-
 _Scope = frozenset[str]
 
 
 class _Walk:
-    """One pass over a syntax tree, with a stack of its own: the tree's depth is the caller's choice."""
+    """One pass over a syntax tree."""
 
     def __init__(self, statement: dict[str, Any]) -> None:
+        # A stack of its own, not Python's: the caller chooses how deep the tree is.
         self._todo: list[tuple[Any, _Scope]] = [(statement, frozenset())]
         self._found: dict[str, RelationName] = {}
 
@@ -244,6 +89,7 @@ class _Walk:
         return tuple(self._found.values())
 
     def _enter(self, part: dict[str, Any], scope: _Scope) -> None:
+        """Check one object of the tree, told by its keys, and put what is below it on the stack."""
         skip: frozenset[str] = frozenset()
         if "class" in part:
             skip = self._expression(part)
@@ -255,6 +101,7 @@ class _Walk:
             scope, skip = self._with(part, scope)
         elif isinstance(part.get("type"), str):
             self._other(part, scope)
+        # An object of none of these shapes allows nothing by itself, and what is below it is checked all the same.
         self._todo.extend((child, scope) for key, child in _children(part) if key not in skip)
 
     def _expression(self, part: dict[str, Any]) -> frozenset[str]:
@@ -264,31 +111,34 @@ class _Walk:
             raise Refusal(code, f"{_human(kind)} may not be used here", position=_at(part))
         if kind in ("FUNCTION", "WINDOW"):
             self._function(part, functions.ALLOWED | functions.TABLE_FUNCTIONS)
-        return frozenset({"value"}) if kind == "CONSTANT" else frozenset()
+        return frozenset({"value"}) if kind == "CONSTANT" else frozenset()  # a literal is data
 
     def _function(self, part: dict[str, Any], allowed: frozenset[str]) -> None:
         name = _folded(part.get("function_name", ""))
+        # A schema is no way around the list: names are the same in each. A catalog would be another database's.
         if name not in allowed or part.get("catalog"):
             raise Refusal("FunctionNotAllowed", f"function {name!r} may not be used", position=_at(part), name=name)
 
     def _type(self, part: dict[str, Any]) -> None:
         info = part["type_info"] or {}
-        unbound = part["id"] in ("UNBOUND", "USER")
+        unbound = part["id"] in ("UNBOUND", "USER")  # a name that DuckDB would look up later: built-in or made
         name = str(info.get("name") or info.get("user_type_name") or "" if unbound else part["id"]).upper()
         if name not in _TYPES or info.get("catalog") or info.get("schema"):
             raise Refusal("TypeNotAllowed", f"there is no type {name.lower()!r}", name=name.lower())
 
     def _with(self, part: dict[str, Any], scope: _Scope) -> tuple[_Scope, frozenset[str]]:
-        """Check a query node; each common table expression sees those before it, and itself in its second arm only:
-        a first arm that names it means what the catalogue has of that name. Returns the body's scope, and what of
-        the node was seen to already.
+        """Check a query node. Returns the scope of its body, and the keys that are on the stack already.
+
+        Names of common table expressions are followed with their true scope: `WITH t` in one branch must not make
+        `t` acceptable in another, where DuckDB would look it up in its catalog.
         """
         if part.get("type") not in _NODES:
             raise Refusal("StatementNotAllowed", f"{_human(part.get('type'))} may not be used")
         for entry in part["cte_map"].get("map", []):
-            self._todo.append((entry["value"], scope))
+            self._todo.append((entry["value"], scope))  # it sees those before it, and not itself
             scope |= {_folded(entry["key"])}
         if part["type"] == "RECURSIVE_CTE_NODE":
+            # Only its second arm sees a recursive expression: in the first its name is looked up in the catalog.
             self._todo.append((part["left"], scope))
             return scope | {_folded(part["cte_name"])}, frozenset({"cte_map", "left"})
         return scope, frozenset({"cte_map"})
@@ -310,7 +160,7 @@ class _Walk:
             name = f"{part['catalog_name']}.{schema}.{table}"
             raise Refusal("RelationNotFound", f"no relation {name!r}", position=_at(part), name=name)
         if not schema and table in scope:
-            return
+            return  # a common table expression, which is checked where it is defined
         found = RelationName(schema or None, table, _at(part))
         self._found.setdefault(found.text, found)
         if len(self._found) > MAX_RELATIONS:
@@ -331,7 +181,7 @@ def _is_detail(kind: str) -> bool:
 
 
 def _children(part: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The values below `part`, last first, so that the stack gives them back in the order of the text."""
+    """What is below `part`, last first, so that the stack gives it back in the order of the text."""
     return ((key, part[key]) for key in reversed(part) if isinstance(part[key], (dict, list)))
 
 

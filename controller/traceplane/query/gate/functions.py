@@ -1,7 +1,7 @@
 """Functions a statement may call. What is not listed here is refused.
 
-Chosen by reading DuckDB 1.5.5's own catalogue, one name at a time: a listed function computes from its
-arguments alone. Left out: everything that reads files, settings, the catalogue, the session, other SQL or the
+Chosen by reading DuckDB 1.5.5's own catalog, one name at a time: a listed function computes from its
+arguments alone. Left out: everything that reads files, settings, the catalog, the session, other SQL or the
 clock of the machine by sleeping (`getvariable`, `current_setting`, `query`, `sleep_ms`, `write_log`, `nextval`),
 and everything that takes raw internal state (`combine`, `finalize`, `create_sort_key`, `remap_struct`).
 A new DuckDB release adds functions; they stay refused until somebody reads them and adds them here.

@@ -1,6 +1,6 @@
-"""The gate's process: it judges one statement after another for the broker, confined, and ends with it.
+"""The process that checks statements: confined, one statement after another, for the broker that started it.
 
-The broker's side, and why there is a process at all, is in `judges`.
+Why there is a process, and the broker's side of it, is in `supervisor`. The messages between the two are here.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ import time
 import msgspec
 
 from traceplane.query import wire
-from traceplane.query.gate import allowlist
-from traceplane.query.gate.allowlist import Refusal
+from traceplane.query.gate import allowlist, parser
+from traceplane.query.gate.statement import Refusal
 from traceplane.query.sandbox import confine
 
 CPU_SECONDS = 60
-"""Of one process; then another one takes its place. The kernel ends one that is over it for good, also where the
-broker is gone and cannot."""
+"""Processor time of one process; after it the process ends between two statements, and another takes its place."""
+CPU_GRACE_SECONDS = 5
+"""Processor time beyond `CPU_SECONDS` at which the kernel kills it in the middle of a statement."""
 MEMORY_BYTES = 512 * 1024 * 1024
 """Address space beyond what the process has when it is warm."""
 
 
 class Statement(msgspec.Struct, frozen=True, tag=True):
-    """What to judge."""
+    """A statement to check."""
 
     sql: str
 
@@ -42,11 +43,11 @@ class Passed(msgspec.Struct, frozen=True, tag=True):
 
     relations: list[tuple[str | None, str, int | None]]
     last: bool = False
-    """Whether the process ends with this."""
+    """Whether the process ends after this reply."""
 
 
-class Stopped(msgspec.Struct, frozen=True, tag=True):
-    """The statement is refused, as `allowlist.Refusal` says it."""
+class Rejected(msgspec.Struct, frozen=True, tag=True):
+    """The statement is refused; the fields are those of `Refusal`."""
 
     code: str
     message: str
@@ -58,62 +59,71 @@ class Stopped(msgspec.Struct, frozen=True, tag=True):
 def main(descriptor: int, folder: str) -> None:
     """Be the process, with the broker on file descriptor `descriptor`. Returns when the broker closes its end.
 
-    Importing DuckDB starts a thread, and Landlock binds only one: the fork has one. Its parent waits, and ends it.
+    `folder` is empty: it is the one folder that the process may read once it is confined.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the broker, which ends us
-    confine.first_to_go()
-    confine.undumpable()
-    judge = os.fork()
-    if judge:
-        os.close(descriptor)
-        watch = os.pidfd_open(judge)
-        signal.signal(signal.SIGTERM, lambda *_: _kill(watch))
-        os.waitpid(judge, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the broker, which ends this process
+    confine.prefer_for_oom_kill()
+    confine.undumpable()  # after it: files in /proc of an undumpable process belong to root
+    # Importing DuckDB started a thread, and Landlock binds only the thread that applies it. A fork has one thread.
+    checker = os.fork()
+    if checker:
+        _wait_for(checker, descriptor)
         return
     log = confine.Log()
     try:
         confine.die_with_parent()
-        log.take()
+        log.detach()
         _serve(descriptor, folder, log)
-    except BaseException as error:  # told here: what prints a trace opens files
+    except BaseException as error:  # logged here: Python's own traceback would open files, which is forbidden now
         try:
-            log.say(f"the gate's process: {type(error).__name__}")
+            log.write(f"the gate's process: {type(error).__name__}")
         finally:
             os._exit(1)
     os._exit(0)
 
 
-def _kill(watch: int) -> None:
+def _wait_for(checker: int, descriptor: int) -> None:
+    """In the parent: return when the fork has ended, and end it when the broker terminates this process."""
+    os.close(descriptor)  # the broker must see its channel close when the fork ends
+    pidfd = os.pidfd_open(checker)
+    signal.signal(signal.SIGTERM, lambda *_: _kill(pidfd))
+    os.waitpid(checker, 0)
+
+
+def _kill(pidfd: int) -> None:
     with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-        signal.pidfd_send_signal(watch, signal.SIGKILL)
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
 def _serve(descriptor: int, folder: str, log: confine.Log) -> None:
     channel = socket.socket(fileno=descriptor)
+    # The first statement loads what the parser needs from files; after confinement there are none to load from.
     with contextlib.suppress(Refusal):
-        allowlist.judge("SELECT sum(n) FROM warm GROUP BY ALL")
-    confine.confine(folder, memory_bytes=MEMORY_BYTES, cpu_seconds=CPU_SECONDS + 5)
+        allowlist.check("SELECT sum(n) FROM warm GROUP BY ALL")
+    confine.confine(folder, memory_bytes=MEMORY_BYTES, cpu_seconds=CPU_SECONDS + CPU_GRACE_SECONDS)
     log.close()
     wire.send(channel, Ready(os.getpid()))
     with contextlib.suppress(wire.Closed):
         last = False
         while not last:
-            order, _ = wire.receive(channel, Statement)
-            verdict = _verdict(order.sql)
-            last = verdict.last
-            wire.send(channel, verdict)
+            statement, _ = wire.receive(channel, Statement)
+            reply = _reply(statement.sql)
+            last = reply.last
+            wire.send(channel, reply)
 
 
-def _verdict(sql: str) -> Passed | Stopped:
+def _reply(sql: str) -> Passed | Rejected:
     try:
-        admitted = allowlist.judge(sql)
+        admitted = allowlist.check(sql)
     except MemoryError:
-        return Stopped(allowlist.TOO_COMPLEX, allowlist.TOO_COMPLEX_TEXT, None, None, last=True)
+        # What is left of the address space is not known any more: the next statement gets a new process.
+        return Rejected(parser.TOO_COMPLEX, parser.TOO_COMPLEX_TEXT, None, None, last=True)
     except Refusal as refusal:
-        last = refusal.code == allowlist.TOO_COMPLEX or _worn()
-        return Stopped(refusal.code, refusal.message, refusal.position, refusal.name, last)
-    return Passed([(name.schema, name.table, name.position) for name in admitted.relations], _worn())
+        last = refusal.code == parser.TOO_COMPLEX or _spent()
+        return Rejected(refusal.code, refusal.message, refusal.position, refusal.name, last)
+    return Passed([(name.schema, name.table, name.position) for name in admitted.relations], _spent())
 
 
-def _worn() -> bool:
+def _spent() -> bool:
+    """Whether the processor time of this process is used up."""
     return time.process_time() > CPU_SECONDS

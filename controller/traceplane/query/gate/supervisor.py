@@ -1,10 +1,9 @@
-"""The gate where it may fail: a process that judges statements one by one, and is replaced when it does not.
+"""The broker's side of the gate: starts the process that checks statements, bounds it, and replaces it.
 
-What a parser makes of a small text can be large beyond any bound on the text, so the broker, which holds
-credentials and everybody's queries, parses nothing. The process has an empty environment, the limits and the
-filters of a cell (see `confine`), one socket, and a limit of processor time for each statement: one that took more,
-or that ended it, is refused. Statements that were admitted are remembered: what people ask often their tools
-repeat.
+What a parser makes of a small text can be large beyond any bound on the text. So the broker, which holds
+credentials and the queries of all callers, parses nothing. The process that does has an empty environment, the
+limits and filters of a cell (see `sandbox.confine`) and one socket. A statement that takes too much of the
+processor, or that ends the process, is refused, and the next one gets a new process.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import select
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -21,165 +19,163 @@ from collections import OrderedDict
 from traceplane.errors import Unavailable
 from traceplane.query import wire
 from traceplane.query.admission.pools import Pool
-from traceplane.query.gate import allowlist, process
-from traceplane.query.gate.allowlist import Admitted, Refusal, RelationName
+from traceplane.query.gate import parser, process
+from traceplane.query.gate.statement import Admitted, Refusal, RelationName
+from traceplane.query.sandbox import spawn
 
-JUDGE_SECONDS = 2.0
-"""Of processor time for one statement; the largest that may be sent takes a tenth of it."""
-WAIT_SECONDS = 20.0
-"""For its verdict, by the clock: whoever gets no processor for so long cannot judge."""
-LOOK_SECONDS = 0.1
-"""Between two looks at the processor time of a statement that was not judged at once."""
+ENTRY = "traceplane.query.gate.process:main"
+
+CPU_SECONDS = 2.0
+"""Processor time of one statement; the largest statement that may be sent takes a tenth of it."""
+REPLY_SECONDS = 20.0
+"""Wait for a reply, by the clock: a process that gets no processor for so long cannot check anything."""
+POLL_SECONDS = 0.1
+"""Between two looks at the processor time of a statement that was not answered at once."""
 START_SECONDS = 20.0
-END_SECONDS = 5.0
+STOP_SECONDS = 5.0
 REMEMBERED = 256
-"""Admitted statements; 16 MiB of text at most."""
+"""Admitted statements that are remembered; 16 MiB of text at most."""
 MAX_WAITING = 63
-"""Statements that wait behind the one that is judged; one more is told at once to come back."""
+"""Statements that wait behind the one being checked; one more is refused at once, to be tried again later."""
 
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}
-_START = "import sys; from traceplane.query.gate import process; process.main(int(sys.argv[1]), sys.argv[2])"
 
 
 class GateSupervisor:
-    """GateSupervisor statements elsewhere; safe to call from several threads."""
+    """Checks statements in a process of its own; safe to call from several threads. `entry` is what that runs."""
 
-    def __init__(self) -> None:
-        self._turn = threading.Lock()
+    def __init__(self, entry: str = ENTRY) -> None:
+        self._entry = entry
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._clock = 0
-        self._known: OrderedDict[str, Admitted] = OrderedDict()
-        self._memory = threading.Lock()
-        self._pool = Pool("judge", threads=1, waiting=MAX_WAITING)
+        self._process_lock = threading.Lock()
+        """Held while a statement is with the process, and while the process is started or stopped."""
+        self._remembered: OrderedDict[str, Admitted] = OrderedDict()
+        self._remembered_lock = threading.Lock()
+        self._pool = Pool("gate", threads=1, waiting=MAX_WAITING)
         self._closed = False
 
-    async def soon(self, sql: str) -> Admitted:
-        """`judge` for the event loop, which it does not hold up. Raises Overloaded where too many wait."""
+    async def check_in_thread(self, sql: str) -> Admitted:
+        """`check` without holding up the event loop. Raises Overloaded where too many statements wait."""
         known = self.remembered(sql)
-        return known if known is not None else await self._pool.ask(self.judge, sql)
+        return known if known is not None else await self._pool.ask(self.check, sql)
 
-    def judge(self, sql: str) -> Admitted:
+    def check(self, sql: str) -> Admitted:
         """The statement's relations, if the gate admits it. Raises Refusal, or Unavailable without a process."""
         known = self.remembered(sql)
         if known is None:
-            allowlist.check_text(sql)
-            with self._turn:
-                known = self._asked(sql)
-            with self._memory:
-                self._known[sql] = known
-                if len(self._known) > REMEMBERED:
-                    self._known.popitem(last=False)
+            parser.check_text(sql)
+            with self._process_lock:
+                known = self._ask_process(sql)
+            with self._remembered_lock:
+                self._remembered[sql] = known
+                if len(self._remembered) > REMEMBERED:
+                    self._remembered.popitem(last=False)
         return known
 
     def remembered(self, sql: str) -> Admitted | None:
-        """The same of a statement that was admitted before, if it is known still."""
-        with self._memory:
-            known = self._known.get(sql)
+        """What `check` gave for the same statement, if it is remembered: tools repeat what people ask often."""
+        with self._remembered_lock:
+            known = self._remembered.get(sql)
             if known is not None:
-                self._known.move_to_end(sql)
+                self._remembered.move_to_end(sql)
         return known
 
     def start(self) -> None:
         """Start the process before there is a statement. Raises Unavailable."""
-        with self._turn:
-            self._living()
+        with self._process_lock:
+            self._ready_channel()
 
     def close(self) -> None:
-        """End the process; what it judges is refused."""
+        """End the process; a statement that is with it is refused."""
         self._closed = True
-        process = self._process
-        if process is not None:
-            process.terminate()
+        running = self._process
+        if running is not None:
+            running.terminate()  # before the lock: its holder waits for this process
         self._pool.close()
-        with self._turn:
-            self._end()
+        with self._process_lock:
+            self._stop_process()
 
-    def _asked(self, sql: str) -> Admitted:
-        channel = self._living()
+    def _ask_process(self, sql: str) -> Admitted:
+        channel = self._ready_channel()
         try:
             wire.send(channel, process.Statement(sql))
-            if not self._answers(channel):
+            if not self._wait_for_reply(channel):
                 raise wire.Closed
-            answer, _ = wire.receive(channel, process.Passed | process.Stopped)
-        except wire.Closed:
-            self._end()
-            raise Refusal(allowlist.TOO_COMPLEX, allowlist.TOO_COMPLEX_TEXT) from None
-        except TimeoutError:
-            self._end()
-            raise Unavailable("the process that looks at statements gets no processor time") from None
-        if answer.last:
-            self._end()
-        if isinstance(answer, process.Stopped):
-            raise Refusal(answer.code, answer.message, position=answer.position, name=answer.name)
-        return Admitted(sql, tuple(RelationName(*relation) for relation in answer.relations))
+            reply, _ = wire.receive(channel, process.Passed | process.Rejected)
+        except wire.Closed:  # the statement took too much, or ended the process
+            self._stop_process()
+            raise Refusal(parser.TOO_COMPLEX, parser.TOO_COMPLEX_TEXT) from None
+        except TimeoutError:  # nothing is wrong with the statement
+            self._stop_process()
+            raise Unavailable("the process that checks statements gets no processor time") from None
+        if reply.last:
+            self._stop_process()
+        if isinstance(reply, process.Rejected):
+            raise Refusal(reply.code, reply.message, position=reply.position, name=reply.name)
+        return Admitted(sql, tuple(RelationName(*relation) for relation in reply.relations))
 
-    def _answers(self, channel: socket.socket) -> bool:
-        """Wait for the verdict, or for the end of the process; False where it took too much of the processor.
-        Raises TimeoutError where it is not that."""
-        heard = select.poll()
-        heard.register(channel, select.POLLIN)
-        deadline, spent = time.monotonic() + WAIT_SECONDS, _spent(self._clock)
-        while not heard.poll(LOOK_SECONDS * 1000):
-            if _spent(self._clock) - spent > JUDGE_SECONDS:
+    def _wait_for_reply(self, channel: socket.socket) -> bool:
+        """Wait for a reply, or for the end of the process; False where the statement took too much of the
+        processor. Raises TimeoutError where the process got too little of it."""
+        readable = select.poll()
+        readable.register(channel, select.POLLIN)
+        deadline, before = time.monotonic() + REPLY_SECONDS, _cpu_seconds(self._clock)
+        while not readable.poll(POLL_SECONDS * 1000):
+            if _cpu_seconds(self._clock) - before > CPU_SECONDS:
                 return False
             if time.monotonic() > deadline:
                 raise TimeoutError
         return True
 
-    def _living(self) -> socket.socket:
-        """The channel to a process that waits for a statement. Holds the turn."""
+    def _ready_channel(self) -> socket.socket:
+        """The channel to a process that waits for a statement. The process lock is held."""
         if self._closed:
             raise Unavailable("the query service is stopping")
         if self._channel is not None and self._process is not None and self._process.poll() is None:
             return self._channel
-        self._end()
+        self._stop_process()
         ours, theirs = socket.socketpair()
         ours.settimeout(START_SECONDS)
         try:
-            # Nothing is in the folder, and nothing else may be read: it goes when the process is confined to it.
-            with theirs, tempfile.TemporaryDirectory(prefix="trace-judge-") as folder:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-c", _START, str(theirs.fileno()), folder],
-                    env=_ENVIRONMENT,
-                    pass_fds=(theirs.fileno(),),
-                    stdin=subprocess.DEVNULL,
-                )
-                theirs.close()
+            # The folder is empty, and nothing else may be read; once the process is confined it is not needed.
+            with theirs, tempfile.TemporaryDirectory(prefix="trace-gate-") as folder:
+                self._process = spawn.start(self._entry, theirs, folder, _ENVIRONMENT)
+                theirs.close()  # else the end of the process would not close the channel
                 ready, _ = wire.receive(ours, process.Ready)
-        except (
-            OSError,
-            wire.Closed,
-        ) as error:  # no process or descriptor is to be had, or it ended
+        except (OSError, wire.Closed) as error:  # no process or descriptor is to be had, or the process ended
             ours.close()
-            self._end()
-            raise Unavailable("no process to look at statements could be started; the log says why") from error
-        ours.settimeout(WAIT_SECONDS)
-        self._channel, self._clock = ours, _clock_of(ready.process)
+            self._stop_process()
+            raise Unavailable(
+                "the process that checks statements could not be started; the log says why"
+            ) from error
+        ours.settimeout(REPLY_SECONDS)
+        self._channel, self._clock = ours, _cpu_clock(ready.process)
         return ours
 
-    def _end(self) -> None:
+    def _stop_process(self) -> None:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
         if self._process is not None:
             self._process.terminate()
             try:
-                self._process.wait(END_SECONDS)
+                self._process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
             self._process = None
 
 
-def _clock_of(process: int) -> int:
+def _cpu_clock(pid: int) -> int:
     """The clock of the processor time that a process has used (clock_getcpuclockid(3), which Python lacks): its id,
     inverted, above three bits that ask for what the scheduler counted, of all its threads."""
-    return (~process << 3) | 2
+    return (~pid << 3) | 2
 
 
-def _spent(clock: int) -> float:
-    """Seconds of processor time; none for a process that has ended, which its channel tells."""
+def _cpu_seconds(clock: int) -> float:
+    """Seconds of processor time; none for a process that has ended, which its channel shows."""
     try:
         return time.clock_gettime(clock)
     except OSError:

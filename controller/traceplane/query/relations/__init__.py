@@ -1,1 +1,1 @@
-"""From names in a statement to files, hot tables and the seam between them.   (pure)"""
+"""From names in a statement to files, hot tables and the seam between them. Pure."""

@@ -5,12 +5,12 @@ versions with the ranges read from them; and, for all of them, Postgres's snapsh
 found again, and how far the log of invalidations had got.
 
 Why that is enough: hot tables grow at their head, and every other change of theirs is an invalidation. So the rows
-of then are those up to the head of then, wherever they live now, unless an invalidation came since that touches
-them: then they are gone, and so says the answer. Files of then are never changed; where they were purged, a digest
-shows it.
+that a query saw are those up to the head it saw, wherever they live now, unless an invalidation that touches them
+came since: then the answer is 410 with that reason. The files it read are never changed; a digest shows where they
+were purged.
 
-A token opens nothing: names are resolved again under the roles of whoever shows it, and its versions must belong to
-the datasets those names mean. So it needs no signature.
+A token opens nothing: names are resolved again under the roles of the caller that presents it, and its versions
+must belong to the datasets those names mean. So it needs no signature.
 
 Pure.
 """
@@ -82,20 +82,22 @@ def pin(snapshot: str, sequence: int, relations: Iterable[PinnedRelation]) -> Pi
 
 
 def encode(pinned: Pin) -> str | None:
-    """The token; None where it would be longer than MAX_TOKEN (thousands of ranges that never met)."""
+    """The token; None where it would be longer than MAX_TOKEN (thousands of ranges that do not touch)."""
     token = base64.urlsafe_b64encode(msgspec.msgpack.encode(pinned)).rstrip(b"=").decode()
     return token if len(token) <= MAX_TOKEN else None
 
 
 def decode(token: str) -> Pin:
-    """The pin of a token. Raises Refused for what no answer ever gave."""
+    """The pin of a token. Raises Refused for what no answer of this release gives."""
     try:
         if len(token) > MAX_TOKEN:
             raise ValueError(token[:16])
+        # With validate, since without it any character that is not of the alphabet would be left out silently.
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         found = msgspec.msgpack.decode(raw, type=Pin)
     except (ValueError, binascii.Error, msgspec.DecodeError) as error:
         raise Refused("as_of: not a token that an answer gave", code="InvalidRequest") from error
+    # Whatever Postgres or the range arithmetic would not take is refused here: the token is the user's to write.
     spans = [span for relation in found.relations for cold in relation.cold for span in cold.ranges]
     heads = [relation.head for relation in found.relations if relation.head is not None]
     numbers = [number for span in spans for number in span] + heads

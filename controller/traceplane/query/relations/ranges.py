@@ -1,7 +1,7 @@
 """Sets of whole numbers as sorted, disjoint, inclusive ranges, and what a plan's filters say about one column.
 
-Pure. Partition pruning rests on it: a filter that is not understood restricts nothing, so that a file too many
-may be read and none too few.
+Partition pruning rests on it: a filter that is not recognised restricts nothing, so that a file too many may be
+read and none too few. Pure.
 """
 
 from __future__ import annotations
@@ -91,6 +91,8 @@ def _of_filter(text: str, column: str) -> tuple[Range, ...]:
         return EVERYTHING  # a literal could hold anything, also what looks like a filter
     choices = text.split(" OR ")
     if len(choices) > 1:
+        # One choice that is not recognised may let any row through, and so does the whole. So does a choice that is
+        # itself an AND: it is no single term.
         ranges = [_of_term(choice, column) for choice in choices]
         return EVERYTHING if None in ranges else normal(part for ranges_ in ranges if ranges_ for part in ranges_)
     allowed = EVERYTHING

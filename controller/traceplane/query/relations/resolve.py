@@ -1,9 +1,7 @@
-"""From names in a statement to rows of the catalogue, under what the caller may read.
+"""From names in a statement to rows of the catalog, under what the caller may read.
 
 A user reads published assets that its roles allow. A task reads exactly the dataset versions that its token is for,
-each under its asset's name and as `<job>_<output>`, and a Federated asset where the token is for both halves. An
-asset's name counts before the other. A name that means two things all the same (`-` is `_` in SQL) is refused where
-a statement uses it: either would be the wrong data for somebody.
+each under its asset's name and as `<job>_<output>`, and a Federated asset where the token is for both halves.
 
 Pure.
 """
@@ -16,16 +14,16 @@ from typing import Any
 from uuid import UUID
 
 from traceplane.errors import Refused
-from traceplane.query.gate.allowlist import Refusal, RelationName
+from traceplane.query.gate.statement import Refusal, RelationName
 from traceplane_sdk.columns import FORMS
 
 RESERVED_SCHEMAS = frozenset({"main", "memory", "system", "temp", "information_schema", "pg_catalog"})
-"""Schemas DuckDB has of its own; a namespace of such a name is reached by unqualified names only."""
+"""Schemas that DuckDB has; the relations of a namespace of such a name are found by unqualified names only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who reads: a user by `roles`, or a task by the `versions` its token is for."""
+    """The caller whose rights count: a user by `roles`, or a task by the `versions` its token is for."""
 
     roles: frozenset[str] = frozenset()
     versions: frozenset[UUID] | None = None
@@ -81,18 +79,19 @@ class PartitionRow:
 def match(
     names: Sequence[RelationName], namespace: str, rows: Iterable[CatalogRow], reader: Reader
 ) -> list[tuple[CatalogRow, list[RelationName]]]:
-    """The catalogue row of each name, names of one row together. Raises Refusal for one that is not there, or that
-    means two things.
+    """The catalog row of each name, names of one row together.
 
-    A relation the reader may not read is answered exactly as one that does not exist.
+    Raises Refusal for a name that is not there, is not ready, or means two things.
     """
     known: dict[tuple[str, str], list[CatalogRow]] = {}
     for row in rows:
+        # A relation that the reader may not read is answered exactly as one that does not exist.
         if readable(row, reader):
             known.setdefault((_sql(row.namespace), _sql(row.name)), []).append(row)
     found: dict[tuple[str, str], tuple[CatalogRow, list[RelationName]]] = {}
     for name in names:
         key = (_sql(name.schema or namespace), name.table)
+        # In a cell these schemas are DuckDB's own: they hold its catalog, or the views of unqualified names.
         named = known.get(key) if name.schema not in RESERVED_SCHEMAS else None
         if not named:
             raise Refusal("RelationNotFound", f"no relation {name.text!r}", position=name.position, name=name.text)
@@ -107,14 +106,15 @@ def match(
 
 def _meant(name: RelationName, named: Sequence[CatalogRow]) -> CatalogRow:
     """The one of those with its name that a name means. Raises Refusal."""
-    candidates = [row for row in named if row.output is None] or named
+    candidates = [row for row in named if row.output is None] or named  # an asset's name counts before an output's
     first = candidates[0]
     other = next((row for row in candidates if _versions(row) != _versions(first)), None)
     if other is None:
         return first
+    # `-` is `_` in SQL, so that two names may be one here: either would be the wrong data for somebody.
     raise Refusal(
         "RelationAmbiguous",
-        f"{name.text!r} means two things: {_title(first)}, and {_title(other)}; say the name of an asset that only "
+        f"{name.text!r} means two things: {_title(first)}, and {_title(other)}; use the name of an asset that only "
         "one of them has (publish it as one where there is none)",
         position=name.position,
         name=name.text,
@@ -141,6 +141,7 @@ def task_rows(versions: Iterable[Mapping[str, Any]]) -> list[CatalogRow]:
     """Rows for a task's versions (rows of `catalog.versions`): each by job and output, and by asset."""
     found = []
     for version in versions:
+        # No roles: the token is the right to read. They would be the asset's, for users.
         bare = {**version, "read_roles": (), "hot_read_roles": (), "cold_read_roles": ()}
         by_job = catalog_row({**bare, "name": f"{version['job']}_{version['output']}"})
         found.append(replace(by_job, output=_output(version)))
@@ -165,7 +166,7 @@ def _sql(name: str) -> str:
 
 
 def check_columns(row: CatalogRow) -> None:
-    """Refuse a relation with a column type this release cannot show."""
+    """Raise Refused for a relation with a column type this release does not know."""
     for name, kind in row.columns:
         if kind not in FORMS:
             raise Refused(f"column {name!r} has the unknown type {kind!r}", code="TypeNotSupported")

@@ -1,10 +1,7 @@
 """Landlock: from now on this process reads below one folder, and opens, lists, writes and connects to nothing else.
 
 The kernel's own sandbox for unprivileged processes (https://docs.kernel.org/userspace-api/landlock.html), called
-through libc, since it is three system calls. What it handles grows with its ABI; everything this kernel knows is
-handled, and one right is given back: reading files below the folder.
-
-It binds the calling thread and what that thread starts later, so it is applied while there is one thread only.
+through libc, since it is three system calls.
 """
 
 from __future__ import annotations
@@ -35,8 +32,10 @@ def abi() -> int:
 
 def confine_to(folder: str) -> None:
     """Give up every file and socket, but for reading files below `folder`. Raises OSError."""
+    # It binds the calling thread and what that thread starts later; threads that run already would stay free.
     if len(os.listdir("/proc/self/task")) != 1:
         raise OSError("Landlock binds one thread, and this process has several")
+    # What a ruleset handles is forbidden unless a rule allows it: all that this kernel's version of it knows.
     version = abi()
     files = sum(rights for since, rights in _FILE_RIGHTS.items() if since <= version)
     handled = struct.pack("=Q", files)
@@ -48,7 +47,7 @@ def confine_to(folder: str) -> None:
     try:
         place = os.open(folder, os.O_PATH | os.O_CLOEXEC)
         try:
-            rule = struct.pack("=Qi", _READ_FILE, place)
+            rule = struct.pack("=Qi", _READ_FILE, place)  # read, and not list: names of files come from the broker
             _call(_ADD_RULE, ctypes.c_int(ruleset), ctypes.c_int(_RULE_PATH_BENEATH), rule, ctypes.c_uint32(0))
         finally:
             os.close(place)

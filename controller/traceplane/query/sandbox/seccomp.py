@@ -3,10 +3,7 @@
 Landlock leaves UDP, path sockets and process creation open, and on older kernels TCP and signals; this closes
 them. The filter is a classic BPF program (https://docs.kernel.org/userspace-api/seccomp_filter.html) over a list of
 what is allowed: reading and writing open descriptors, memory, threads of this process, clocks, opening files to
-read. Anything else fails with EPERM, so that a library that tries something optional goes on without it. Five calls
-are allowed by their arguments only.
-
-It is applied to every thread at once and cannot be taken back.
+read. Some calls are allowed by their arguments only.
 """
 
 from __future__ import annotations
@@ -38,7 +35,7 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
     "lseek": (8, 62), "poll": (7, None), "ppoll": (271, 73), "select": (23, None),
     "pselect6": (270, 72), "sendto": (44, 206), "recvfrom": (45, 207), "sendmsg": (46, 211), "recvmsg": (47, 212),
     "fadvise64": (221, 223),
-    # what files there are, without opening them
+    # metadata of files, without opening them
     "fstat": (5, 80), "stat": (4, None), "lstat": (6, None), "newfstatat": (262, 79), "statx": (332, 291),
     "access": (21, None), "faccessat": (269, 48), "faccessat2": (439, 439), "readlink": (89, None),
     "readlinkat": (267, 78), "getcwd": (79, 17),
@@ -52,7 +49,7 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
     "restart_syscall": (219, 128),
     # signals within it
     "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "sigaltstack": (131, 132),
-    # who and when
+    # identity and clocks
     "getpid": (39, 172), "getppid": (110, 173), "gettid": (186, 178), "getuid": (102, 174), "geteuid": (107, 175),
     "getgid": (104, 176), "getegid": (108, 177), "uname": (63, 160), "sysinfo": (99, 179), "getrusage": (98, 165),
     "times": (100, 153), "clock_gettime": (228, 113), "clock_getres": (229, 114), "clock_nanosleep": (230, 115),
@@ -81,11 +78,11 @@ def apply() -> None:
     buffer = ctypes.create_string_buffer(code, len(code))
     filtering = struct.pack("@HP", len(instructions), ctypes.addressof(buffer))
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    number = 317 if platform.machine() == "x86_64" else 277
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)  # else only root may set a filter
+    number = 317 if platform.machine() == "x86_64" else 277  # seccomp(2)
     if libc.syscall(number, _SET_MODE_FILTER, _TO_ALL_THREADS, filtering) != 0:
-        code_ = ctypes.get_errno()
-        raise OSError(code_, f"seccomp: {os.strerror(code_)}")
+        failed = ctypes.get_errno()
+        raise OSError(failed, f"seccomp: {os.strerror(failed)}")
 
 
 def program(machine: str) -> list[Instruction]:
@@ -94,6 +91,7 @@ def program(machine: str) -> list[Instruction]:
         raise OSError(f"there is no table of system calls for {machine}")
     column, architecture = _MACHINES[machine]
     lines: list[Instruction] = [
+        # A process may call the kernel by the numbers of another architecture (32 bit), which name other calls.
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_JUMP_EQUAL, 1, 0, architecture),
         (_RETURN, 0, 0, _KILL),
@@ -105,20 +103,21 @@ def program(machine: str) -> list[Instruction]:
             lines += _if(number, [(_RETURN, 0, 0, _ALLOW)])
     for name, checks in _checked().items():
         lines += _if(BY_ARGUMENT[name][column], checks)
+    # An error and not a kill: a library that tries something optional goes on without it.
     lines.append((_RETURN, 0, 0, _ERRNO | errno.EPERM))
     return lines
 
 
 def _checked() -> dict[str, list[Instruction]]:
-    """What is looked at where the number alone does not decide."""
+    """The checks of arguments, for calls whose number alone does not decide."""
     return {
         # Threads, and no process.
         "clone": [*_allow_if(_JUMP_SET, 0, _CLONE_THREAD)],
         # Its arguments lie in memory, which a filter cannot read; libc falls back to clone.
         "clone3": [(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)],
-        # Files to be read, and none to be written or made.
+        # Files may be opened to read, and not to write or create.
         "openat": _unless_set(2, _TO_WRITE, errno.EACCES),
-        # Limits to be asked (no new one given), and none to be set.
+        # Limits may be read and not set: the pointer to a new one is null, in both halves.
         "prlimit64": [
             (_LOAD, 0, 0, _ARGUMENTS + 8 * 2),
             (_JUMP_EQUAL, 1, 0, 0),
@@ -128,10 +127,10 @@ def _checked() -> dict[str, list[Instruction]]:
             (_RETURN, 0, 0, _ERRNO | errno.EPERM),
             (_RETURN, 0, 0, _ALLOW),
         ],
-        # Blocking or not, which a socket's timeout takes.
+        # FIONBIO only: a socket's timeout sets it.
         "ioctl": [*_allow_if(_JUMP_EQUAL, 1, _FIONBIO)],
-        # Flags of descriptors. Who may say which process hears, and by which signal, that one is ready (F_SETOWN,
-        # F_SETSIG, O_ASYNC) kills any process of the same user with a byte in a socket.
+        # Flags of descriptors only. With F_SETOWN, F_SETSIG and O_ASYNC a process chooses which process gets which
+        # signal when a descriptor is ready: a byte in a socket would kill any process of the same user.
         "fcntl": [
             (_LOAD, 0, 0, _ARGUMENTS + 8),
             *[line for command in _OF_DESCRIPTORS for line in _if(command, [(_RETURN, 0, 0, _ALLOW)])],
@@ -162,5 +161,5 @@ def _unless_set(argument: int, bits: int, error: int) -> list[Instruction]:
 
 
 def _if(number: int, then: list[Instruction]) -> list[Instruction]:
-    """`then` where that number is loaded, of a system call or a command; what follows for every other."""
+    """`then` where that number is loaded, of a system call or a command; any other number goes on behind it."""
     return [(_JUMP_EQUAL, 0, len(then), number), *then]

@@ -1,12 +1,9 @@
-"""From DuckDB to Arrow without a loss.
+"""Rows from DuckDB to Arrow without a loss.
 
 DuckDB hands some types to Arrow in another form: a HUGEINT beyond 38 digits changes its value, a TIMETZ loses its
 zone, a BIT becomes bytes. A column whose type has such a leaf, at any depth, is cast by DuckDB first: to the same
 type with VARCHAR at these leaves. The fields of an unnamed struct get names (`v1`, `v2`, …), which Arrow's and
 Parquet's readers need.
-
-Columns are projected by position. Names tell nothing here: DuckDB compares them without case, and two columns of a
-result may have the same one.
 """
 
 from __future__ import annotations
@@ -19,12 +16,12 @@ from duckdb.sqltypes import DuckDBPyType
 
 BATCH_ROWS = 2048
 
-_EXACT = {
+_CARRIED = {
     *("boolean", "tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint"),
     *("float", "double", "decimal", "varchar", "blob", "uuid", "enum", "geometry"),
     *("date", "time", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone"),
 }
-"""Leaves that Arrow carries as they are. A type that a later DuckDB has is text until it is named here."""
+"""Leaves that Arrow carries as they are. A type that a later DuckDB brings is text until it is named here."""
 _NESTED = {"list", "array", "map", "struct", "union"}
 
 
@@ -41,14 +38,14 @@ def parts(kind: DuckDBPyType) -> list[tuple[str, DuckDBPyType]]:
     return [(name, part) for name, part in children if isinstance(part, DuckDBPyType)]  # an array has its size too
 
 
-def holds(kind: DuckDBPyType, leaf: str) -> bool:
+def contains(kind: DuckDBPyType, leaf: str) -> bool:
     """Whether `kind` is or has a type whose id is `leaf`."""
-    return kind.id == leaf or any(holds(part, leaf) for _, part in parts(kind))
+    return kind.id == leaf or any(contains(part, leaf) for _, part in parts(kind))
 
 
 def cast(kind: DuckDBPyType) -> str | None:
     """The type, in SQL, that Arrow carries instead of `kind`; None where it carries `kind` itself."""
-    return None if _carried(kind) else _text_type(kind)
+    return None if _is_carried(kind) else _text_type(kind)
 
 
 def read(relation: DuckDBPyRelation) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
@@ -58,6 +55,7 @@ def read(relation: DuckDBPyRelation) -> tuple[pa.Schema, Iterator[pa.RecordBatch
     if not any(casts):
         reader = relation.to_arrow_reader(BATCH_ROWS)
         return reader.schema, iter(reader)
+    # By position: DuckDB compares names without case, and two columns of a result may have the same one.
     columns = (
         f"CAST(#{place} AS {target}) AS c{place}" if target else f"#{place} AS c{place}"
         for place, target in enumerate(casts, 1)
@@ -72,16 +70,16 @@ def _renamed(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[p
         yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
-def _carried(kind: DuckDBPyType) -> bool:
+def _is_carried(kind: DuckDBPyType) -> bool:
     """Whether Arrow carries all of `kind`, so that it needs no cast."""
     if kind.id not in _NESTED:
-        return kind.id in _EXACT
-    return all(_carried(part) and (name or kind.id != "struct") for name, part in parts(kind))
+        return kind.id in _CARRIED
+    return all(_is_carried(part) and (name or kind.id != "struct") for name, part in parts(kind))
 
 
 def _text_type(kind: DuckDBPyType) -> str:
     """`kind` in SQL, with VARCHAR for the leaves that Arrow does not carry and a name for every field."""
-    if _carried(kind):
+    if _is_carried(kind):
         return str(kind)
     inner = [_text_type(part) for _, part in parts(kind)]
     match kind.id:

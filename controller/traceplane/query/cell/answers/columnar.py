@@ -1,20 +1,14 @@
 """Answers as Arrow and as Parquet: columns from DuckDB to the reader, without a row in Python.
 
-Runs in the cell. Arrow is an IPC stream (https://arrow.apache.org/docs/format/Columnar.html), Parquet one file with
-zstd. Both carry the types as DuckDB hands them to Arrow, except those that `exact` turned into text; and both
-name what they were read from in the schema's metadata, under `trace.versions`, so that a file tells it after
-it has left its answer.
-
-Parquet has no unions and no seconds as a unit of time (it takes milliseconds, which an infinity does not survive);
-`parquet_of` tells the column.
-
-The bound of bytes counts encoded record batches; what does not fit is cut between rows, and said so. A Parquet file
-is smaller than its batches, but for very small ones, which have room in the slack of the check.
+Arrow is an IPC stream (https://arrow.apache.org/docs/format/Columnar.html), Parquet one file with zstd. Both carry
+the types as DuckDB hands them to Arrow, except those that `lossless` turned into text; and both name what they were
+read from in the schema's metadata, under `trace.versions`, so that a file still says so apart from its answer.
 """
 
 from __future__ import annotations
 
 import io
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -22,42 +16,53 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from duckdb.sqltypes import DuckDBPyType
 
-from traceplane.query.cell import exact
-from traceplane.query.cell.render import Rendered
+from traceplane.query.cell.answers import lossless
+from traceplane.query.cell.answers.rows import Rendered
 
 FORMS = ("arrow", "parquet")
 VERSIONS = b"trace.versions"
 
 
-class Unheld(ValueError):
+class NotInParquet(ValueError):
     """A column that Parquet cannot hold. Its text speaks of the statement only."""
 
 
 @contextmanager
 def parquet_of(columns: Sequence[tuple[str, DuckDBPyType]]) -> Iterator[None]:
-    """Write Parquet of `columns`. Raises Unheld."""
+    """Write Parquet of `columns` in this context. Raises NotInParquet, which names the column."""
     for name, kind in columns:
-        if exact.holds(kind, "union"):
-            raise _unheld(name, kind, "which Parquet cannot hold")
+        if lossless.contains(kind, "union"):
+            raise _not_in_parquet(name, kind, "which Parquet cannot hold")
     try:
         yield
     except pa.ArrowInvalid as error:
         if "casting timestamp" not in str(error):
             raise
+        # Parquet has no seconds as a unit of time: they become milliseconds, which an infinity does not survive.
         for name, kind in columns:
-            if exact.holds(kind, "timestamp_s"):
-                raise _unheld(name, kind, "of which Parquet cannot hold a value") from None
+            if lossless.contains(kind, "timestamp_s"):
+                raise _not_in_parquet(name, kind, "of which Parquet cannot hold a value") from None
         raise
 
 
-def _unheld(name: str, kind: DuckDBPyType, why: str) -> Unheld:
-    return Unheld(f'column "{name[:200]}" is of type {str(kind)[:200]}, {why}: cast it to VARCHAR')
+def _not_in_parquet(name: str, kind: DuckDBPyType, why: str) -> NotInParquet:
+    return NotInParquet(f'column "{name[:200]}" is of type {str(kind)[:200]}, {why}: cast it to VARCHAR')
 
 
-def columns_as(
-    form: str, batches: pa.RecordBatchReader, versions: str, *, max_rows: int, max_bytes: int
+def render(
+    form: str,
+    columns: Sequence[tuple[str, DuckDBPyType]],
+    batches: pa.RecordBatchReader,
+    versions: str,
+    *,
+    max_rows: int,
+    max_bytes: int,
 ) -> Rendered:
-    """At most `max_rows` rows in at most `max_bytes`; what is cut off is said by `truncated`."""
+    """At most `max_rows` rows in at most `max_bytes`; `truncated` says whether rows are missing.
+
+    `max_bytes` counts encoded record batches. A Parquet file is smaller than its batches, but for very small ones,
+    for which the broker's own bound leaves room. Raises NotInParquet.
+    """
     schema = batches.schema.with_metadata({VERSIONS: versions.encode()})
     cut = _Cut(max_rows, max_bytes)
     sink = io.BytesIO()
@@ -66,7 +71,7 @@ def columns_as(
             for batch in cut.of(batches):
                 stream.write_batch(batch.replace_schema_metadata(schema.metadata))
     else:
-        with pq.ParquetWriter(sink, schema, compression="zstd") as file:
+        with parquet_of(columns), pq.ParquetWriter(sink, schema, compression="zstd") as file:
             for batch in cut.of(batches):
                 file.write_batch(batch.replace_schema_metadata(schema.metadata))
     return Rendered(sink.getvalue(), cut.rows, cut.truncated)
@@ -98,11 +103,8 @@ class _Cut:
 
 def _fitting(batch: pa.RecordBatch, most: int, room: int) -> int:
     """How many of the first `most` rows fit `room` bytes, found by halving."""
-    low, high = 0, most
-    while low < high:
-        middle = high if low == 0 else (low + high + 1) // 2
-        if pa.ipc.get_record_batch_size(batch.slice(0, middle)) <= room:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+
+    def size(count: int) -> int:
+        return int(pa.ipc.get_record_batch_size(batch.slice(0, count)))
+
+    return most if size(most) <= room else bisect_right(range(1, most), room, key=size)

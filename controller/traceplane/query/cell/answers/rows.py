@@ -1,6 +1,6 @@
-"""From Arrow to text that loses nothing.
+"""Answers as rows of JSON and of CSV, which lose nothing.
 
-Runs in the cell, so that a large answer costs the broker no time and malformed values no safety.
+Rendered in the cell, so that a large answer costs the broker no time, and malformed values no safety.
 
 | DuckDB type | JSON |
 |---|---|
@@ -16,13 +16,14 @@ Runs in the cell, so that a large answer costs the broker no time and malformed 
 | UNION | the value of its member |
 
 CSV holds the same values: a field is empty for NULL, nested values are JSON. All of it holds at any depth. Types
-DuckDB hands over in a lossy form are cast to VARCHAR by DuckDB itself first (`exact`).
+DuckDB hands over in a lossy form are cast to VARCHAR by DuckDB itself first (`lossless`).
 """
 
 from __future__ import annotations
 
 import csv
 import io
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -31,32 +32,32 @@ import orjson
 import pyarrow as pa
 from duckdb.sqltypes import DuckDBPyType
 
-from traceplane.query.cell import values
+from traceplane.query.cell.answers import values
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """`body` is JSON arrays joined by commas, or CSV lines."""
+    """`body` is JSON arrays joined by commas, or CSV lines; or an Arrow stream or Parquet file, see `columnar`."""
 
     body: bytes
     rows: int
     truncated: bool
 
 
-def rows_as(
+def render(
     form: str,
-    names: list[str],
-    types: list[DuckDBPyType],
+    columns: list[tuple[str, DuckDBPyType]],
     batches: Iterable[pa.RecordBatch],
     *,
     max_rows: int,
     max_bytes: int,
 ) -> Rendered:
-    """Render at most `max_rows` rows in at most `max_bytes`; what is cut off is said by `truncated`."""
+    """At most `max_rows` rows in at most `max_bytes`; `truncated` says whether rows are missing."""
+    types = [kind for _, kind in columns]
     parts: list[bytes] = []
     count = size = 0
     if form == "csv":
-        parts.append(_csv([names]))
+        parts.append(_csv([[name for name, _ in columns]]))
         size = len(parts[0])
     for batch in batches:
         rows = list(_rows(batch, types))
@@ -67,7 +68,7 @@ def rows_as(
         if kept:
             parts.append(text)
             count += len(kept)
-            size += len(text) + 1
+            size += len(text) + 1  # the comma between two parts of JSON
         if len(kept) < len(rows):
             return Rendered(_joined(form, parts), count, True)
     return Rendered(_joined(form, parts), count, False)
@@ -75,7 +76,7 @@ def rows_as(
 
 def _rows(batch: pa.RecordBatch, types: list[DuckDBPyType]) -> Iterator[tuple[Any, ...]]:
     if batch.num_columns == 0:
-        return iter([()] * batch.num_rows)
+        return iter([()] * batch.num_rows)  # zip of nothing would have no rows
     return zip(*(values.of(column, kind) for column, kind in zip(batch.columns, types, strict=True)), strict=True)
 
 
@@ -101,15 +102,8 @@ def _field(value: Any) -> Any:
 
 def _fitting(form: str, rows: list[tuple[Any, ...]], room: int) -> tuple[list[tuple[Any, ...]], bytes]:
     """As many of `rows` as their text fits `room`, found by halving: few encodings however large the rows are."""
-    low, high, best = 0, len(rows), b""
-    while low < high:
-        middle = (low + high + 1) // 2
-        text = _encoded(form, rows[:middle])
-        if len(text) <= room:
-            low, best = middle, text
-        else:
-            high = middle - 1
-    return rows[:low], best
+    count = bisect_right(range(1, len(rows) + 1), room, key=lambda count: len(_encoded(form, rows[:count])))
+    return rows[:count], _encoded(form, rows[:count])
 
 
 def _joined(form: str, parts: list[bytes]) -> bytes:

@@ -1,17 +1,18 @@
-"""An answer beyond the inline bounds: one Parquet file, handed over in pieces while it is made.
+"""An answer beyond the inline bounds: one Parquet file, sent to the broker in pieces while it is made.
 
-Runs in the cell, which may write no file and keeps one row group in memory.
+A cell may write no file, and keeps one row group in memory.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from duckdb.sqltypes import DuckDBPyType
 
-from traceplane.query.cell import columnar
+from traceplane.query.cell.answers import columnar
 
 GROUP_ROWS = 64 * 1024
 GROUP_BYTES = 32 * 1024 * 1024
@@ -24,21 +25,26 @@ class ExportTooLarge(RuntimeError):
 
 def export(
     send: Callable[[bytes], None],
+    columns: Sequence[tuple[str, DuckDBPyType]],
     schema: pa.Schema,
     batches: Iterable[pa.RecordBatch],
     versions: str,
     max_bytes: int,
 ) -> int:
-    """Write all of `batches`; returns the number of rows. Raises ExportTooLarge."""
+    """Write all of `batches` and `send` the file's bytes; returns the number of rows.
+
+    Raises ExportTooLarge, NotInParquet.
+    """
     described = schema.with_metadata({columnar.VERSIONS: versions.encode()})
     pieces = _Pieces(send, max_bytes)
-    writer = pq.ParquetWriter(pa.PythonFile(pieces, mode="w"), described, compression="zstd")
     rows = 0
-    for group in _groups(batches):
-        table = pa.Table.from_batches(group).replace_schema_metadata(described.metadata)
-        writer.write_table(table, row_group_size=table.num_rows)
-        rows += table.num_rows
-    writer.close()
+    with columnar.parquet_of(columns):
+        writer = pq.ParquetWriter(pa.PythonFile(pieces, mode="w"), described, compression="zstd")
+        for group in _groups(batches):
+            table = pa.Table.from_batches(group).replace_schema_metadata(described.metadata)
+            writer.write_table(table, row_group_size=table.num_rows)
+            rows += table.num_rows
+        writer.close()
     pieces.finish()
     return rows
 
@@ -82,7 +88,7 @@ class _Pieces(io.RawIOBase):
         return view.nbytes
 
     def finish(self) -> None:
-        """Hand over what is left."""
+        """Send what is left."""
         if self._buffer:
             self._send(bytes(self._buffer))
             self._buffer.clear()

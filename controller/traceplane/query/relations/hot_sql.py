@@ -1,12 +1,11 @@
-"""Hot rows: from a filter tree to the Postgres statement that reads them. `hotread` runs it.
+"""Hot rows: from the filter tree of a cell's scan to the Postgres statement that reads them. `attach` runs it.
 
-The cell that asks is not trusted: a column it names must be the relation's, an operator must be on the list, a
-literal is rendered here, typed. And the statement always carries the seam (rows that live in cold files are not
-read here) and never more columns than were granted.
+The cell is not trusted: a column it names must be the relation's, an operator must be on the list, a literal is
+rendered here, typed. And the statement always carries the seam (rows that live in cold files are not read from the
+hot table) and never more columns than were granted.
 
 A filter may let more rows through than it says, never fewer: Arrow applies it in full in the cell. So a part
-is translated only where Postgres compares exactly as DuckDB does, and dropped where it does not: floats (NaN),
-order of text under the database's collation, decimals.
+is translated only where Postgres compares exactly as DuckDB does, and dropped where it does not.
 
 Pure.
 """
@@ -32,18 +31,18 @@ Ranges = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class HotTable:
-    """A granted hot table. `columns` maps names to column types; rows inside `moved` live in cold files."""
+class GrantedTable:
+    """A granted hot table. `columns` maps names to column types; rows inside `relocated` live in cold files."""
 
     location: str
     """`hot.d_<uuid hex>`"""
     columns: dict[str, str]
     scope_column: str
-    moved: Ranges
+    relocated: Ranges
 
 
 class BadScan(ValueError):
-    """The cell asked for what the relation does not have."""
+    """The scan names what the relation does not have."""
 
 
 def table_of(location: str) -> str:
@@ -54,7 +53,7 @@ def table_of(location: str) -> str:
     return name
 
 
-def statement(table: HotTable, columns: Sequence[str], tree: Any) -> str:
+def statement(table: GrantedTable, columns: Sequence[str], tree: Any) -> str:
     """The SELECT for one scan. Raises BadScan for a column or a filter that is not the relation's."""
     name = table_of(table.location)
     if not columns or any(column not in table.columns for column in columns):
@@ -70,16 +69,17 @@ def _selected(column: str, kind: str) -> str:
     return f'"{column}"::text AS "{column}"' if FORMS[kind].cast_to_text else f'"{column}"'
 
 
-def _seam(table: HotTable) -> str:
-    """Rows outside `moved`, as gaps where they are few: Postgres can use an index for them."""
-    if not table.moved:
+def _seam(table: GrantedTable) -> str:
+    """Rows outside `relocated`; empty where nothing is."""
+    if not table.relocated:
         return ""
     column = f'"{table.scope_column}"'
-    if len(table.moved) > MAX_GAPS:
-        text = ",".join(f"[{start},{end}]" for start, end in table.moved)
+    # Gaps where they are few, since Postgres can use an index for them; else one constant, whose cost is bounded.
+    if len(table.relocated) > MAX_GAPS:
+        text = ",".join(f"[{start},{end}]" for start, end in table.relocated)
         return f"NOT ('{{{text}}}'::int8multirange @> {column}::bigint)"
     parts, low = [], None
-    for start, end in table.moved:
+    for start, end in table.relocated:
         lower = "" if low is None else f"{column} > {low} AND "
         parts.append(f"({lower}{column} < {start})")
         low = end
@@ -98,12 +98,13 @@ def _render(tree: Any, columns: dict[str, str], budget: list[int]) -> str:
     if operator in ("and", "or"):
         parts = [_render(left, columns, budget), _render(right, columns, budget)]
         if operator == "or" and not all(parts):
-            return ""
+            return ""  # a part that is dropped lets every row through, and so does the whole
         return f"({f' {operator.upper()} '.join(filter(None, parts))})" if any(parts) else ""
     return _comparison(operator, left, right, columns)
 
 
 def _comparison(operator: str, left: Any, right: Any, columns: dict[str, str]) -> str:
+    # Dropped and not refused: what DuckDB may build here is more than Postgres compares alike.
     if operator not in _COMPARE or not _is_node(left, "field") or not isinstance(right, list) or len(right) != 2:
         return ""
     column, (tag, value) = left[1], right
@@ -134,7 +135,7 @@ def _literal(kind: str, operator: str, tag: Any, value: Any) -> str:
 
 def _text(value: str, operator: str) -> str:
     if "\0" in value or "\\" in value:
-        return ""
+        return ""  # Postgres holds no NUL; and no setting of the server may change what a backslash means
     quoted = "'" + value.replace("'", "''") + "'"
     return quoted if operator in ("=", "!=") else f'{quoted} COLLATE "C"'  # DuckDB orders text by bytes
 

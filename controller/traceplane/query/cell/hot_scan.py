@@ -1,9 +1,7 @@
-"""Hot rows, as DuckDB in the cell sees them: a dataset whose scan asks the broker.
+"""Hot rows, as DuckDB in the cell sees them: an Arrow dataset whose scan asks the broker.
 
-DuckDB hands an Arrow dataset the columns and filters of each scan. Ours sends both to the broker and reads Arrow
-IPC from the pipe it gets back. The broker's filter is a help, not a promise: it may let more rows through than
-the filter names, because it translates only what Postgres compares exactly alike. DuckDB does not check pushed
-filters again, so Arrow applies the whole filter here; what the broker did saves the transfer.
+DuckDB hands an Arrow dataset the columns and filters of each scan. This one sends both to the broker and reads
+Arrow IPC from the pipe it gets back.
 
 DuckDB builds the filter by calling `pyarrow.dataset.field`, `pyarrow.dataset.scalar` and operators on the
 results. `trace_filters` replaces the two functions in this process with ones that build a plain tree beside
@@ -13,6 +11,7 @@ Arrow's own expression.
 from __future__ import annotations
 
 import datetime
+import operator
 import os
 import socket
 import threading
@@ -27,6 +26,20 @@ from traceplane.query import wire
 _field, _scalar = ds.field, ds.scalar
 
 
+def _traced(name: str, combine: Callable[[Any, Any], Any]) -> Callable[[Traced, Any], Traced]:
+    """The method of `Traced` for one operator of Arrow's expressions."""
+
+    def method(self: Traced, other: Any) -> Traced:
+        arrow, tree = (other.arrow, other.tree) if isinstance(other, Traced) else (other, None)
+        both = [name, self.tree, tree] if self.tree is not None and tree is not None else None
+        # Of an `and` one side may be left out: more rows come than match, and Arrow filters them here.
+        if name == "and" and both is None:
+            both = self.tree if self.tree is not None else tree
+        return Traced(combine(self.arrow, arrow), both)
+
+    return method
+
+
 class Traced:
     """An Arrow expression with its tree: `["field", name]`, `["scalar", value]`, `[operator, left, right]`.
 
@@ -39,40 +52,19 @@ class Traced:
         self.arrow = arrow
         self.tree = tree
 
-    def _with(self, name: str, other: Any, combine: Callable[[Any, Any], Any]) -> Traced:
-        arrow, tree = (other.arrow, other.tree) if isinstance(other, Traced) else (other, None)
-        both = [name, self.tree, tree] if self.tree is not None and tree is not None else None
-        if name == "and" and both is None:
-            both = self.tree if self.tree is not None else tree
-        return Traced(combine(self.arrow, arrow), both)
-
-    def __gt__(self, other: Any) -> Traced:
-        return self._with(">", other, lambda a, b: a > b)
-
-    def __ge__(self, other: Any) -> Traced:
-        return self._with(">=", other, lambda a, b: a >= b)
-
-    def __lt__(self, other: Any) -> Traced:
-        return self._with("<", other, lambda a, b: a < b)
-
-    def __le__(self, other: Any) -> Traced:
-        return self._with("<=", other, lambda a, b: a <= b)
-
-    def __eq__(self, other: Any) -> Traced:  # type: ignore[override]
-        return self._with("=", other, lambda a, b: a == b)
-
-    def __ne__(self, other: Any) -> Traced:  # type: ignore[override]
-        return self._with("!=", other, lambda a, b: a != b)
-
-    def __and__(self, other: Any) -> Traced:
-        return self._with("and", other, lambda a, b: a & b)
-
-    def __or__(self, other: Any) -> Traced:
-        return self._with("or", other, lambda a, b: a | b)
+    __gt__ = _traced(">", operator.gt)
+    __ge__ = _traced(">=", operator.ge)
+    __lt__ = _traced("<", operator.lt)
+    __le__ = _traced("<=", operator.le)
+    __eq__ = _traced("=", operator.eq)  # type: ignore[assignment]
+    __ne__ = _traced("!=", operator.ne)  # type: ignore[assignment]
+    __and__ = _traced("and", operator.and_)
+    __or__ = _traced("or", operator.or_)
 
     def __invert__(self) -> Traced:
         return Traced(~self.arrow, None)
 
+    # Whatever else DuckDB calls (`is_null`, `isin`, ...) goes to Arrow's expression alone.
     def __getattr__(self, name: str) -> Callable[..., Traced]:
         method = getattr(self.arrow, name)
         return lambda *args, **kwargs: Traced(method(*(_arrow(a) for a in args), **kwargs), None)
@@ -109,14 +101,14 @@ def _literal(value: Any) -> list[Any] | None:
     return None
 
 
-class Broker:
-    """The cell's end of the channel during execution: one request at a time, from any of DuckDB's threads."""
+class BrokerClient:
+    """The cell's end of the channel while a statement runs: one request at a time, from any of DuckDB's threads."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._lock = threading.Lock()
         self.error: str | None = None
-        """Why the broker could not give rows; told instead of DuckDB's wrapping of it."""
+        """Why the broker could not give rows; reported instead of DuckDB's wrapping of it."""
 
     def scan(self, relation: int, columns: list[str], tree: list[Any] | None) -> pa.RecordBatchReader:
         """Rows of hot relation number `relation`. Raises RuntimeError where the broker gives none."""
@@ -126,18 +118,18 @@ class Broker:
         if not descriptors:
             self.error = reply.error or "the broker gave no rows"
             raise RuntimeError(self.error)
-        return _Checked(descriptors[0], self).reader()
+        return _HotRows(descriptors[0], self).reader()
 
-    def piece(self, data: bytes) -> None:
+    def send_piece(self, data: bytes) -> None:
         """Hand over the next bytes of an exported answer."""
         with self._lock:
             wire.send(self._channel, wire.Piece(data))
 
 
-class _Checked:
+class _HotRows:
     """Arrow batches from a pipe; a stream that ends early is an error, never a shorter answer."""
 
-    def __init__(self, descriptor: int, broker: Broker) -> None:
+    def __init__(self, descriptor: int, broker: BrokerClient) -> None:
         self._broker = broker
         self._stream = pa.ipc.open_stream(os.fdopen(descriptor, "rb", buffering=1024 * 1024))
 
@@ -155,7 +147,7 @@ class _Checked:
 class HotRelation(ds.Dataset):  # type: ignore[misc]
     """What `register` gives DuckDB for a hot relation."""
 
-    def __init__(self, schema: pa.Schema, relation: int, broker: Broker) -> None:
+    def __init__(self, schema: pa.Schema, relation: int, broker: BrokerClient) -> None:
         self._schema = schema
         self._relation = relation
         self._broker = broker
@@ -166,6 +158,8 @@ class HotRelation(ds.Dataset):  # type: ignore[misc]
 
     def scanner(self, columns: list[str] | None = None, filter: Traced | None = None, **_: Any) -> ds.Scanner:
         """Called by DuckDB for each scan of the relation."""
-        wanted = list(columns) if columns else [self._schema.names[0]]
+        wanted = list(columns) if columns else [self._schema.names[0]]  # none are wanted where rows are counted
         reader = self._broker.scan(self._relation, wanted, filter.tree if filter is not None else None)
+        # The whole filter, once more: DuckDB does not apply what it pushed down, and the broker may let more rows
+        # through than the filter names, because it translates only what Postgres compares exactly alike.
         return ds.Scanner.from_batches(reader, columns=wanted, filter=filter.arrow if filter is not None else None)

@@ -3,8 +3,6 @@
 Dates and times are written by Arrow, which knows any unit and years that Python does not. What is left is done
 here: years beyond Arrow's (32767), infinities, which DuckDB keeps at the ends of the range, and the midnight that
 ends a day. Nested columns are taken apart into their columns, so that a value reads the same at any depth.
-
-DuckDB's type goes along with Arrow's, because only it tells whether a struct has names.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 from duckdb.sqltypes import DuckDBPyType
 
-from traceplane.query.cell import exact
+from traceplane.query.cell.answers import lossless
 
 _PLAIN = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_string, pa.types.is_large_string, pa.types.is_null)
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -29,7 +27,7 @@ _EPOCH = datetime.date(1970, 1, 1).toordinal() - 1
 
 
 def of(column: pa.Array, kind: DuckDBPyType) -> list[Any]:
-    """The values of `column`, which in DuckDB is of type `kind`."""
+    """The values of `column`. `kind` is its type in DuckDB: only that says whether a struct has names."""
     found = column.type
     if any(is_kind(found) for is_kind in _PLAIN):
         return list(column.to_pylist())
@@ -38,7 +36,7 @@ def of(column: pa.Array, kind: DuckDBPyType) -> list[Any]:
             return render(column)
     for is_kind, render_parts in _NESTED:
         if is_kind(found):
-            return render_parts(column, exact.parts(kind))
+            return render_parts(column, lossless.parts(kind))
     return [None if value is None else str(value) for value in column.to_pylist()]
 
 
@@ -59,7 +57,7 @@ def _bytes(column: pa.Array) -> list[Any]:
 
 
 def _times(column: pa.Array) -> list[Any]:
-    texts = _texts(column, lambda _: "24:00:00")
+    texts = _texts(column, lambda _: "24:00:00")  # the only time beyond Arrow's range
     return [None if text is None else text.removesuffix(".000000") for text in texts]
 
 
@@ -78,14 +76,16 @@ def _timestamps(column: pa.Array) -> list[Any]:
     return [text if text is None or text[-1] == "y" else text.replace(" ", "T") + zone for text in texts]
 
 
-def _texts(column: pa.Array, far: Callable[[int], str]) -> list[str | None]:
-    """What Arrow writes; `far` of the number where it writes that this is out of range."""
+def _texts(column: pa.Array, out_of_range: Callable[[int], str]) -> list[str | None]:
+    """What Arrow writes; `out_of_range` of the number where Arrow cannot write it."""
     texts: list[str | None] = column.cast(pa.string()).to_pylist()
-    beyond = [row for row, text in enumerate(texts) if text is not None and text[0] == "<"]
+    beyond = [
+        row for row, text in enumerate(texts) if text is not None and text[0] == "<"
+    ]  # "<value out of range: 1>"
     if beyond:
         numbers = column.view(pa.int32() if pa.types.is_date(column.type) else pa.int64())
         for row in beyond:
-            texts[row] = far(numbers[row].as_py())
+            texts[row] = out_of_range(numbers[row].as_py())
     return texts
 
 
@@ -117,13 +117,13 @@ _Parts = list[tuple[str, DuckDBPyType]]
 
 def _lists(column: pa.Array, parts: _Parts) -> list[Any]:
     items, ends = of(column.values, parts[0][1]), column.offsets.to_pylist()
-    return [items[ends[row] : ends[row + 1]] if there else None for row, there in enumerate(_there(column))]
+    return [items[ends[row] : ends[row + 1]] if valid else None for row, valid in enumerate(_valid(column))]
 
 
 def _arrays(column: pa.Array, parts: _Parts) -> list[Any]:
     items, size, start = of(column.values, parts[0][1]), column.type.list_size, column.offset
     return [
-        items[row * size : row * size + size] if there else None for row, there in enumerate(_there(column), start)
+        items[row * size : row * size + size] if valid else None for row, valid in enumerate(_valid(column), start)
     ]
 
 
@@ -131,17 +131,17 @@ def _maps(column: pa.Array, parts: _Parts) -> list[Any]:
     (_, key), (_, item) = parts
     pairs = [list(pair) for pair in zip(of(column.keys, key), of(column.items, item), strict=True)]
     ends = column.offsets.to_pylist()
-    return [pairs[ends[row] : ends[row + 1]] if there else None for row, there in enumerate(_there(column))]
+    return [pairs[ends[row] : ends[row + 1]] if valid else None for row, valid in enumerate(_valid(column))]
 
 
 def _structs(column: pa.Array, parts: _Parts) -> list[Any]:
     """Objects; lists where the fields have no names."""
     fields = [of(field, kind) for field, (_, kind) in zip(column.flatten(), parts, strict=True)]
     names = [name for name, _ in parts]
-    rows = zip(_there(column), *fields, strict=True)
+    rows = zip(_valid(column), *fields, strict=True)
     if not all(names):
-        return [list(row) if there else None for there, *row in rows]
-    return [dict(zip(names, row, strict=True)) if there else None for there, *row in rows]
+        return [list(row) if valid else None for valid, *row in rows]
+    return [dict(zip(names, row, strict=True)) if valid else None for valid, *row in rows]
 
 
 def _unions(column: pa.Array, parts: _Parts) -> list[Any]:
@@ -149,7 +149,7 @@ def _unions(column: pa.Array, parts: _Parts) -> list[Any]:
     return [members[code][row] for row, code in enumerate(column.type_codes.to_pylist())]
 
 
-def _there(column: pa.Array) -> list[bool]:
+def _valid(column: pa.Array) -> list[bool]:
     return list(column.is_valid().to_pylist())
 
 

@@ -1,4 +1,4 @@
-"""The gate's process: what a statement does to it happens to nobody else."""
+"""The gate's process: what a statement does to it harms no other statement and no other caller."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,15 +15,16 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.integration.query import entries
 from tests.integration.query.callers import ask, in_flight, reader
-from tests.integration.query.cells import BREAKING_OUT, assert_one_socket_and_no_log, logged
+from tests.integration.query.cells import assert_one_socket_and_no_log, logged
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World
 from tests.issuer import Issuer
 from tests.support.waiting import until
 from traceplane.errors import Overloaded, Unavailable
 from traceplane.query.gate import allowlist, process, supervisor
-from traceplane.query.gate.allowlist import Refusal
+from traceplane.query.gate.statement import Refusal
 from traceplane.query.gate.supervisor import GateSupervisor
 
 pytestmark = pytest.mark.services
@@ -50,7 +51,7 @@ def running() -> Iterator[GateSupervisor]:
 
 @pytest.fixture
 def cramped(monkeypatch: pytest.MonkeyPatch) -> Iterator[GateSupervisor]:
-    """One that runs, and lets one statement wait behind the one that is judged."""
+    """A started one that lets one statement wait behind the one being checked."""
     monkeypatch.setattr(supervisor, "MAX_WAITING", 1)
     made = GateSupervisor()
     made.start()
@@ -58,9 +59,9 @@ def cramped(monkeypatch: pytest.MonkeyPatch) -> Iterator[GateSupervisor]:
     made.close()
 
 
-def judged(running: GateSupervisor, sql: str) -> str:
+def outcome(running: GateSupervisor, sql: str) -> str:
     try:
-        running.judge(sql)
+        running.check(sql)
     except Refusal as refusal:
         return refusal.code
     return "Admitted"
@@ -74,33 +75,35 @@ def parser_process(running: GateSupervisor) -> int:
     return int(child)
 
 
-def test_it_says_what_the_gate_says(running: GateSupervisor) -> None:
-    found = running.judge("SELECT * FROM Blocks b JOIN research.Prices p ON true")
-    assert found == allowlist.judge("SELECT * FROM Blocks b JOIN research.Prices p ON true")
+def test_the_process_answers_as_the_gate_does(running: GateSupervisor) -> None:
+    found = running.check("SELECT * FROM Blocks b JOIN research.Prices p ON true")
+    assert found == allowlist.check("SELECT * FROM Blocks b JOIN research.Prices p ON true")
     for sql in ("SELECT 'éé', read_csv('x')", "", "DROP TABLE x", "SELECT ("):
         with pytest.raises(Refusal) as here:
-            allowlist.judge(sql)
+            allowlist.check(sql)
         with pytest.raises(Refusal) as there:
-            running.judge(sql)
+            running.check(sql)
         assert vars(there.value) == vars(here.value)
 
 
 @pytest.mark.parametrize("sql", BOMBS, ids=["deep", "wide", "rollup"])
-def test_a_statement_that_becomes_too_much_is_refused_and_the_next_one_is_judged(
+def test_a_statement_that_becomes_too_large_is_refused_and_the_next_one_is_checked(
     running: GateSupervisor, sql: str
 ) -> None:
     assert len(sql) < 2000
-    assert judged(running, sql) in ("QueryTooComplex", "Admitted" if sql == ROLLUPS else "")
-    assert judged(running, "SELECT 1") == "Admitted"
+    assert outcome(running, sql) in ("QueryTooComplex", "Admitted" if sql == ROLLUPS else "")
+    assert outcome(running, "SELECT 1") == "Admitted"
 
 
 @pytest.mark.parametrize("depth", range(13, 19))
-def test_a_statement_that_finds_no_memory_is_never_called_wrong(running: GateSupervisor, depth: int) -> None:
+def test_a_statement_that_runs_out_of_memory_is_too_complex_and_not_invalid(
+    running: GateSupervisor, depth: int
+) -> None:
     """Whatever runs out first: the parser, what writes its tree, or what reads it."""
-    assert judged(running, nested_case(depth)) in ("Admitted", "QueryTooComplex")
+    assert outcome(running, nested_case(depth)) in ("Admitted", "QueryTooComplex")
 
 
-def test_it_does_not_grow_beyond_its_bound(running: GateSupervisor) -> None:
+def test_the_process_cannot_grow_beyond_its_memory_limit(running: GateSupervisor) -> None:
     running.start()
     before = address_space(parser_process(running))
     limits = Path(f"/proc/{parser_process(running)}/limits").read_text()
@@ -108,7 +111,7 @@ def test_it_does_not_grow_beyond_its_bound(running: GateSupervisor) -> None:
     assert int(line.split()[3]) - before <= process.MEMORY_BYTES
 
 
-def test_it_has_no_credential_and_reads_and_writes_no_file(running: GateSupervisor) -> None:
+def test_the_process_has_no_credential_no_log_and_one_socket(running: GateSupervisor) -> None:
     running.start()
     pid = parser_process(running)
     environment = Path(f"/proc/{pid}/environ").read_bytes().decode()
@@ -122,132 +125,128 @@ def test_it_has_no_credential_and_reads_and_writes_no_file(running: GateSupervis
     assert_one_socket_and_no_log(pid)
 
 
-def test_one_that_cannot_confine_itself_says_so_in_the_log(
-    running: GateSupervisor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refusing = "process.confine.confine = lambda *_, **__: 1 / 0; process.main"
-    monkeypatch.setattr(supervisor, "_START", supervisor._START.replace("process.main", refusing))
-    with logged(monkeypatch, supervisor) as log, pytest.raises(Unavailable):
+@contextmanager
+def supervising(entry: Callable[[int, str], None]) -> Iterator[GateSupervisor]:
+    """One whose process runs `entry`."""
+    made = GateSupervisor(f"{entry.__module__}:{entry.__name__}")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_a_process_that_cannot_confine_itself_logs_that_and_serves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = entries.gate_that_cannot_be_confined
+    with supervising(entry) as running, logged(monkeypatch, supervisor) as log, pytest.raises(Unavailable):
         running.start()
     assert log() == "the gate's process: ZeroDivisionError\n"
 
 
-def test_whoever_takes_over_one_writes_nothing_in_the_log(
-    running: GateSupervisor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = f"{BREAKING_OUT}\nprocess._verdict = breaks_out\nprocess.main"
-    monkeypatch.setattr(supervisor, "_START", supervisor._START.replace("; process.main", f"\n{program}"))
-    with logged(monkeypatch, supervisor) as log:
-        assert judged(running, "SELECT 1") == "QueryTooComplex"
-        running.close()
+def test_a_process_that_is_taken_over_writes_nothing_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    with logged(monkeypatch, supervisor) as log, supervising(entries.gate_that_is_taken_over) as running:
+        assert outcome(running, "SELECT 1") == "QueryTooComplex"
     assert log() == ""
 
 
-def test_one_that_ended_is_replaced(running: GateSupervisor) -> None:
+def test_a_process_that_ended_is_replaced(running: GateSupervisor) -> None:
     running.start()
     first = parser_process(running)
     os.kill(first, signal.SIGKILL)
     running._process.wait()  # type: ignore[union-attr]
-    assert judged(running, "SELECT 1") == "Admitted"
+    assert outcome(running, "SELECT 1") == "Admitted"
     assert parser_process(running) != first
 
 
-def test_one_that_gets_no_processor_is_an_absence_and_replaced(
+def test_a_process_that_gets_no_processor_time_is_unavailable_and_replaced(
     running: GateSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long it takes by the clock: nothing is wrong with the statement."""
+    """The statement is not refused: nothing is wrong with it."""
     running.start()
     first = parser_process(running)
     with monkeypatch.context() as change:
-        change.setattr(supervisor, "WAIT_SECONDS", 0.2)
+        change.setattr(supervisor, "REPLY_SECONDS", 0.2)
         os.kill(first, signal.SIGSTOP)
         with pytest.raises(Unavailable, match="no processor time"):
-            running.judge("SELECT 1")
-    assert judged(running, "SELECT 1") == "Admitted"
+            running.check("SELECT 1")
+    assert outcome(running, "SELECT 1") == "Admitted"
     assert parser_process(running) != first
 
 
-def test_a_statement_may_take_so_much_of_the_processor_and_no_more(
+def test_a_statement_that_takes_too_much_processor_time_is_refused(
     running: GateSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "JUDGE_SECONDS", 0.0)
-    monkeypatch.setattr(supervisor, "LOOK_SECONDS", 0.001)
-    monkeypatch.setattr(supervisor, "WAIT_SECONDS", 600.0)
-    assert judged(running, nested_case(13)) == "QueryTooComplex"
+    monkeypatch.setattr(supervisor, "CPU_SECONDS", 0.0)
+    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(supervisor, "REPLY_SECONDS", 600.0)
+    assert outcome(running, nested_case(13)) == "QueryTooComplex"
 
 
-def test_one_that_has_worked_long_gives_way(running: GateSupervisor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel would end it in the middle of somebody's statement."""
-    monkeypatch.setattr(
-        supervisor, "_START", supervisor._START.replace("process.main", "process.CPU_SECONDS = 0; process.main")
-    )
-    running.start()
-    first = parser_process(running)
-    assert [judged(running, sql) for sql in ("SELECT 1", "SELECT 2", "DROP TABLE x")] == [
-        "Admitted",
-        "Admitted",
-        "NotOneSelect",
-    ]
-    assert running._process is None
-    assert first
+def test_a_process_that_used_up_its_processor_time_is_replaced_between_statements() -> None:
+    """The kernel would end it in the middle of one."""
+    with supervising(entries.gate_that_has_used_its_processor_time) as running:
+        for sql, expected in (("SELECT 1", "Admitted"), ("SELECT 2", "Admitted"), ("DROP TABLE x", "NotOneSelect")):
+            assert outcome(running, sql) == expected
+            assert running._process is None
 
 
-def test_what_was_admitted_is_remembered_and_bounded(
+def test_admitted_statements_are_remembered_up_to_a_bound(
     running: GateSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "REMEMBERED", 2)
     for n in (1, 2, 1, 3):
-        running.judge(f"SELECT {n}")
-    assert list(running._known) == ["SELECT 1", "SELECT 3"]
-    os.kill(parser_process(running), signal.SIGSTOP)  # nobody is asked again
-    assert judged(running, "SELECT 3") == "Admitted"
+        running.check(f"SELECT {n}")
+    assert list(running._remembered) == ["SELECT 1", "SELECT 3"]
+    os.kill(parser_process(running), signal.SIGSTOP)  # it is not asked again
+    assert outcome(running, "SELECT 3") == "Admitted"
 
 
-async def test_more_than_may_wait_are_told_to_come_back(cramped: GateSupervisor) -> None:
-    with cramped._turn:
-        waiting = [asyncio.create_task(cramped.soon(f"SELECT {n}")) for n in range(2)]
+async def test_more_statements_than_may_wait_are_refused_as_overload(cramped: GateSupervisor) -> None:
+    with cramped._process_lock:
+        waiting = [asyncio.create_task(cramped.check_in_thread(f"SELECT {n}")) for n in range(2)]
         await asyncio.sleep(0)  # both run as far as they can
         with pytest.raises(Overloaded):
-            await cramped.soon("SELECT 3")
+            await cramped.check_in_thread("SELECT 3")
     assert [found.relations for found in await asyncio.gather(*waiting)] == [(), ()]
 
 
-async def test_a_client_that_leaves_gives_up_no_place_that_is_taken(cramped: GateSupervisor) -> None:
-    """Its statement is in the line still: who asks and leaves must not make the line longer."""
-    with cramped._turn:
-        judged_now = asyncio.create_task(cramped.soon("SELECT 1"))
+async def test_a_disconnected_caller_frees_no_place_while_its_statement_is_checked(cramped: GateSupervisor) -> None:
+    """Its statement is in the queue still: to send one and disconnect must not make the queue longer."""
+    with cramped._process_lock:
+        checked_now = asyncio.create_task(cramped.check_in_thread("SELECT 1"))
         await asyncio.sleep(0)
         await asyncio.to_thread(until, cramped._pool._threads._work_queue.empty)  # its thread is busy with it
-        judged_now.cancel()
-        waiting = asyncio.create_task(cramped.soon("SELECT 2"))
+        checked_now.cancel()
+        waiting = asyncio.create_task(cramped.check_in_thread("SELECT 2"))
         await asyncio.sleep(0)
         with pytest.raises(Overloaded):
-            await cramped.soon("SELECT 3")
+            await cramped.check_in_thread("SELECT 3")
     assert (await waiting).relations == ()
 
 
-def test_no_process_to_be_had_is_an_absence(running: GateSupervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_process_the_gate_is_unavailable_until_there_is_one(
+    running: GateSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def none_left(*_: object, **__: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(supervisor.subprocess, "Popen", none_left)
     with pytest.raises(Unavailable):
-        running.judge("SELECT 1")
+        running.check("SELECT 1")
     monkeypatch.undo()
-    assert judged(running, "SELECT 1") == "Admitted"
+    assert outcome(running, "SELECT 1") == "Admitted"
 
 
-def test_after_its_end_nothing_is_judged_and_no_process_is_left() -> None:
+def test_after_close_nothing_is_checked_and_no_process_is_left() -> None:
     made = GateSupervisor()
     made.start()
-    pid = process(made)
+    pid = parser_process(made)
     made.close()
     with pytest.raises(Unavailable):
-        made.judge("SELECT 1")
+        made.check("SELECT 1")
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_others_are_answered_while_a_statement_is_too_much(start_service: Callable[..., Client]) -> None:
+def test_others_are_answered_while_a_statement_takes_too_much(start_service: Callable[..., Client]) -> None:
     client = start_service()
     assert client.rows("SELECT 1") == [[1]]
     with ThreadPoolExecutor(2) as pool:
@@ -259,18 +258,18 @@ def test_others_are_answered_while_a_statement_is_too_much(start_service: Callab
     assert client.rows("SELECT 2") == [[2]]
 
 
-def test_statements_are_judged_in_the_turns_of_those_who_ask(
+def test_statements_are_checked_in_the_order_of_query_slots(
     world: World, oidc: Issuer, start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Many that are too much are in nobody's way but their caller's."""
+    """Many that take too much delay their own caller only."""
     alice = warm(start_service(query_concurrency=2, query_timeout_seconds=600))
-    bob, admission, running = reader(world, oidc, alice, "bob"), alice.service.admission, alice.service.judges
-    order, real = [], running._asked
-    monkeypatch.setattr(running, "_asked", lambda sql: (order.append(sql), real(sql))[1])
-    with ExitStack() as leaving, ThreadPoolExecutor(1) as pool:
-        with running._turn:  # as if the first one took as long as this
+    bob, admission, running = reader(world, oidc, alice, "bob"), alice.service.admission, alice.service.supervisor
+    order, real = [], running._ask_process
+    monkeypatch.setattr(running, "_ask_process", lambda sql: (order.append(sql), real(sql))[1])
+    with ExitStack() as requests, ThreadPoolExecutor(1) as pool:
+        with running._process_lock:  # as if the first one took as long as this
             for waiting, padding in enumerate((" ", "  ", "   ", "    "), start=-1):
-                leaving.enter_context(in_flight(alice, BOMBS[0] + padding))
+                requests.enter_context(in_flight(alice, BOMBS[0] + padding))
                 until(lambda waiting=waiting: admission.running + admission.waiting == waiting + 2)
             of_bob = pool.submit(bob.rows, "SELECT 2")
             until(lambda: admission.waiting == 3)
@@ -278,62 +277,66 @@ def test_statements_are_judged_in_the_turns_of_those_who_ask(
         assert order[:3] == [BOMBS[0] + " ", BOMBS[0] + "  ", "SELECT 2"]
 
 
-def test_a_statement_that_is_known_waits_for_none_that_is_judged(start_service: Callable[..., Client]) -> None:
+def test_a_remembered_statement_does_not_wait_for_the_gate(start_service: Callable[..., Client]) -> None:
     client = warm(start_service(query_concurrency=2))
     service = client.service
-    with service.supervisor._turn, in_flight(client, "SELECT 2"), in_flight(client, "SELECT 3", mode="batch"):
+    with (
+        service.supervisor._process_lock,
+        in_flight(client, "SELECT 2"),
+        in_flight(client, "SELECT 3", mode="batch"),
+    ):
         until(lambda: (service.admission.running, service.intake._judging.running) == (1, 1))
         assert client.rows("SELECT 1") == [[1]]
         assert client.post("SELECT 1", mode="batch").status_code == 202
 
 
-def test_being_judged_counts_against_the_time_of_a_query(start_service: Callable[..., Client]) -> None:
+def test_the_check_counts_against_the_time_limit_of_a_query(start_service: Callable[..., Client]) -> None:
     client = warm(start_service())
-    with client.service.supervisor._turn:
+    with client.service.supervisor._process_lock:
         assert client.refused("SELECT 2", timeout_seconds=0.1) == (408, "QueryTimeout")
     assert client.service.admission.running == 0
 
 
-def test_a_client_that_leaves_while_its_statement_is_judged_frees_its_turn(
+def test_a_caller_that_disconnects_during_the_check_frees_its_slot(
     start_service: Callable[..., Client],
 ) -> None:
     client = warm(start_service(query_concurrency=1))
     admission = client.service.admission
-    with client.service.supervisor._turn:
+    with client.service.supervisor._process_lock:
         with in_flight(client, "SELECT 2"):
             until(lambda: admission.running == 1)
         until(lambda: admission.running == 0)
     assert client.rows("SELECT 3") == [[3]]
 
 
-def test_statements_to_be_left_are_in_the_way_of_no_question(
+def test_submitted_batch_queries_delay_no_interactive_query(
     world: World, oidc: Issuer, start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One of them at a time is with the gate: others and what is known of queries do not wait for the rest."""
+    """One of them at a time is with the gate: other queries, and requests for results, do not wait for the rest."""
     alice = warm(start_service())
     bob, service = reader(world, oidc, alice, "bob"), alice.service
     judging, admission = service.intake._judging, service.admission
-    order, real = [], service.supervisor._asked
-    monkeypatch.setattr(service.supervisor, "_asked", lambda sql: (order.append(sql), real(sql))[1])
+    order, real = [], service.supervisor._ask_process
+    monkeypatch.setattr(service.supervisor, "_ask_process", lambda sql: (order.append(sql), real(sql))[1])
 
-    def leave(number: int) -> Any:
+    def submit(number: int) -> Any:
         return alice.refused(f"DROP TABLE t{number}", mode="batch")
 
     with ThreadPoolExecutor(7) as pool:
-        with service.supervisor._turn:
-            left = [pool.submit(leave, number) for number in range(6)]
+        with service.supervisor._process_lock:
+            submitted = [pool.submit(submit, number) for number in range(6)]
             until(lambda: (judging.running, judging.waiting) == (1, 5))
             assert ask(alice, "GET", str(uuid4())).status_code == 404
             of_bob = pool.submit(bob.rows, "SELECT 2")
             until(lambda: admission.running == 1)
             until(lambda: service.supervisor._pool._threads._work_queue.qsize() == 1)  # behind one of alice's
         assert of_bob.result() == [[2]]
-        assert {refused.result() for refused in left} == {(400, "NotOneSelect")}
+        assert {refused.result() for refused in submitted} == {(400, "NotOneSelect")}
     assert order[1] == "SELECT 2"
 
 
 def warm(client: Client) -> Client:
-    """A service whose gate has started: it takes the turn that a test is about to hold."""
+    """A service whose gate has started: that takes the lock that a test is about to hold."""
     assert client.rows("SELECT 1") == [[1]]
     return client
 

@@ -1,4 +1,4 @@
-"""From a cell's wish to SQL for Postgres: nothing but the relation's columns, typed literals, and the seam."""
+"""From a cell's scan to SQL for Postgres: nothing but the relation's columns, typed literals, and the seam."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from typing import Any
 
 import pytest
 
-from traceplane.query.relations import hot
+from traceplane.query.relations import hot_sql
 
 LOCATION = "hot.d_" + "0" * 31 + "1"
 COLUMNS = {"n": "Int64", "h": "Hex", "v": "UInt256", "t": "Timestamp", "b": "Bool", "f": "Float64", "j": "Json"}
 
 
-def table(moved: Any = ()) -> hot.HotTable:
-    return hot.HotTable(LOCATION, COLUMNS, "n", moved)
+def table(relocated: Any = ()) -> hot_sql.GrantedTable:
+    return hot_sql.GrantedTable(LOCATION, COLUMNS, "n", relocated)
 
 
-def where(tree: Any, moved: Any = ()) -> str:
-    return hot.statement(table(moved), ["n"], tree).partition(" WHERE ")[2]
+def where(tree: Any, relocated: Any = ()) -> str:
+    return hot_sql.statement(table(relocated), ["n"], tree).partition(" WHERE ")[2]
 
 
 def compare(operator: str, column: str, value: Any, tag: str = "scalar") -> list[Any]:
     return [operator, ["field", column], [tag, value]]
 
 
-def test_wide_numbers_and_json_leave_as_text() -> None:
-    assert hot.statement(table(), ["n", "v", "j"], None) == (
+def test_wide_numbers_and_json_are_read_as_text() -> None:
+    assert hot_sql.statement(table(), ["n", "v", "j"], None) == (
         f'SELECT "n", "v"::text AS "v", "j"::text AS "j" FROM {LOCATION}'
     )
 
@@ -59,20 +59,20 @@ def test_wide_numbers_and_json_leave_as_text() -> None:
         (["or", compare("=", "n", 1), compare("=", "n", 2)], '("n" = 1 OR "n" = 2)'),
     ],
 )
-def test_translates_what_postgres_compares_alike_and_drops_the_rest(tree: Any, expected: str) -> None:
+def test_filters_that_postgres_compares_alike_are_translated_and_others_dropped(tree: Any, expected: str) -> None:
     assert where(tree) == expected
 
 
 @pytest.mark.parametrize(
-    ("moved", "expected"),
+    ("relocated", "expected"),
     [
         ([(0, 9)], '(("n" < 0) OR ("n" > 9))'),
         ([(0, 9), (20, 29)], '(("n" < 0) OR ("n" > 9 AND "n" < 20) OR ("n" > 29))'),
     ],
 )
-def test_the_seam_is_always_there(moved: Any, expected: str) -> None:
-    assert where(None, moved) == expected
-    assert where(compare("=", "n", 5), moved) == f'{expected} AND "n" = 5'
+def test_every_statement_leaves_out_relocated_rows(relocated: Any, expected: str) -> None:
+    assert where(None, relocated) == expected
+    assert where(compare("=", "n", 5), relocated) == f'{expected} AND "n" = 5'
 
 
 def test_many_ranges_become_one_multirange() -> None:
@@ -94,18 +94,18 @@ def test_many_ranges_become_one_multirange() -> None:
         (["n"], {"and": 1}),
     ],
 )
-def test_refuses_what_is_not_the_relation_s(columns: list[str], tree: Any) -> None:
-    with pytest.raises(hot.BadScan):
-        hot.statement(table(), columns, tree)
+def test_a_scan_of_anything_but_the_relation_is_refused(columns: list[str], tree: Any) -> None:
+    with pytest.raises(hot_sql.BadScan):
+        hot_sql.statement(table(), columns, tree)
 
 
 @pytest.mark.parametrize("location", ["public.users", "hot.x", "hot.d_zz", 'hot.d_1"', "d_" + "0" * 32, ""])
-def test_refuses_a_location_that_is_no_hot_table(location: str) -> None:
-    with pytest.raises((hot.BadScan, ValueError)):
-        hot.statement(hot.HotTable(location, COLUMNS, "n", ()), ["n"], None)
+def test_a_location_that_is_no_hot_table_is_refused(location: str) -> None:
+    with pytest.raises((hot_sql.BadScan, ValueError)):
+        hot_sql.statement(hot_sql.GrantedTable(location, COLUMNS, "n", ()), ["n"], None)
 
 
-def test_a_filter_without_end_is_cut_to_what_it_may_cost() -> None:
+def test_a_filter_of_many_parts_is_cut_to_a_bounded_cost() -> None:
     tree: Any = compare("=", "n", 1)
     for _ in range(300):
         tree = ["and", tree, compare("=", "n", 2)]

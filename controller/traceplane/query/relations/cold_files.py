@@ -1,7 +1,7 @@
 """Cold files: from the partitions that state knows to the objects that are read.
 
-What a manifest says is checked here, once more, since it names objects: a location outside of the bucket, or a path
-that leaves it, is never read. Pure.
+What a manifest says is checked once more, since it names objects: a location outside of the bucket, or a path that
+leaves it, is never read. Pure.
 """
 
 from __future__ import annotations
@@ -50,16 +50,17 @@ def group_of(
     Raises TraceError where a part of `wanted` has no files: a gap must never look like an answer.
     """
     found = [p for p in partitions.get(version, ()) if not wanted or ranges.touches((p.start, p.end), wanted)]
-    held = ranges.normal((part.start, part.end) for part in found)
-    if any(not ranges.inside(part, held) for part in wanted):
+    covered = ranges.normal((part.start, part.end) for part in found)
+    if any(not ranges.inside(part, covered) for part in wanted):
         raise TraceError("relocated rows have no cold files", code="DataMissing")
+    if not found:
+        return ()
     parts = tuple(part for partition in found for part in _files(partition, bucket))
-    dataset = found[0].dataset if found else version
-    return (ColdGroup(dataset, version, wanted, parts),) if found else ()
+    return (ColdGroup(found[0].dataset, version, wanted, parts),)
 
 
 def _files(partition: PartitionRow, bucket: str) -> list[ColdPart]:
-    """The partition's files. Refuses a location outside the bucket and a path that leaves the location."""
+    """The partition's files. Raises TraceError for a location outside the bucket or a path that leaves it."""
     prefix = f"s3://{bucket}/"
     location = partition.location
     if not location.startswith(prefix) or not location.endswith("/") or ".." in location:
@@ -67,6 +68,7 @@ def _files(partition: PartitionRow, bucket: str) -> list[ColdPart]:
     files = []
     for entry in partition.files:
         path = str(entry["path"])
+        # The checksum names the file in the cache, so it must be one: it is joined to a path there.
         if not _FILE.fullmatch(path) or not _SHA256.fullmatch(str(entry["sha256"])):
             raise TraceError("a manifest names what is not a file of its partition", code="DataCorrupt")
         file = ColdFile(location.removeprefix(prefix) + path, int(entry["bytes"]), str(entry["sha256"]))
