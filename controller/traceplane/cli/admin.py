@@ -85,7 +85,7 @@ def list_users(output: Annotated[Output, typer.Option("--output", "-o")] = Outpu
     if output in (Output.JSON, Output.YAML):
         printing.structured(found, output)
     else:
-        show = printing.lines if output is Output.CSV else printing.table
+        show = printing.comma_separated if output is Output.CSV else printing.table
         show(columns, [[row[column] for column in columns] for row in found])
 
 

@@ -1,4 +1,4 @@
-"""`tracectl run controller`: the one active controller of a namespace, or one that waits to become it."""
+"""`tracectl run controller`: the one active controller of a namespace, or one on standby."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def controller() -> None:
 
     settings = load()
     logs.configure(settings.log_level)
-    # KUBECONFIG and KUBERNETES_SERVICE_* are Kubernetes' own names, so they are no settings of ours.
+    # KUBECONFIG and KUBERNETES_SERVICE_* are Kubernetes' own names, so they are not among the settings.
     raise SystemExit(asyncio.run(process.run(settings, os.environ, f"{socket.gethostname()}.{os.getpid()}")))

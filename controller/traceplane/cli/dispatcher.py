@@ -1,14 +1,13 @@
 """`tracectl run dispatcher`: the task API, the user API and the loops, in one process.
 
-Order of start: settings, schema check, parts, servers, loops. On SIGTERM it stops accepting, answers what is
-under way, lets runs of its own hand their tasks back, and leaves with 0.
+Order of start: settings, schema check, parts, servers, loops. On SIGTERM it stops accepting, answers the requests
+in progress, hands back the tasks that it runs itself, and exits with 0.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib
-import importlib.util
+import contextlib
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,10 @@ if TYPE_CHECKING:
     from traceplane.settings import Settings
 
 GRACE_SECONDS = 20
-"""How long requests under way may take after SIGTERM; long polls are answered at once."""
+"""How long requests in progress may take after SIGTERM; long polls are answered at once."""
 
 BACKLOG = 512
+HEADER_BYTES = 64 * 1024
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +46,8 @@ async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT."""
     from traceplane.dispatch import dispatcher
     from traceplane.kit import crash
-    from traceplane.taskapi.app import app
+    from traceplane.taskapi import app as taskapi
+    from traceplane.userapi import app as userapi
 
     parts = dispatcher.build(settings)
     if settings.crash_at:
@@ -54,37 +55,33 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    servers = [_server(app(parts), settings.listen_host, settings.task_port)]
-    if (user_app := _user_app(settings)) is not None:
-        servers.append(_server(user_app, settings.listen_host, settings.user_port))
+    servers = [
+        _server(taskapi.app(parts), settings.listen_host, settings.task_port),
+        _server(userapi.app(settings), settings.listen_host, settings.user_port),
+    ]
     try:
         running = [asyncio.create_task(server.serve()) for server in servers]
         working = asyncio.create_task(parts.run(stop))
         stopped = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait({*running, working, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stop.set()
-        parts.wakeups.close_waits()
+        parts.wakeups.close_waits()  # else a long poll would hold its server for the whole grace
         for server in servers:
             server.should_exit = True
         await asyncio.gather(*running, working)
         for task in done - {stopped}:
-            task.result()
+            task.result()  # a part that ended by itself failed: its error is the process's
     finally:
         await parts.close()
 
 
 def _server(application: Any, host: str, port: int) -> Any:
-    """A uvicorn server whose signals are ours to handle."""
+    """A uvicorn server that leaves the signals alone: two servers and the loops stop together, in `serve`."""
     import uvicorn
 
     class Server(uvicorn.Server):
-        def install_signal_handlers(self) -> None:
-            return
-
         def capture_signals(self) -> Any:
-            from contextlib import nullcontext
-
-            return nullcontext()
+            return contextlib.nullcontext()
 
     return Server(
         uvicorn.Config(
@@ -101,13 +98,6 @@ def _server(application: Any, host: str, port: int) -> Any:
             log_config=None,
             backlog=BACKLOG,
             timeout_graceful_shutdown=GRACE_SECONDS,
-            h11_max_incomplete_event_size=64 * 1024,
+            h11_max_incomplete_event_size=HEADER_BYTES,
         )
     )
-
-
-def _user_app(settings: Settings) -> Any:
-    """The user API where this build has it."""
-    if importlib.util.find_spec("traceplane.userapi.app") is None:
-        return None
-    return importlib.import_module("traceplane.userapi.app").app(settings)
