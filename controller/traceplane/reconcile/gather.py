@@ -54,7 +54,7 @@ class Manifests:
         return kept[1]
 
     def forget(self, name: str) -> None:
-        """The DAG is gone."""
+        """The DAG was deleted."""
         self._kept.pop(name, None)
 
     def published(self) -> dict[str, OutputSchema]:
@@ -70,8 +70,8 @@ class Manifests:
 
     def _joining(self, dag: str) -> Iterator[Object]:
         for job in self._mirror.all("Job"):
-            leaving = job["metadata"].get("deletionTimestamp")
-            if job["spec"].get("dag") == dag and not names.projected(job) and not leaving:
+            deleted = job["metadata"].get("deletionTimestamp")
+            if job["spec"].get("dag") == dag and not names.projected(job) and not deleted:
                 yield job
 
     def _declared(self, dag: Object) -> Iterator[Object]:
