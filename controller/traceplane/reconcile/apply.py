@@ -40,7 +40,7 @@ DELETED = crash.declare("reconcile.deleted")
 APPLIED = crash.declare("reconcile.applied")
 CREATED = crash.declare("reconcile.created")
 STATUS = crash.declare("reconcile.status")
-POSTED = crash.declare("reconcile.told")
+POSTED = crash.declare("reconcile.posted")
 
 _COUNTS_SECONDS = 5.0
 """A status of which only counts changed is written at most this often."""
