@@ -157,8 +157,8 @@ def _plain(checked: Checked) -> dict[str, Any]:
 def _summary(checked: Checked) -> str:
     skipped = f", {checked.skipped} of other API groups skipped" if checked.skipped else ""
     count = len(checked.findings)
-    said = f"{count} problem{'s' * (count != 1)}" if count else "no problem"
-    return f"{said} in {checked.resources} resource{'s' * (checked.resources != 1)}{skipped}"
+    found = f"{count} problem{'s' * (count != 1)}" if count else "no problem"
+    return f"{found} in {checked.resources} resource{'s' * (checked.resources != 1)}{skipped}"
 
 
 def register(app: typer.Typer) -> None:

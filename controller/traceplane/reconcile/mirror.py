@@ -62,7 +62,7 @@ class Mirror:
         return True
 
     def drop(self, kind: str, name: str, uid: str) -> None:
-        """Forget an object that the API server says is gone."""
+        """Forget an object that the API server no longer has."""
         old = self.get(kind, name)
         if old is not None and _uid(old) == uid:
             del self._objects[kind][name]
