@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from traceplane.settings import Settings
+    from traceplane.settings import DispatcherSettings
 
 GRACE_SECONDS = 20
 """How long requests in progress may take after SIGTERM; long polls are answered at once."""
@@ -31,18 +31,18 @@ def register(app: typer.Typer) -> None:
         """Serve the task API and run the dispatcher's loops."""
         import uvloop
 
-        from traceplane import settings
         from traceplane.observe import logs
+        from traceplane.settings import DispatcherSettings, load
         from traceplane.store import migrate
 
-        chosen = settings.load()
+        chosen = load(DispatcherSettings)
         logs.configure(chosen.log_level)
-        migrate.check(chosen.secret("state_dsn"), chosen.secret("data_dsn"))
+        migrate.check(chosen.read_state_dsn(), chosen.read_data_dsn())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(chosen))
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: DispatcherSettings) -> None:
     """Run until SIGTERM or SIGINT."""
     from traceplane.dispatch import dispatcher
     from traceplane.kit import crash

@@ -28,7 +28,7 @@ from traceplane.reconcile.health import Pulse
 from traceplane.reconcile.mirror import Mirror
 from traceplane.reconcile.queue import Key, WorkQueue
 from traceplane.reconcile.scope import Object, Scope
-from traceplane.settings import Settings
+from traceplane.settings import ControllerSettings
 from traceplane.store.engine import Database
 from traceplane.store.migrate import check
 from traceplane.store.statements import controller_facts
@@ -45,7 +45,12 @@ class Controller:
     """The reconcilers of one namespace, and what queues their keys."""
 
     def __init__(
-        self, settings: Settings, operators: Mapping[str, Operator], kube: Kube, database: Database, identity: str
+        self,
+        settings: ControllerSettings,
+        operators: Mapping[str, Operator],
+        kube: Kube,
+        database: Database,
+        identity: str,
     ) -> None:
         self.settings = settings
         self.kube = kube

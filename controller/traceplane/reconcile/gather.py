@@ -16,7 +16,7 @@ from traceplane.graph import Graph, Problem
 from traceplane.reconcile import names, policies
 from traceplane.reconcile.mirror import Mirror
 from traceplane.reconcile.podspec import Platform
-from traceplane.settings import Settings
+from traceplane.settings import ControllerSettings
 from traceplane.store.statements.controller_facts import DagFacts
 from traceplane.versions.asset_policies import Policies
 from traceplane_sdk.operator import Operator, OutputSchema
@@ -98,10 +98,10 @@ class Manifests:
         return Written(assembled, (), policies.of_publications(assembled, assets))
 
 
-def platform(settings: Settings) -> Platform:
-    """What this installation gives to worker pods. InvalidSettings where the image is not set."""
+def platform(settings: ControllerSettings) -> Platform:
+    """What this installation gives to worker pods."""
     return Platform(
-        image=str(settings.require("worker_image")),
+        image=settings.worker_image,
         pull_policy=settings.worker_pull_policy,
         dispatcher_url=settings.dispatcher_url,
         query_url=settings.query_url,

@@ -22,7 +22,7 @@ from traceplane.observe import reconcile_metrics as metrics
 from traceplane.reconcile import handlers, health
 from traceplane.reconcile.controller import Controller, report_loop
 from traceplane.reconcile.leader import Leadership
-from traceplane.settings import Settings
+from traceplane.settings import ControllerSettings
 from traceplane.store.engine import Database
 from traceplane.store.listener import Listener
 
@@ -35,13 +35,13 @@ _STOP_SECONDS = 8.0
 log = structlog.get_logger()
 
 
-async def run(settings: Settings, environment: Mapping[str, str], identity: str) -> int:
+async def run(settings: ControllerSettings, environment: Mapping[str, str], identity: str) -> int:
     """Run until a signal; returns the exit code."""
     if settings.crash_at:
         crash.arm(settings.crash_at)
     stop = asyncio.Event()
     _stop_on_signals(stop)
-    database = Database(settings.secret("state_dsn"), application="trace-controller", pool_size=settings.pool_size)
+    database = Database(settings.read_state_dsn(), application="trace-controller", pool_size=settings.pool_size)
     try:
         async with Kube(kubeaccess.discover(environment), settings.namespace, _count) as kube:
             controller = Controller(settings, operator_registry.load(), kube, database, identity)

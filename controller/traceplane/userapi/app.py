@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from traceplane.identity import issuers, oidc
 from traceplane.observe import audit
-from traceplane.settings import Settings
+from traceplane.settings import UserApiSettings
 from traceplane.store.engine import Database
 from traceplane.store.statements import browse
 from traceplane.userapi.call import Call
@@ -31,7 +31,7 @@ from traceplane.web.rates import RateLimit
 class UserApi:
     """The parts behind the routes. They open on first use, inside the loop that serves."""
 
-    def __init__(self, settings: Settings, state: Database | None = None) -> None:
+    def __init__(self, settings: UserApiSettings, state: Database | None = None) -> None:
         self._settings = settings
         self._verifier = issuers.verifier(settings)
         self._rate = RateLimit(settings.user_rate_per_minute)
@@ -44,7 +44,7 @@ class UserApi:
         async with self._lock:
             if self._parts is None:
                 state = self._given or Database(
-                    self._settings.secret("state_dsn"),
+                    self._settings.read_state_dsn(),
                     application="trace-user-api",
                     pool_size=self._settings.pool_size,
                 )
@@ -98,7 +98,7 @@ def _answer(request: Request, body: bytes) -> Response:
     return Response(body, headers=headers, media_type="application/json")
 
 
-def app(settings: Settings, state: Database | None = None) -> Starlette:
+def app(settings: UserApiSettings, state: Database | None = None) -> Starlette:
     """The application. With `state` it uses that pool and leaves closing it to its owner."""
     api = UserApi(settings, state)
     routes = [Route(route.path, api.endpoint(route), methods=[route.method]) for route in ROUTES]

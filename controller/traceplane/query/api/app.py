@@ -16,7 +16,7 @@ from traceplane.query.api.routes import ROUTES
 from traceplane.query.api.service import Service
 from traceplane.query.batch.runner import Runner
 from traceplane.query.sandbox import confine
-from traceplane.settings import Settings
+from traceplane.settings import QuerySettings
 from traceplane.web import problems
 
 STOP_SECONDS = 10.0
@@ -28,7 +28,7 @@ RESTART_SECONDS = 5.0
 _log = structlog.get_logger("trace.batch")
 
 
-def create_app(settings: Settings) -> Starlette:
+def create_app(settings: QuerySettings) -> Starlette:
     """The query service as an ASGI application. Raises InvalidSettings for what it lacks."""
     lacks = confine.missing()
     if lacks and not settings.query_accept_weaker_sandbox:

@@ -49,7 +49,7 @@ from traceplane.query.gate import allowlist
 from traceplane.query.gate.supervisor import GateSupervisor
 from traceplane.query.relations import pins
 from traceplane.query.relations.resolve import Reader
-from traceplane.settings import Settings
+from traceplane.settings import QuerySettings
 from traceplane.web import problems
 from traceplane.web.principals import Principal, authenticate
 from traceplane.web.rates import RateLimit
@@ -59,7 +59,7 @@ from traceplane_sdk.wire import Fence
 class Service:
     """The parts of one running service."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: QuerySettings) -> None:
         self.settings = settings
         self.telemetry = Telemetry()
         self.rate = RateLimit(settings.query_rate_per_minute)

@@ -27,7 +27,7 @@ from traceplane.query.gate.allowlist import Admitted
 from traceplane.query.gate.supervisor import GateSupervisor
 from traceplane.query.relations import pins
 from traceplane.query.relations.resolve import Reader
-from traceplane.settings import Settings
+from traceplane.settings import QuerySettings
 from traceplane.web import problems
 from traceplane.web.principals import Principal
 
@@ -41,7 +41,7 @@ class Intake:
     """The user's side of batch queries. Every call but `judged` talks to a database; none runs a query."""
 
     def __init__(
-        self, settings: Settings, databases: Databases, supervisor: GateSupervisor, results: Results
+        self, settings: QuerySettings, databases: Databases, supervisor: GateSupervisor, results: Results
     ) -> None:
         self._settings = settings
         self._databases = databases
