@@ -1,4 +1,4 @@
-"""Writes docs/reference/settings.md from the settings model, so that the page cannot tell of other defaults.
+"""Writes docs/reference/settings.md from the settings model, so that the page cannot name other defaults.
 
 Usage: python -m hack.generate.settings_reference [--check]
 """
@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from hack.generate.chart_config import allowed
-from traceplane.settings import Settings
+from traceplane.settings import PROCESSES, Settings
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "settings.md"
 
 _HEAD = """\
 # Settings
 
-Generated from `controller/traceplane/settings.py` by `python -m hack.generate.settings_reference`.
+Generated from `controller/traceplane/settings/` by `python -m hack.generate.settings_reference`.
 
 Every process reads its settings from environment variables. A value that is secret is read from a file
 (`*_FILE`). In the chart, a setting marked *chart* is given under `config:` by its name in lower case without
 `TRACE_` (`config: {lease_seconds: 20}`); the chart decides the others from its own values.
 
-| variable | type | default | chart | meaning |
-|---|---|---|---|---|
+| variable | processes | type | default | chart | meaning |
+|---|---|---|---|---|---|
 """
 
 
@@ -40,7 +40,10 @@ def _row(name: str, source: dict[str, Any], in_chart: bool) -> str:
     default = source.get("default")
     shown = "" if default is None else f"`{default}`"
     text = source["description"].replace("|", "\\|")
-    return f"| `TRACE_{name.upper()}` | {_type(source)} | {shown} | {'yes' if in_chart else ''} | {text} |"
+    read_by = [process for process, model in PROCESSES.items() if name in model.model_fields]
+    processes = "all" if len(read_by) == len(PROCESSES) else ", ".join(read_by)
+    cells = (f"`TRACE_{name.upper()}`", processes, _type(source), shown, "yes" if in_chart else "", text)
+    return f"| {' | '.join(cells)} |"
 
 
 def _type(source: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.chart.conftest import CHART, NAMESPACE, Refused
-from traceplane.cli import connection, get, query
+from traceplane.cli import connection
 
 OWN = "https://kubernetes.default.svc.cluster.local"
 LOGIN = "https://login.example.org"
@@ -148,7 +148,11 @@ def test_values_that_would_refuse_every_token_are_refused_with_the_remedy(render
 
 @pytest.mark.parametrize(
     ("kind", "component"),
-    [("Service", get.COMPONENT), ("Service", query.COMPONENT), ("ServiceAccount", "admin")],
+    [
+        ("Service", connection.USER_API.component),
+        ("Service", connection.QUERY_SERVICE.component),
+        ("ServiceAccount", "admin"),
+    ],
 )
 @pytest.mark.parametrize("mode", ["Sidecar", "Deployment"])
 def test_tracectl_finds_one_of_what_it_looks_for_whatever_it_is_called(render, mode, kind, component):

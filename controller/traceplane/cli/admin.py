@@ -1,4 +1,4 @@
-"""`tracectl admin`: who may use Trace. Speaks to the state database itself, as whoever installs Trace can.
+"""`tracectl admin`: who may use Trace. Speaks to the state database itself, as an administrator can.
 
 Roles are never taken from tokens, so this is where people get them. The subject of a Kubernetes service account is
 `system:serviceaccount:NAMESPACE:NAME`, its issuer the cluster's.
@@ -85,7 +85,7 @@ def list_users(output: Annotated[Output, typer.Option("--output", "-o")] = Outpu
     if output in (Output.JSON, Output.YAML):
         printing.structured(found, output)
     else:
-        show = printing.lines if output is Output.CSV else printing.table
+        show = printing.comma_separated if output is Output.CSV else printing.table
         show(columns, [[row[column] for column in columns] for row in found])
 
 
@@ -135,11 +135,11 @@ def _with_state(work: Callable[[Any, Any], Awaitable[None]]) -> None:
     """Run `work(connection, org)` in one transaction of the state database."""
 
     async def run() -> None:
-        from traceplane.settings import load
+        from traceplane.settings import AdminSettings, load
         from traceplane.store.engine import Database
 
-        settings = load()
-        database = Database(settings.secret("state_dsn"), application="tracectl-admin", pool_size=1)
+        settings = load(AdminSettings)
+        database = Database(settings.read_state_dsn(), application="tracectl-admin", pool_size=1)
         try:
             async with database.transaction() as connection:
                 await work(connection, settings.org_id)

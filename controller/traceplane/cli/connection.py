@@ -1,24 +1,22 @@
-"""How a person's command reaches Trace: an address and a token.
+"""How a command reaches a service of Trace: an address and a token.
 
 Given explicitly, both are used as they are. Else `tracectl` does what a person would do by hand: it opens a
-`kubectl port-forward` to the service in the release's namespace for as long as the command runs, and asks the
-cluster for a short-lived token of a service account (`kubectl create token --audience trace`).
+`kubectl port-forward` to the service in the release's namespace while the command runs, and takes a short-lived
+token of a service account from the cluster (`kubectl create token --audience trace`).
 
-Names of services and accounts are a value of the chart (`fullnameOverride`), so they are looked up by the chart's
-labels, which are not. There is one installation a namespace.
+A verb that calls a service is decorated with `calls(SERVICE)` and takes an `Access` as its first parameter. The
+decorator puts the connection options in its place, so they are declared once, here, and work after every verb.
 """
 
 from __future__ import annotations
 
-import re
-import select
-import subprocess
-import time
-from collections.abc import Iterator
+import functools
+import inspect
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -28,49 +26,62 @@ from traceplane.errors import NotFound, Refused, TraceError, Unauthenticated, Un
 if TYPE_CHECKING:
     import httpx
 
-FORWARD_SECONDS = 15.0
+ANSWER_SECONDS = 30.0
+CONNECT_SECONDS = 10.0
 TOKEN_SECONDS = 30.0
-LOOK_SECONDS = 30.0
-LABELS = "app.kubernetes.io/name=trace,app.kubernetes.io/component={component}"
-"""How the chart marks what is of one component."""
+LOOKUP_SECONDS = 30.0
 
-ReleaseNamespace = Annotated[
-    str,
-    typer.Option("--release-namespace", envvar="TRACE_RELEASE_NAMESPACE", help="Namespace Trace is installed in."),
-]
-TokenFile = Annotated[
-    Path | None, typer.Option("--token-file", help="File with a bearer token; TRACE_TOKEN holds one directly.")
-]
-Token = Annotated[str | None, typer.Option(envvar="TRACE_TOKEN", hidden=True)]
-ServiceAccount = Annotated[
-    str | None,
-    typer.Option(
-        "--as",
-        help="Service account to take a token of, where none is given; the chart's first admin by default.",
-        metavar="ACCOUNT",
-    ),
-]
-Audience = Annotated[
-    str,
-    typer.Option(
-        "--audience", envvar="TRACE_AUDIENCE", help="Audience of such a token: `oidc.audience` of the chart."
-    ),
-]
-DEFAULT_RELEASE = "trace"
-DEFAULT_AUDIENCE = "trace"
+# Names of services and accounts are a value of the chart (`fullnameOverride`), so they are looked up by the
+# chart's labels, which are not. There is one installation in a namespace.
+LABELS = "app.kubernetes.io/name=trace,app.kubernetes.io/component={component}"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service that verbs call: the chart's component, its port, and the variable that holds its address."""
+
+    title: str
+    component: str
+    port: int
+    variable: str
+
+
+USER_API = Service("the user API", "dispatcher", 8081, "TRACE_USER_URL")
+QUERY_SERVICE = Service("the query service", "query", 8082, "TRACE_QUERY_URL")
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What the options say. `server` is None where a port-forward shall be made, `account` where the chart's own is
-    meant."""
+    """The connection options, as given. Every field but `service` is an option of each verb that calls one."""
 
-    server: str | None
-    token_file: Path | None
-    token: str | None
-    release_namespace: str
-    account: str | None
-    audience: str
+    service: Service
+    # None: through a port-forward. Its environment variables are those of the service, so `calls` completes it.
+    server: Annotated[str | None, typer.Option("--server")] = None
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="File with a bearer token; TRACE_TOKEN holds one directly.")
+    ] = None
+    # Hidden: a token on the command line is in the shell's history and in the list of processes.
+    token: Annotated[str | None, typer.Option("--token", envvar="TRACE_TOKEN", hidden=True)] = None
+    release_namespace: Annotated[
+        str,
+        typer.Option(
+            "--release-namespace", envvar="TRACE_RELEASE_NAMESPACE", help="Namespace Trace is installed in."
+        ),
+    ] = "trace"
+    account: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            help="Service account to take a token of, where none is given; the chart's first admin by default.",
+            metavar="ACCOUNT",
+        ),
+    ] = None
+    audience: Annotated[
+        str,
+        typer.Option(
+            "--audience", envvar="TRACE_AUDIENCE", help="Audience of such a token: `oidc.audience` of the chart."
+        ),
+    ] = "trace"
 
     def bearer(self) -> str:
         """The token to present. Raises Unauthenticated with the remedy."""
@@ -81,9 +92,9 @@ class Access:
                 raise Refused(f"--token-file: cannot read {self.token_file}: {error.strerror}") from error
         if self.token:
             return self.token.strip()
-        account = self.account or self._found("serviceaccount", "admin", "--as, --token-file or TRACE_TOKEN")
-        asked = ["create", "token", account, "--namespace", self.release_namespace, "--audience", self.audience]
-        done = kubectl.ask(*asked, seconds=TOKEN_SECONDS)
+        account = self.account or self._named("serviceaccount", "admin", "--as, --token-file or TRACE_TOKEN")
+        scope = ["--namespace", self.release_namespace, "--audience", self.audience]
+        done = kubectl.run("create", "token", account, *scope, seconds=TOKEN_SECONDS)
         if done.returncode:
             raise Unauthenticated(
                 f"no token of service account {account!r}: {done.stderr.strip()}; set TRACE_TOKEN or --token-file"
@@ -91,29 +102,30 @@ class Access:
         return done.stdout.strip()
 
     @contextmanager
-    def client(self, component: str, port: int, seconds: float) -> Iterator[httpx.Client]:
-        """An HTTP client of the component's service, with the token; `seconds` limits one answer."""
+    def client(self, seconds: float = ANSWER_SECONDS) -> Iterator[httpx.Client]:
+        """An HTTP client of the service, with the token; `seconds` limits one answer."""
         import httpx
 
         headers = {"Authorization": f"Bearer {self.bearer()}"}
-        with self._address(component, port) as url:
-            timeout = httpx.Timeout(seconds, connect=10)
+        with self._address() as url:
+            timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
+            # trust_env=False: a proxy of the environment must not see the token, nor can it reach a port-forward.
             with httpx.Client(base_url=url, headers=headers, timeout=timeout, trust_env=False) as client:
                 yield client
 
     @contextmanager
-    def _address(self, component: str, port: int) -> Iterator[str]:
+    def _address(self) -> Iterator[str]:
         if self.server is not None:
             yield self.server.rstrip("/")
             return
-        service = self._found("service", component, "--server")
-        with _forward(self.release_namespace, service, port) as url:
+        name = self._named("service", self.service.component, "--server")
+        with kubectl.forward(self.release_namespace, name, self.service.port) as url:
             yield url
 
-    def _found(self, kind: str, component: str, instead: str) -> str:
+    def _named(self, kind: str, component: str, instead: str) -> str:
         """Name of the one object that the chart marks as the component's. Raises with what to give `instead`."""
-        where = ["--namespace", self.release_namespace, "--selector", LABELS.format(component=component)]
-        done = kubectl.ask("get", kind, *where, "--output", "name", seconds=LOOK_SECONDS)
+        scope = ["--namespace", self.release_namespace, "--selector", LABELS.format(component=component)]
+        done = kubectl.run("get", kind, *scope, "--output", "name", seconds=LOOKUP_SECONDS)
         if done.returncode:
             raise Unavailable(f"kubectl get {kind}: {done.stderr.strip()}; or give {instead}")
         names = [line.partition("/")[2] for line in done.stdout.split()]
@@ -127,8 +139,45 @@ class Access:
         return names[0]
 
 
+def calls(service: Service) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb the connection options in place of its first parameter, an `Access` to `service`."""
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        options = _options(service)
+
+        @functools.wraps(verb)
+        def command(**given: Any) -> None:
+            verb(Access(service, **{option.name: given.pop(option.name) for option in options}), **given)
+
+        # Typer reads a command's options from its signature and its annotations.
+        _, *own = inspect.signature(verb, eval_str=True).parameters.values()
+        parameters = [*own, *options]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return command
+
+    return decorate
+
+
+def _options(service: Service) -> list[inspect.Parameter]:
+    """The fields of `Access` as parameters of a command that calls `service`."""
+    hints = get_type_hints(Access, include_extras=True)
+    server, _ = get_args(hints["server"])
+    variables = [service.variable, "TRACE_SERVER"]
+    hints["server"] = Annotated[
+        server, typer.Option("--server", envvar=variables, help=f"Address of {service.title}.")
+    ]
+    return [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(Access)
+        if field.name != "service"
+    ]
+
+
 def call(client: httpx.Client, method: str, path: str, **arguments: Any) -> httpx.Response:
-    """One request. Raises Unavailable where nobody answers, and the server's own refusal as TraceError."""
+    """One request. Raises Unavailable where there is no answer, and the server's own refusal as TraceError."""
     import httpx
 
     try:
@@ -143,32 +192,7 @@ def call(client: httpx.Client, method: str, path: str, **arguments: Any) -> http
         body = answer.json()
         message, code = str(body["detail"]), str(body["code"])
     except (ValueError, KeyError, TypeError):
-        message, code = (
-            f"the server answered {answer.status_code}, not Trace's way: is --server right?",
-            "BadAnswer",
-        )
+        # No problem document of Trace: most likely a proxy, or another server at this address.
+        message = f"the server answered {answer.status_code}, not as Trace does: is --server right?"
+        code = "BadAnswer"
     raise TraceError(message, code=code)
-
-
-@contextmanager
-def _forward(namespace: str, service: str, port: int) -> Iterator[str]:
-    """A port-forward to a service on a free local port, while the block runs."""
-    argv = ["port-forward", "--namespace", namespace, f"service/{service}", f":{port}"]
-    with kubectl.beside(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        yield f"http://127.0.0.1:{_local_port(process)}"
-
-
-def _local_port(process: subprocess.Popen[str]) -> int:
-    """The port kubectl says it listens on. Raises Unavailable with what it said instead."""
-    assert process.stdout is not None
-    assert process.stderr is not None
-    deadline = time.monotonic() + FORWARD_SECONDS
-    while (left := deadline - time.monotonic()) > 0:
-        if not select.select([process.stdout], [], [], left)[0]:
-            break
-        line = process.stdout.readline()
-        if not line:
-            raise Unavailable(f"kubectl port-forward: {process.stderr.read().strip()}")
-        if found := re.match(r"Forwarding from 127\.0\.0\.1:(\d+) ", line):
-            return int(found[1])
-    raise Unavailable(f"kubectl port-forward was not ready within {FORWARD_SECONDS:g} seconds")

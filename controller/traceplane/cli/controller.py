@@ -1,4 +1,4 @@
-"""`tracectl run controller`: the one active controller of a namespace, or one that waits to become it."""
+"""`tracectl run controller`: the one active controller of a namespace, or one on standby."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def controller() -> None:
 
     from traceplane.observe import logs
     from traceplane.reconcile import process
-    from traceplane.settings import load
+    from traceplane.settings import ControllerSettings, load
 
-    settings = load()
+    settings = load(ControllerSettings)
     logs.configure(settings.log_level)
-    # KUBECONFIG and KUBERNETES_SERVICE_* are Kubernetes' own names, so they are no settings of ours.
+    # KUBECONFIG and KUBERNETES_SERVICE_* are Kubernetes' own names, so they are not among the settings.
     raise SystemExit(asyncio.run(process.run(settings, os.environ, f"{socket.gethostname()}.{os.getpid()}")))

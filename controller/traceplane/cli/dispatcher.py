@@ -1,12 +1,13 @@
 """`tracectl run dispatcher`: the task API, the user API and the loops, in one process.
 
-Order of start: settings, schema check, parts, servers, loops. On SIGTERM it stops accepting, answers what is
-under way, lets runs of its own hand their tasks back, and leaves with 0.
+Order of start: settings, schema check, parts, servers, loops. On SIGTERM it stops accepting, answers the requests
+in progress, hands back the tasks that it runs itself, and exits with 0.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,13 @@ import typer
 
 if TYPE_CHECKING:
     from traceplane.errors import GiveUp
-    from traceplane.settings import Settings
+    from traceplane.settings import DispatcherSettings
 
 GRACE_SECONDS = 20
-"""How long requests under way may take after SIGTERM; long polls are answered at once."""
+"""How long requests in progress may take after SIGTERM; long polls are answered at once."""
 
 BACKLOG = 512
+HEADER_BYTES = 64 * 1024
 
 
 def register(app: typer.Typer) -> None:
@@ -30,18 +32,18 @@ def register(app: typer.Typer) -> None:
         """Serve the task API and run the dispatcher's loops."""
         import uvloop
 
-        from traceplane import settings
         from traceplane.observe import logs
+        from traceplane.settings import DispatcherSettings, load
         from traceplane.store import migrate
 
-        chosen = settings.load()
+        chosen = load(DispatcherSettings)
         logs.configure(chosen.log_level)
-        migrate.check(chosen.secret("state_dsn"), chosen.secret("data_dsn"))
+        migrate.check(chosen.read_state_dsn(), chosen.read_data_dsn())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(chosen))
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: DispatcherSettings) -> None:
     """Run until SIGTERM or SIGINT. Raises GiveUp where a request met an error after which it must not go on."""
     from traceplane.dispatch import dispatcher
     from traceplane.kit import crash
@@ -70,12 +72,12 @@ async def serve(settings: Settings) -> None:
         stopped = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait({*running, working, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stop.set()
-        parts.wakeups.close_waits()
+        parts.wakeups.close_waits()  # else a long poll would hold its server for the whole grace
         for server in servers:
             server.should_exit = True
         await asyncio.gather(*running, working)
         for task in done - {stopped}:
-            task.result()
+            task.result()  # a part that ended by itself failed: its error is the process's
         if fatal:
             raise fatal[0]  # the command line says why, and ends with exit code 1
     finally:
@@ -83,17 +85,12 @@ async def serve(settings: Settings) -> None:
 
 
 def _server(application: Any, host: str, port: int) -> Any:
-    """A uvicorn server whose signals are ours to handle."""
+    """A uvicorn server that leaves the signals alone: two servers and the loops stop together, in `serve`."""
     import uvicorn
 
     class Server(uvicorn.Server):
-        def install_signal_handlers(self) -> None:
-            return
-
         def capture_signals(self) -> Any:
-            from contextlib import nullcontext
-
-            return nullcontext()
+            return contextlib.nullcontext()
 
     return Server(
         uvicorn.Config(
@@ -110,6 +107,6 @@ def _server(application: Any, host: str, port: int) -> Any:
             log_config=None,
             backlog=BACKLOG,
             timeout_graceful_shutdown=GRACE_SECONDS,
-            h11_max_incomplete_event_size=64 * 1024,
+            h11_max_incomplete_event_size=HEADER_BYTES,
         )
     )

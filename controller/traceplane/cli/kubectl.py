@@ -1,18 +1,21 @@
-"""The person's own kubectl: asked once, or run beside a command for as long as that runs.
+"""The user's own kubectl: run once, or for as long as a command of `tracectl` needs it.
 
-Whatever ends `tracectl` ends its child: a normal end and a signal unwind the block, and where there is nothing
-left to unwind (SIGKILL) the kernel does it (prctl(2), PR_SET_PDEATHSIG, Linux only). A forgotten port-forward
-would hold a way into the cluster open.
+However `tracectl` ends, its child ends too: a normal end and a signal unwind the block, and after a SIGKILL the
+kernel does it (prctl(2), PR_SET_PDEATHSIG, Linux only). A forgotten port-forward would hold a way into the
+cluster open.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -21,6 +24,7 @@ from typing import NoReturn
 from traceplane.errors import Refused, Unavailable
 
 END_SECONDS = 5.0
+FORWARD_SECONDS = 15.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -32,8 +36,8 @@ def path() -> str:
     return found
 
 
-def ask(*arguments: str, seconds: float) -> subprocess.CompletedProcess[str]:
-    """kubectl's answer, whatever its exit code. Raises Unavailable when it takes longer than `seconds`."""
+def run(*arguments: str, seconds: float) -> subprocess.CompletedProcess[str]:
+    """kubectl's output, whatever its exit code. Raises Unavailable when it takes longer than `seconds`."""
     try:
         return subprocess.run([path(), *arguments], capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -43,10 +47,18 @@ def ask(*arguments: str, seconds: float) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def beside(
+def forward(namespace: str, service: str, port: int) -> Iterator[str]:
+    """URL of a port-forward to a service on a free local port, while the block runs."""
+    argv = ["port-forward", "--namespace", namespace, f"service/{service}", f":{port}"]
+    with running(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        yield f"http://127.0.0.1:{_local_port(process)}"
+
+
+@contextmanager
+def running(
     *arguments: str, stdout: int | None = None, stderr: int | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """kubectl running while the block runs, and not a moment longer."""
+    """kubectl, started before the block and ended with it."""
     argv = [path(), *arguments]
     with _unwinding():
         process = subprocess.Popen(
@@ -66,10 +78,26 @@ def beside(
                     stream.close()
 
 
+def _local_port(process: subprocess.Popen[str]) -> int:
+    """The port that a port-forward listens on. Raises Unavailable with what kubectl printed instead."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    deadline = time.monotonic() + FORWARD_SECONDS
+    while (left := deadline - time.monotonic()) > 0:
+        if not select.select([process.stdout], [], [], left)[0]:
+            break
+        line = process.stdout.readline()
+        if not line:
+            raise Unavailable(f"kubectl port-forward: {process.stderr.read().strip()}")
+        if found := re.match(r"Forwarding from 127\.0\.0\.1:(\d+) ", line):
+            return int(found[1])
+    raise Unavailable(f"kubectl port-forward was not ready within {FORWARD_SECONDS:g} seconds")
+
+
 @contextmanager
 def _unwinding() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the block as an exception would, with the exit code a shell expects."""
-    before = {name: signal.signal(name, _leave) for name in (signal.SIGTERM, signal.SIGHUP)}
+    before = {name: signal.signal(name, _exit) for name in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
@@ -77,19 +105,19 @@ def _unwinding() -> Iterator[None]:
             signal.signal(name, handler)
 
 
-def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+def _exit(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
 def _ends_with(parent: int) -> Callable[[], None] | None:
-    """What the child does before it becomes kubectl: ask to be ended with us. None where the kernel cannot."""
+    """What the child does before it becomes kubectl: tie its life to `parent`. None where the kernel cannot."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl  # found before the fork: the child may not import or allocate much
 
-    def ask_for_it() -> None:
+    def tie() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # we ended before it asked
+        if os.getppid() != parent:  # the parent ended before the call above
             os._exit(1)
 
-    return ask_for_it
+    return tie

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from traceplane.cli.manifests import Document, Unreadable
+    from traceplane.cli.manifests import Document
+    from traceplane.cli.yaml_nodes import Unreadable
 
 MAX_OBJECT_BYTES = 1536 * 1024
 """etcd's default limit of a request, which the API server passes on (etcd, "System limits")."""
@@ -60,7 +61,8 @@ class Checked:
 def check(paths: list[Path]) -> Checked:
     """Check everything in `paths` as one set."""
     from traceplane import graph, operator_registry
-    from traceplane.cli.manifests import Unreadable, documents, files_in, read
+    from traceplane.cli.manifests import documents, files_in, read
+    from traceplane.cli.yaml_nodes import Unreadable
 
     findings: list[Finding] = []
     taken: list[tuple[str, Document]] = []
@@ -86,7 +88,7 @@ def check(paths: list[Path]) -> Checked:
 
 
 def _unreadable(path: Path, error: Unreadable) -> Finding:
-    return Finding(str(path), error.line, "document", error.field, error.message, error.code)
+    return Finding(str(path), error.line, "document", "", error.message, error.code)
 
 
 def _refused(document: Document) -> tuple[str, str, str, str] | None:
@@ -155,8 +157,8 @@ def _plain(checked: Checked) -> dict[str, Any]:
 def _summary(checked: Checked) -> str:
     skipped = f", {checked.skipped} of other API groups skipped" if checked.skipped else ""
     count = len(checked.findings)
-    said = f"{count} problem{'s' * (count != 1)}" if count else "no problem"
-    return f"{said} in {checked.resources} resource{'s' * (checked.resources != 1)}{skipped}"
+    found = f"{count} problem{'s' * (count != 1)}" if count else "no problem"
+    return f"{found} in {checked.resources} resource{'s' * (checked.resources != 1)}{skipped}"
 
 
 def register(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""`tracectl logs`: what living pods of a job say, through kubectl and the caller's own rights in the cluster."""
+"""`tracectl logs`: logs of the running pods of a job, through kubectl and the caller's own rights."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def logs(
         Output, typer.Option("--output", "-o", help="text: lines as they are; json: an object a line.")
     ] = Output.TEXT,
 ) -> None:
-    """Print the logs of a job's living pods, or of one pod.
+    """Print the logs of a job's running pods, or of one pod.
 
-    Logs of pods that are gone are not kept.
+    Logs of deleted pods are not kept.
 
     Examples:
 
@@ -61,7 +61,7 @@ def logs(
     scope = ["--namespace", namespace] if namespace else []
     pods = _pods(name, dag, scope)
     if not pods:
-        raise NotFound(f"no living pod of a job {name!r}, and no pod of that name")
+        raise NotFound(f"no running pod of a job {name!r}, and no pod of that name")
     if len(pods) > MAX_PODS:
         raise Refused(f"{len(pods)} pods; name one of them: {', '.join(pods[:5])}, ...")
     argv = ["logs", *scope, f"--tail={tail}", "--all-containers"]
@@ -84,7 +84,7 @@ def logs(
 def _print(argv: list[str], output: Output) -> int:
     """Run kubectl and pass on what it says; returns its exit code."""
     piped = subprocess.PIPE if output is Output.JSON else None
-    with kubectl.beside(*argv, stdout=piped) as process:
+    with kubectl.running(*argv, stdout=piped) as process:
         for line in process.stdout or ():
             sys.stdout.write(json.dumps(_parsed(line.rstrip("\n")), ensure_ascii=False) + "\n")
             sys.stdout.flush()
@@ -111,7 +111,7 @@ def _pods(name: str, dag: str | None, scope: list[str]) -> list[str]:
 
 
 def _kubectl(*arguments: str) -> list[str]:
-    done = kubectl.ask(*arguments, seconds=KUBECTL_SECONDS)
+    done = kubectl.run(*arguments, seconds=KUBECTL_SECONDS)
     if done.returncode:
         raise Unavailable(f"kubectl {arguments[0]}: {done.stderr.strip()}")
     return done.stdout.split()

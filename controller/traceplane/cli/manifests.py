@@ -1,62 +1,67 @@
-"""Read YAML manifests from files that may be hostile or merely wrong.
+"""Read YAML manifests from files that may be wrong.
 
 kubectl turns YAML into JSON before anybody looks at it, and forgives on the way: of two equal keys the last wins,
-`.nan` and numbers of a thousand digits become something else. Here they are refused, with the line. Documents
-are built from parser events rather than by a YAML constructor, so that nesting, aliases ("billion laughs") and
-sizes are bounded while reading, and every value's line is known.
+`.nan` and numbers of a thousand digits become something else. Here they are refused, with the line.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from traceplane.cli.yaml_scalars import TAG, NotJson, scalar
+from traceplane.cli.yaml_nodes import MAX_DEPTH, TAG, Loader, Unreadable, line_of, scalar
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
 MAX_VALUES = 500_000
 """Values of one document, with aliases written out; long text counts as one for each 32 characters."""
 TEXT_A_VALUE = 32
-MAX_DEPTH = 64
 MAX_DOCUMENTS = 10_000
 MAX_WRONG = 50
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
-
-
-class Unreadable(Exception):
-    """A file, or the rest of one, that cannot be taken as manifests."""
-
-    def __init__(self, line: int, code: str, message: str, field: str = "") -> None:
-        super().__init__(message)
-        self.line, self.code, self.message, self.field = line, code, message, field
 
 
 @dataclass
 class Document:
-    """One YAML document: its value, and the line of each field path in it (from 1)."""
+    """One YAML document: its value, and where it is written."""
 
     value: Any
-    lines: dict[str, int] = field(default_factory=dict)
-    line: int = 1
+    root: yaml.Node
     wrong: list[Unreadable] = field(default_factory=list)
     """What makes the value not what was written: it must not be used then."""
 
+    @property
+    def line(self) -> int:
+        """The line it begins on (from 1)."""
+        return line_of(self.root)
+
     def line_of(self, path: str) -> int:
-        """The line of `path`, or of the nearest thing around it that is written down."""
-        while path:
-            if path in self.lines:
-                return self.lines[path]
-            cut = max(path.rfind("."), path.rfind("["))
-            path = path[:cut] if cut > 0 else ""
-        return self.line
+        """The line of a field path, or of the nearest thing around it that is written down."""
+        node, line = self.root, self.line
+        for step in re.findall(r"[^.\[\]]+", path):
+            below = _child(node, step)
+            if below is None:
+                break
+            name, node = below
+            line = line_of(name)
+        return line
+
+
+def _child(node: yaml.Node, step: str) -> tuple[yaml.Node, yaml.Node] | None:
+    """What names the field or item `step` of a node (its key, or itself), and its value; None where it has none."""
+    if isinstance(node, yaml.MappingNode):
+        return next(((name, value) for name, value in reversed(node.value) if name.value == step), None)
+    if isinstance(node, yaml.SequenceNode) and step.isdecimal() and int(step) < len(node.value):
+        return node.value[int(step)], node.value[int(step)]
+    return None
 
 
 def files_in(paths: list[Path]) -> Iterator[Path]:
@@ -97,9 +102,18 @@ def read(path: Path) -> str:
 
 def documents(text: str) -> Iterator[Document]:
     """The documents of a YAML (or JSON) text, empty ones left out. Unreadable at the first that is wrong."""
-    builder = _Builder(yaml.parse(text, Loader=_LOADER))
+    loader = Loader(text)
     try:
-        yield from builder.documents()
+        for number in count():
+            if not loader.check_node():
+                return
+            root: Any = loader.get_node()
+            if number == MAX_DOCUMENTS:
+                raise Unreadable(root, "TooLarge", f"more than {MAX_DOCUMENTS} documents; split the file")
+            builder = _Builder()
+            value = builder.value(root)
+            if value is not None:
+                yield Document(value, root, builder.wrong)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -109,116 +123,63 @@ def documents(text: str) -> Iterator[Document]:
 
 
 class _Builder:
-    """Values from parser events, one document at a time."""
+    """The value of one document's nodes. An alias is written out: each use counts as the whole of it."""
 
-    def __init__(self, events: Iterator[Any]) -> None:
-        self._events = events
-        self._document = Document(None)
-        self._anchors: dict[str, tuple[Any, int]] = {}
+    def __init__(self) -> None:
+        self.wrong: list[Unreadable] = []
         self._count = 0
+        self._open: set[yaml.Node] = set()
 
-    def documents(self) -> Iterator[Document]:
-        """Every document that is not empty."""
-        number = 0
-        for event in self._events:
-            if not isinstance(event, yaml.DocumentStartEvent):
-                continue
-            number += 1
-            first: Any = next(self._events)
-            line = first.start_mark.line + 1
-            if number > MAX_DOCUMENTS:
-                raise Unreadable(line, "TooLarge", f"more than {MAX_DOCUMENTS} documents; split the file")
-            self._anchors, self._count = {}, 0
-            self._document = Document(None, line=line)
-            self._document.value = self._value(first, "", 0)
-            if self._document.value is not None:
-                yield self._document
-
-    def _value(self, event: Any, path: str, depth: int) -> Any:
-        line = event.start_mark.line + 1
-        if path:
-            self._document.lines.setdefault(path, line)
-        if depth > MAX_DEPTH:
-            raise Unreadable(line, "TooLarge", f"is nested deeper than {MAX_DEPTH} levels", path[:80])
-        before = self._count
-        if isinstance(event, yaml.AliasEvent):
-            return self._alias(event.anchor, line, path)
-        if isinstance(event, yaml.ScalarEvent):
-            self._spend(1 + len(event.value) // TEXT_A_VALUE, line, path)
-            value = self._scalar(event, line, path)
+    def value(self, node: yaml.Node, depth: int = 0) -> Any:
+        """What the node means in JSON. Unreadable where a bound is crossed; lesser mistakes go to `wrong`."""
+        scalar_node = isinstance(node, yaml.ScalarNode)
+        self._count += 1 + (len(node.value) // TEXT_A_VALUE if scalar_node else 0)
+        if self._count > MAX_VALUES:
+            raise Unreadable(node, "TooLarge", f"has more than {MAX_VALUES} values, aliases written out")
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        if node in self._open:
+            raise Unreadable(node, "Syntax", "an anchor contains an alias of itself")
+        if depth > MAX_DEPTH:  # by a chain of aliases: the loader bounds only what is written nested
+            raise Unreadable(node, "TooLarge", f"is nested deeper than {MAX_DEPTH} levels")
+        self._open.add(node)
+        found: Any
+        if isinstance(node, yaml.MappingNode):
+            found = self._mapping(node, depth + 1)
         else:
-            self._spend(1, line, path)
-            if event.tag not in (None, "!", f"{TAG}map", f"{TAG}seq"):
-                self._complain(line, "WrongType", f"tag {event.tag[:80]!r} has no meaning here; remove it", path)
-            sequence = isinstance(event, yaml.SequenceStartEvent)
-            value = self._sequence(path, depth) if sequence else self._mapping(path, depth)
-        if event.anchor:
-            self._anchors[event.anchor] = (value, self._count - before)
-        return value
+            found = [self.value(item, depth + 1) for item in node.value]
+        self._open.discard(node)
+        if node.tag not in (f"{TAG}map", f"{TAG}seq"):
+            self._report(node, "WrongType", f"tag {node.tag[:80]!r} has no meaning here; remove it")
+        return found
 
-    def _alias(self, anchor: Any, line: int, path: str) -> Any:
-        """The anchored value, counted as if it were written out. An anchor is known once its value is whole."""
-        if anchor not in self._anchors:
-            raise Unreadable(line, "Syntax", f"no anchor &{anchor[:40]} before this alias", path)
-        value, size = self._anchors[anchor]
-        self._spend(size, line, path)
-        return value
-
-    def _sequence(self, path: str, depth: int) -> list[Any]:
-        items: list[Any] = []
-        for event in self._events:
-            if isinstance(event, yaml.SequenceEndEvent):
-                break
-            items.append(self._value(event, f"{path}[{len(items)}]", depth + 1))
-        return items
-
-    def _mapping(self, path: str, depth: int) -> dict[str, Any]:
-        fields: dict[str, Any] = {}
-        merged: list[tuple[Any, int]] = []
-        for event in self._events:
-            if isinstance(event, yaml.MappingEndEvent):
-                break
-            line = event.start_mark.line + 1
-            key = self._value(event, "", depth + 1)
-            if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.implicit[0]:
-                merged.append((self._value(next(self._events), "", depth + 1), line))
-                continue
-            below = f"{path}.{key}" if path else str(key)
-            if not isinstance(key, str):
-                self._complain(line, "WrongType", f"key {_key(event)!r} is not text; write it in quotes", path)
-            elif key in fields:
-                self._complain(line, "Duplicate", f"key {key[:80]!r} is given twice, so one would be lost", path)
-            self._document.lines[below] = line
-            fields[str(key)] = self._value(next(self._events), below, depth + 1)
-        for value, line in merged:
-            self._merge(fields, value, line, path)
-        return fields
-
-    def _merge(self, fields: dict[str, Any], value: Any, line: int, path: str) -> None:
-        """YAML's merge key: what `fields` has itself wins, then the earlier of several mappings."""
-        for part in value if isinstance(value, list) else [value]:
-            if not isinstance(part, dict):
-                self._complain(line, "Syntax", "<< takes a mapping or a list of mappings", path)
-                return
-            for key, item in part.items():
-                fields.setdefault(key, item)
-
-    def _scalar(self, event: Any, line: int, path: str) -> Any:
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
         try:
-            return scalar(event.tag, event.value, event.implicit)
-        except NotJson as wrong:
-            self._complain(line, wrong.code, wrong.message, path)
+            return scalar(node)
+        except Unreadable as wrong:
+            self._report(node, wrong.code, wrong.message)
             return ""
 
-    def _spend(self, values: int, line: int, path: str) -> None:
-        self._count += values
-        if self._count > MAX_VALUES:
-            raise Unreadable(line, "TooLarge", f"has more than {MAX_VALUES} values, aliases written out", path)
+    def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        merged: list[Any] = []
+        for name, item in node.value:
+            key, value = self.value(name, depth), self.value(item, depth)
+            if name.tag == f"{TAG}merge":
+                merged += value if isinstance(value, list) else [value]
+                continue
+            if not isinstance(key, str):
+                self._report(name, "WrongType", f"key {str(key)[:40]!r} is not text; write it in quotes")
+            elif key in fields:
+                self._report(name, "Duplicate", f"key {key[:80]!r} is given twice, so one would be lost")
+            fields[str(key)] = value
+        for part in merged:
+            if isinstance(part, dict):
+                fields = part | fields  # what the mapping has itself wins, then the earlier of several
+            else:
+                self._report(node, "Syntax", "<< takes a mapping or a list of mappings")
+        return fields
 
-    def _complain(self, line: int, code: str, message: str, path: str) -> None:
-        if len(self._document.wrong) < MAX_WRONG:
-            self._document.wrong.append(Unreadable(line, code, message, path))
-
-
-def _key(event: Any) -> str:
-    return event.value[:40] if isinstance(event, yaml.ScalarEvent) else "of several parts"
+    def _report(self, node: yaml.Node, code: str, message: str) -> None:
+        if len(self.wrong) < MAX_WRONG:
+            self.wrong.append(Unreadable(node, code, message))

@@ -17,14 +17,14 @@ def register(app: typer.Typer) -> None:
 
 def migrate() -> None:
     """Migrate the state and data databases, then seed the organisation, roles and first admin."""
-    from traceplane.settings import load
+    from traceplane.settings import MigrateSettings, load
     from traceplane.store.migrate import FirstAdmin, principal
     from traceplane.store.migrate import migrate as run
 
-    settings = load()
+    settings = load(MigrateSettings)
     done = run(
-        settings.secret("state_dsn"),
-        settings.secret("data_dsn"),
+        settings.read_state_dsn(),
+        settings.read_data_dsn(),
         org_id=settings.org_id,
         first_admin=settings.first_admin,
         lock_seconds=settings.migrate_lock_seconds,

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import typer
 
-from traceplane.cli import connection
-from traceplane.cli.get import ANSWER_SECONDS, COMPONENT, PORT, Server
+from traceplane.cli import printing
+from traceplane.cli.connection import USER_API, Access, call, calls
 from traceplane.cli.printing import Output
 
 Task = Annotated[UUID, typer.Argument(help="Id of the task: `tracectl get tasks`.")]
@@ -21,53 +21,29 @@ def register(app: typer.Typer) -> None:
     app.command("cancel", no_args_is_help=True)(cancel)
 
 
-def retry(
-    task: Task,
-    output: Printed = Output.TABLE,
-    server: Server = None,
-    token_file: connection.TokenFile = None,
-    token: connection.Token = None,
-    release_namespace: connection.ReleaseNamespace = connection.DEFAULT_RELEASE,
-    account: connection.ServiceAccount = None,
-    audience: connection.Audience = connection.DEFAULT_AUDIENCE,
-) -> None:
+@calls(USER_API)
+def retry(api: Access, task: Task, output: Printed = Output.TABLE) -> None:
     """Try a failed or canceled task again, with all the attempts of its job. Needs the role writer.
 
     Example: tracectl retry 01a218df-065d-73c4-a675-4ee3ef767bc4
     """
-    _operate(
-        "retry", task, output, connection.Access(server, token_file, token, release_namespace, account, audience)
-    )
+    _operate(api, "retry", task, output)
 
 
-def cancel(
-    task: Task,
-    output: Printed = Output.TABLE,
-    server: Server = None,
-    token_file: connection.TokenFile = None,
-    token: connection.Token = None,
-    release_namespace: connection.ReleaseNamespace = connection.DEFAULT_RELEASE,
-    account: connection.ServiceAccount = None,
-    audience: connection.Audience = connection.DEFAULT_AUDIENCE,
-) -> None:
-    """End a task that waits; ask one that runs to stop, which it hears at its next heartbeat. Needs the role
-    writer.
+@calls(USER_API)
+def cancel(api: Access, task: Task, output: Printed = Output.TABLE) -> None:
+    """Cancel a queued task, or request a running one to stop at its next heartbeat. Needs the role writer.
 
     Example: tracectl cancel 01a218df-065d-73c4-a675-4ee3ef767bc4
     """
-    _operate(
-        "cancel", task, output, connection.Access(server, token_file, token, release_namespace, account, audience)
-    )
+    _operate(api, "cancel", task, output)
 
 
-def _operate(verb: str, task: UUID, output: Output, access: connection.Access) -> None:
-    from traceplane.cli import printing
-
-    with access.client(COMPONENT, PORT, ANSWER_SECONDS) as client:
-        found = connection.call(client, "POST", f"/v1/tasks/{task}/{verb}").json()
+def _operate(api: Access, verb: str, task: UUID, output: Output) -> None:
+    with api.client() as client:
+        found = call(client, "POST", f"/v1/tasks/{task}/{verb}").json()
     if output in (Output.JSON, Output.YAML):
-        printing.structured(found, output)
-        return
-    columns = ("id", "job", "status", "attempt", "max_attempts", "cancel_requested")
-    rows = [[found[name] for name in columns]]
-    (printing.table if output is Output.TABLE else printing.lines)(columns, rows)
+        printing.structured(found, output)  # one object, not a list of one
+    else:
+        columns = ("id", "job", "status", "attempt", "max_attempts", "cancel_requested")
+        printing.rows([found], columns, output)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -29,8 +29,17 @@ def structured(value: Any, output: Output) -> None:
         sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def rows(found: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Output) -> None:
+    """Print rows in the form that `-o` names; a table and CSV have only `columns`."""
+    if output in (Output.JSON, Output.YAML):
+        structured(list(found), output)
+        return
+    values = [[row.get(column) for column in columns] for row in found]
+    (comma_separated if output is Output.CSV else table)(columns, values)
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print rows in aligned columns: as wide as they need, so that a pipe cuts nothing off."""
+    """Print rows in aligned columns: as wide as they need, so that nothing is cut in a pipe."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -41,12 +50,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     for row in rows:
         drawn.add_row(*(text(value) for value in row))
     console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
+    if not console.is_terminal:  # rich would take 80 columns, and cut what is wider
         console = Console(highlight=False, markup=False, emoji=False, width=10_000)
     console.print(drawn)
 
 
-def lines(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def comma_separated(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print rows as CSV (RFC 4180)."""
     writer = csv.writer(sys.stdout)
     writer.writerow(columns)
@@ -61,4 +70,5 @@ def text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, (dict, list)):
         return json.dumps(value, ensure_ascii=False)
+    # Control characters in a value could rewrite what the terminal shows.
     return "".join(character if character.isprintable() else "\ufffd" for character in str(value))

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from traceplane.cli import connection
+from traceplane.cli import answers, printing
+from traceplane.cli.connection import QUERY_SERVICE, Access, call, calls
 from traceplane.cli.printing import Output
-from traceplane.errors import Overloaded, Unavailable
+from traceplane.errors import Overloaded
 
 if TYPE_CHECKING:
     import httpx
 
-COMPONENT = "query"
-PORT = 8082
 SECONDS = 60.0
 HINT = "the query runs; Ctrl-C ends it"
-ACCEPTED = 202
-"""The status of a query that was left to be run and has not ended."""
-SLACK_SECONDS = 15.0
-"""How much longer than the query's own limit we wait for its answer: it may queue, and it has to travel."""
 
 
 class Form(StrEnum):
@@ -47,13 +42,9 @@ def register(app: typer.Typer) -> None:
     app.command("query", no_args_is_help=True)(query)
 
 
-Server = Annotated[
-    str | None,
-    typer.Option("--server", envvar=["TRACE_QUERY_URL", "TRACE_SERVER"], help="Address of the query service."),
-]
-
-
+@calls(QUERY_SERVICE)
 def query(
+    service: Access,
     sql: Annotated[str | None, typer.Argument(help="The statement; `-` reads it from standard input.")] = None,
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="File with the statement.", exists=True, dir_okay=False)
@@ -78,20 +69,14 @@ def query(
         ),
     ] = False,
     batch: Annotated[
-        bool, typer.Option(help="Leave the query to be run, and print its id for `tracectl result`.")
+        bool, typer.Option(help="Submit the query as a batch query, and print its id for `tracectl result`.")
     ] = False,
-    server: Server = None,
-    token_file: connection.TokenFile = None,
-    token: connection.Token = None,
-    release_namespace: connection.ReleaseNamespace = connection.DEFAULT_RELEASE,
-    account: connection.ServiceAccount = None,
-    audience: connection.Audience = connection.DEFAULT_AUDIENCE,
 ) -> None:
     """Run one SELECT over published assets and print its rows.
 
     Without --server it reaches the service through `kubectl port-forward`; without a token it takes one of a
     service account. An answer that was cut short says so on standard error; `-o parquet`, --export and --batch cut
-    nothing. --batch is for what takes longer than the service lets anybody wait.
+    nothing. --batch is for a query that takes longer than the service lets a caller wait.
 
     Examples:
 
@@ -108,11 +93,10 @@ def query(
       tracectl query --batch 'SELECT miner, count(*) FROM blocks GROUP BY miner'
     """
     statement = _statement(sql, file)
-    if output in (Form.ARROW, Form.PARQUET) and sys.stdout.isatty():
-        raise typer.BadParameter(f"{output.value} is not for a terminal; redirect it into a file")
-    access = connection.Access(server, token_file, token, release_namespace, account, audience)
-    whole = export or batch or output is Form.PARQUET
+    if output in (Form.ARROW, Form.PARQUET):
+        answers.binary_output(output.value)
     seconds = timeout or (None if batch else SECONDS)
+    whole = export or batch or output is Form.PARQUET
     body = {
         "sql": statement,
         "format": output.value if output in _RAW else "json",
@@ -122,73 +106,39 @@ def query(
         "namespace": namespace,
         "as_of": as_of,
     }
-    patience = SLACK_SECONDS if batch else (seconds or SECONDS) + SLACK_SECONDS
-    with access.client(COMPONENT, PORT, patience) as client, nullcontext() if batch else waiting(HINT):
-        answer = connection.call(
-            client, "POST", "/v1/query", json={key: value for key, value in body.items() if value is not None}
-        )
-    if answer.status_code == ACCEPTED:
-        _left(answer.json()["id"], wanted=batch)
+    given = {key: value for key, value in body.items() if value is not None}
+    # A batch query is answered once it is queued, whatever its own limit.
+    patience = answers.SLACK_SECONDS + (0.0 if batch else seconds or SECONDS)
+    with service.client(patience) as client, nullcontext() if batch else answers.progress(HINT):
+        answer = call(client, "POST", "/v1/query", json=given)
+    if answer.status_code == answers.ACCEPTED:
+        _submitted(answer.json()["id"], wanted=batch)
     else:
         _show(answer, output, export=export)
 
 
-def _left(query: str, *, wanted: bool) -> None:
-    """Print the id of a query that waits for its turn. Raises Overloaded where an answer was wanted now."""
+def _submitted(query: str, *, wanted: bool) -> None:
+    """Print the id of a batch query. Raises Overloaded where the caller wanted an answer now."""
     if not wanted:
         raise Overloaded(
-            "the service is busy, and runs the query when its turn comes: "
-            f"`tracectl result --wait {query}` gets the answer, `tracectl result --cancel {query}` ends it",
+            "the service is busy, and queued the query as a batch query: "
+            f"`tracectl result --wait {query}` gets the answer, `tracectl result --cancel {query}` cancels it",
             code="QueryLeft",
         )
     sys.stdout.write(f"{query}\n")
-    sys.stderr.write(f"left to be run; `tracectl result --wait {query}` gets the answer\n")
-
-
-def waiting(what: str) -> AbstractContextManager[object]:
-    """To a person at a terminal: that something runs, and for how long."""
-    if not sys.stderr.isatty():
-        return nullcontext()
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    shown = Progress(*columns, console=Console(stderr=True), transient=True)
-    shown.add_task(what, total=None)
-    return shown
+    sys.stderr.write(f"queued as a batch query; `tracectl result --wait {query}` gets the answer\n")
 
 
 def _show(answer: httpx.Response, output: Form, *, export: bool) -> None:
     """Print an answer, or where its file lies, or the file."""
     found = answer.json() if answer.headers["content-type"] == "application/json" else None
     if found is not None and found.get("output"):
-        exported(found, download=output is Form.PARQUET and not export)
+        answers.exported(found, download=output is Form.PARQUET and not export)
     elif found is None:
         sys.stdout.buffer.write(answer.content)
         _warn(answer.headers.get("x-trace-truncated") == "true", answer.headers.get("x-trace-row-count"))
     else:
         _print(found, Output(output.value))
-
-
-def exported(found: dict[str, Any], *, download: bool) -> None:
-    """Print the URL of an answer that is a file, or what lies there. Raises Unavailable."""
-    import httpx
-
-    place = found["output"]
-    sys.stderr.write(f"{found['row_count']} rows, {place['bytes']} bytes in {place['location']}\n")
-    if not download:
-        sys.stdout.write(f"{place['url']}\n")
-        return
-    try:
-        with httpx.stream("GET", place["url"], timeout=SLACK_SECONDS, trust_env=False) as file:
-            file.raise_for_status()
-            for piece in file.iter_bytes():
-                sys.stdout.buffer.write(piece)
-    except httpx.HTTPError as error:
-        raise Unavailable(
-            f"{place['location']} cannot be fetched from here ({type(error).__name__}): the URL names the object "
-            "store as the service reaches it, unless TRACE_S3_PUBLIC_ENDPOINT_URL names it as users do"
-        ) from error
 
 
 def _statement(sql: str | None, file: Path | None) -> str:
@@ -199,16 +149,11 @@ def _statement(sql: str | None, file: Path | None) -> str:
     return sys.stdin.read() if sql == "-" else str(sql)
 
 
-def _print(found: dict[str, object], output: Output) -> None:
-    from traceplane.cli import printing
-
+def _print(found: dict[str, Any], output: Output) -> None:
     if output is not Output.TABLE:
         printing.structured(found, output)
     else:
-        columns, rows = found["columns"], found["rows"]
-        assert isinstance(columns, list)
-        assert isinstance(rows, list)
-        printing.table([column["name"] for column in columns], rows)
+        printing.table([column["name"] for column in found["columns"]], found["rows"])
         plural = "" if found["row_count"] == 1 else "s"
         sys.stderr.write(f"{found['row_count']} row{plural} in {found['duration_ms']} ms\n")
     _warn(bool(found["truncated"]), found["row_count"])

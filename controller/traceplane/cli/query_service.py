@@ -30,13 +30,13 @@ def query() -> None:
     from traceplane.observe import logs
     from traceplane.query.api.app import create_app
     from traceplane.query.sandbox import confine
-    from traceplane.settings import load
+    from traceplane.settings import QuerySettings, load
     from traceplane.store import migrate
 
-    settings = load()
+    settings = load(QuerySettings)
     logs.configure(settings.log_level)
     with contextlib.suppress(Unavailable):  # the service starts without state, and is not ready until it is there
-        migrate.check(settings.secret("state_dsn"))
+        migrate.check(settings.read_state_dsn())
     confine.undumpable()
     fatal: list[GiveUp] = []
 

@@ -15,16 +15,16 @@ def register(app: typer.Typer) -> None:
 
 def run() -> None:
     """Exit codes: 0 idle, drained or lease lost; 1 claims refused, or wrong settings."""
-    from traceplane import settings as settings_module
     from traceplane.kit import crash
+    from traceplane.settings import WorkerSettings, load
     from traceplane.worker import health as health_module
     from traceplane.worker import journal, surroundings
     from traceplane.worker.process import Left, Worker
     from traceplane_sdk.client import TaskApi
 
-    settings = settings_module.load()
+    settings = load(WorkerSettings)
     journal.configure(settings.log_level)
-    job = str(settings.require("job_id"))
+    job = str(settings.job_id)
     surroundings.worker_token(settings)
     if settings.crash_at is not None:
         crash.arm(settings.crash_at)

@@ -23,7 +23,7 @@ from traceplane.errors import Refused, Stale
 from traceplane.identity.capability import TaskToken
 from traceplane.observe import audit
 from traceplane.observe import dispatch_metrics as metrics
-from traceplane.settings import Settings
+from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Database
 from traceplane.store.failures import retrying
 from traceplane.store.statements import events as statements
@@ -61,7 +61,7 @@ class Unpacked:
 class Acceptance:
     """Accepts what is reported before an attempt ends."""
 
-    def __init__(self, settings: Settings, state: Database, jobs: Generations, wakeups: Wakeups) -> None:
+    def __init__(self, settings: DispatcherSettings, state: Database, jobs: Generations, wakeups: Wakeups) -> None:
         self._settings = settings
         self._state = state
         self._jobs = jobs

@@ -24,7 +24,7 @@ from traceplane.identity.capability import Capabilities
 from traceplane.kit import crash
 from traceplane.kit.ids import uuid7
 from traceplane.observe import dispatch_metrics as metrics
-from traceplane.settings import Settings
+from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Connection, Database
 from traceplane.store.failures import mapped
 from traceplane.store.statements import claims
@@ -79,7 +79,12 @@ class Claims:
     """Claims tasks for workers."""
 
     def __init__(
-        self, settings: Settings, state: Database, jobs: Generations, capabilities: Capabilities, wakeups: Wakeups
+        self,
+        settings: DispatcherSettings,
+        state: Database,
+        jobs: Generations,
+        capabilities: Capabilities,
+        wakeups: Wakeups,
     ) -> None:
         self._settings = settings
         self._state = state

@@ -27,7 +27,7 @@ from traceplane.kit import crash
 from traceplane.kit.ids import event_id
 from traceplane.observe import audit
 from traceplane.observe import dispatch_metrics as metrics
-from traceplane.settings import Settings
+from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Connection, Database
 from traceplane.store.failures import Conflict, mapped, retrying
 from traceplane.store.statements import attempts, completions, leases
@@ -58,7 +58,7 @@ class Completions:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: DispatcherSettings,
         state: Database,
         jobs: Generations,
         claims: Claims,

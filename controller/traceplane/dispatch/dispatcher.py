@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -34,7 +33,7 @@ from traceplane.identity.worker_token import WorkerTokens
 from traceplane.kit import loops
 from traceplane.kit.loops import Loop
 from traceplane.observe import dispatch_metrics as metrics
-from traceplane.settings import Settings
+from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Database
 from traceplane.store.listener import Listener
 from traceplane.tasks.retries import RetryPolicy
@@ -54,7 +53,7 @@ log = structlog.get_logger()
 class Dispatcher:
     """All parts of one dispatcher process."""
 
-    settings: Settings
+    settings: DispatcherSettings
     state: Database
     data: Database
     wakeups: Wakeups
@@ -119,13 +118,11 @@ class Dispatcher:
         await self.data.close()
 
 
-def build(settings: Settings) -> Dispatcher:
+def build(settings: DispatcherSettings) -> Dispatcher:
     """A dispatcher from its settings, inside a running event loop. InvalidSettings names what is missing."""
-    key, tokens = settings.require("capability_key_file"), settings.require("worker_token_file")
-    assert isinstance(key, Path)
-    assert isinstance(tokens, Path)
-    state = Database(settings.secret("state_dsn"), application="trace-dispatcher", pool_size=settings.pool_size)
-    data = Database(settings.secret("data_dsn"), application="trace-dispatcher", pool_size=settings.pool_size)
+    key, tokens = settings.capability_key_file, settings.worker_token_file
+    state = Database(settings.read_state_dsn(), application="trace-dispatcher", pool_size=settings.pool_size)
+    data = Database(settings.read_data_dsn(), application="trace-dispatcher", pool_size=settings.pool_size)
     wakeups = Wakeups(state)
     jobs = Generations(state, settings.org_id)
     capabilities = Capabilities(key, settings.capability_previous_key_file, issuer=settings.capability_issuer)
@@ -154,7 +151,7 @@ def build(settings: Settings) -> Dispatcher:
             leases,
             capabilities,
             wakeups,
-            data_dsn=lambda: settings.secret("data_dsn"),
+            data_dsn=lambda: settings.read_data_dsn(),
         ),
     )
 

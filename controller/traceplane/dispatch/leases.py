@@ -16,7 +16,7 @@ from traceplane.errors import Refused, Stale
 from traceplane.identity import prefixes
 from traceplane.identity.capability import Capabilities, TaskToken
 from traceplane.observe import audit
-from traceplane.settings import Settings
+from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Database
 from traceplane.store.failures import retrying
 from traceplane.store.statements import leases as statements
@@ -28,7 +28,7 @@ class Leases:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: DispatcherSettings,
         state: Database,
         jobs: Generations,
         claims: Claims,

@@ -25,7 +25,7 @@ from traceplane.dispatch.wake import Wakeups
 from traceplane.errors import NotFound, Overloaded, Refused, TraceError, Unavailable
 from traceplane.identity.capability import Capabilities, TaskToken
 from traceplane.kit.loops import backoff
-from traceplane.settings import Settings
+from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Database
 from traceplane.store.statements import generations
 from traceplane_sdk.context import TaskIO
@@ -45,7 +45,7 @@ class LocalRuntime:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: DispatcherSettings,
         state: Database,
         claims: Claims,
         completions: Completions,

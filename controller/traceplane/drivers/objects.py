@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 from traceplane.drivers import s3keys
 from traceplane.errors import NotFound, Refused, TooLarge, TraceError, Unavailable
-from traceplane.settings import Settings
+from traceplane.settings.parts import ObjectStore
 
 CONNECT_SECONDS = 3
 REQUEST_SECONDS = 10
@@ -84,7 +84,7 @@ class Objects(Protocol):
 class S3Objects:
     """The platform's bucket on S3 or anything that speaks its protocol."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ObjectStore) -> None:
         endpoint = settings.s3_endpoint_url
 
         credentials = partial(s3keys.current, settings, REREAD_SECONDS)
@@ -161,12 +161,9 @@ class S3Objects:
 class TaskCredentials:
     """Temporary credentials from STS AssumeRole (AWS STS API, 2011-06-15). Nobody caches them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ObjectStore) -> None:
         self._settings = settings
-        self._read: Callable[[], tuple[str, str]] = lambda: (
-            settings.secret("s3_access_key_id"),
-            settings.secret("s3_secret_access_key"),
-        )
+        self._read: Callable[[], tuple[str, str]] = settings.read_s3_keys
         self._client: tuple[tuple[str, str], Any] | None = None
 
     async def mint(self, policy: str, *, session: str, seconds: float) -> Credentials:

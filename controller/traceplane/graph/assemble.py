@@ -1,13 +1,13 @@
 """From resources to a graph, or to the list of everything that is wrong with them.
 
 The steps go from what a resource says alone to what only the whole graph can say. A later step looks only at
-what earlier ones found sound, so one mistake is told once and does not hide the others.
+what earlier ones found right, so one mistake is reported once and does not hide the others.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from pydantic import BaseModel
@@ -22,7 +22,7 @@ from traceplane.kinds.rules import INVALID, REQUIRED
 from traceplane_sdk.operator import Operator
 
 MAX_PROBLEMS = 200
-"""More are not listed: who has two hundred mistakes does not need the next one yet."""
+"""More are not listed: a person with two hundred to mend does not need the next one yet."""
 TOO_MANY = "TooMany"
 
 
@@ -43,21 +43,20 @@ def assemble_nodes(
     problems: Sequence[Problem],
     assets: Sequence[Asset],
     operators: Mapping[str, Operator],
-    broken: Collection[str] = (),
 ) -> Graph | list[Problem]:
-    """As `assemble`, given the nodes and what is known to be wrong; nothing is said of the jobs in `broken`."""
+    """As `assemble`, given the nodes and what is known to be wrong with them."""
     by_name = {node.name: node for node in nodes}
     edges = {name: upstream(node, by_name) for name, node in by_name.items()}
     order = topological(edges)
-    declared, refusals = _declare(by_name, order, operators, broken)
+    declared, refusals = _declare(by_name, order, operators)
     found = [
         *problems,
         *_bounded(
-            _no_jobs(dag, nodes, broken),
-            references(by_name, broken),
+            _no_jobs(dag, nodes),
+            references(by_name),
             cycle_problems(by_name, cycles(edges, order)),
             refusals,
-            _publications(dag, by_name, declared, assets, broken),
+            _publications(dag, by_name, declared, assets),
         ),
     ]
     if found:
@@ -65,20 +64,20 @@ def assemble_nodes(
     return graph_of(dag, by_name, declared)
 
 
-def _no_jobs(dag: DAG, nodes: Sequence[Node], broken: Collection[str]) -> Iterator[Problem]:
-    if not nodes and not broken:
+def _no_jobs(dag: DAG, nodes: Sequence[Node]) -> Iterator[Problem]:
+    if not nodes:
         yield Problem(dag.source, "spec.jobs", REQUIRED, "a DAG needs a job, here or as a Job with this spec.dag")
 
 
 def _declare(
-    nodes: Mapping[str, Node], order: Sequence[str], operators: Mapping[str, Operator], broken: Collection[str]
+    nodes: Mapping[str, Node], order: Sequence[str], operators: Mapping[str, Operator]
 ) -> tuple[dict[str, Declared], list[Problem]]:
-    """Ask every operator, upstream first; what stands behind a refused job is only asked about its config."""
+    """What every operator declares, upstream first; of a job behind a refused one only the config is checked."""
     declared: dict[str, Declared] = {}
     problems: list[Problem] = []
     for name in [*order, *sorted(set(nodes) - set(order))]:
         node = nodes[name]
-        if name in broken:
+        if not node.readable:
             continue
         configured = configure(node, operators)
         if isinstance(configured, list):
@@ -95,7 +94,7 @@ def _declare(
 def _with_upstream(
     node: Node, configured: tuple[Operator, BaseModel], declared: Mapping[str, Declared]
 ) -> Declared | list[Problem]:
-    """`declare`, unless something the node reads is missing or refused (said elsewhere): then nothing new."""
+    """`declare`; nothing where an output that the node reads is missing or refused, for that is reported there."""
     read: dict[str, Declared] = {}
     for edge in node.template.inputs or ():
         job = edge.from_.job or ""
@@ -110,13 +109,12 @@ def _publications(
     nodes: Mapping[str, Node],
     declared: Mapping[str, Declared],
     assets: Sequence[Asset],
-    broken: Collection[str],
 ) -> Iterator[Problem]:
     policies = {asset.name: asset for asset in assets if asset.metadata.namespace == dag.metadata.namespace}
     for index, publish in enumerate(dag.spec.publish):
         path = f"spec.publish[{index}]"
         job, output = publish.from_.job, publish.from_.output
-        if missing := resolve(nodes, job, output, broken):
+        if missing := resolve(nodes, job, output):
             part, code, message = missing
             yield Problem(dag.source, f"{path}.from.{part}", code, message)
         elif job in declared and publish.asset in policies:

@@ -1,4 +1,4 @@
-"""Validation errors of pydantic, told to somebody who wrote YAML: a field path, a code, what would be right."""
+"""Validation errors of pydantic, in terms of the YAML: a field path, a code, what would be right."""
 
 from __future__ import annotations
 

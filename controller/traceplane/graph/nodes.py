@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from traceplane.graph.model import Problem
-from traceplane.kinds import API_VERSION, DAG, InlineJob, Job, JobTemplate
+from traceplane.kinds import API_VERSION, DAG, Job, JobTemplate
 from traceplane.kinds.rules import DUPLICATE, violations
 
 
@@ -20,6 +20,8 @@ class Node:
     source: str
     path: str
     declared_by: str | None = None
+    readable: bool = True
+    """False for a stand-in, whose outputs are not known: no reference to it is a mistake."""
 
     def problem(self, field: str, code: str, message: str) -> Problem:
         """A problem with `field`, a path below the job; the job itself where it is empty."""
@@ -40,15 +42,16 @@ def joins(job: Job, dag: DAG) -> bool:
     )
 
 
-def gather(dag: DAG, jobs: Sequence[Job]) -> tuple[list[Node], list[Problem]]:
+def gather(dag: DAG, jobs: Sequence[Job], stand_ins: Collection[str] = ()) -> tuple[list[Node], list[Problem]]:
     """Every node, and what is wrong with each resource on its own: broken rules, and names used twice.
 
-    Of several jobs of one name only the first becomes a node, so that later checks speak of one graph.
+    Of several jobs of one name only the first becomes a node, so that later checks speak of one graph. Jobs of the
+    DAG named in `stand_ins` could not be read.
     """
     joining = sorted((job for job in jobs if joins(job, dag)), key=lambda job: job.name)
     problems = [Problem(r.source, v.path, v.code, v.message) for r in (dag, *joining) for v in violations(r)]
     nodes: dict[str, Node] = {}
-    for node in _all(dag, joining):
+    for node in _all(dag, joining, stand_ins):
         first = nodes.setdefault(node.name, node)
         if first is not node and node.declared_by:
             field = "spec.name" if getattr(node.template, "name", None) else "metadata.name"
@@ -57,12 +60,8 @@ def gather(dag: DAG, jobs: Sequence[Job]) -> tuple[list[Node], list[Problem]]:
     return list(nodes.values()), problems
 
 
-def _all(dag: DAG, joining: Sequence[Job]) -> Iterator[Node]:
-    for index, inline in enumerate(dag.spec.jobs):
-        yield _inline(dag, index, inline)
-    for job in joining:
-        yield Node(job.job_name, job.spec, job.source, "spec", job.name)
-
-
-def _inline(dag: DAG, index: int, job: InlineJob) -> Node:
-    return Node(job.name, job, dag.source, f"spec.jobs[{index}]")
+def _all(dag: DAG, joining: Sequence[Job], stand_ins: Collection[str]) -> Iterator[Node]:
+    for index, job in enumerate(dag.spec.jobs):
+        yield Node(job.name, job, dag.source, f"spec.jobs[{index}]", readable=job.name not in stand_ins)
+    for joined in joining:
+        yield Node(joined.job_name, joined.spec, joined.source, "spec", joined.name)

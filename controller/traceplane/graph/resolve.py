@@ -97,7 +97,7 @@ def _placement(node: Node) -> Placement:
 
 
 def _canonical(job: GraphJob) -> dict[str, Any]:
-    """The job in the DAG version's spec: everything effective, nothing of who wrote it or in which order.
+    """The job in the DAG version's spec: everything effective, whatever the author or the order.
 
     `paused` is not in it: to pause is no new version.
     """

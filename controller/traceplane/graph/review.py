@@ -14,8 +14,9 @@ from traceplane.graph.assemble import assemble_nodes
 from traceplane.graph.declare import configure
 from traceplane.graph.model import Graph, Problem
 from traceplane.graph.nodes import Node, gather, joins
-from traceplane.graph.parse import Salvaged, job_names, parse, salvage, unknown_kind
+from traceplane.graph.parse import parse, unknown_kind
 from traceplane.graph.policy import check_asset, check_bundle, check_federation
+from traceplane.graph.salvage import Salvaged, is_inside, job_names, salvage, stand_in
 from traceplane.kinds import DAG, Asset, Bundle, Job
 from traceplane.kinds.rules import DUPLICATE, violations
 from traceplane_sdk.operator import Operator, OutputSchema
@@ -31,13 +32,13 @@ class Review:
 
 @dataclass
 class _Set:
-    dags: dict[int, tuple[DAG, Salvaged | None]] = field(default_factory=dict)
+    dags: dict[int, Salvaged] = field(default_factory=dict)
     jobs: dict[int, Job] = field(default_factory=dict)
     assets: dict[int, Asset] = field(default_factory=dict)
     bundles: dict[int, Bundle] = field(default_factory=dict)
     found: dict[int, list[Problem]] = field(default_factory=dict)
     unread: set[str] = field(default_factory=set)
-    """Names of Job objects whose shape is wrong: an edge to one is no mistake of its own."""
+    """Names of Job objects whose shape is wrong: an edge to one is not another mistake."""
 
     def add(self, index: int, problems: Iterable[Problem]) -> None:
         """Note `problems` of document `index`."""
@@ -50,7 +51,7 @@ def review(documents: Sequence[Mapping[str, Any]], operators: Mapping[str, Opera
     graphs = tuple(_dags(manifests, operators))
     published = _published(graphs)
     for index, job in manifests.jobs.items():
-        if not any(joins(job, dag) for dag, _ in manifests.dags.values()):
+        if not any(joins(job, rest.dag) for rest in manifests.dags.values()):
             manifests.add(index, _alone(job, operators))
     for index, asset in manifests.assets.items():
         manifests.add(index, check_asset(asset))
@@ -75,14 +76,14 @@ def _read(documents: Sequence[Mapping[str, Any]]) -> _Set:
                 manifests.unread |= job_names(document)
             rest = salvage(document, resource) if document["kind"] == "DAG" else None
             if rest is not None:
-                manifests.dags[index] = (rest.dag, rest)
+                manifests.dags[index] = rest
             continue
         key = (str(document["kind"]), resource.metadata.namespace, resource.name)
         if named.setdefault(key, index) != index:
             message = f"{resource.source} is already document {named[key] + 1} of this set; one of them is lost"
             manifests.add(index, [Problem(resource.source, "metadata.name", DUPLICATE, message)])
         elif isinstance(resource, DAG):
-            manifests.dags[index] = (resource, None)
+            manifests.dags[index] = Salvaged(resource)
         elif isinstance(resource, Job):
             manifests.jobs[index] = resource
         elif isinstance(resource, Asset):
@@ -93,19 +94,22 @@ def _read(documents: Sequence[Mapping[str, Any]]) -> _Set:
 
 
 def _dags(manifests: _Set, operators: Mapping[str, Operator]) -> Iterator[Graph]:
+    """Note the problems of every DAG; the graphs of those that have none."""
     assets, jobs = list(manifests.assets.values()), list(manifests.jobs.values())
     producers: dict[tuple[str, str], str] = {}
-    for index, (dag, rest) in manifests.dags.items():
-        nodes, problems = gather(dag, jobs)
-        broken = manifests.unread | (rest.broken if rest else set())
-        outcome = assemble_nodes(dag, nodes, problems, assets, operators, broken)
-        if isinstance(outcome, Graph) and rest is None:
+    for index, rest in manifests.dags.items():
+        nodes, problems = gather(rest.dag, jobs, rest.jobs)
+        known = {node.name for node in nodes}
+        unread = [Node(name, stand_in(name), "", "", readable=False) for name in manifests.unread - known]
+        outcome = assemble_nodes(rest.dag, [*nodes, *unread], problems, assets, operators)
+        # Jobs that read an unreadable one are missing in the graph: then it is not what will be deployed.
+        whole = isinstance(outcome, Graph) and len(outcome.jobs) == len(nodes)
+        if isinstance(outcome, Graph) and whole and not manifests.found.get(index):
             yield outcome
-        for problem in outcome if isinstance(outcome, list) else ():
-            if rest and any(problem.path.startswith(f"{path}.") or problem.path == path for path in rest.paths):
-                continue  # of a stand-in
-            manifests.add(_document_of(problem, index, manifests), [problem])
-        manifests.add(index, _second_producers(dag, producers))
+        found = outcome if isinstance(outcome, list) else []
+        for problem in [*found, *_second_producers(rest.dag, producers)]:
+            if not any(is_inside(problem.path, path) for path in rest.paths):
+                manifests.add(_document_of(problem, index, manifests), [problem])
 
 
 def _second_producers(dag: DAG, producers: dict[tuple[str, str], str]) -> Iterator[Problem]:

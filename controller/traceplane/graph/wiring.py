@@ -18,16 +18,16 @@ UNKNOWN_OUTPUT = "UnknownOutput"
 CYCLE = "Cycle"
 
 
-def references(nodes: Mapping[str, Node], broken: Collection[str] = ()) -> Iterator[Problem]:
-    """Inputs that name no job or no output, or repeat another input. Nothing is said of `broken` jobs."""
+def references(nodes: Mapping[str, Node]) -> Iterator[Problem]:
+    """Inputs that name no job or no output, or repeat another input."""
     for node in nodes.values():
         seen: dict[tuple[str, str], int] = {}
         for index, edge in enumerate(node.template.inputs or ()):
             job, output = edge.from_.job, edge.from_.output
             if job is None or output is None:
-                continue  # said by the rules of the kind
+                continue  # reported by the rules of the kind
             field = f"inputs[{index}].from"
-            if missing := resolve(nodes, job, output, broken):
+            if missing := resolve(nodes, job, output):
                 part, code, message = missing
                 yield node.problem(f"{field}.{part}", code, message)
             elif (job, output) in seen:
@@ -36,16 +36,12 @@ def references(nodes: Mapping[str, Node], broken: Collection[str] = ()) -> Itera
             seen.setdefault((job, output), index)
 
 
-def resolve(
-    nodes: Mapping[str, Node], job: str, output: str, broken: Collection[str] = ()
-) -> tuple[str, str, str] | None:
+def resolve(nodes: Mapping[str, Node], job: str, output: str) -> tuple[str, str, str] | None:
     """None where `output` of `job` exists; else the wrong part (`job` or `output`), a code and a message."""
-    if job in broken:
-        return None
     node = nodes.get(job)
     if node is None:
         return "job", UNKNOWN_JOB, f"no job {job!r} in this DAG; {suggestion(job, nodes)}"
-    if output not in node.template.outputs:
+    if node.readable and output not in node.template.outputs:
         hint = suggestion(output, node.template.outputs)
         return "output", UNKNOWN_OUTPUT, f"job {job!r} has no output {output!r}; {hint}"
     return None

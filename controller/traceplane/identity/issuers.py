@@ -14,7 +14,7 @@ import jwt
 
 from traceplane.errors import InvalidSettings, Unauthenticated
 from traceplane.identity import oidc
-from traceplane.settings import Settings
+from traceplane.settings.parts import Users
 
 MAX_ISSUERS = 8
 
@@ -55,7 +55,7 @@ class Issuers:
             await one.close()
 
 
-def verifier(settings: Settings) -> Verifier:
+def verifier(settings: Users) -> Verifier:
     """The verifier of all issuers of `settings`. Raises InvalidSettings."""
     first = oidc.configured(settings)
     others = settings.oidc_other_issuers.split()

@@ -33,7 +33,7 @@ import jwt
 import structlog
 
 from traceplane.errors import InvalidSettings, Unauthenticated, Unavailable
-from traceplane.settings import Settings
+from traceplane.settings.parts import Users
 
 _log = structlog.get_logger("trace.oidc")
 
@@ -79,7 +79,7 @@ class IssuerConfig:
     min_refresh_seconds: float
 
 
-def configured(settings: Settings) -> IssuerConfig:
+def configured(settings: Users) -> IssuerConfig:
     """The first issuer of `settings`; the cluster's own where none is set. Raises InvalidSettings."""
     issuer, jwks_url = settings.oidc_issuer or None, settings.oidc_jwks_url or None
     ca_file, bearer_file = settings.oidc_ca_file, settings.oidc_bearer_file

@@ -12,7 +12,7 @@ import msgspec
 from traceplane.errors import Unauthenticated
 from traceplane.identity import oidc
 from traceplane.identity.capability import AUDIENCE, TaskToken
-from traceplane.settings import Settings
+from traceplane.settings import QuerySettings
 
 KEYS_PATH = "/internal/jwks/task"
 MIN_REFRESH_SECONDS = 1.0
@@ -21,7 +21,7 @@ MIN_REFRESH_SECONDS = 1.0
 class PublishedCapabilities:
     """Verifies tokens with the keys that the dispatcher publishes."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: QuerySettings) -> None:
         self._verifier = oidc.TokenVerifier(
             oidc.IssuerConfig(
                 issuer=settings.capability_issuer,

@@ -1,4 +1,4 @@
-"""Asset: the public name and the policy of a dataset, owned by whoever owns the policy, not by the DAG's author."""
+"""Asset: the public name and the policy of a dataset, owned by the policy's owner, not the DAG's author."""
 
 from __future__ import annotations
 

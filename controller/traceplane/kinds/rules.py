@@ -1,4 +1,4 @@
-"""Rules between fields, each said twice: in CEL for the API server, in Python for everybody else.
+"""Rules between fields, each written twice: in CEL for the API server, in Python for the rest.
 
 A schema cannot say "a source has no inputs". The API server can be told in CEL, and then refuses at `apply`;
 but `tracectl lint` runs without a cluster, and a controller may meet objects older than the rule. So a rule is

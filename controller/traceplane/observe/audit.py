@@ -1,4 +1,4 @@
-"""What somebody may have to account for later: calls of users, refusals for who asked, and lost leases.
+"""The security audit log: calls of users, callers that were refused, and lost leases.
 
 One line each, and a count of refusals: an alert starts from the count, its explanation from the line. A line names
 a subject only where its token was verified, and a task by its id; never a token, a body or SQL.
@@ -25,7 +25,7 @@ _MAX_PATH = 200
 
 @contextmanager
 def user_call(method: str, path: str, user: UUID, org: UUID) -> Iterator[None]:
-    """A call of a user who was let in; `code` in its line is `OK` or that of the error it ended with."""
+    """A call of an authenticated user; `code` in its line is `OK` or that of the error it ended with."""
     started, code = time.monotonic(), "Internal"
     try:
         yield
@@ -46,13 +46,13 @@ def user_call(method: str, path: str, user: UUID, org: UUID) -> Iterator[None]:
 
 
 def denied(*, code: str, method: str, path: str, who: str | None = None) -> None:
-    """A call that was refused for who made it, or for how often; `who` is `issuer|subject`."""
+    """A call refused for its caller or its rate; `who` is `issuer|subject`."""
     metrics.DENIED.labels(code).inc()
     _log.warning("denied", code=code, method=method, path=path[:_MAX_PATH], who=who)
 
 
 def stale(call: str, attempts: Sequence[tuple[str, int]]) -> None:
-    """Attempts (task, attempt) whose lease another one has, or nobody."""
+    """Attempts (task, attempt) that do not hold their lease any more."""
     metrics.STALE.labels(call).inc(len(attempts))
     named = [f"{task}/{attempt}" for task, attempt in attempts[:_NAMED]]
     _log.info("stale fence", call=call, attempts=named, count=len(attempts))

@@ -1,4 +1,4 @@
-"""Logs: JSON, one line an event, to standard error, whoever speaks.
+"""Logs: JSON, one line an event, to standard error, for every library.
 
 Our own events and what libraries say through the standard library end in the same form, so that one query finds
 both. Never a token, a DSN or SQL: what is logged are names, ids, counts and the messages of our own errors. Of an

@@ -35,7 +35,7 @@ lag = Gauge(
 queue_depth = Gauge("trace_reconcile_queue_depth", "Objects that wait or are worked on.", registry=registry)
 drift = Counter(
     "trace_reconcile_drift_corrections",
-    "Owned objects that were changed by somebody else and put right.",
+    "Owned objects that another writer changed and that were put right.",
     ["kind"],
     registry=registry,
 )
@@ -86,7 +86,7 @@ class Lag:
             del self._seen[key]
 
     def forget(self, kind: str, name: str) -> None:
-        """The object is gone."""
+        """The object was deleted."""
         self._seen.pop((kind, name), None)
         self._achieved.pop((kind, name), None)
 
@@ -111,7 +111,7 @@ class PodCounts:
         self._publish()
 
     def forget(self, dag: str) -> None:
-        """The DAG is gone."""
+        """The DAG was deleted."""
         self._counts.pop(dag, None)
         self._publish()
 

@@ -69,7 +69,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Make an object be as said. `live` is what is there now, None where nothing is."""
+    """Make an object as wanted. `live` is what is there now, None where nothing is."""
 
     resource: Resource
     wanted: Object
@@ -95,14 +95,14 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Disown:
-    """Leave a projected Asset to the user who took it over: our ownerReference and labels go."""
+    """Leave a projected Asset to the user who took it over: the DAG's ownerReference and labels go."""
 
     live: Object
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """End the lease of a worker that is known to be gone."""
+    """End the lease of a worker that is known to have ended."""
 
     worker_id: str
     reason: str
@@ -123,7 +123,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """The pods of one job after the plan: what its status tells."""
+    """The pods of one job after the plan: what its status shows."""
 
     wanted: int = 0
     actual: int = 0

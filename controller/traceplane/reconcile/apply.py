@@ -40,7 +40,7 @@ DELETED = crash.declare("reconcile.deleted")
 APPLIED = crash.declare("reconcile.applied")
 CREATED = crash.declare("reconcile.created")
 STATUS = crash.declare("reconcile.status")
-TOLD = crash.declare("reconcile.told")
+POSTED = crash.declare("reconcile.posted")
 
 _COUNTS_SECONDS = 5.0
 """A status of which only counts changed is written at most this often."""
@@ -60,14 +60,15 @@ class Applier:
         self._org_id = org_id
         self._instance = instance
         self._retry = retry
-        self._told_counts: dict[tuple[str, str], datetime] = {}
+        self._counted: dict[tuple[str, str], datetime] = {}
+        """By kind and name: when a status was written last."""
         self._put_right: dict[str, int] = {}
-        """By uid: the generation an object had after we overwrote it, so as not to do it again for nothing."""
+        """By uid: the generation an object had after it was overwritten, so as not to do it again for nothing."""
 
     async def carry_out(self, plan: Plan, *, settled: bool) -> dict[str, str]:
         """All writes of a plan but statuses. Returns by job why its pods were not admitted.
 
-        `settled`: the spec was brought about before, so whatever differs now was changed by somebody else.
+        `settled`: the spec was brought about before, so a difference now was made by another writer.
         """
         refused: dict[str, str] = {}
         for release in plan.releases:
@@ -105,7 +106,7 @@ class Applier:
         now = datetime.now(UTC)
         if not difference:
             return False
-        last = self._told_counts.get(key)
+        last = self._counted.get(key)
         if difference == "counts" and last and (now - last).total_seconds() < _COUNTS_SECONDS:
             return False
         metadata = {"name": status.live["metadata"]["name"], "uid": status.live["metadata"]["uid"]}
@@ -114,23 +115,23 @@ class Applier:
             answer = await self._kube.apply(status.resource, {**body, "status": status.status}, "status")
         except Missing:
             return False  # deleted since: the deletion is a run of its own
-        if len(self._told_counts) > 10_000:
-            self._told_counts.clear()
-        self._told_counts[key] = now
+        if len(self._counted) > 10_000:
+            self._counted.clear()
+        self._counted[key] = now
         self._mirror.observe(status.resource.kind, answer)
         crash.point(STATUS)
         return True
 
-    async def tell(self, notes: Sequence[Note]) -> None:
+    async def post(self, notes: Sequence[Note]) -> None:
         """Post Kubernetes Events."""
         await events.post(self._kube, notes, self._instance, datetime.now(UTC))
         if notes:
-            crash.point(TOLD)
+            crash.point(POSTED)
 
     async def finalize(
         self, resource: Resource, name: str, uid: str, change: Callable[[list[str]], list[str]]
     ) -> None:
-        """Change finalizers from what they are at this moment. Conflict where somebody else was quicker."""
+        """Change finalizers from what they are at this moment. Conflict where another writer was quicker."""
         try:
             live = await self._kube.get(resource, name)
         except Missing:
@@ -156,7 +157,7 @@ class Applier:
         crash.point(RELEASED)
 
     async def _disown(self, disown: Disown) -> None:
-        """Take our mark off an Asset that a user has made his own, so that it outlives the DAG."""
+        """Take the DAG's mark off an Asset that a user took over, so that it outlives the DAG."""
         metadata = disown.live["metadata"]
         labels = {k: v for k, v in (metadata.get("labels") or {}).items() if k not in names.labels("x", "x", "x")}
         references = [r for r in metadata.get("ownerReferences") or [] if not r.get("controller")]
@@ -190,7 +191,7 @@ class Applier:
         crash.point(APPLIED)
 
     async def _overwrite(self, apply: Apply, live: Object) -> Object:
-        """Replace a spec whole: an apply leaves what others added beside our fields."""
+        """Replace a spec whole: an apply leaves what others added beside the controller's fields."""
         metadata = {**live["metadata"], **apply.wanted["metadata"]}
         metadata["resourceVersion"] = live["metadata"]["resourceVersion"]
         for key in ("labels", "annotations"):
@@ -204,16 +205,16 @@ class Applier:
         return answer
 
     def _seen_foreign(self, live: Object) -> bool:
-        """Whether this very generation was overwritten already: the others' fields have our values."""
+        """Whether this very generation was overwritten already: others still own fields, with the right values."""
         return bool(self._put_right.get(live["metadata"]["uid"]) == live["metadata"].get("generation", 0))
 
     async def _create(self, create: Create, refused: dict[str, str]) -> None:
         try:
             answer = await self._kube.create(PODS, create.pod)
         except Conflict:
-            return  # it is there, or on its way out: the next look tells
+            return  # it is there, or being deleted: the next look shows which
         except Rejected as error:
-            # Quota, admission, Pod Security: told on the Job, and tried again at leisure.
+            # Quota, admission, Pod Security: shown on the Job, and tried again after a while.
             refused[create.job] = error.message
             return
         self._mirror.observe("Pod", answer)
@@ -227,15 +228,15 @@ def _member(field: str, old: list[str], new: list[str]) -> Object:
 
 
 def _difference(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """How a status differs: not at all (empty), in counts only, or in something that matters."""
+    """How a status differs: not at all (empty), in counts only, or in content, which is written at once."""
     ours = {entry["type"]: entry for entry in wanted["conditions"]}
     theirs = {entry["type"]: entry for entry in live.get("conditions") or []}
     if any(theirs.get(kind) != entry for kind, entry in ours.items()):
-        return "telling"
+        return "content"
     rest, old = dict(wanted), dict(live)
     del rest["conditions"]
     old.pop("conditions", None)
     if rest == old:
         return ""
-    telling = ("observedGeneration", "activeVersion", "stagedVersion", "specHash", "jobId", "currentVersion")
-    return "telling" if any(rest.get(key) != old.get(key) for key in telling) else "counts"
+    content = ("observedGeneration", "activeVersion", "stagedVersion", "specHash", "jobId", "currentVersion")
+    return "content" if any(rest.get(key) != old.get(key) for key in content) else "counts"

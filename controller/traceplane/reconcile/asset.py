@@ -18,7 +18,7 @@ from traceplane.kit import crash
 from traceplane.reconcile import conditions, policies
 from traceplane.reconcile.actions import Status
 from traceplane.reconcile.conditions import Condition, false, true
-from traceplane.reconcile.dag import Object, Scope
+from traceplane.reconcile.scope import Object, Scope
 from traceplane.store.statements import controller_facts
 from traceplane.store.statements.controller_facts import AssetFacts
 from traceplane.versions import asset_policies
@@ -52,8 +52,8 @@ class Assets:
         status = _status(obj, [condition], facts.get(name), self._scope.namespace)
         await self._scope.applier.status(Status(ASSETS, obj, status))
 
-    async def gone(self, name: str) -> None:
-        """Nobody declares that Asset any more: its policy goes, the data stays."""
+    async def forget(self, name: str) -> None:
+        """The Asset was deleted: its policy goes, the data stays."""
         async with self._scope.database.transaction() as conn:
             await asset_policies.delete_asset(
                 conn, org_id=self._scope.org_id, namespace=self._scope.namespace, name=name
@@ -102,31 +102,31 @@ class Assets:
         crash.point(STORED)
 
 
-def ready(asset: Asset, facts: Mapping[str, AssetFacts], said: str = "") -> Condition:
-    """Whether readers can query the asset; `said` is what else they should know. Pure."""
+def ready(asset: Asset, facts: Mapping[str, AssetFacts], remark: str = "") -> Condition:
+    """Whether readers can query the asset; `remark` is what else they should know. Pure."""
     federation = asset.spec.federation
     if federation is None:
         found = facts.get(asset.metadata.name)
         if found is not None and asset.spec.storage not in (None, found.storage):
             mismatch = f"spec.storage is {asset.spec.storage}, but what is published lives in {found.storage}"
             return false("Ready", "StorageMismatch", mismatch)
-        return _published({asset.metadata.name: found}, said)
+        return _published({asset.metadata.name: found}, remark)
     parts = {federation.hot: "Postgres", federation.cold: "S3"}
     for part, storage in parts.items():
         found = facts.get(part)
         if found is not None and found.storage != storage:
             return false("Ready", "StorageMismatch", f"{part} lives in {found.storage}; it must be in {storage}")
-    return _published({part: facts.get(part) for part in parts}, said)
+    return _published({part: facts.get(part) for part in parts}, remark)
 
 
-def _published(parts: Mapping[str, AssetFacts | None], said: str) -> Condition:
+def _published(parts: Mapping[str, AssetFacts | None], remark: str) -> Condition:
     missing = [name for name, found in parts.items() if found is None]
     if missing:
         return false("Ready", "NotPublished", f"no active DAG version publishes {', '.join(missing)}")
     making = [name for name, found in parts.items() if found and not found.provisioned]
     if making:
         return false("Ready", "Provisioning", f"the table of {', '.join(making)} is being made")
-    return true("Ready", "Published", said)
+    return true("Ready", "Published", remark)
 
 
 def _status(obj: Object, new: list[Condition], facts: AssetFacts | None, namespace: str) -> Object:
@@ -157,7 +157,7 @@ def _status(obj: Object, new: list[Condition], facts: AssetFacts | None, namespa
 
 
 async def reconcile_bundle(scope: Scope, obj: Object) -> None:
-    """Bundles are kept and not run: saying so is all there is to do."""
+    """Bundles are stored and not run: their status says so."""
     bundle = graphs.parse("Bundle", obj)
     problems = bundle if isinstance(bundle, list) else graphs.check_bundle(bundle)
     new = [false("Valid", "NotSupported", conditions.listed([str(problem) for problem in problems]))]
@@ -166,8 +166,8 @@ async def reconcile_bundle(scope: Scope, obj: Object) -> None:
 
 async def reconcile_lone_job(scope: Scope, obj: Object) -> None:
     """A hand-written Job whose DAG is not there."""
-    said = f"spec.dag: there is no DAG {obj['spec'].get('dag')} in namespace {scope.namespace}"
-    new = [false("Valid", "DagNotFound", said), false("Ready", "NotRunning", said)]
+    message = f"spec.dag: there is no DAG {obj['spec'].get('dag')} in namespace {scope.namespace}"
+    new = [false("Valid", "DagNotFound", message), false("Ready", "NotRunning", message)]
     await scope.applier.status(Status(JOBS, obj, _conditions(obj, new)))
 
 

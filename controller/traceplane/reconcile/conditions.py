@@ -1,9 +1,9 @@
 """Conditions: what a person or `kubectl wait` reads of an object, by the Kubernetes API conventions.
 
 A condition keeps the time of its last change of status, so a new list is made from the old one. Conditions of
-other writers are left out of ours and, applied server-side into a list that is a map by type, stay untouched.
+other writers are left out and, applied server-side into a list that is a map by type, stay untouched.
 
-What ours mean:
+What Trace's conditions mean:
 
 | kind | type | True means |
 |---|---|---|
@@ -49,9 +49,9 @@ def false(kind: str, reason: str, message: str = "") -> Condition:
     return Condition(kind, "False", reason, message)
 
 
-def unknown(kind: str, reason: str, message: str = "") -> Condition:
-    """A condition that cannot be told now."""
-    return Condition(kind, "Unknown", reason, message)
+def parsed(entries: Iterable[Mapping[str, Any]]) -> list[Condition]:
+    """Status entries as conditions."""
+    return [Condition(e["type"], e["status"], e["reason"], e.get("message", "")) for e in entries]
 
 
 def merged(

@@ -1,9 +1,9 @@
-"""The controller process: what runs beside what, and how news becomes work.
+"""The controller: how changes become keys of the work queue, and keys become reconciles.
 
-Three things bring news: kopf's watches (something changed in the cluster), notifications from Postgres (something
-changed in the queue or was deployed), and a full list at intervals (whatever the first two missed). All of them
-do nothing but add keys to the queue. The queue's workers reconcile one object each at a time. Only the holder of
-the Lease gets that far, and a holder that loses it stops with all it does.
+Changes come from kopf's watches (of the cluster), from notifications of Postgres (of the queue, or of a
+deployment), and from a full list at intervals, which finds what the other two missed. All of them only add keys
+to the queue. The queue's workers reconcile one object each at a time. Only the holder of the Lease gets that far,
+and a holder that loses it stops.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import structlog
 
@@ -22,32 +21,36 @@ from traceplane.observe import reconcile_metrics as metrics
 from traceplane.reconcile import gather, names
 from traceplane.reconcile.apply import Applier
 from traceplane.reconcile.asset import Assets, reconcile_bundle, reconcile_lone_job
-from traceplane.reconcile.dag import Dags, Scope
+from traceplane.reconcile.dag import Dags
 from traceplane.reconcile.drain import Drain
 from traceplane.reconcile.handlers import LABELLED, WATCHED
 from traceplane.reconcile.health import Pulse
 from traceplane.reconcile.mirror import Mirror
 from traceplane.reconcile.queue import Key, WorkQueue
-from traceplane.settings import Settings
+from traceplane.reconcile.scope import Object, Scope
+from traceplane.settings import ControllerSettings
 from traceplane.store.engine import Database
 from traceplane.store.migrate import check
 from traceplane.store.statements import controller_facts
 from traceplane.tasks.retries import RetryPolicy
 from traceplane_sdk.operator import Operator
 
-Object = dict[str, Any]
-
-_WAKE_SECONDS = 0.05
-"""A burst of notifications about one DAG becomes one look at it."""
+_NOTIFY_SECONDS = 0.05
+"""A burst of notifications about one DAG becomes one reconcile of it."""
 
 log = structlog.get_logger()
 
 
 class Controller:
-    """The reconcilers of one namespace, and what wakes them."""
+    """The reconcilers of one namespace, and what queues their keys."""
 
     def __init__(
-        self, settings: Settings, operators: Mapping[str, Operator], kube: Kube, database: Database, identity: str
+        self,
+        settings: ControllerSettings,
+        operators: Mapping[str, Operator],
+        kube: Kube,
+        database: Database,
+        identity: str,
     ) -> None:
         self.settings = settings
         self.kube = kube
@@ -60,31 +63,32 @@ class Controller:
         self.scope = Scope(
             org_id=settings.org_id,
             namespace=settings.namespace,
-            bucket=settings.s3_bucket,
-            drain_seconds=settings.drain_seconds,
-            platform=gather.platform(settings),
-            operators=operators,
+            database=database,
             mirror=self.mirror,
             manifests=gather.Manifests(self.mirror, operators),
-            database=database,
             applier=Applier(kube, self.mirror, database, settings.org_id, identity, retry),
-            wake_assets=self._wake_assets,
-            pods=metrics.PodCounts(),
-            generations={},
         )
-        self._dags = Dags(self.scope)
-        self._drain = Drain(self.scope)
+        self._dags = Dags(
+            self.scope,
+            bucket=settings.s3_bucket,
+            platform=gather.platform(settings),
+            operators=operators,
+            requeue_assets=self._requeue_assets,
+        )
+        self._drain = Drain(self.scope, settings.drain_seconds)
         self._assets = Assets(self.scope)
+        self._notified: set[asyncio.Task[None]] = set()
+        """Keys being added for a notification: a task that nothing refers to may be collected before it ran."""
         self._schema_known = False
 
-    # What brings news
+    # What changed
 
     async def observe(self, kind: str, event: str | None, obj: Object) -> None:
         """One event of a watch; `event` None stands for an object of the first list."""
-        gone = event == "DELETED"
-        changed = self.mirror.forget(kind, obj) if gone else self.mirror.observe(kind, obj)
+        deleted = event == "DELETED"
+        changed = self.mirror.forget(kind, obj) if deleted else self.mirror.observe(kind, obj)
         if changed:
-            self._note_generation(kind, obj, gone=gone)
+            self._note_generation(kind, obj, deleted=deleted)
             await self._add(self._keys(kind, obj))
 
     async def resync(self) -> int:
@@ -93,7 +97,7 @@ class Controller:
             items, version = await self.kube.list_all(resource, names.OWNED if resource in LABELLED else None)
             self.mirror.replace(resource.kind, items, version)
             for item in items:
-                self._note_generation(resource.kind, item, gone=False)
+                self._note_generation(resource.kind, item, deleted=False)
         self.pulse.beat("resync")
         spread = self.settings.reconcile_seconds / 3 if self.pulse.synced else 0.0
         self.pulse.synced = True
@@ -106,15 +110,16 @@ class Controller:
         await self._add_orphans()
         return 0
 
-    def wake(self, channel: str, payload: str) -> None:
+    def notify(self, channel: str, payload: str) -> None:
         """A notification of the state database. An empty payload: any may have been missed."""
-        dag = payload.rpartition("/")[2] if channel == "trace_deploy" else self.scope.generations.get(payload)
-        wanted = [dag] if dag else [o["metadata"]["name"] for o in self.mirror.all("DAG")] if not payload else []
-        task = asyncio.ensure_future(self._add((Key("DAG", name) for name in wanted), _WAKE_SECONDS))
-        self._waking.add(task)
-        task.add_done_callback(self._waking.discard)
-
-    _waking: set[asyncio.Task[None]] = set()  # noqa: RUF012  (one controller a process)
+        if not payload:
+            dags = [obj["metadata"]["name"] for obj in self.mirror.all("DAG")]
+        else:
+            dag = payload.rpartition("/")[2] if channel == "trace_deploy" else self._dags.of_generation(payload)
+            dags = [dag] if dag else []
+        task = asyncio.ensure_future(self._add((Key("DAG", name) for name in dags), _NOTIFY_SECONDS))
+        self._notified.add(task)
+        task.add_done_callback(self._notified.discard)
 
     def resync_loop(self) -> Loop:
         """The full list at intervals."""
@@ -123,7 +128,7 @@ class Controller:
     # What is done about it
 
     async def reconcile(self, key: Key) -> float | None:
-        """Bring one object nearer to what is wanted of it."""
+        """Reconcile one object; seconds until it should run again, or None."""
         obj = self.mirror.get(key.kind, key.name)
         generation = int(obj["metadata"].get("generation") or 0) if obj else 0
         after = await self._dispatch(key, obj)
@@ -135,12 +140,12 @@ class Controller:
         deleted = obj is not None and obj["metadata"].get("deletionTimestamp")
         if key.kind == "DAG":
             if obj is None:
-                await self._gone(key.name)
+                await self._retire(key.name)
                 return None
             return await (self._drain.reconcile(obj) if deleted else self._dags.reconcile(obj))
         if obj is None or deleted:
             if key.kind == "Asset" and obj is None:
-                await self._assets.gone(key.name)
+                await self._assets.forget(key.name)
             return None
         if key.kind == "Asset":
             await self._assets.reconcile(obj)
@@ -150,8 +155,8 @@ class Controller:
             await reconcile_lone_job(self.scope, obj)
         return None
 
-    async def _gone(self, name: str) -> None:
-        """No DAG of that name: whatever state still runs of it is retired."""
+    async def _retire(self, name: str) -> None:
+        """There is no DAG of that name: what state still runs of it is retired."""
         async with self.database.transaction() as conn:
             known = await controller_facts.known_dags(
                 conn, org_id=self.scope.org_id, namespace=self.scope.namespace
@@ -172,7 +177,7 @@ class Controller:
         await self._add(key for key in wanted if self.mirror.get(key.kind, key.name) is None)
 
     def _keys(self, kind: str, obj: Object) -> list[Key]:
-        """Whom a change of an object concerns."""
+        """The keys to reconcile when an object changes."""
         name = obj["metadata"]["name"]
         if kind == "DAG":
             lone = [job for job in self.mirror.all("Job") if job["spec"].get("dag") == name]
@@ -197,7 +202,7 @@ class Controller:
             if asset in (federation.get("hot"), federation.get("cold")):
                 yield Key("Asset", other["metadata"]["name"])
 
-    async def _wake_assets(self, dag: str) -> None:
+    async def _requeue_assets(self, dag: str) -> None:
         obj = self.mirror.get("DAG", dag)
         for entry in obj["spec"].get("publish") or [] if obj else ():
             name = entry["asset"]
@@ -208,18 +213,18 @@ class Controller:
             await self.queue.add(key, delay)
 
     async def _check_schema(self) -> None:
-        """Refuse a schema of another release. A database that is away is asked again at the next resync."""
+        """Refuse a schema of another release. A database that does not answer is checked at the next resync."""
         if not self._schema_known:
             await asyncio.to_thread(check, self.database.dsn)
             self._schema_known = True
 
-    # What is told
+    # What is reported
 
-    def _note_generation(self, kind: str, obj: Object, *, gone: bool) -> None:
+    def _note_generation(self, kind: str, obj: Object, *, deleted: bool) -> None:
         if kind not in metrics.KINDS:
             return
         name = obj["metadata"]["name"]
-        if gone:
+        if deleted:
             self.lag.forget(kind, name)
         else:
             self.lag.desired(kind, name, int(obj["metadata"].get("generation") or 0))

@@ -1,19 +1,16 @@
 """The reconcile of one DAG: gather, decide, apply.
 
-Level-based: it looks at what is wanted and what is there, and does what is missing, whatever woke it and
-whatever happened before. The order of writes is what makes it safe to die anywhere: the finalizer first (from
-then on a deletion waits for us), then state (one transaction, idempotent by the spec's hash), then objects, then
-statuses, then Events.
+Level-based: it looks at what is wanted and what is there, and does what is missing, whatever triggered it. The
+order of writes makes it safe to be killed anywhere: the finalizer first (from then on a deletion waits for the
+controller), then state (one transaction, idempotent by the spec's hash), then objects, statuses and Events.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
-from uuid import UUID
 
 import structlog
 
@@ -24,10 +21,8 @@ from traceplane.kit import crash
 from traceplane.observe import reconcile_metrics as metrics
 from traceplane.reconcile import decide, gather, names, status
 from traceplane.reconcile.actions import Input, Note, Status
-from traceplane.reconcile.apply import Applier
-from traceplane.reconcile.mirror import Mirror
 from traceplane.reconcile.podspec import Platform
-from traceplane.store.engine import Database
+from traceplane.reconcile.scope import Object, Scope
 from traceplane.store.statements import controller_facts
 from traceplane.versions import deploy as deployment
 from traceplane.versions import pause
@@ -40,45 +35,43 @@ PAUSED = crash.declare("reconcile.paused")
 
 _REFUSAL_SECONDS = 60.0
 """A refused spec is offered to state again this often, for it may be possible by then."""
-_ENSURE_SECONDS = 60.0
-"""A deployed spec is deployed again this often: it asks again for tables and source tasks that got lost."""
+_REDEPLOY_SECONDS = 60.0
+"""A deployed spec is deployed again this often: that makes tables and source tasks again that were lost."""
 
-Object = dict[str, Any]
-WakeAssets = Callable[[str], Awaitable[None]]
-"""Look at the Assets that a DAG publishes, and at those federated over them."""
+RequeueAssets = Callable[[str], Awaitable[None]]
+"""Reconcile the Assets that a DAG publishes, and those federated over them."""
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What every reconcile works with."""
-
-    org_id: UUID
-    namespace: str
-    bucket: str
-    drain_seconds: float
-    platform: Platform
-    operators: gather.Operators
-    mirror: Mirror
-    manifests: gather.Manifests
-    database: Database
-    applier: Applier
-    wake_assets: WakeAssets
-    pods: metrics.PodCounts
-    generations: dict[str, str]
-    """DAG by id of a live job generation: whom a wake-up of the dispatcher is about."""
 
 
 class Dags:
     """Reconciles DAGs that are not being deleted."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        *,
+        bucket: str,
+        platform: Platform,
+        operators: gather.Operators,
+        requeue_assets: RequeueAssets,
+    ) -> None:
         self._scope = scope
+        self._bucket = bucket
+        self._platform = platform
+        self._operators = operators
+        self._requeue_assets = requeue_assets
+        self._pods = metrics.PodCounts()
+        self._owners: dict[str, str] = {}
+        """DAG by id of a live job generation."""
         self._refusals: dict[str, tuple[str, str, float]] = {}
-        """By DAG: spec hash, message, when to ask again. Forgetting it costs one transaction."""
-        self._ensured: dict[str, tuple[str, float]] = {}
+        """By DAG: spec hash, message, when to try again. Forgetting it costs one transaction."""
+        self._deployed: dict[str, tuple[str, float]] = {}
         """By DAG: the uid that was deployed last, and when."""
+
+    def of_generation(self, job_id: str) -> str | None:
+        """The DAG of a live job generation, which is what the dispatcher's notifications name."""
+        return self._owners.get(job_id)
 
     async def reconcile(self, dag: Object) -> float | None:
         """Bring one DAG about; seconds until the next look, or None."""
@@ -91,58 +84,58 @@ class Dags:
             crash.point(FINALIZER)
         written = scope.manifests.read(dag)
         try:
-            facts, refusal, told = await self._bring_state(dag, written)
+            facts, refusal, notes = await self._deploy_if_changed(dag, written)
         except Unavailable as error:
-            said = status.state_unavailable(dag, written.problems, error.message, datetime.now(UTC))
-            await scope.applier.status(Status(DAGS, dag, said))
+            shown = status.state_unavailable(dag, written.problems, error.message, datetime.now(UTC))
+            await scope.applier.status(Status(DAGS, dag, shown))
             raise
         except Stale:
-            raise  # our view of the object is older than state's: the next look sees more
+            raise  # the mirror is older than state: the next look sees more
         except Refused as error:
             line = f"DAG/{metadata['name']}: spec: {error.message} [{error.code}]"
             written = replace(written, graph=None, problems=(*written.problems, line))
-            facts, refusal, told = await self._facts(metadata["name"]), None, []
-        return await self._bring_objects(self._input(dag, written, facts, refusal), told)
+            facts, refusal, notes = await self._facts(metadata["name"]), None, []
+        return await self._bring_objects(self._input(dag, written, facts, refusal), notes)
 
     def forget(self, name: str) -> None:
-        """The DAG is gone."""
+        """The DAG was deleted."""
         self._refusals.pop(name, None)
-        self._scope.pods.forget(name)
+        self._pods.forget(name)
         self._scope.manifests.forget(name)
-        for generation in [g for g, owner in self._scope.generations.items() if owner == name]:
-            del self._scope.generations[generation]
-        self._ensured.pop(name, None)
+        self._owners = {job_id: dag for job_id, dag in self._owners.items() if dag != name}
+        self._deployed.pop(name, None)
 
-    async def _bring_objects(self, i: Input, told: list[Note]) -> float | None:
+    async def _bring_objects(self, i: Input, deployed: list[Note]) -> float | None:
+        """Make objects, statuses and Events as decided; seconds until the next look. `deployed`: Events so far."""
         applier = self._scope.applier
         settled = (i.dag.get("status") or {}).get("observedGeneration") == i.dag["metadata"].get("generation")
         plan = decide.decide(i)
-        refused = await applier.carry_out(plan, settled=settled and not told)
+        refused = await applier.carry_out(plan, settled=settled and not deployed)
         views = plan.workers.values()
         counts = (sum(v.wanted for v in views), sum(v.actual for v in views), sum(v.ready for v in views))
-        self._scope.pods.set(i.name, counts)
-        notes = told + plan.notes
-        news = any(apply.resource is ASSETS for apply in plan.applies)
+        self._pods.set(i.name, counts)
+        notes = deployed + plan.notes
+        changed = any(apply.resource is ASSETS for apply in plan.applies)
         for wanted in status.statuses(replace(i, jobs=self._objects("Job")), plan, refused):
-            changed = status.transitions(wanted)
+            transitions = status.transitions(wanted)
             if await applier.status(wanted):
-                notes += changed
-                news = news or wanted.resource is DAGS
-        if news:
+                notes += transitions
+                changed = changed or wanted.resource is DAGS
+        if changed:
             # What readers may see of its assets changes with the DAG.
-            await self._scope.wake_assets(i.name)
-        await applier.tell(notes)
+            await self._requeue_assets(i.name)
+        await applier.post(notes)
         return plan.next_in
 
-    async def _bring_state(
+    async def _deploy_if_changed(
         self, dag: Object, written: gather.Written
     ) -> tuple[controller_facts.DagFacts | None, str | None, list[Note]]:
-        """Deploy the spec where it is not the running one; how the DAG stands then, and why it was refused."""
+        """Deploy the spec where it is not the running one; facts after that, why it was refused, and Events."""
         name, graph = dag["metadata"]["name"], written.graph
         facts = await self._facts(name)
-        uid, at = self._ensured.get(name, ("", 0.0))
-        ensured = uid == dag["metadata"]["uid"] and time.monotonic() - at < _ENSURE_SECONDS
-        if graph is None or (ensured and _deployed(dag, graph, facts)):
+        uid, at = self._deployed.get(name, ("", 0.0))
+        recent = uid == dag["metadata"]["uid"] and time.monotonic() - at < _REDEPLOY_SECONDS
+        if graph is None or (recent and _is_deployed(dag, graph, facts)):
             await self._pause(graph, facts)
             return facts, None, []
         known = self._refusals.get(name)
@@ -154,7 +147,7 @@ class Dags:
             self._refusals[name] = (graph.spec_hash, error.message, time.monotonic() + _REFUSAL_SECONDS)
             return facts, error.message, []
         self._refusals.pop(name, None)
-        self._ensured[name] = (dag["metadata"]["uid"], time.monotonic())
+        self._deployed[name] = (dag["metadata"]["uid"], time.monotonic())
         facts = await self._facts(name)
         await self._pause(graph, facts)
         return facts, None, [note] if note else []
@@ -168,7 +161,7 @@ class Dags:
                 graph=graph,
                 resource_uid=metadata["uid"],
                 generation=metadata.get("generation", 0),
-                bucket=self._scope.bucket,
+                bucket=self._bucket,
                 policies=policies,
             )
         crash.point(DEPLOYED)
@@ -178,7 +171,7 @@ class Dags:
         return Note(dag, "Normal", "Deployed", f"version {done.version_id} with {len(graph.jobs)} jobs is active")
 
     async def _pause(self, graph: Graph | None, facts: controller_facts.DagFacts | None) -> None:
-        """`paused` is not part of a version: it is set on the running generation."""
+        """Set `paused` on the running generations: it is not part of a version."""
         wanted = {job.name: job.paused for job in graph.jobs} if graph else {}
         for job in facts.jobs if facts else ():
             if wanted.get(job.name, job.paused) != job.paused:
@@ -198,7 +191,7 @@ class Dags:
             facts = await controller_facts.dag_facts(
                 conn, org_id=self._scope.org_id, namespace=self._scope.namespace, dag=dag
             )
-        self._scope.generations.update({str(job.job_id): dag for job in (facts.jobs if facts else ())})
+        self._owners.update({str(job.job_id): dag for job in (facts.jobs if facts else ())})
         return facts
 
     def _input(
@@ -216,15 +209,15 @@ class Dags:
             assets=self._objects("Asset"),
             pods=tuple(mirror.of_dag("Pod", name)),
             deployments=tuple(mirror.of_dag("Deployment", name)),
-            platform=self._scope.platform,
-            rpc_pools=gather.rpc_pools(facts, self._scope.operators),
+            platform=self._platform,
+            rpc_pools=gather.rpc_pools(facts, self._operators),
         )
 
     def _objects(self, kind: str) -> dict[str, Object]:
         return {obj["metadata"]["name"]: obj for obj in self._scope.mirror.all(kind)}
 
 
-def _deployed(dag: Object, graph: Graph, facts: controller_facts.DagFacts | None) -> bool:
+def _is_deployed(dag: Object, graph: Graph, facts: controller_facts.DagFacts | None) -> bool:
     """Whether state already says what this generation of this DAG object asks for."""
     metadata = dag["metadata"]
     return (

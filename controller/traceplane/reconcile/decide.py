@@ -13,7 +13,7 @@ from typing import Any
 from traceplane.drivers.kube import ASSETS, DEPLOYMENTS, FIELD_MANAGER, JOBS, PODS, Resource
 from traceplane.reconcile import names, podspec, projection, workers
 from traceplane.reconcile.actions import Apply, Delete, Disown, Input, Note, Plan, WorkerView
-from traceplane.reconcile.podfacts import Life, PodFact, judge
+from traceplane.reconcile.podfacts import Life, PodFact, fact_of
 from traceplane.store.statements.controller_facts import JobFacts
 
 Object = dict[str, Any]
@@ -103,7 +103,7 @@ def drain_former_generations(i: Input, plan: Plan) -> None:
         former = names.owned_by(pod, i.uid) and not any(workers.is_of(pod, job, i.uid) for job in i.facts.jobs)
         if not former:
             continue
-        fact = judge(pod)
+        fact = fact_of(pod)
         if fact.life is Life.ENDING:
             workers.release_if_lost(i, pod, plan)
         elif fact.life in (Life.FINISHED, Life.FAILED) or not workers.is_busy(i, pod):
@@ -130,7 +130,7 @@ def _jobs(i: Input, activation: str) -> list[JobFacts]:
 
 
 def _project(i: Input, plan: Plan, resource: Resource, wanted: Object, live: Object | None) -> None:
-    """Make an object of ours be as wanted; step aside where the name is somebody else's or still being freed."""
+    """Make a projected object as wanted; leave it alone where the name is another's or still being freed."""
     if live is not None and not names.owned_by(live, i.uid):
         reference = names.controller_of(live)
         if reference is None or reference.get("name") != i.name:
@@ -146,7 +146,7 @@ def _project(i: Input, plan: Plan, resource: Resource, wanted: Object, live: Obj
 
 
 def _prune(i: Input, plan: Plan, resource: Resource, live: Mapping[str, Object], keep: set[str]) -> None:
-    """Remove objects of ours that nothing asks for any more."""
+    """Remove owned objects that are no longer wanted."""
     for name, obj in live.items():
         if name not in keep and names.owned_by(obj, i.uid) and not obj["metadata"].get("deletionTimestamp"):
             plan.deletes.append(Delete(resource, obj, "Unwanted"))
@@ -161,7 +161,7 @@ def _taken_over(asset: Object) -> bool:
 def _source_view(i: Input, job: JobFacts, live: Object | None) -> WorkerView:
     """How a source stands: its Deployment says whether it is available, its pods say why not."""
     pods = [pod for pod in i.pods if _of_source(pod, job)]
-    trouble = tuple(fact for fact in map(judge, pods) if fact.reason and fact.life is not Life.ENDING)
+    trouble = tuple(fact for fact in map(fact_of, pods) if fact.reason and fact.life is not Life.ENDING)
     status = (live or {}).get("status") or {}
     for condition in status.get("conditions") or []:
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":

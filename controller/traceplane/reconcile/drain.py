@@ -17,7 +17,7 @@ from traceplane.errors import Unavailable
 from traceplane.kit import crash
 from traceplane.reconcile import conditions, names, workers
 from traceplane.reconcile.actions import Delete, Note, Status
-from traceplane.reconcile.dag import Object, Scope
+from traceplane.reconcile.scope import Object, Scope
 from traceplane.store.statements import controller_facts
 from traceplane.versions import drain
 
@@ -35,14 +35,15 @@ log = structlog.get_logger()
 class Drain:
     """Takes deleted DAGs out of service, step by step; every step may be repeated."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, drain_seconds: float) -> None:
         self._scope = scope
+        self._drain_seconds = drain_seconds
 
     async def reconcile(self, dag: Object) -> float | None:
         """One look at a DAG that is being deleted."""
         if names.FINALIZER not in (dag["metadata"].get("finalizers") or []):
             return None  # ours is off already; somebody else's holds it
-        left = _deadline(dag, self._scope.drain_seconds)
+        left = _deadline(dag, self._drain_seconds)
         try:
             running, busy = await self._leave_state(dag)
         except Unavailable as error:
@@ -113,11 +114,11 @@ class Drain:
                 )
             crash.point(FINISHED)
         except Unavailable:
-            if _deadline(dag, self._scope.drain_seconds) > 0:
+            if _deadline(dag, self._drain_seconds) > 0:
                 raise
         await self._remove_objects(dag, frozenset(), everything=True)
         said = f"drained; {canceled} running tasks were canceled" if canceled else "drained; data is kept"
-        await self._scope.applier.tell([Note(dag, "Normal", "Drained", said)])
+        await self._scope.applier.post([Note(dag, "Normal", "Drained", said)])
         await self._scope.applier.finalize(
             DAGS, metadata["name"], metadata["uid"], lambda old: [f for f in old if f != names.FINALIZER]
         )

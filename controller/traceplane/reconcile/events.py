@@ -1,8 +1,8 @@
-"""Kubernetes Events: what `kubectl describe` tells of an object's history.
+"""Kubernetes Events: what `kubectl describe` shows of an object's history.
 
-One for each transition that a user would look for, none for a task. An event's name follows from what it says
-and from the state it was said about, so a controller that crashed right after posting posts nothing twice. Events
-are told on a best-effort basis: failing to tell must not fail the work. The loss is counted.
+One for each transition that a user would look for, none for a task. An event's name is a hash of its content and
+of the object's generation, so a controller that crashed right after posting posts nothing twice. Posting is best
+effort: a failure is counted, and does not fail the work.
 
 Outside source: `events.k8s.io/v1`, kubernetes.io API reference (note at most 1 kB, reason CamelCase).
 """
@@ -23,12 +23,12 @@ def event(note: Note, instance: str, now: datetime) -> Object:
     """The Event object of a note. `instance` names this controller."""
     regarding = note.regarding
     metadata = regarding["metadata"]
-    said = "/".join([metadata["uid"], str(metadata.get("generation", "")), note.type, note.reason, note.message])
-    said += "/" + now.strftime("%Y-%m-%dT%H")  # the same transition an hour later is news again
+    content = "/".join([metadata["uid"], str(metadata.get("generation", "")), note.type, note.reason, note.message])
+    content += "/" + now.strftime("%Y-%m-%dT%H")  # the same transition an hour later is a new event
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"name": f"{metadata['name'][:200]}.{hashlib.sha256(said.encode()).hexdigest()[:16]}"},
+        "metadata": {"name": f"{metadata['name'][:200]}.{hashlib.sha256(content.encode()).hexdigest()[:16]}"},
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "type": note.type,
         "reason": note.reason,
@@ -52,6 +52,6 @@ async def post(kube: Kube, notes: Iterable[Note], instance: str, now: datetime) 
         try:
             await kube.create(EVENTS, event(note, instance, now))
         except Conflict:
-            continue  # told before
+            continue  # posted before
         except (KubeError, Unavailable):
             metrics.events_lost.inc()

@@ -16,7 +16,7 @@ from traceplane.graph import Graph, Problem
 from traceplane.reconcile import names, policies
 from traceplane.reconcile.mirror import Mirror
 from traceplane.reconcile.podspec import Platform
-from traceplane.settings import Settings
+from traceplane.settings import ControllerSettings
 from traceplane.store.statements.controller_facts import DagFacts
 from traceplane.versions.asset_policies import Policies
 from traceplane_sdk.operator import Operator, OutputSchema
@@ -54,7 +54,7 @@ class Manifests:
         return kept[1]
 
     def forget(self, name: str) -> None:
-        """The DAG is gone."""
+        """The DAG was deleted."""
         self._kept.pop(name, None)
 
     def published(self) -> dict[str, OutputSchema]:
@@ -70,8 +70,8 @@ class Manifests:
 
     def _joining(self, dag: str) -> Iterator[Object]:
         for job in self._mirror.all("Job"):
-            leaving = job["metadata"].get("deletionTimestamp")
-            if job["spec"].get("dag") == dag and not names.projected(job) and not leaving:
+            deleted = job["metadata"].get("deletionTimestamp")
+            if job["spec"].get("dag") == dag and not names.projected(job) and not deleted:
                 yield job
 
     def _declared(self, dag: Object) -> Iterator[Object]:
@@ -98,10 +98,10 @@ class Manifests:
         return Written(assembled, (), policies.of_publications(assembled, assets))
 
 
-def platform(settings: Settings) -> Platform:
-    """What this installation gives to worker pods. InvalidSettings where the image is not set."""
+def platform(settings: ControllerSettings) -> Platform:
+    """What this installation gives to worker pods."""
     return Platform(
-        image=str(settings.require("worker_image")),
+        image=settings.worker_image,
         pull_policy=settings.worker_pull_policy,
         dispatcher_url=settings.dispatcher_url,
         query_url=settings.query_url,

@@ -1,12 +1,4 @@
-"""kopf watches; we are told. Thin handlers that turn an event into keys of the queue, and nothing else.
-
-Only `on.event` is used: kopf's other handlers are edge-triggered, keep progress in annotations and bring
-finalizers of their own. Its peering is no leader election, so it runs standalone under our Lease. It logs in with
-our session, posts nothing, and reopens every watch well inside the liveness limit.
-
-Importing kopf imports the `kubernetes` client if there is one, for its types alone: 45 MB that nothing here
-uses. It is hidden during the import; kopf is made to work without it.
-"""
+"""kopf's watches: thin handlers that pass each event on to the controller, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,6 +6,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+# Importing kopf imports the `kubernetes` client where it is installed, for its types alone: 45 MB of memory that
+# nothing here uses. It is hidden during the import; kopf is made to work without it.
 _hidden = [name for name in ("kubernetes", "kubernetes.client") if name not in sys.modules]
 sys.modules.update(dict.fromkeys(_hidden))  # type: ignore[arg-type]  # None: "import fails", by the import protocol
 import kopf  # noqa: E402
@@ -27,7 +21,7 @@ from traceplane.reconcile.health import Pulse, watch_trace  # noqa: E402
 
 WATCHED: tuple[Resource, ...] = (DAGS, JOBS, ASSETS, BUNDLES, PODS, DEPLOYMENTS)
 LABELLED = frozenset({PODS, DEPLOYMENTS})
-"""Kinds of which only our own objects are watched."""
+"""Kinds of which only objects that the controller owns are watched."""
 
 Observe = Callable[[str, str | None, dict[str, Any]], Awaitable[None]]
 """(kind, event type, object)"""
@@ -37,6 +31,7 @@ def registry(kube: Kube, pulse: Pulse, observe: Observe, answered: Callable[[], 
     """Every handler there is. `answered` is called whenever a watch is opened."""
     found = kopf.OperatorRegistry()
 
+    # kopf gets a session of the controller's, so that every watch that is answered is noted (`watch_trace`).
     @kopf.on.login(registry=found)
     async def login(**_: Any) -> kopf.AiohttpSession:
         session = kube.open_session([watch_trace(pulse, answered)])
@@ -52,6 +47,8 @@ def registry(kube: Kube, pulse: Pulse, observe: Observe, answered: Callable[[], 
 def _watch(found: kopf.OperatorRegistry, resource: Resource, observe: Observe) -> None:
     group, _, version = resource.group_version.rpartition("/")
 
+    # Only `on.event`: kopf's other handlers are edge-triggered, keep their progress in annotations of the object,
+    # and add finalizers that block its deletion while the controller is down.
     @kopf.on.event(group, version, resource.plural, registry=found, id=f"observe-{resource.plural}")
     async def seen(event: Any, **_: Any) -> None:
         await observe(resource.kind, event["type"], dict(event["object"]))
@@ -61,7 +58,7 @@ def settings(stale_seconds: float) -> kopf.OperatorSettings:
     """kopf's settings, each for a reason."""
     found = kopf.OperatorSettings()
     found.scanning.disabled = True  # least privilege: no listing of namespaces and CRDs
-    found.posting.enabled = False  # Events are ours to word; kopf would post its log
+    found.posting.enabled = False  # kopf would post its log as Events
     found.networking.request_timeout = 30.0
     found.networking.connect_timeout = 10.0
     # Each watch ends and is reopened inside the liveness limit; a silent socket is given up soon after.
@@ -77,8 +74,14 @@ def settings(stale_seconds: float) -> kopf.OperatorSettings:
 
 async def run(found: kopf.OperatorRegistry, configured: kopf.OperatorSettings, namespace: str, stop: Any) -> None:
     """Watch until `stop` is set or kopf gives up."""
-    # Without a name kopf asks the system who runs it, and a pod's user need not have an entry in passwd.
-    me: Any = "trace-controller"
+    # Without an identity kopf takes the name of the system's user, and a pod's user has no entry in passwd.
+    identity: Any = "trace-controller"
+    # `standalone`: kopf's peering is no leader election. The Lease is (`leader`).
     await kopf.operator(
-        registry=found, settings=configured, standalone=True, namespaces=[namespace], stop_flag=stop, identity=me
+        registry=found,
+        settings=configured,
+        standalone=True,
+        namespaces=[namespace],
+        stop_flag=stop,
+        identity=identity,
     )

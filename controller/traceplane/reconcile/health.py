@@ -3,7 +3,7 @@
 A watch can go silent while its socket stays open, and kopf's watching task can end while the rest of the process
 lives on. So every watch is reopened at intervals shorter than the limit, each opening is noted here, and one
 that was not reopened in time makes `/healthz` fail, as does a full list that has not succeeded for as long. The
-kubelet then restarts us, which costs nothing: no pod notices.
+kubelet then restarts the controller, which costs nothing: no worker pod notices.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""One controller at a time: a Lease of our own, held by renewing it.
+"""One controller at a time: a Lease, held by renewing it.
 
 A controller that cannot renew in time must stop before another may start, so it trusts its lease for less time
-than it asked for: it gives up a safety margin before the others may take over. Nobody compares clocks of two
-machines: who waits measures, on its own clock, how long the Lease has not changed. Should two act at once all the
-same, no harm is done (names are deterministic, state is transactional); the Lease spares them the quarrel.
+than it asked for: it gives up a safety margin before the others may take over. Clocks of two machines are never
+compared: a candidate measures, on its own clock, how long the Lease has not changed. Should two act at once all
+the same, no harm is done (names are deterministic, state is transactional); the Lease keeps them from undoing
+each other's work.
 
 Outside source: the algorithm of client-go's leaderelection, on `coordination.k8s.io/v1` Lease.
 """
@@ -33,7 +34,9 @@ class Leadership:
         self._duration = duration
         self._renew = renew
         self._seen: tuple[str, float] = ("", 0.0)
-        """The Lease's resourceVersion, and when we saw it first."""
+        """The Lease's resourceVersion, and when it was first seen."""
+        self._taken = False
+        """Whether another holder was seen at the last attempt."""
 
     @property
     def trusted(self) -> float:
@@ -41,7 +44,7 @@ class Leadership:
         return self._duration * 2 / 3
 
     async def acquire(self, stop: asyncio.Event) -> bool:
-        """Wait until we hold the Lease; False where `stop` was set first."""
+        """Wait until the Lease is held; False where `stop` was set first."""
         while not stop.is_set():
             if await self._tried():
                 log.info("leading", lease=self._name, identity=self._identity)
@@ -81,9 +84,6 @@ class Leadership:
         except (KubeError, Unavailable) as error:
             log.warning("lease not released", error=error.message)
 
-    _taken = False
-    """Whether somebody else was seen to hold the Lease."""
-
     async def _tried(self) -> bool:
         """One attempt to take or renew the Lease. False where it is another's, or the answer did not come."""
         try:
@@ -103,7 +103,7 @@ class Leadership:
             return False
 
     def _free(self, lease: Object) -> bool:
-        """Whether the Lease is ours, nobody's, or has not been renewed for its whole duration while we watched."""
+        """Whether the Lease is unheld, held by this controller, or was not renewed for its whole duration."""
         spec, version = lease["spec"], lease["metadata"]["resourceVersion"]
         holder = spec.get("holderIdentity")
         self._taken = holder not in (self._identity, "", None)

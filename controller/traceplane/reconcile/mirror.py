@@ -1,7 +1,7 @@
 """The last seen state of every object the controller cares for.
 
-Watch events and lists fill it, and so do the answers to our own writes, so that a reconcile sees what it wrote a
-moment ago. It is a cache: it may be old, never wrong for long (a full list replaces it at intervals), and
+Watch events and lists fill it, and so do the answers to the controller's writes, so that a reconcile sees what it
+wrote a moment ago. It is a cache: it may be old, never wrong for long (a full list replaces it at intervals), and
 nothing that must not happen twice rests on it: names are deterministic, deletions carry uids, and the truth
 about work is in Postgres.
 
@@ -25,7 +25,7 @@ class Mirror:
 
     def __init__(self) -> None:
         self._objects: dict[str, dict[str, Object]] = {}
-        self._gone: dict[str, dict[str, int]] = {}
+        self._deleted: dict[str, dict[str, int]] = {}
         """Versions at which objects were deleted since the last list: an older event must not revive them."""
 
     def get(self, kind: str, name: str) -> Object | None:
@@ -41,20 +41,20 @@ class Mirror:
         return [o for o in self.all(kind) if (o["metadata"].get("labels") or {}).get(names.DAG) == dag]
 
     def observe(self, kind: str, obj: Object) -> bool:
-        """Take in a newer state of an object; True where it says something that could change a decision."""
+        """Take in a newer state of an object; True where it could change a decision."""
         name, version = obj["metadata"]["name"], _version(obj)
         old = self.get(kind, name)
         if old is not None and _version(old) >= version and _uid(old) == _uid(obj):
             return False
-        if self._gone.get(kind, {}).get(name, -1) >= version:
+        if self._deleted.get(kind, {}).get(name, -1) >= version:
             return False
         self._objects.setdefault(kind, {})[name] = _slim(obj)
-        return old is None or _telling(kind, old) != _telling(kind, obj)
+        return old is None or _relevant(kind, old) != _relevant(kind, obj)
 
     def forget(self, kind: str, obj: Object) -> bool:
-        """Take in a deletion; True where we held that very object."""
+        """Take in a deletion; True where that very object was held."""
         name = obj["metadata"]["name"]
-        self._gone.setdefault(kind, {})[name] = _version(obj)
+        self._deleted.setdefault(kind, {})[name] = _version(obj)
         old = self.get(kind, name)
         if old is None or _uid(old) != _uid(obj):
             return False
@@ -62,7 +62,7 @@ class Mirror:
         return True
 
     def drop(self, kind: str, name: str, uid: str) -> None:
-        """Forget an object that the API server says is gone."""
+        """Forget an object that the API server no longer has."""
         old = self.get(kind, name)
         if old is not None and _uid(old) == uid:
             del self._objects[kind][name]
@@ -75,7 +75,7 @@ class Mirror:
             if name not in listed and _version(old) <= int(version):
                 del self._objects[kind][name]
                 touched.add(name)
-        self._gone.pop(kind, None)
+        self._deleted.pop(kind, None)
         return touched
 
 
@@ -87,8 +87,8 @@ def _uid(obj: Object) -> str:
     return str(obj["metadata"].get("uid", ""))
 
 
-def _telling(kind: str, obj: Object) -> object:
-    """What decisions depend on. The status of our own kinds is what we write: it must not wake us again."""
+def _relevant(kind: str, obj: Object) -> object:
+    """What decisions depend on: not the status of Trace's kinds, which would make each reconcile cause another."""
     metadata = obj["metadata"]
     base = [metadata.get(key) for key in ("uid", "generation", "deletionTimestamp", "labels", "ownerReferences")]
     base.append(names.FINALIZER in (metadata.get("finalizers") or []))
@@ -96,7 +96,7 @@ def _telling(kind: str, obj: Object) -> object:
 
 
 def _slim(obj: Object) -> Object:
-    """`obj` without what nobody reads, which is half of it: our own managed fields, and those of statuses."""
+    """`obj` without half of it that is not read: the controller's own managed fields, and those of statuses."""
     metadata: Mapping[str, Any] = obj["metadata"]
     fields = [
         entry

@@ -31,7 +31,7 @@ class Life(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PodFact:
-    """One pod, judged. `reason` is empty where all is well."""
+    """What one pod comes to. `reason` is empty where all is well."""
 
     life: Life
     reason: str = ""
@@ -47,7 +47,7 @@ _BLOCKED = _IMAGE | {"CreateContainerConfigError", "CreateContainerError", "Cras
 _OUTSIDE = {"Evicted", "NodeLost", "NodeShutdown", "Shutdown", "Terminated", "Preempting", "NodeAffinity"}
 
 
-def judge(pod: Object) -> PodFact:
+def fact_of(pod: Object) -> PodFact:
     """The one thing to know about a pod."""
     status = pod.get("status") or {}
     phase = status.get("phase", "Pending")
@@ -99,14 +99,14 @@ def _blocked(status: Object) -> tuple[str, str] | None:
             last = next(_terminations(status, "lastState"), None)
             if waiting["reason"] == "CrashLoopBackOff" and last and last[0] == "OOMKilled":
                 return last
-            return waiting["reason"], _said(waiting.get("message", ""), last)
+            return waiting["reason"], _explained(waiting.get("message", ""), last)
     for condition in status.get("conditions") or []:
         if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
             return "Unschedulable", condition.get("message", "")
     return None
 
 
-def _said(message: str, last: tuple[str, str] | None) -> str:
+def _explained(message: str, last: tuple[str, str] | None) -> str:
     return f"{message}; last end: {last[1]}" if last else message
 
 

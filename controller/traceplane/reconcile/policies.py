@@ -3,7 +3,7 @@
 Three kinds of Assets give three answers. A valid one that a user wrote decides everything. The projection of a
 publication is a view that nobody wrote: it has no say in who may read, so roles that a deleted Asset left behind
 go on holding. An invalid one decides nothing, with one exception: data that any reader may read is closed to the
-roles it names, because whoever wrote them relies on it, and to wait for a correct spelling of another field would
+roles it names, because their author relies on it, and to wait for a correct spelling of another field would
 leave the data open.
 """
 
@@ -80,7 +80,9 @@ def left_behind(obj: Object, stored: Stored | None) -> str:
     if stored is None or not stored.policy.read_roles or not keeps_roles(obj):
         return ""
     roles = ", ".join(stored.policy.read_roles)
-    return f"only {roles} may read, as an Asset that was deleted said; apply an Asset of this name to change it"
+    return (
+        f"only {roles} may read, as a deleted Asset of this name required; apply an Asset of this name to change it"
+    )
 
 
 def holds(policy: Policy, stored: Stored | None, *, keep_roles: bool) -> bool:

@@ -1,7 +1,7 @@
 """The life of a controller process: wait for the kinds and the Lease, work, stop in order.
 
-It ends with exit code 0 when asked to stop, and with 1 when it lost its Lease or a part of it ended that should
-not: whoever supervises it starts it again, and nothing that it was doing is lost by that.
+It ends with exit code 0 when asked to stop, and with 1 when it lost its Lease or a part of it failed: the
+supervisor (a Deployment) starts it again, and nothing that it was doing is lost by that.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from traceplane.observe import reconcile_metrics as metrics
 from traceplane.reconcile import handlers, health
 from traceplane.reconcile.controller import Controller, report_loop
 from traceplane.reconcile.leader import Leadership
-from traceplane.settings import Settings
+from traceplane.settings import ControllerSettings
 from traceplane.store.engine import Database
 from traceplane.store.listener import Listener
 
@@ -35,13 +35,13 @@ _STOP_SECONDS = 8.0
 log = structlog.get_logger()
 
 
-async def run(settings: Settings, environment: Mapping[str, str], identity: str) -> int:
+async def run(settings: ControllerSettings, environment: Mapping[str, str], identity: str) -> int:
     """Run until a signal; returns the exit code."""
     if settings.crash_at:
         crash.arm(settings.crash_at)
     stop = asyncio.Event()
     _stop_on_signals(stop)
-    database = Database(settings.secret("state_dsn"), application="trace-controller", pool_size=settings.pool_size)
+    database = Database(settings.read_state_dsn(), application="trace-controller", pool_size=settings.pool_size)
     try:
         async with Kube(kubeaccess.discover(environment), settings.namespace, _count) as kube:
             controller = Controller(settings, operator_registry.load(), kube, database, identity)
@@ -80,7 +80,7 @@ async def _lead(controller: Controller, identity: str, stop: asyncio.Event) -> i
 async def _work(controller: Controller, leadership: Leadership, stop: asyncio.Event) -> int:
     """Everything the leader does, until `stop` or until a part ends by itself. A crash of one part ends all."""
     unwatch = asyncio.Event()
-    listener = Listener(controller.database.dsn, ("trace_wake", "trace_deploy"), controller.wake)
+    listener = Listener(controller.database.dsn, ("trace_wake", "trace_deploy"), controller.notify)
     holding = asyncio.create_task(leadership.hold(stop))
     if not await _first_sync(controller, stop, holding):
         return 0 if stop.is_set() else 1
@@ -134,8 +134,8 @@ async def _first_sync(controller: Controller, stop: asyncio.Event, holding: asyn
 
 
 async def _kinds_served(kube: Kube, stop: asyncio.Event) -> bool:
-    """Wait until the API server knows our kinds. kopf would not notice CRDs that are installed later."""
-    told = False
+    """Wait until the API server serves the kinds of Trace. kopf would not notice CRDs that are installed later."""
+    warned = False
     while not stop.is_set():
         missing = _KINDS
         try:
@@ -144,23 +144,26 @@ async def _kinds_served(kube: Kube, stop: asyncio.Event) -> bool:
             log.warning("API server not reached", error=error.message)
         if not missing:
             return True
-        if not told:
+        if not warned:
             log.warning("waiting for CRDs", group=_GROUP_VERSION, missing=sorted(missing))
-            told = True
+            warned = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 1.0)
     return False
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
-    """SIGTERM and SIGINT stop us in order. kopf takes the signals for itself when it starts, so we take them back
-    whenever it opens a watch: the first time is soon after, the others change nothing."""
+    """SIGTERM and SIGINT set `stop`.
+
+    kopf installs handlers of its own when it starts, so this runs again whenever it opens a watch: the first time
+    is soon after, the others change nothing.
+    """
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
 
 
 def _count(verb: str, resource: str, status: int) -> None:
-    """Count calls that did not succeed. A 404 and a 409 are answers we ask for."""
+    """Count calls that did not succeed. A 404 and a 409 are expected answers."""
     if (status >= 400 and status not in (404, 409)) or status == 0:
         metrics.api_errors.labels(verb, resource, str(status)).inc()

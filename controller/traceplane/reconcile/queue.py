@@ -1,9 +1,9 @@
 """Which objects to reconcile next, and when: a queue of keys in which each key stands at most once.
 
-One key is never worked on twice at a time; a key that is added meanwhile runs again afterwards, so that no news
+One key is never worked on twice at a time; a key that is added meanwhile runs again afterwards, so that no change
 is lost. After an error a key waits longer each time, with jitter; a server that names a time to wait is obeyed.
-Between two runs of one key there is always a small pause: a storm of events becomes a few runs, and no mistake
-of ours becomes a hot loop. Losing the queue loses nothing, since everything is added again at the next resync.
+Between two runs of one key there is always a small pause: a storm of events becomes a few runs, and no mistake in
+a reconciler becomes a hot loop. Losing the queue loses nothing: everything is added again at the next resync.
 
 The shape is that of client-go's workqueue: add, run, forget or retry with backoff.
 """
@@ -27,9 +27,9 @@ class Key(NamedTuple):
 
 
 Reconcile = Callable[[Key], Awaitable[float | None]]
-"""Brings one object nearer to what is wanted; seconds until it should run again, or None."""
+"""Reconciles one object; seconds until it should run again, or None."""
 Report = Callable[[Key, float, BaseException | None], None]
-"""Told about every run: key, seconds it took, what it raised."""
+"""Called after every run: key, seconds it took, what it raised."""
 
 
 class WorkQueue:
@@ -123,7 +123,7 @@ class WorkQueue:
         self._rested[key] = _now() + self._pause
         again = self._again.pop(key, None)
         if failed and after is not None:
-            # News may be what the failed run was missing: look again soon, but not at the pace of the news.
+            # A change may be what the failed run was missing: run again soon, but not at the pace of the changes.
             await self.add(key, min(after, 2.0) if again is not None else after)
             return
         if again is not None:

@@ -14,7 +14,7 @@ from typing import Any
 from traceplane.drivers.kube import PODS
 from traceplane.reconcile import names, podspec
 from traceplane.reconcile.actions import Create, Delete, Input, Note, Plan, Release, WorkerView
-from traceplane.reconcile.podfacts import Life, PodFact, judge
+from traceplane.reconcile.podfacts import Life, PodFact, fact_of
 from traceplane.reconcile.scaling import Demand, free_slots, restart_delay, wanted_workers
 from traceplane.store.statements.controller_facts import JobFacts
 
@@ -90,7 +90,7 @@ def _sort(i: Input, job: JobFacts, plan: Plan) -> _Slots:
     slots = _Slots()
     for pod in (pod for pod in i.pods if is_of(pod, job, i.uid)):
         slot = names.slot_of(pod["metadata"]["name"])
-        fact = judge(pod)
+        fact = fact_of(pod)
         if slot is not None:
             slots.occupied.add(slot)
         if fact.life in (Life.PENDING, Life.RUNNING):
@@ -100,11 +100,11 @@ def _sort(i: Input, job: JobFacts, plan: Plan) -> _Slots:
         elif fact.life is Life.ENDING:
             release_if_lost(i, pod, plan)
         else:
-            _bury(i, pod, slot, fact, slots, plan)
+            _reap(i, pod, slot, fact, slots, plan)
     return slots
 
 
-def _bury(i: Input, pod: Object, slot: int | None, fact: PodFact, slots: _Slots, plan: Plan) -> None:
+def _reap(i: Input, pod: Object, slot: int | None, fact: PodFact, slots: _Slots, plan: Plan) -> None:
     """A pod that ended: its lease ends with it, and it goes, at once or after its backoff."""
     if fact.life is Life.FAILED:
         release(i, pod, fact, plan)
@@ -120,13 +120,13 @@ def _bury(i: Input, pod: Object, slot: int | None, fact: PodFact, slots: _Slots,
             if slot is not None:
                 slots.restarts[slot] = failures
     plan.deletes.append(Delete(PODS, pod, fact.reason or "Finished"))
-    # The name is free once the pod is gone, and the work is the next run's.
+    # The name is free once the pod is deleted; the next run starts its successor.
     if slot is not None:
         slots.occupied.discard(slot)
 
 
 def _retire(i: Input, job: JobFacts, slots: _Slots, wanted: int, plan: Plan) -> None:
-    """Idle pods that are too many for `maxWorkers`, or made from an older template, are asked to leave."""
+    """Idle pods that are too many for `maxWorkers`, or made from an older template, are deleted."""
     ordered = sorted(slots.alive, key=lambda pod: pod["metadata"]["name"])
     surplus = len(ordered) - max(job.max_workers, wanted)
     digest = _digest(i, job)
@@ -169,7 +169,7 @@ def worker_id(pod: Object) -> str:
 
 
 def release(i: Input, pod: Object, fact: PodFact, plan: Plan) -> None:
-    """End the attempt of a pod that is known to be gone, long before its lease would."""
+    """End the attempt of a pod that is known to have ended, long before its lease would."""
     if is_busy(i, pod):
         plan.releases.append(Release(worker_id(pod), fact.reason, fact.message[:1024], fact.blameless))
 
@@ -184,7 +184,7 @@ def release_if_lost(i: Input, pod: Object, plan: Plan) -> None:
 
 
 def note_end(i: Input, pod: Object, fact: PodFact, plan: Plan) -> None:
-    """Tell the user, on the DAG, that a worker ended badly."""
+    """An Event on the DAG: a worker ended badly."""
     reason = "WorkerEvicted" if fact.blameless else "WorkerFailed"
     message = f"pod {pod['metadata']['name']}: {fact.reason}: {fact.message[:512]}"
     plan.notes.append(Note(i.dag, "Warning", reason, message))

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from traceplane.identity import issuers
 from traceplane.identity.oidc import Subject
 from traceplane.observe import audit
-from traceplane.settings import Settings
+from traceplane.settings import UserApiSettings
 from traceplane.store.engine import Database
 from traceplane.store.statements import browse
 from traceplane.userapi.call import Call
@@ -29,7 +29,7 @@ class UserApi:
 
     state: Database
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: UserApiSettings) -> None:
         self._settings = settings
         self.verifier = issuers.verifier(settings)
 
@@ -37,7 +37,7 @@ class UserApi:
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         """Open the database inside the loop that serves, and close everything at the end."""
         self.state = Database(
-            self._settings.secret("state_dsn"), application="trace-user-api", pool_size=self._settings.pool_size
+            self._settings.read_state_dsn(), application="trace-user-api", pool_size=self._settings.pool_size
         )
         try:
             yield
@@ -90,7 +90,7 @@ def _answer(call: routes.Call[Principal, None], body: bytes) -> Response:
     return Response(body, headers=headers, media_type="application/json")
 
 
-def app(settings: Settings, on_give_up: routes.OnGiveUp) -> Starlette:
+def app(settings: UserApiSettings, on_give_up: routes.OnGiveUp) -> Starlette:
     """The application that serves `routes.ROUTES` and nothing else."""
     api = UserApi(settings)
     rate = RateLimit(settings.user_rate_per_minute)

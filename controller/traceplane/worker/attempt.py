@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from traceplane.settings import Settings
+from traceplane.settings import WorkerSettings
 from traceplane.worker import surroundings
 from traceplane.worker.health import Health
 from traceplane.worker.heartbeat import Heartbeat, Lease
@@ -47,7 +47,7 @@ class Attempt:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: WorkerSettings,
         api: TaskApi,
         health: Health,
         claimed: wire.ClaimedTask,

@@ -19,7 +19,7 @@ from enum import StrEnum
 
 from traceplane.kit import crash
 from traceplane.kit.loops import backoff
-from traceplane.settings import Settings
+from traceplane.settings import WorkerSettings
 from traceplane.worker import journal, surroundings
 from traceplane.worker.attempt import Attempt, Ending
 from traceplane.worker.health import Health
@@ -51,7 +51,7 @@ class Worker:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: WorkerSettings,
         job: str,
         api: TaskApi,
         health: Health,

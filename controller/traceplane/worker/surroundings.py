@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from traceplane.errors import InvalidSettings
 from traceplane.kit import crash
-from traceplane.settings import Settings
+from traceplane.settings import WorkerSettings
 from traceplane.worker.health import Health
 from traceplane.worker.heartbeat import Lease
 from traceplane_sdk import crashpoints, wire
@@ -32,7 +32,7 @@ for _point in crashpoints.ALL:
     crash.declare(_point)
 
 
-def worker_token(settings: Settings) -> str:
+def worker_token(settings: WorkerSettings) -> str:
     """The first token of the worker token file; the second, during rotation, is for the server."""
     path = settings.worker_token_file
     if path is None:
@@ -46,7 +46,7 @@ def worker_token(settings: Settings) -> str:
     return lines[0]
 
 
-def provider_urls(settings: Settings, pool: str) -> Sequence[str]:
+def provider_urls(settings: WorkerSettings, pool: str) -> Sequence[str]:
     """The provider URLs mounted for an rpcPool. OperatorError where none are; URLs hold keys and are not shown."""
     path = settings.rpc_dir / pool / "urls"
     if not _POOL.match(pool):
@@ -62,7 +62,7 @@ def provider_urls(settings: Settings, pool: str) -> Sequence[str]:
 
 
 @contextmanager
-def scratch(settings: Settings) -> Iterator[Path]:
+def scratch(settings: WorkerSettings) -> Iterator[Path]:
     """A directory of this attempt's own, gone afterwards."""
     path = settings.scratch_dir / uuid4().hex
     path.mkdir(parents=True, mode=0o700)
@@ -73,7 +73,7 @@ def scratch(settings: Settings) -> Iterator[Path]:
 
 
 def task_io(
-    settings: Settings,
+    settings: WorkerSettings,
     api: TaskApi,
     lease: Lease,
     control: Control,
@@ -91,7 +91,7 @@ def task_io(
 
     queries = QueryService(settings.query_url, lambda: (lease.fence, lease.token), control)
     return TaskIO(
-        data_dsn=lambda: settings.secret("data_dsn"),
+        data_dsn=lambda: settings.read_data_dsn(),
         credentials=lambda: api.credentials(lease.fence, lease.token),
         query=queries.ask,
         rpc_urls=lambda pool: provider_urls(settings, pool),

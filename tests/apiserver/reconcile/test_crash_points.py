@@ -84,7 +84,7 @@ def test_killed_at_every_point_of_a_life(world: World) -> None:
     spec = world.chain()["spec"]
     spec["jobs"][2]["operator"] = "unheard_of"
     world.patch("dags", "chain", {"spec": spec})
-    stage("reconcile.told", lambda: "Invalid" in world.events())
+    stage("reconcile.posted", lambda: "Invalid" in world.events())
     world.patch("dags", "chain", {"spec": world.chain()["spec"]})
     world.patch("assets", "hot-blocks", {"spec": {"readRoles": ["finance"]}})
     stage("asset.stored", lambda: world.sql("SELECT 1 AS n FROM assets WHERE read_roles = '{finance}'"))

@@ -1,4 +1,4 @@
-"""tracectl with a kubectl of ours on PATH: what it is told, and how it ends when tracectl does."""
+"""tracectl with a fake kubectl on PATH: the calls it gets, and how it ends when tracectl does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LINE = "[pod/chain-compact-w0/worker] 2026-01-01T00:00:00.000000001Z"
 
 
 class Bench:
-    """A folder with our kubectl. It writes down its arguments, a line a call, and its process id."""
+    """A folder with the fake kubectl. It writes down its arguments, a line a call, and its process id."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -29,18 +29,18 @@ class Bench:
     def kubectl(self, script: str) -> None:
         """What kubectl does after it has written down its call; `$1` is its verb."""
         file = self.folder / "kubectl"
-        told = shlex.quote(str(self.folder / "told"))
-        # The call last: who has seen it may rely on the process id.
-        file.write_text(f'#!/bin/sh\necho $$ > {told}.pid\nprintf "%s\\n" "$*" >> {told}\n{script}\n')
+        calls = shlex.quote(str(self.folder / "calls"))
+        # The call last: a test that sees it may rely on the process id.
+        file.write_text(f'#!/bin/sh\necho $$ > {calls}.pid\nprintf "%s\\n" "$*" >> {calls}\n{script}\n')
         file.chmod(0o755)
 
     @property
-    def told(self) -> list[str]:
-        return (self.folder / "told").read_text().splitlines()
+    def calls(self) -> list[str]:
+        return (self.folder / "calls").read_text().splitlines()
 
     @property
     def pid(self) -> int:
-        return int((self.folder / "told.pid").read_text())
+        return int((self.folder / "calls.pid").read_text())
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -81,7 +81,7 @@ PODS = 'case $1 in get) printf "chain-compact-w0\\n";; *) '
 def test_a_port_forward_ends_with_tracectl(bench: Bench, number: int) -> None:
     bench.kubectl(SILENT)
     process = bench.start("query", "SELECT 1")
-    until(lambda: (bench.folder / "told").exists() and len(bench.told) == 4)
+    until(lambda: (bench.folder / "calls").exists() and len(bench.calls) == 4)
     child = bench.pid
     assert lives(child)
     process.send_signal(number)
@@ -94,7 +94,7 @@ def test_a_port_forward_ends_after_a_failed_call(bench: Bench) -> None:
     bench.kubectl(FORWARD)
     code, _, err = bench.run("get", "dags", "--release-namespace", "mine", "--as", "reader")
     assert (code, "(Unavailable)" in err, "Traceback" in err) == (1, True, False)
-    assert bench.told == [
+    assert bench.calls == [
         "create token reader --namespace mine --audience trace",
         f"get service --namespace mine --selector {TRACE}=dispatcher --output name",
         "port-forward --namespace mine service/etl-dispatcher :8081",
@@ -104,10 +104,10 @@ def test_a_port_forward_ends_after_a_failed_call(bench: Bench) -> None:
 
 def test_names_and_audience_of_another_installation_are_found_and_taken(bench: Bench) -> None:
     bench.kubectl(FORWARD)
-    asked = ["query", "SELECT 1", "--audience", "etl"]
-    assert bench.run(*asked)[0] == 1
-    assert bench.run(*asked[:2], TRACE_AUDIENCE="etl")[0] == 1
-    assert bench.told == 2 * [
+    argv = ["query", "SELECT 1", "--audience", "etl"]
+    assert bench.run(*argv)[0] == 1
+    assert bench.run(*argv[:2], TRACE_AUDIENCE="etl")[0] == 1
+    assert bench.calls == 2 * [
         f"get serviceaccount --namespace trace --selector {TRACE}=admin --output name",
         "create token etl-admin --namespace trace --audience etl",
         f"get service --namespace trace --selector {TRACE}=query --output name",
@@ -116,7 +116,7 @@ def test_names_and_audience_of_another_installation_are_found_and_taken(bench: B
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "message"),
     [
         (
             "exit 0",
@@ -126,15 +126,15 @@ def test_names_and_audience_of_another_installation_are_found_and_taken(bench: B
         ("echo forbidden >&2; exit 1", "kubectl get serviceaccount: forbidden; or give --as"),
     ],
 )
-def test_what_is_not_found_is_told_with_what_to_give_instead(bench: Bench, script: str, said: str) -> None:
+def test_a_failed_lookup_names_the_option_to_give_instead(bench: Bench, script: str, message: str) -> None:
     bench.kubectl(script)
     code, out, err = bench.run("get", "dags")
     assert (code, out) == (1, "")
-    assert said in err
-    assert len(bench.told) == 1
+    assert message in err
+    assert len(bench.calls) == 1
 
 
-def test_what_kubectl_refuses_is_told(bench: Bench) -> None:
+def test_a_refusal_of_kubectl_is_reported(bench: Bench) -> None:
     bench.kubectl('echo "error: You must be logged in" >&2; exit 1')
     code, out, err = bench.run("get", "dags")
     assert (code, out) == (1, "")
@@ -149,28 +149,28 @@ def test_without_kubectl_the_remedy_is_named(bench: Bench) -> None:
     assert (code, "kubectl is not on PATH" in err) == (1, True)
 
 
-def test_a_silent_cluster_is_an_error_of_one_line(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unresponsive_cluster_is_an_error_of_one_line(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.kubectl("exec /bin/sleep 60")
     monkeypatch.setenv("PATH", str(bench.folder))
     with pytest.raises(Unavailable, match="kubectl get did not answer"):
-        kubectl.ask("get", "pods", seconds=0.5)
+        kubectl.run("get", "pods", seconds=0.5)
 
 
 def test_logs_of_one_pod_pass_through(bench: Bench) -> None:
     bench.kubectl(PODS + "echo '{\"event\": 1}'; exit 3;; esac")
     assert bench.run("logs", "compact", "-n", "team", "--dag", "chain", "--tail", "5")[:2] == (1, '{"event": 1}\n')
-    assert bench.told[0].startswith(
+    assert bench.calls[0].startswith(
         "get pods --namespace team --selector trace.dev/job=compact,trace.dev/dag=chain "
     )
-    assert bench.told[1] == "logs --namespace team --tail=5 --all-containers chain-compact-w0"
+    assert bench.calls[1] == "logs --namespace team --tail=5 --all-containers chain-compact-w0"
 
 
-def test_logs_of_several_pods_say_whose_line_it_is(bench: Bench) -> None:
+def test_logs_of_several_pods_name_the_pod_of_each_line(bench: Bench) -> None:
     bench.kubectl('case $1 in get) printf "a\\nb\\n";; *) echo line;; esac')
     assert bench.run("logs", "compact", "--follow")[0] == 0
-    assert bench.told[1].split()[:4] == ["logs", "--tail=100", "--all-containers", "--follow"]
-    assert "--selector trace.dev/job=compact" in bench.told[1]
-    assert bench.told[1].endswith("--prefix")
+    assert bench.calls[1].split()[:4] == ["logs", "--tail=100", "--all-containers", "--follow"]
+    assert "--selector trace.dev/job=compact" in bench.calls[1]
+    assert bench.calls[1].endswith("--prefix")
 
 
 def test_logs_as_json_are_an_object_a_line(bench: Bench) -> None:
@@ -186,13 +186,13 @@ def test_logs_as_json_are_an_object_a_line(bench: Bench) -> None:
         },
         {"pod": None, "container": None, "time": None, "message": "kubectl says"},
     ]
-    assert bench.told[1].endswith("chain-compact-w0 --prefix --timestamps")
+    assert bench.calls[1].endswith("chain-compact-w0 --prefix --timestamps")
 
 
 def test_logs_that_are_followed_end_with_tracectl(bench: Bench) -> None:
     bench.kubectl(PODS + "exec /bin/sleep 60;; esac")
     process = bench.start("logs", "compact", "-f")
-    until(lambda: (bench.folder / "told").exists() and len(bench.told) == 2)
+    until(lambda: (bench.folder / "calls").exists() and len(bench.calls) == 2)
     child = bench.pid
     os.kill(process.pid, signal.SIGTERM)
     process.communicate(timeout=15)
@@ -200,10 +200,10 @@ def test_logs_that_are_followed_end_with_tracectl(bench: Bench) -> None:
     until(lambda: not lives(child))
 
 
-def test_no_pod_and_a_wrong_name_are_told(bench: Bench) -> None:
+def test_no_pod_and_a_wrong_name_are_reported(bench: Bench) -> None:
     bench.kubectl("exit 0")
     code, _, err = bench.run("logs", "compact")
     assert (code, "(NotFound)" in err) == (1, True)
-    assert bench.told[1].startswith("get pods --field-selector metadata.name=compact ")
+    assert bench.calls[1].startswith("get pods --field-selector metadata.name=compact ")
     code, _, err = bench.run("logs", "--", "-x; rm")
-    assert (code, "is not the name" in err, len(bench.told)) == (1, True, 2)
+    assert (code, "is not the name" in err, len(bench.calls)) == (1, True, 2)

@@ -88,6 +88,37 @@ def test_what_is_wrong_in_one_job_does_not_hide_what_is_wrong_in_others():
     }
 
 
+def test_what_is_wrong_outside_of_the_jobs_does_not_hide_what_is_wrong_in_them():
+    dag = right()["dag"]
+    dag["spec"]["rollout"] = {"cutover": "auto"}
+    dag["spec"]["jobs"][1]["config"]["rangeSize"] = -1
+    review = graph.review([dag], operator_registry.load())
+    assert {p.path for p in review.problems[0]} == {"spec.rollout.cutover", "spec.jobs[1].config.rangeSize"}
+    dag["spec"]["jobs"][1]["config"]["rangeSize"] = 500
+    assert graph.review([dag], operator_registry.load()).graphs == ()
+
+
+def test_a_job_object_that_cannot_be_read_hides_nothing_and_is_blamed_alone():
+    dag, job, asset = right()["dag"], right()["job"], right()["asset"]
+    job["spec"]["runtime"] = "pod"
+    dag["spec"]["jobs"][1]["inputs"][0]["from"] = {"job": "wide-ranges", "output": "ranges"}
+    asset["spec"]["federation"]["hot"] = "hot-block"
+    told = graph.review([dag, job, asset], operator_registry.load()).problems
+    assert {index: [p.path for p in problems] for index, problems in told.items()} == {1: ["spec.runtime"]}
+    dag["spec"]["jobs"][1]["inputs"][0]["from"] = {"job": "follow", "output": "blocks"}
+    told = graph.review([dag, job, asset], operator_registry.load()).problems
+    assert [p.path for p in told[2]] == ["spec.federation.hot"]
+
+
+def test_publications_that_cannot_be_read_are_not_taken_for_each_other():
+    one, two = right()["dag"], right()["dag"]
+    two["metadata"]["name"] = "chain-two"
+    for dag in (one, two):
+        dag["spec"]["publish"] = [{"asset": "blocks-of-" + dag["metadata"]["name"], "from": "follow"}]
+    told = graph.review([one, two], operator_registry.load()).problems
+    assert [[p.path for p in problems] for problems in told.values()] == [["spec.publish[0].from"]] * 2
+
+
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

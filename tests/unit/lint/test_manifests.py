@@ -1,4 +1,4 @@
-"""Files are read so that a wrong or hostile one is told with its line, and costs nothing."""
+"""A wrong or hostile file is refused with its line, and costs little to read."""
 
 import resource
 import sys
@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from traceplane.cli.manifests import MAX_FILE_BYTES, Unreadable, documents, files_in, read
+from traceplane.cli.manifests import MAX_FILE_BYTES, documents, files_in, read
+from traceplane.cli.yaml_nodes import Unreadable
 
 
 def value(text):
@@ -69,12 +70,20 @@ def test_scalars_are_what_kubectl_sends(written, meant):
     assert (got, type(got)) == (meant, type(meant))
 
 
-def test_one_letter_truths_are_truths_as_for_kubectl():
+def test_one_letter_booleans_are_booleans_as_for_kubectl():
     assert value("a: n\nb: 'n'\n") == {"a": False, "b": "n"}
 
 
 def test_anchors_aliases_and_merges_are_written_out():
     assert value("a: &x {k: 1, l: 2}\nb: *x\nc: {<<: *x, k: 3}\n")["c"] == {"k": 3, "l": 2}
+
+
+def test_an_anchor_may_be_given_again_and_means_its_last_value():
+    assert value("a: &x 1\nb: &x 2\nc: *x\n")["c"] == 2
+
+
+def test_of_several_merged_mappings_the_earlier_wins():
+    assert value("a: &x {k: 1}\nb: &y {k: 2, l: 2}\nc: {<<: [*x, *y], m: 3}\n")["c"] == {"k": 1, "l": 2, "m": 3}
 
 
 def test_every_field_knows_its_line():
@@ -83,13 +92,13 @@ def test_every_field_knows_its_line():
     assert [document.line_of(path) for path in paths] == [4, 6, 4]
 
 
-def test_documents_are_told_apart_and_empty_ones_left_out():
+def test_documents_are_separated_and_empty_ones_left_out():
     found = list(documents("---\na: 1\n---\n---\n# nothing\n---\nb: 2\n"))
     assert [(d.value, d.line) for d in found] == [({"a": 1}, 2), ({"b": 2}, 7)]
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "problems"),
     [
         ("a: 1\nb: 2\na: 3\n", [(3, "Duplicate")]),
         ("x:\n  a: 1\n  a: 1\n", [(3, "Duplicate")]),
@@ -101,18 +110,21 @@ def test_documents_are_told_apart_and_empty_ones_left_out():
         ("a: !!python/object/apply:os.system [ls]\n", [(1, "WrongType")]),
         ("a: !!binary aGk=\n", [(1, "WrongType")]),
         ("a: !custom b\n", [(1, "WrongType")]),
+        ("a: !!bool maybe\n", [(1, "WrongType")]),
+        ("a: !!set {b}\n", [(1, "WrongType")]),
         ("a: [b\n", [(2, "Syntax")]),
         ("a: *x\n", [(1, "Syntax")]),
         ("a: &x [*x]\n", [(1, "Syntax")]),
         ("a: {<<: 5}\n", [(1, "Syntax")]),
         ("[" * 100_000, [(1, "TooLarge")]),
         ("a: " + "{b: " * 5000 + "1" + "}" * 5000, [(1, "TooLarge")]),
+        ("a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 80)), [(1, "TooLarge")]),
         ("---\na: 1\n" * 10_001, [(20002, "TooLarge")]),
     ],
     ids=lambda v: str(v)[:40],
 )
-def test_what_cannot_be_json_is_refused_with_its_line(text, told):
-    assert wrong(text) == told
+def test_what_cannot_be_json_is_refused_with_its_line(text, problems):
+    assert wrong(text) == problems
 
 
 def bomb(levels=12, width=10):

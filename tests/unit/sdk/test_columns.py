@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from traceplane.kinds.asset import AssetColumn
-from traceplane.query.cell import execution
+from traceplane.query.cell import views
 from traceplane_sdk.columns import FORMS, ColumnType
 from traceplane_sdk.parquet import arrow_type
 
@@ -24,7 +24,7 @@ def test_every_type_has_a_row() -> None:
 
 @EVERY
 def test_the_cell_gives_duckdb_the_arrow_type_that_files_and_hot_rows_have(kind: ColumnType) -> None:
-    assert execution.TYPES[FORMS[kind].duckdb] == arrow_type(kind)
+    assert views.ARROW_TYPES[FORMS[kind].duckdb] == arrow_type(kind)
 
 
 @EVERY

@@ -18,7 +18,7 @@ from traceplane.errors import GiveUp, Refused, TraceError
 from traceplane.kit import crash
 from traceplane.kit.loops import backoff
 from traceplane.observe import dispatch_metrics as metrics
-from traceplane.settings import Settings
+from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Database
 from traceplane.store.statements import outbox, partitions, source_outbox
 from traceplane.store.statements.outbox import OutboxRow
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 class Outbox:
     """Drains due rows."""
 
-    def __init__(self, settings: Settings, state: Database, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, settings: DispatcherSettings, state: Database, handlers: Mapping[str, Handler]) -> None:
         self._settings = settings
         self._state = state
         self._handlers = handlers

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from traceplane.drivers.objects import Objects
-from traceplane.settings import Settings
+from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Database
 from traceplane.store.statements import results
 
@@ -25,7 +25,7 @@ class QueryResults:
 
     data: Database
     objects: Objects
-    settings: Settings
+    settings: DispatcherSettings
 
     async def run_once(self) -> int:
         """One batch; how many rows and files went. Raises Unavailable."""

@@ -17,7 +17,7 @@ from traceplane.query.api.routes import ROUTES
 from traceplane.query.api.service import Service
 from traceplane.query.batch.runner import Runner
 from traceplane.query.sandbox import confine
-from traceplane.settings import Settings
+from traceplane.settings import QuerySettings
 from traceplane.web import authentication
 from traceplane.web.authentication import Scheme
 from traceplane.web.bodies import Bodies
@@ -33,7 +33,7 @@ RESTART_SECONDS = 5.0
 _log = structlog.get_logger("trace.batch")
 
 
-def create_app(settings: Settings, on_give_up: OnGiveUp) -> Starlette:
+def create_app(settings: QuerySettings, on_give_up: OnGiveUp) -> Starlette:
     """The application that serves `routes.ROUTES`. Raises InvalidSettings for what it lacks."""
     lacks = confine.missing()
     if lacks and not settings.query_accept_weaker_sandbox:

@@ -23,7 +23,7 @@ from traceplane.query.broker.telemetry import Telemetry
 from traceplane.query.files.bucket import Bucket
 from traceplane.query.files.cache import Cache
 from traceplane.query.gate.supervisor import GateSupervisor
-from traceplane.settings import Settings
+from traceplane.settings import QuerySettings
 from traceplane.web.principals import Principal
 
 _log = structlog.get_logger("trace.query")
@@ -32,7 +32,7 @@ _log = structlog.get_logger("trace.query")
 class Service:
     """Every part, made from the settings. What answers requests with them is in `handlers`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: QuerySettings) -> None:
         self.settings = settings
         self.telemetry = Telemetry()
         self.admission = Admission(settings.query_concurrency, settings.query_queue)

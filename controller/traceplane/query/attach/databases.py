@@ -27,7 +27,7 @@ from traceplane.errors import Unavailable, UnknownSchema
 from traceplane.query.attach import audit, batch, catalogue
 from traceplane.query.attach.hotread import HotConnections
 from traceplane.query.relations.hot_sql import table_of
-from traceplane.settings import Settings
+from traceplane.settings import QuerySettings
 from traceplane.store import migrate
 from traceplane.store.engine import has_spoken, session
 from traceplane_sdk.wire import Fence
@@ -103,14 +103,14 @@ class DataSnapshot:
 class Databases:
     """State and data as the query service may read them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: QuerySettings) -> None:
         self._org = settings.org_id
         self._bucket = settings.s3_bucket
-        data_dsn = settings.secret("data_dsn")
+        data_dsn = settings.read_data_dsn()
         at_once = settings.query_concurrency + settings.query_batch_concurrency
         self.hot = HotConnections(data_dsn, keep=at_once)
         size = 2 * at_once + 1  # each query's own, one for what it writes down, one for logins
-        self._state = _pool(settings.secret("state_dsn"), "trace-query-state", size)
+        self._state = _pool(settings.read_state_dsn(), "trace-query-state", size)
         self._data = _pool(data_dsn, "trace-query-data", size)
 
     def close(self) -> None:

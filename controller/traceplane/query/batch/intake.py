@@ -23,7 +23,7 @@ from traceplane.query.gate.statement import Admitted
 from traceplane.query.gate.supervisor import GateSupervisor
 from traceplane.query.relations import pins
 from traceplane.query.relations.resolve import Reader
-from traceplane.settings import Settings
+from traceplane.settings import QuerySettings
 from traceplane.web.disconnect import Disconnect
 
 MAX_JUDGING = 32
@@ -33,7 +33,7 @@ MAX_JUDGING = 32
 class Intake:
     """The user's side of batch queries. Every call but `judged` talks to a database; none runs a query."""
 
-    def __init__(self, settings: Settings, databases: Databases, supervisor: GateSupervisor) -> None:
+    def __init__(self, settings: QuerySettings, databases: Databases, supervisor: GateSupervisor) -> None:
         self._settings = settings
         self._databases = databases
         self._supervisor = supervisor

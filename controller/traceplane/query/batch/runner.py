@@ -36,7 +36,7 @@ from traceplane.query.broker.telemetry import Telemetry
 from traceplane.query.gate.supervisor import GateSupervisor
 from traceplane.query.relations import pins
 from traceplane.query.relations.resolve import Reader
-from traceplane.settings import Settings
+from traceplane.settings import QuerySettings
 from traceplane.store.listener import Listener
 from traceplane.web import problems
 from traceplane.web.principals import Principal, needs
@@ -66,7 +66,7 @@ class Runner:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: QuerySettings,
         databases: Databases,
         supervisor: GateSupervisor,
         engine: Engine,
@@ -88,7 +88,7 @@ class Runner:
         self._turns: dict[UUID, _Turn] = {}
         self.stopping = asyncio.Event()
         self.told = Waiters()
-        self.listener = Listener(settings.secret("data_dsn"), (CHANNEL,), self._heard)
+        self.listener = Listener(settings.read_data_dsn(), (CHANNEL,), self._heard)
 
     async def run(self) -> None:
         """Run queries until `stop`; then hand back those that run. May be run again where an error ended it."""

@@ -6,19 +6,19 @@ import math
 
 from traceplane.errors import Refused
 from traceplane.query.cell.child import Limits
-from traceplane.settings import Settings
+from traceplane.settings import QuerySettings
 
 MAX_THREADS = 8
 """Threads of DuckDB in one cell, at most; DuckDB's own default already heeds the container's CPU limit."""
 
 
-def cell_limits(settings: Settings) -> Limits:
+def cell_limits(settings: QuerySettings) -> Limits:
     """The budget of a cell that waits: it is made before it is known what it will run."""
     longest = max(settings.query_timeout_seconds, settings.query_task_timeout_seconds)
     return _limits(settings.query_memory_mb, longest)
 
 
-def batch_limits(settings: Settings) -> Limits:
+def batch_limits(settings: QuerySettings) -> Limits:
     """The budget of a cell that is made for a batch query."""
     return _limits(settings.query_batch_memory_mb, settings.query_batch_timeout_seconds)
 
@@ -38,6 +38,6 @@ def seconds_of(requested: float | None, limit: float) -> float:
     return requested or limit
 
 
-def pause_of(settings: Settings) -> int:
+def pause_of(settings: QuerySettings) -> int:
     """Seconds between two looks at a query. Who looks as often as told stays within the limit of requests."""
     return math.ceil(60 / settings.query_rate_per_minute)

@@ -21,7 +21,7 @@ import obstore.store
 
 from traceplane.drivers import s3keys
 from traceplane.errors import Unavailable
-from traceplane.settings import Settings
+from traceplane.settings import QuerySettings
 
 EXPORTS = "exports"
 REREAD_SECONDS = 360
@@ -59,7 +59,7 @@ class Export:
 class Bucket:
     """The bucket, under the service's own credentials."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: QuerySettings) -> None:
         self._name = settings.s3_bucket
         self._store = _store(settings, settings.s3_endpoint_url)
         self._prompt = _store(settings, settings.s3_endpoint_url, seconds=PROMPT_SECONDS, trying=PROMPT_SECONDS)
@@ -130,7 +130,7 @@ def policy(bucket: str, org: UUID) -> dict[str, Any]:
 
 
 def _store(
-    settings: Settings, endpoint: str | None, *, seconds: float = 60, trying: float = 180
+    settings: QuerySettings, endpoint: str | None, *, seconds: float = 60, trying: float = 180
 ) -> obstore.store.S3Store:
     """One request takes at most `seconds`; one that failed is sent again within `trying`."""
     options: dict[str, Any] = {"region": settings.s3_region}

@@ -1,30 +1,62 @@
-"""Every knob of every process, in one model: unit, default, reason, environment name.
+"""The settings by subject: unit, default, reason; each belongs to one part, which several processes may share.
 
-This module is the only reader of the environment. A field `lease_seconds` is set by `TRACE_LEASE_SECONDS`.
-Values that are secrets are read from files (`*_file`), because a mounted Secret is refreshed while an
-environment variable is not; the plain form beside it is for tests and local runs.
-The reference page `docs/reference/settings.md` is generated from the descriptions below.
+A field `lease_seconds` is set by `TRACE_LEASE_SECONDS`. Values that are secrets are read from files (`*_file`),
+anew each time, because a mounted Secret is refreshed while an environment variable is not; the plain form beside
+it is for tests and local runs. `docs/reference/settings.md` is generated from the descriptions below.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from traceplane.errors import InvalidSettings
 
 
-class Settings(BaseSettings):
-    """All settings. A process uses the part it needs; what it needs and lacks is named at start."""
+def read_secret(name: str, file: Path | None, plain: str | None) -> str:
+    """The secret in `file`, else `plain`. InvalidSettings names what is missing."""
+    if file is not None:
+        try:
+            return file.read_text().strip()
+        except OSError as error:
+            raise InvalidSettings(f"TRACE_{name.upper()}_FILE: cannot read {file}: {error.strerror}") from error
+    if not plain:
+        raise InvalidSettings(f"set TRACE_{name.upper()}_FILE (or TRACE_{name.upper()})")
+    return plain
 
-    model_config = SettingsConfigDict(env_prefix="TRACE_", extra="ignore", frozen=True, env_parse_none_str="never")
 
-    # Who and where
+class Part(BaseSettings):
+    """Base of the parts: where their values come from."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TRACE_", extra="ignore", frozen=True, env_parse_none_str="never", validate_default=True
+    )
+
+    needed: ClassVar[frozenset[str]] = frozenset()
+    """Secrets without which the process does not start."""
+
+    @field_validator("state_dsn", "data_dsn", check_fields=False)
+    @classmethod
+    def _given(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Named at start, with everything else that is wrong, and not when it is first used."""
+        name, file = str(info.field_name), info.data.get(f"{info.field_name}_file")
+        if name in cls.needed:
+            try:
+                read_secret(name, file, value)
+            except InvalidSettings as error:
+                raise PydanticCustomError("needed", "{reason}", {"reason": error.message}) from error
+        return value
+
+
+class Process(Part):
+    """Every process has these."""
+
     org_id: UUID = Field(
         UUID("00000000-0000-7000-8000-000000000001"), description="The one organisation of this installation."
     )
@@ -33,21 +65,46 @@ class Settings(BaseSettings):
         None, description="Crash point `name[:n]` for failure drills; never in production."
     )
     log_level: str = Field("info", description="debug, info, warning or error.")
+    listen_host: str = Field("0.0.0.0", description="Address the HTTP servers bind.")
 
-    # Databases
-    state_dsn: str | None = Field(None, description="libpq URI of the state database.")
+
+class StateDatabase(Part):
+    """The state database."""
+
     state_dsn_file: Path | None = Field(
         None, description="File that holds the state DSN; wins over the plain form."
     )
-    data_dsn: str | None = Field(None, description="libpq URI of the data database.")
-    data_dsn_file: Path | None = Field(None, description="File that holds the data DSN; wins over the plain form.")
-    migrate_lock_seconds: float = Field(120, gt=0, description="Longest wait for another process's migration.")
+    state_dsn: str | None = Field(None, description="libpq URI of the state database.")
     pool_size: int = Field(8, ge=1, le=64, description="Pooled connections per process and database.")
+
+    def read_state_dsn(self) -> str:
+        """The DSN as its file says now, or the plain form. Raises InvalidSettings."""
+        return read_secret("state_dsn", self.state_dsn_file, self.state_dsn)
+
+
+class DataDatabase(Part):
+    """The data database."""
+
+    data_dsn_file: Path | None = Field(None, description="File that holds the data DSN; wins over the plain form.")
+    data_dsn: str | None = Field(None, description="libpq URI of the data database.")
+
+    def read_data_dsn(self) -> str:
+        """The DSN as its file says now, or the plain form. Raises InvalidSettings."""
+        return read_secret("data_dsn", self.data_dsn_file, self.data_dsn)
+
+
+class Migration(Part):
+    """What only `run migrate` takes."""
+
+    migrate_lock_seconds: float = Field(120, gt=0, description="Longest wait for another process's migration.")
     first_admin: str | None = Field(
         None, description="`issuer|subject` of the first admin, made by `run migrate` where no admin exists."
     )
 
-    # Object store
+
+class ObjectStore(Part):
+    """The object store, and STS, which mints credentials of tasks for it."""
+
     s3_endpoint_url: str | None = Field(None, description="S3 endpoint; None means AWS.")
     s3_public_endpoint_url: str | None = Field(
         None, description="S3 endpoint as users reach it, for pre-signed URLs; None means the endpoint above."
@@ -64,22 +121,49 @@ class Settings(BaseSettings):
         3600, ge=900, le=43200, description="Lifetime of minted credentials (STS's minimum: 900)."
     )
 
-    # Ports and addresses
-    listen_host: str = Field("0.0.0.0", description="Address the HTTP servers bind.")
-    task_port: int = Field(8080, description="Task API, health and metrics of the dispatcher.")
-    user_port: int = Field(8081, description="User API.")
-    query_port: int = Field(8082, description="Query service.")
-    metrics_port: int = Field(9090, description="Health and metrics of the controller and of workers.")
+    @field_validator("s3_endpoint_url", "s3_public_endpoint_url", "sts_endpoint_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        """Refused at start: the client libraries would report it at the first call, each in its own way."""
+        if value is not None and not _is_url(value):
+            raise PydanticCustomError("url", "write https://host or http://host:port, or leave it unset")
+        return value
+
+    def read_s3_keys(self) -> tuple[str, str]:
+        """Access key id and secret key, as their files say now, or the plain forms. Raises InvalidSettings."""
+        return (
+            read_secret("s3_access_key_id", self.s3_access_key_id_file, self.s3_access_key_id),
+            read_secret("s3_secret_access_key", self.s3_secret_access_key_file, self.s3_secret_access_key),
+        )
+
+
+class Addresses(Part):
+    """Where the services are."""
+
     dispatcher_url: str = Field("http://trace-dispatcher:8080", description="Where workers find the task API.")
     query_url: str = Field("http://trace-query:8082", description="Where workers find the query service.")
 
-    # Tasks (defaults of the operations page)
+
+class Metrics(Part):
+    """Health and metrics of a process that serves nothing else."""
+
+    metrics_port: int = Field(9090, description="Health and metrics of the controller and of workers.")
+
+
+class Attempts(Part):
+    """Leases and retries: defaults of the operations page."""
+
     lease_seconds: float = Field(120, gt=0, description="How long a claim holds without a heartbeat.")
     heartbeat_seconds: float = Field(30, gt=0, description="How often a worker renews its lease.")
     retry_base_seconds: float = Field(30, gt=0, description="First retry delay.")
     retry_max_seconds: float = Field(600, gt=0, description="Longest retry delay.")
+
+
+class Dispatch(Part):
+    """What only the dispatcher takes."""
+
+    task_port: int = Field(8080, description="Task API, health and metrics of the dispatcher.")
     poll_seconds: float = Field(5, gt=0, description="Net under lost wake-ups, for every loop and long poll.")
-    claim_wait_seconds: float = Field(20, ge=0, le=60, description="Long poll of a warm worker.")
     outbox_max_attempts: int = Field(20, ge=1, description="Deliveries of one outbox row before it is Failed.")
     outbox_base_seconds: float = Field(1, gt=0, description="First outbox retry delay.")
     outbox_max_seconds: float = Field(300, gt=0, description="Longest outbox retry delay.")
@@ -105,16 +189,27 @@ class Settings(BaseSettings):
     )
     capability_slack_seconds: float = Field(300, ge=0, description="Capability token outlives the timeout by this.")
     capability_max_seconds: float = Field(86400, gt=0, description="Longest life of a capability token.")
-
-    # Keys and tokens
     capability_key_file: Path | None = Field(None, description="PEM (EC P-256) that signs capability tokens.")
     capability_previous_key_file: Path | None = Field(
         None, description="PEM that still verifies, during a rotation; may be missing, and come and go."
     )
+
+
+class Capability(Part):
+    """What verifies a capability token."""
+
     capability_issuer: str = Field("trace", description="`iss` of capability tokens.")
+
+
+class WorkerToken(Part):
+    """The proof of a worker."""
+
     worker_token_file: Path | None = Field(None, description="Worker token; one a line, two during rotation.")
 
-    # Users
+
+class Users(Part):
+    """Who issues tokens of users."""
+
     oidc_issuer: str | None = Field(None, description="Issuer of user tokens; None means the cluster's own.")
     oidc_other_issuers: str = Field(
         "",
@@ -127,17 +222,26 @@ class Settings(BaseSettings):
     oidc_bearer_file: Path | None = Field(None, description="Token sent to the issuer, where it wants one.")
     jwks_min_refresh_seconds: float = Field(60, gt=0, description="At most one JWKS fetch in this time.")
 
+
+class UserApi(Part):
+    """What only the user API takes."""
+
+    user_port: int = Field(8081, description="User API.")
     user_rate_per_minute: float = Field(
         100, gt=0, description="Requests of one user to the user API in a minute, as many at once; per process."
     )
+
+
+class Query(Part):
+    """What only the query service takes."""
+
+    query_port: int = Field(8082, description="Query service.")
     query_rate_per_minute: float = Field(
         10, gt=0, description="Queries of one user in a minute, as many at once; per process."
     )
     query_task_rate_per_minute: float = Field(
         600, gt=0, description="Queries of all tasks of one job in a minute, as many at once; per process."
     )
-
-    # Query
     query_timeout_seconds: float = Field(60, gt=0, description="Longest interactive query of a user.")
     query_task_timeout_seconds: float = Field(300, gt=0, description="Longest query of a task.")
     query_export_max_mb: int = Field(
@@ -160,7 +264,7 @@ class Settings(BaseSettings):
         ge=0,
         description="Queries that wait, half of them of one user or job at most; one more becomes a batch query.",
     )
-    query_batch_timeout_seconds: float = Field(3600, gt=0, description="Longest query that is left to be run.")
+    query_batch_timeout_seconds: float = Field(3600, gt=0, description="Longest batch query.")
     query_batch_concurrency: int = Field(
         1, ge=0, description="Batch queries that run at once in one process, beside the others; 0: none here."
     )
@@ -179,7 +283,10 @@ class Settings(BaseSettings):
     query_cache_dir: Path = Field(Path("/var/cache/trace"), description="Local cache of immutable Parquet.")
     query_cache_mb: int = Field(2048, ge=1, description="Bound of the files in that cache.")
 
-    # Controller
+
+class Controller(Part):
+    """What only the controller takes."""
+
     reconcile_seconds: float = Field(15, gt=0, description="Full resync of every object: a watch can go silent.")
     lease_name: str = Field("trace-controller", description="coordination.k8s.io Lease that elects the controller.")
     leader_lease_seconds: float = Field(15, gt=0, description="Controller lease duration.")
@@ -189,45 +296,26 @@ class Settings(BaseSettings):
     worker_image: str | None = Field(None, description="Image of worker pods.")
     worker_pull_policy: str = Field("IfNotPresent", description="imagePullPolicy of worker pods.")
     worker_secret: str = Field("trace-worker", description="Secret with `token` and `dsn` for worker pods.")
-    worker_grace_seconds: int = Field(60, ge=1, description="terminationGracePeriodSeconds of worker pods.")
     rpc_secret_prefix: str = Field(
         "rpcpool-", description="Secret of an rpcPool is this plus its name, key `urls`."
     )
 
-    # Worker
-    job_id: UUID | None = Field(None, description="Job generation that this worker serves.")
+
+class WorkerPod(Part):
+    """What the controller gives to worker pods, and the worker knows itself by."""
+
+    worker_grace_seconds: int = Field(60, ge=1, description="terminationGracePeriodSeconds of worker pods.")
     worker_id: str = Field("local", description="Name of this worker in leases; unique per process start.")
-    idle_timeout_seconds: float | None = Field(300, ge=0, description="Leave when idle this long; None stays.")
+
+
+class Worker(Part):
+    """What only a worker takes."""
+
+    job_id: UUID | None = Field(None, description="Job generation that this worker serves.")
+    claim_wait_seconds: float = Field(20, ge=0, le=60, description="Long poll of a warm worker.")
+    idle_timeout_seconds: float | None = Field(300, ge=0, description="Exit when idle this long; None stays.")
     rpc_dir: Path = Field(Path("/etc/trace/rpc"), description="Folder with `<pool>/urls`, one provider URL a line.")
     scratch_dir: Path = Field(Path("/tmp/trace"), description="Scratch space of a worker.")  # noqa: S108
-
-    @field_validator("s3_endpoint_url", "s3_public_endpoint_url", "sts_endpoint_url")
-    @classmethod
-    def _address(cls, value: str | None) -> str | None:
-        """Refused at start: the client libraries say it at the first call, each in its own way."""
-        if value is not None and not _is_url(value):
-            raise PydanticCustomError("url", "write https://host or http://host:port, or leave it unset")
-        return value
-
-    def secret(self, name: str) -> str:
-        """The value of setting `name` from its file, or its plain form. InvalidSettings names what is missing."""
-        path: Path | None = getattr(self, f"{name}_file", None)
-        if path is not None:
-            try:
-                return path.read_text().strip()
-            except OSError as error:
-                raise InvalidSettings(f"TRACE_{name.upper()}_FILE: cannot read {path}: {error.strerror}") from error
-        plain: str | None = getattr(self, name, None)
-        if not plain:
-            raise InvalidSettings(f"set TRACE_{name.upper()}_FILE (or TRACE_{name.upper()})")
-        return plain
-
-    def require(self, name: str) -> object:
-        """The value of setting `name`; InvalidSettings where it is None."""
-        value = getattr(self, name)
-        if value is None:
-            raise InvalidSettings(f"set TRACE_{name.upper()}: {type(self).model_fields[name].description}")
-        return value
 
 
 def _is_url(value: str) -> bool:
@@ -237,14 +325,3 @@ def _is_url(value: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.hostname)
-
-
-def load(**overrides: object) -> Settings:
-    """Settings from the environment; `overrides` win. InvalidSettings names every wrong variable at once."""
-    try:
-        return Settings(**overrides)  # type: ignore[arg-type]
-    except ValidationError as error:
-        problems = "; ".join(
-            f"TRACE_{'_'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()
-        )
-        raise InvalidSettings(problems) from error

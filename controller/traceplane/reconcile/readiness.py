@@ -1,0 +1,187 @@
+"""Whether a DAG and its Jobs are well. Pure.
+
+A condition is decided by a chain of checks, each of one cause. The first check that applies gives the condition,
+so the order of a chain is the order of urgency: what a person has to mend first stands first. What comes of the
+chain where no check applies is the good case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from traceplane.reconcile import conditions
+from traceplane.reconcile.actions import Input, WorkerView
+from traceplane.reconcile.conditions import Condition, false, true
+from traceplane.store.statements.controller_facts import JobFacts
+
+_LISTED_BYTES = 1024
+"""Of the jobs that a DAG's condition lists; each Job's own condition has the whole message."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """One job of the running version: its facts and pods. `refused`: why its pods were not admitted."""
+
+    facts: JobFacts
+    view: WorkerView | None
+    refused: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobConditions:
+    """What a job shows."""
+
+    ready: Condition
+    degraded: Condition
+
+
+Jobs = Mapping[str, JobConditions]
+"""By name, the jobs of the running version."""
+DagCheck = Callable[[Input, Jobs], Condition | None]
+JobCheck = Callable[[JobState], Condition | None]
+
+
+def of_job(job: JobState) -> JobConditions:
+    """The conditions of one job."""
+    return JobConditions(
+        _first(JOB_READY, job) or true("Ready", "Running", ""),
+        _first(JOB_DEGRADED, job) or false("Degraded", "AsExpected"),
+    )
+
+
+def of_dag(i: Input, jobs: Jobs) -> list[Condition]:
+    """The conditions of the DAG."""
+    return [
+        valid(i.problems),
+        _first(DAG_STAGED, i, jobs) or false("Staged", "NothingStaged", "the active version is the only one"),
+        _first(DAG_READY, i, jobs) or true("Ready", "Running", f"{len(jobs)} jobs are ready"),
+        _first(DAG_DEGRADED, i, jobs) or false("Degraded", "AsExpected"),
+    ]
+
+
+def valid(problems: tuple[str, ...]) -> Condition:
+    """Whether the spec as applied is a graph that can run."""
+    if problems:
+        return false("Valid", "Invalid", conditions.listed(problems))
+    return true("Valid", "Accepted", "the spec is a graph that can run")
+
+
+# Is a new version built beside the running one?
+
+
+def rebuild_not_supported(i: Input, _jobs: Jobs) -> Condition | None:
+    """The spec changes what is stored, and would need a version built beside the running one."""
+    return false("Staged", "RebuildNotSupported", i.refusal) if i.refusal is not None else None
+
+
+# Does the spec as applied run, and can it do its work?
+
+
+def spec_invalid(i: Input, _jobs: Jobs) -> Condition | None:
+    """Nothing else can hold for a spec that is no graph. The condition Valid has the reasons."""
+    return false("Ready", "Invalid", f"the spec is not valid{_still_running(i)}") if i.problems else None
+
+
+def spec_refused(i: Input, _jobs: Jobs) -> Condition | None:
+    """State did not take the spec. The condition Staged has the reason."""
+    if i.refusal is None:
+        return None
+    return false("Ready", "RebuildNotSupported", f"the spec is not deployed{_still_running(i)}")
+
+
+def not_deployed(i: Input, _jobs: Jobs) -> Condition | None:
+    """State runs another version than the spec asks for, or none: a deployment is under way."""
+    return None if i.current else false("Ready", "NotDeployed", "the spec is not deployed yet")
+
+
+def jobs_not_ready(_i: Input, jobs: Jobs) -> Condition | None:
+    """A DAG is as ready as its jobs. The reason is that of the first, so that a short output shows a cause."""
+    waiting = {name: job.ready for name, job in jobs.items() if job.ready.status != "True"}
+    return _of_jobs("False", waiting)
+
+
+# Does something need a person, or is it being retried?
+
+
+def jobs_degraded(_i: Input, jobs: Jobs) -> Condition | None:
+    """What is wrong with a job is wrong with its DAG."""
+    return _of_jobs("True", {name: job.degraded for name, job in jobs.items() if job.degraded.status == "True"})
+
+
+# Can a job do its work?
+
+
+def tables_missing(job: JobState) -> Condition | None:
+    """Its tasks are not handed out before its tables exist."""
+    return None if job.facts.provisioned else false("Ready", "Provisioning", "its tables are being made")
+
+
+def source_unavailable(job: JobState) -> Condition | None:
+    """A source is its pod. Workers of a reactive job come and go with its queue, and say nothing of readiness."""
+    view = job.view
+    if job.facts.activation != "Source" or job.facts.runtime != "Pod" or (view is not None and view.ready >= 1):
+        return None
+    if view is None or not view.trouble:
+        return false("Ready", "SourceStarting", "its pod is not available yet")
+    trouble = view.trouble[0]
+    return false("Ready", trouble.reason, f"its pod is not available: {trouble.message[:512]}")
+
+
+def paused(job: JobState) -> Condition | None:
+    """Ready, with a reason of its own: a pause is wanted, and must not hold up `kubectl wait` for the DAG."""
+    return true("Ready", "Paused", "dispatch is paused") if job.facts.paused else None
+
+
+# Does a job need a person, or is it being retried?
+
+
+def pods_refused(job: JobState) -> Condition | None:
+    """No pod, no work: a quota or an admission policy has to be changed first."""
+    if job.refused is None:
+        return None
+    return true("Degraded", "PodsRefused", f"the API server admits no more pods: {job.refused[:1024]}")
+
+
+def pods_failing(job: JobState) -> Condition | None:
+    """Pods that fail or cannot start by their own fault; an eviction is not one."""
+    trouble = [fact for fact in job.view.trouble if not fact.blameless] if job.view else []
+    return true("Degraded", trouble[0].reason, trouble[0].message[:1024]) if trouble else None
+
+
+def tasks_dead(job: JobState) -> Condition | None:
+    """Tasks without attempts left wait for `tracectl retry`."""
+    if not job.facts.dead:
+        return None
+    code = last_error(job.facts).get("code") or "no code"
+    return true("Degraded", "TasksDead", f"{job.facts.dead} tasks failed for good, the last with {code}")
+
+
+DAG_STAGED: tuple[DagCheck, ...] = (rebuild_not_supported,)
+DAG_READY: tuple[DagCheck, ...] = (spec_invalid, spec_refused, not_deployed, jobs_not_ready)
+DAG_DEGRADED: tuple[DagCheck, ...] = (jobs_degraded,)
+JOB_READY: tuple[JobCheck, ...] = (tables_missing, source_unavailable, paused)
+JOB_DEGRADED: tuple[JobCheck, ...] = (pods_refused, pods_failing, tasks_dead)
+
+
+def last_error(job: JobFacts) -> Mapping[str, Any]:
+    """The error of the job's newest failure; empty where there is none."""
+    return (job.last_failure or {}).get("error") or {}
+
+
+def _first(chain: tuple[Callable[..., Condition | None], ...], *about: object) -> Condition | None:
+    return next((condition for check in chain if (condition := check(*about)) is not None), None)
+
+
+def _still_running(i: Input) -> str:
+    running = i.facts is not None and i.facts.active_version_id is not None and i.facts.deleted_at is None
+    return "; the version that was active before keeps running" if running else ""
+
+
+def _of_jobs(status: str, found: Mapping[str, Condition]) -> Condition | None:
+    """The DAG's condition of the type and with the first reason of those of its jobs; None where there are none."""
+    for first in found.values():
+        lines = [f"{name}: {condition.message}" for name, condition in found.items()]
+        return Condition(first.type, status, first.reason, conditions.listed(lines, _LISTED_BYTES))
+    return None
