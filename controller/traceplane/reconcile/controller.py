@@ -23,7 +23,7 @@ from traceplane.reconcile import gather, names
 from traceplane.reconcile.apply import Applier
 from traceplane.reconcile.asset import Assets, reconcile_bundle, reconcile_lone_job
 from traceplane.reconcile.dag import Dags, Scope
-from traceplane.reconcile.drain import Drain
+from traceplane.reconcile.deletion import Deletions
 from traceplane.reconcile.handlers import LABELLED, WATCHED
 from traceplane.reconcile.health import Pulse
 from traceplane.reconcile.mirror import Mirror
@@ -31,7 +31,7 @@ from traceplane.reconcile.queue import Key, WorkQueue
 from traceplane.settings import Settings
 from traceplane.store.engine import Database
 from traceplane.store.migrate import check
-from traceplane.store.statements import controller_facts
+from traceplane.store.statements import controller_facts, notify
 from traceplane.tasks.retries import RetryPolicy
 from traceplane_sdk.operator import Operator
 
@@ -73,7 +73,7 @@ class Controller:
             generations={},
         )
         self._dags = Dags(self.scope)
-        self._drain = Drain(self.scope)
+        self._deletions = Deletions(self.scope)
         self._assets = Assets(self.scope)
         self._schema_known = False
 
@@ -108,7 +108,9 @@ class Controller:
 
     def wake(self, channel: str, payload: str) -> None:
         """A notification of the state database. An empty payload: any may have been missed."""
-        dag = payload.rpartition("/")[2] if channel == "trace_deploy" else self.scope.generations.get(payload)
+        dag = (
+            payload.rpartition("/")[2] if channel == notify.DEPLOY_CHANNEL else self.scope.generations.get(payload)
+        )
         wanted = [dag] if dag else [o["metadata"]["name"] for o in self.mirror.all("DAG")] if not payload else []
         task = asyncio.ensure_future(self._add((Key("DAG", name) for name in wanted), _WAKE_SECONDS))
         self._waking.add(task)
@@ -137,7 +139,7 @@ class Controller:
             if obj is None:
                 await self._gone(key.name)
                 return None
-            return await (self._drain.reconcile(obj) if deleted else self._dags.reconcile(obj))
+            return await (self._deletions.reconcile(obj) if deleted else self._dags.reconcile(obj))
         if obj is None or deleted:
             if key.kind == "Asset" and obj is None:
                 await self._assets.gone(key.name)
@@ -158,7 +160,7 @@ class Controller:
             )
         for dag, uid in known:
             if dag == name:
-                await self._drain.orphan(name, uid)
+                await self._deletions.orphan(name, uid)
         self._dags.forget(name)
         self.lag.forget("DAG", name)
 

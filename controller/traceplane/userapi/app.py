@@ -20,7 +20,7 @@ from traceplane.identity import issuers, oidc
 from traceplane.observe import audit
 from traceplane.settings import Settings
 from traceplane.store.engine import Database
-from traceplane.store.statements import browse
+from traceplane.store.statements import tenancy
 from traceplane.userapi.call import Call
 from traceplane.userapi.routes import ROUTES, UserRoute
 from traceplane.web import problems
@@ -65,14 +65,11 @@ class UserApi:
             verifier, state = await self.parts()
 
             async def lookup(subject: oidc.Subject) -> Principal | None:
-                async with state.transaction() as connection:
-                    found = await connection.execute(
-                        browse.PRINCIPAL, {"issuer": subject.issuer, "subject": subject.subject}
-                    )
-                    row = found.one_or_none()
-                if row is None or row.org_id != self._settings.org_id:
+                async with state.autocommit() as connection:
+                    found = await tenancy.principal(connection, tenancy.Identity(subject.issuer, subject.subject))
+                if found is None or found.org_id != self._settings.org_id:
                     return None
-                return Principal(row.user_id, row.org_id, frozenset(row.roles))
+                return Principal(found.user_id, found.org_id, frozenset(found.roles))
 
             principal = await authenticate(verifier, self._rate, lookup, problems.bearer(request), route.role)
             with audit.user_call(request.method, request.url.path, principal.user_id, principal.org_id):
