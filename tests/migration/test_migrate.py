@@ -20,6 +20,7 @@ from tests.support.waiting import until
 from traceplane.errors import GiveUp, InvalidSettings, Unavailable, UnknownSchema
 from traceplane.store import migrate
 from traceplane.store.engine import Database
+from traceplane.store.seed import FirstAdmin
 from traceplane.versions.deploy import deploy
 
 pytestmark = pytest.mark.services
@@ -217,9 +218,9 @@ async def test_a_way_down_that_would_lose_hot_rows_is_refused_whole(databases: s
 
 
 def test_the_first_admin_is_made_once(empty: Pair):
-    assert _migrate(empty).admin is migrate.FirstAdmin.NOT_GIVEN
-    assert _migrate(empty, first_admin="https://issuer|anna").admin is migrate.FirstAdmin.MADE
-    assert _migrate(empty, first_admin="https://issuer|berta").admin is migrate.FirstAdmin.UNUSED
+    assert _migrate(empty).admin is FirstAdmin.NOT_GIVEN
+    assert _migrate(empty, first_admin="https://issuer|anna").admin is FirstAdmin.MADE
+    assert _migrate(empty, first_admin="https://issuer|berta").admin is FirstAdmin.UNUSED
     assert _rows(
         empty[0],
         "SELECT u.issuer, u.external_id, array_agg(r.name ORDER BY r.name) FROM users u"

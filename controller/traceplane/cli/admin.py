@@ -1,4 +1,4 @@
-"""`tracectl admin`: who may use Trace. Speaks to the state database itself, as an administrator can.
+"""`tracectl admin`: who may use Trace. It works on the state database itself, with the rights of an installation.
 
 Roles are never taken from tokens, so this is where people get them. The subject of a Kubernetes service account is
 `system:serviceaccount:NAMESPACE:NAME`, its issuer the cluster's.
@@ -9,12 +9,17 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 import typer
 
 from traceplane.cli.printing import Output
 from traceplane.errors import NotFound, Refused
+
+if TYPE_CHECKING:
+    from traceplane.store.engine import Connection
 
 _ROLE = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
@@ -49,17 +54,14 @@ def add_user(
     """
     wanted = [_checked(name) for name in role or []]
 
-    async def work(connection: Any, org: Any) -> None:
+    async def work(connection: Connection, org: UUID) -> None:
         from traceplane.store.statements import tenancy
 
-        values = {"org": org, "issuer": issuer, "subject": subject, "name": name or subject}
-        if (await connection.execute(tenancy.ADD_USER, values)).first() is None:
+        user = tenancy.Identity(issuer, subject)
+        if not await tenancy.add_user(connection, org_id=org, identity=user, name=name or subject):
             raise Refused(f"{subject!r} belongs to another organisation", code="Conflict")
         for each in wanted:
-            await connection.execute(tenancy.ADD_ROLE, {"org": org, "role": each})
-            await connection.execute(
-                tenancy.GRANT, {"org": org, "issuer": issuer, "subject": subject, "role": each}
-            )
+            await tenancy.grant(connection, org_id=org, identity=user, role=each)
 
     _with_state(work)
     typer.echo(f"{subject} may sign in" + (f" as {', '.join(wanted)}" if wanted else "; grant a role next"))
@@ -72,11 +74,11 @@ def list_users(output: Annotated[Output, typer.Option("--output", "-o")] = Outpu
     """
     found: list[dict[str, Any]] = []
 
-    async def work(connection: Any, org: Any) -> None:
+    async def work(connection: Connection, org: UUID) -> None:
         from traceplane.store.statements import tenancy
 
-        rows = (await connection.execute(tenancy.USERS, {"org": org})).mappings()
-        found.extend({**row, "created_at": row["created_at"].isoformat()} for row in rows)
+        for user in await tenancy.users(connection, org_id=org):
+            found.append({**asdict(user), "created_at": user.created_at.isoformat()})
 
     _with_state(work)
     from traceplane.cli import printing
@@ -96,12 +98,11 @@ def grant(role: Role, subject: Subject, issuer: Issuer) -> None:
     """
     _checked(role)
 
-    async def work(connection: Any, org: Any) -> None:
+    async def work(connection: Connection, org: UUID) -> None:
         from traceplane.store.statements import tenancy
 
-        values = {"org": org, "issuer": issuer, "subject": subject, "role": role}
-        await connection.execute(tenancy.ADD_ROLE, {"org": org, "role": role})
-        if (await connection.execute(tenancy.GRANT, values)).first() is None:
+        user = tenancy.Identity(issuer, subject)
+        if not await tenancy.grant(connection, org_id=org, identity=user, role=role):
             raise NotFound(f"no user {subject!r} of {issuer}; enter it with `tracectl admin user add`")
 
     _with_state(work)
@@ -114,11 +115,11 @@ def revoke(role: Role, subject: Subject, issuer: Issuer) -> None:
     Example: tracectl admin role revoke finance alice --issuer https://login.example.com
     """
 
-    async def work(connection: Any, org: Any) -> None:
+    async def work(connection: Connection, org: UUID) -> None:
         from traceplane.store.statements import tenancy
 
-        values = {"org": org, "issuer": issuer, "subject": subject, "role": role}
-        if (await connection.execute(tenancy.REVOKE, values)).first() is None:
+        user = tenancy.Identity(issuer, subject)
+        if not await tenancy.revoke(connection, org_id=org, identity=user, role=role):
             raise NotFound(f"{subject!r} of {issuer} does not hold the role {role!r}")
 
     _with_state(work)
@@ -131,19 +132,15 @@ def _checked(role: str) -> str:
     return role
 
 
-def _with_state(work: Callable[[Any, Any], Awaitable[None]]) -> None:
+def _with_state(work: Callable[[Connection, UUID], Awaitable[None]]) -> None:
     """Run `work(connection, org)` in one transaction of the state database."""
 
     async def run() -> None:
         from traceplane.settings import AdminSettings, load
-        from traceplane.store.engine import Database
+        from traceplane.store.engine import one_transaction
 
         settings = load(AdminSettings)
-        database = Database(settings.read_state_dsn(), application="tracectl-admin", pool_size=1)
-        try:
-            async with database.transaction() as connection:
-                await work(connection, settings.org_id)
-        finally:
-            await database.close()
+        async with one_transaction(settings.read_state_dsn(), application="tracectl-admin") as connection:
+            await work(connection, settings.org_id)
 
     asyncio.run(run())

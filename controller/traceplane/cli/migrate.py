@@ -18,8 +18,8 @@ def register(app: typer.Typer) -> None:
 def migrate() -> None:
     """Migrate the state and data databases, then seed the organisation, roles and first admin."""
     from traceplane.settings import MigrateSettings, load
-    from traceplane.store.migrate import FirstAdmin, principal
     from traceplane.store.migrate import migrate as run
+    from traceplane.store.seed import FirstAdmin, first_admin
 
     settings = load(MigrateSettings)
     done = run(
@@ -35,7 +35,7 @@ def migrate() -> None:
     if done.admin is FirstAdmin.MADE:
         typer.echo("first admin made")
     elif done.admin is FirstAdmin.UNUSED and settings.first_admin:
-        issuer, subject = (shlex.quote(part) for part in principal(settings.first_admin))
+        issuer, subject = (shlex.quote(part) for part in first_admin(settings.first_admin))
         typer.echo(
             f"first admin {settings.first_admin} was not used: an admin exists already. To make it one, run "
             f"`tracectl admin user add {subject} --issuer {issuer} --role admin --role reader --role writer`"

@@ -26,7 +26,7 @@ from traceplane.dispatch.loops.query_results import QueryResults
 from traceplane.dispatch.loops.reaper import Reaper
 from traceplane.dispatch.loops.relay import Relay
 from traceplane.dispatch.loops.retry import Retry
-from traceplane.dispatch.wake import CHANNEL, Wakeups
+from traceplane.dispatch.wake import Wakeups
 from traceplane.drivers.objects import Objects, S3Objects, TaskCredentials
 from traceplane.identity.capability import Capabilities
 from traceplane.identity.worker_token import WorkerTokens
@@ -36,11 +36,9 @@ from traceplane.observe import dispatch_metrics as metrics
 from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Database
 from traceplane.store.listener import Listener
+from traceplane.store.statements.notify import DEPLOY_CHANNEL, OUTBOX_CHANNEL, SOURCE_CHANNEL, WAKE_CHANNEL
 from traceplane.tasks.retries import RetryPolicy
 
-OUTBOX_CHANNEL = "trace_outbox"
-DEPLOY_CHANNEL = "trace_deploy"
-SOURCE_CHANNEL = "trace_source"
 GAUGES_SECONDS = 5.0
 JANITOR_SECONDS = 60.0
 DUE_SECONDS = 1.0
@@ -106,7 +104,7 @@ class Dispatcher:
 
         await asyncio.gather(
             *(loops.run(loop, stop, _report) for loop in running),
-            Listener(self.state.dsn, [CHANNEL, OUTBOX_CHANNEL, DEPLOY_CHANNEL], on_state).run(stop),
+            Listener(self.state.dsn, [WAKE_CHANNEL, OUTBOX_CHANNEL, DEPLOY_CHANNEL], on_state).run(stop),
             Listener(self.data.dsn, [SOURCE_CHANNEL], on_data).run(stop),
         )
         await self.local.drain()

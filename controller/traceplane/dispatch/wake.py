@@ -16,14 +16,11 @@ from uuid import UUID
 from traceplane.errors import Overloaded, Unavailable
 from traceplane.observe import dispatch_metrics as metrics
 from traceplane.store.engine import Database
+from traceplane.store.statements import notify
 
-CHANNEL = "trace_wake"
 MAX_WAITERS = 10_000
 GATHER_SECONDS = 0.01
 MAX_PENDING = 10_000
-
-NOTIFY = f"SELECT pg_notify('{CHANNEL}', job::text) FROM unnest(%(jobs)s::uuid[]) job"
-"""Notify every replica of the job generations that have work."""
 
 
 class Wakeups:
@@ -124,6 +121,6 @@ class Wakeups:
                 jobs, self._pending = self._pending, set()
                 with suppress(Unavailable):  # the other replicas' polling covers for a lost notification
                     async with self._state.autocommit() as conn:
-                        await conn.execute(NOTIFY, {"jobs": list(jobs)})
+                        await notify.jobs(conn, jobs)
         finally:
             self._notifying = None

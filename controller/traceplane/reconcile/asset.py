@@ -19,10 +19,9 @@ from traceplane.reconcile import conditions, policies
 from traceplane.reconcile.actions import Status
 from traceplane.reconcile.conditions import Condition, false, true
 from traceplane.reconcile.scope import Object, Scope
-from traceplane.store.statements import controller_facts
+from traceplane.store.statements import asset_policies, controller_facts
+from traceplane.store.statements.asset_policies import Stored
 from traceplane.store.statements.controller_facts import AssetFacts
-from traceplane.versions import asset_policies
-from traceplane.versions.asset_policies import Stored
 
 STORED = crash.declare("asset.stored")
 
@@ -55,9 +54,7 @@ class Assets:
     async def forget(self, name: str) -> None:
         """The Asset was deleted: its policy goes, the data stays."""
         async with self._scope.database.transaction() as conn:
-            await asset_policies.delete_asset(
-                conn, org_id=self._scope.org_id, namespace=self._scope.namespace, name=name
-            )
+            await asset_policies.delete(conn, org_id=self._scope.org_id, namespace=self._scope.namespace, name=name)
         crash.point(STORED)
 
     async def _look(self, name: str, asset: Asset | list[Problem]) -> tuple[dict[str, AssetFacts], Stored | None]:

@@ -22,7 +22,7 @@ from traceplane.reconcile import gather, names
 from traceplane.reconcile.apply import Applier
 from traceplane.reconcile.asset import Assets, reconcile_bundle, reconcile_lone_job
 from traceplane.reconcile.dag import Dags
-from traceplane.reconcile.drain import Drain
+from traceplane.reconcile.deletion import Deletions
 from traceplane.reconcile.handlers import LABELLED, WATCHED
 from traceplane.reconcile.health import Pulse
 from traceplane.reconcile.mirror import Mirror
@@ -32,6 +32,7 @@ from traceplane.settings import ControllerSettings
 from traceplane.store.engine import Database
 from traceplane.store.migrate import check
 from traceplane.store.statements import controller_facts
+from traceplane.store.statements import notify as notifications
 from traceplane.tasks.retries import RetryPolicy
 from traceplane_sdk.operator import Operator
 
@@ -75,7 +76,7 @@ class Controller:
             operators=operators,
             requeue_assets=self._requeue_assets,
         )
-        self._drain = Drain(self.scope, settings.drain_seconds)
+        self._deletions = Deletions(self.scope, settings.drain_seconds)
         self._assets = Assets(self.scope)
         self._notified: set[asyncio.Task[None]] = set()
         """Keys being added for a notification: a task that nothing refers to may be collected before it ran."""
@@ -115,7 +116,11 @@ class Controller:
         if not payload:
             dags = [obj["metadata"]["name"] for obj in self.mirror.all("DAG")]
         else:
-            dag = payload.rpartition("/")[2] if channel == "trace_deploy" else self._dags.of_generation(payload)
+            dag = (
+                payload.rpartition("/")[2]
+                if channel == notifications.DEPLOY_CHANNEL
+                else self._dags.of_generation(payload)
+            )
             dags = [dag] if dag else []
         task = asyncio.ensure_future(self._add((Key("DAG", name) for name in dags), _NOTIFY_SECONDS))
         self._notified.add(task)
@@ -142,7 +147,7 @@ class Controller:
             if obj is None:
                 await self._retire(key.name)
                 return None
-            return await (self._drain.reconcile(obj) if deleted else self._dags.reconcile(obj))
+            return await (self._deletions.reconcile(obj) if deleted else self._dags.reconcile(obj))
         if obj is None or deleted:
             if key.kind == "Asset" and obj is None:
                 await self._assets.forget(key.name)
@@ -163,7 +168,7 @@ class Controller:
             )
         for dag, uid in known:
             if dag == name:
-                await self._drain.orphan(name, uid)
+                await self._deletions.orphan(name, uid)
         self._dags.forget(name)
         self.lag.forget("DAG", name)
 

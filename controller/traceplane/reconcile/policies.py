@@ -17,8 +17,9 @@ from traceplane import graph as graphs
 from traceplane.graph import Graph
 from traceplane.kinds import Asset
 from traceplane.reconcile import names
+from traceplane.store.statements.asset_policies import Policy, Stored
 from traceplane.store.statements.controller_facts import AssetFacts
-from traceplane.versions.asset_policies import Policies, Policy, Stored
+from traceplane.versions.asset_policies import Policies
 from traceplane_sdk.operator import Column, ColumnType, OutputSchema, Storage
 
 Object = dict[str, Any]

@@ -25,12 +25,17 @@ from traceplane.reconcile.leader import Leadership
 from traceplane.settings import ControllerSettings
 from traceplane.store.engine import Database
 from traceplane.store.listener import Listener
+from traceplane.store.statements import notify
 
 _KINDS = frozenset({"DAG", "Job", "Asset", "Bundle"})
 _GROUP_VERSION = "trace.dev/v1alpha1"
 
 _STOP_SECONDS = 8.0
 """Longest wait for reconciles in progress, and again for kopf, when asked to stop."""
+
+_STATE_SECONDS = 3.0
+"""Longest wait of a reconcile for a connection to state. Less than `_STOP_SECONDS`, and short, since a DAG's
+status says only after it that state is away. By default there are more connections than reconciles at once."""
 
 log = structlog.get_logger()
 
@@ -41,7 +46,12 @@ async def run(settings: ControllerSettings, environment: Mapping[str, str], iden
         crash.arm(settings.crash_at)
     stop = asyncio.Event()
     _stop_on_signals(stop)
-    database = Database(settings.read_state_dsn(), application="trace-controller", pool_size=settings.pool_size)
+    database = Database(
+        settings.read_state_dsn(),
+        application="trace-controller",
+        pool_size=settings.pool_size,
+        wait_seconds=_STATE_SECONDS,
+    )
     try:
         async with Kube(kubeaccess.discover(environment), settings.namespace, _count) as kube:
             controller = Controller(settings, operator_registry.load(), kube, database, identity)
@@ -80,7 +90,7 @@ async def _lead(controller: Controller, identity: str, stop: asyncio.Event) -> i
 async def _work(controller: Controller, leadership: Leadership, stop: asyncio.Event) -> int:
     """Everything the leader does, until `stop` or until a part ends by itself. A crash of one part ends all."""
     unwatch = asyncio.Event()
-    listener = Listener(controller.database.dsn, ("trace_wake", "trace_deploy"), controller.notify)
+    listener = Listener(controller.database.dsn, (notify.WAKE_CHANNEL, notify.DEPLOY_CHANNEL), controller.notify)
     holding = asyncio.create_task(leadership.hold(stop))
     if not await _first_sync(controller, stop, holding):
         return 0 if stop.is_set() else 1

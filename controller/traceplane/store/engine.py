@@ -1,16 +1,8 @@
-"""Connections to one database: an engine for most statements, a bare pool for the hot ones.
+"""Connections to one database: one small psycopg pool for a process, lent for a statement or for a transaction.
 
-Most code speaks SQLAlchemy Core through `transaction()`. The dispatcher's hot statements skip its result rows
-and run on a psycopg pool: autocommit, so that one statement is one transaction and one round trip; prepared at
-first use; binary results. Four connections were enough for a process when measured, so both pools are small, and
-they open on first use.
-
-A pooled connection whose server went away is found without a round trip: an idle session has nothing to say, so
-one whose socket has something to read is asked before it is lent. What a restart leaves is replaced unseen.
-
-Every session has bounds: a connect, statement or idle transaction that exceeds its limit is ended by the server,
-so that a stuck process cannot hold locks for good. And a server that is gone without a word ends the session from
-our side (`traceplane_sdk.dsn`), so that it cannot hold us for good.
+Every session has bounds: a connect, statement or idle transaction that exceeds its limit is ended by the server, so
+that a stuck process cannot hold locks for good. And a server that vanished without closing its connections is
+noticed by this side's TCP (`traceplane_sdk.dsn`), so that it cannot hold the process for good.
 """
 
 from __future__ import annotations
@@ -25,7 +17,6 @@ import psycopg
 from psycopg import conninfo, pq
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from traceplane.errors import InvalidSettings
 from traceplane.store.failures import mapped
@@ -36,7 +27,7 @@ STATEMENT_SECONDS = 60
 IDLE_TRANSACTION_SECONDS = 60
 POOL_WAIT_SECONDS = 10.0
 MAX_WAITING = 1024
-"""Callers that may wait for a pooled connection; one more is told at once that the database is unavailable."""
+"""Callers that may wait for a pooled connection; one more gets Unavailable at once."""
 
 Connection = psycopg.AsyncConnection[TupleRow]
 
@@ -50,7 +41,7 @@ class BinaryCursor(psycopg.AsyncCursor[TupleRow]):
 
 
 def session(dsn: str, application: str) -> dict[str, Any]:
-    """libpq parameters of `dsn` with our bounds added. Raises InvalidSettings for one that is no DSN.
+    """libpq parameters of `dsn` with the bounds of a session added. Raises InvalidSettings for one that is no DSN.
 
     What passes has no half of a password in its host or database name, which drivers and pools put into errors
     and logs.
@@ -82,26 +73,27 @@ def _options(parameters: Mapping[str, Any]) -> str:
 
 
 class Database:
-    """One database as a process uses it. Make it inside the event loop and `close()` it at the end."""
+    """One database as a process uses it. Make it inside the event loop and `close()` it at the end.
+
+    A caller holds one connection at a time: one that took a second while it holds a first would wait for a
+    connection that its own first one keeps busy, once as many such callers run as the pool has connections.
+    """
 
     def __init__(
         self, dsn: str, *, application: str, pool_size: int = 4, wait_seconds: float = POOL_WAIT_SECONDS
     ) -> None:
-        """`wait_seconds`: how long to wait for a free or a new connection, before the answer is Unavailable."""
+        """`wait_seconds`: how long to wait for a free or a new connection, before Unavailable is raised.
+
+        `pool_size` is how many statements and transactions run at once; the next ones wait. As no caller holds two
+        connections (see above), a pool of 1 is slow and never stuck.
+        """
         self.dsn = dsn
-        self._session = session(dsn, application)
-        self.engine: AsyncEngine = create_async_engine(
-            "postgresql+psycopg://",
-            async_creator=self._connect,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=wait_seconds,
-            pool_pre_ping=True,
-        )
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             kwargs={
-                **self._session,
+                **session(dsn, application),
+                # One statement is one transaction and one round trip, unless the caller begins a transaction.
                 "autocommit": True,
+                # Prepared at first use: the statements of a process are few, and each runs for as long as it lives.
                 "prepare_threshold": 0,
                 "cursor_factory": BinaryCursor,
             },
@@ -110,7 +102,7 @@ class Database:
             timeout=wait_seconds,
             max_waiting=MAX_WAITING,
             reconnect_timeout=wait_seconds,
-            check=_check_if_spoken,
+            check=_check_if_readable,
             open=False,
             name=application,
         )
@@ -118,15 +110,15 @@ class Database:
         self._opened = False
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """A SQLAlchemy connection in one READ COMMITTED transaction: commits at the end, rolls back on error."""
-        with mapped():
-            async with self.engine.begin() as connection:
-                yield connection
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A pooled connection in one READ COMMITTED transaction: commits at the end, rolls back on error."""
+        async with self.autocommit() as connection, connection.transaction():
+            yield connection
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[Connection]:
-        """A pooled psycopg connection in autocommit: each statement is a transaction of its own."""
+        """A pooled connection on which each statement is a transaction of its own."""
+        # Around the pool as well, whose own errors (no connection in time, too many callers) are psycopg's too.
         with mapped():
             await self._open()
             async with self._pool.connection() as connection:
@@ -140,9 +132,9 @@ class Database:
     async def close(self) -> None:
         """End every connection."""
         await self._pool.close()
-        await self.engine.dispose()
 
     async def _open(self) -> None:
+        # On first use, not when made: then a process starts, and says that it is alive, without its database.
         if self._opened:
             return
         async with self._opening:
@@ -150,18 +142,29 @@ class Database:
                 await self._pool.open()
                 self._opened = True
 
-    async def _connect(self) -> Connection:
-        return await psycopg.AsyncConnection.connect(**self._session)
+
+@asynccontextmanager
+async def one_transaction(dsn: str, *, application: str) -> AsyncIterator[Connection]:
+    """A transaction on a connection of its own: for a command that does one thing and ends.
+
+    Unlike a pool, which waits for a database that is away to come back, it fails at once. Raises Unavailable.
+    """
+    with mapped():
+        connecting = psycopg.AsyncConnection.connect(**session(dsn, application), cursor_factory=BinaryCursor)
+        async with await connecting as connection:  # commits at its end, or rolls back
+            yield connection
 
 
-async def _check_if_spoken(connection: Connection) -> None:
+async def _check_if_readable(connection: Connection) -> None:
     """Raise OperationalError where an idle connection is dead; costs a system call while it is well."""
-    if has_spoken(connection.fileno()):
+    # The server sends nothing to an idle session but its end. So a round trip is only worth it where something was
+    # sent; connections that a restart of the server ended are replaced before a caller gets one.
+    if is_readable(connection.fileno()):
         await AsyncConnectionPool.check_connection(connection)
 
 
-def has_spoken(descriptor: int) -> bool:
-    """Whether the server of an idle session has sent something, its end included."""
+def is_readable(descriptor: int) -> bool:
+    """Whether the server of an idle session has sent something, or closed it."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN | select.POLLHUP | select.POLLERR)
     return bool(poll.poll(0))

@@ -3,7 +3,7 @@
 The class of the result says what happens next. A server that is away, starting, shutting down or out of
 connections is `Unavailable`: try again later. A value the database cannot hold, or a row that a unique key
 already has, is `Refused`. A role without a right is `GiveUp`: only an administrator can mend it. Anything else
-(a failed check constraint, a missing table) is a mistake of ours and passes through unchanged, so that it is
+(a failed check constraint, a missing table) is a defect of Trace and passes through unchanged, so that it is
 seen. Messages never carry SQL or parameters.
 
 Two transactions that collide (`40001`, `40P01`) are nobody's fault; `retrying` runs such a unit again, a bounded
@@ -21,7 +21,6 @@ from typing import TypeVar
 
 import psycopg
 from psycopg import errors as pg
-from sqlalchemy import exc as sa
 
 from traceplane.errors import GiveUp, Refused, TraceError, Unavailable
 
@@ -51,9 +50,7 @@ class Conflict(Refused):
 
 
 def translated(error: BaseException) -> TraceError | None:
-    """The error of ours that stands for a driver's or SQLAlchemy's `error`; None where it is not one of these."""
-    if isinstance(error, sa.DBAPIError) and error.orig is not None:
-        error = error.orig
+    """Trace's error that stands for the driver's `error`; None where it is not one of these."""
     if isinstance(error, _COLLISIONS):
         return Collision("the transaction collided with another one")
     if isinstance(error, pg.UniqueViolation):
@@ -64,21 +61,21 @@ def translated(error: BaseException) -> TraceError | None:
         return GiveUp(f"the database role lacks a right: {error.diag.message_primary}{remedy}")
     if isinstance(error, psycopg.DataError):
         return Refused(f"the database cannot hold this value: {error.diag.message_primary or type(error).__name__}")
-    if isinstance(error, (*_AWAY, sa.TimeoutError)):
+    if isinstance(error, _AWAY):
         return Unavailable(f"the database does not answer ({type(error).__name__})")
     return None
 
 
 @contextmanager
 def mapped() -> Iterator[None]:
-    """Raise errors of ours in place of the driver's."""
+    """Raise Trace's errors in place of the driver's."""
     try:
         yield
-    except (psycopg.Error, sa.SQLAlchemyError) as error:
-        ours = translated(error)
-        if ours is None:
+    except psycopg.Error as error:
+        meaning = translated(error)
+        if meaning is None:
             raise
-        raise ours from error
+        raise meaning from error
 
 
 async def retrying(unit: Callable[[], Awaitable[Result]], attempts: int = ATTEMPTS) -> Result:

@@ -26,7 +26,7 @@ MAX_BACKOFF_SECONDS = 10.0
 
 
 class Listener:
-    """Calls `wake` for each notification on `channels` until stopped. `connected` tells whether it hears now."""
+    """Calls `wake` for each notification on `channels` until stopped. `connected`: it is subscribed now."""
 
     def __init__(
         self, dsn: str, channels: Sequence[str], wake: Wake, *, probe_seconds: float = PROBE_SECONDS
@@ -45,8 +45,8 @@ class Listener:
                 async with await psycopg.AsyncConnection.connect(**self._session, autocommit=True) as connection:
                     await self._subscribe(connection)
                     failures = 0
-                    await self._hear(connection, stop)
-            except (psycopg.Error, TimeoutError):  # the database is away: the loops' polling covers for us
+                    await self._receive(connection, stop)
+            except (psycopg.Error, TimeoutError):  # the database is away: until it is back, the loops poll
                 failures += 1
                 delay = min(MAX_BACKOFF_SECONDS, 0.1 * 2 ** min(failures, 10)) * (0.5 + random.random())  # noqa: S311
                 await _pause(delay, stop)
@@ -60,22 +60,22 @@ class Listener:
         for channel in self._channels:
             self._wake(channel, "")
 
-    async def _hear(self, connection: psycopg.AsyncConnection, stop: asyncio.Event) -> None:
+    async def _receive(self, connection: psycopg.AsyncConnection, stop: asyncio.Event) -> None:
         ended = asyncio.ensure_future(stop.wait())
         try:
             while not stop.is_set():
-                heard = asyncio.ensure_future(self._hear_once(connection))
-                await asyncio.wait({ended, heard}, return_when=asyncio.FIRST_COMPLETED)
-                if not heard.done():
-                    heard.cancel()
-                    await asyncio.gather(heard, return_exceptions=True)
+                received = asyncio.ensure_future(self._receive_once(connection))
+                await asyncio.wait({ended, received}, return_when=asyncio.FIRST_COMPLETED)
+                if not received.done():
+                    received.cancel()
+                    await asyncio.gather(received, return_exceptions=True)
                     return
-                heard.result()
+                received.result()
         finally:
             ended.cancel()
 
-    async def _hear_once(self, connection: psycopg.AsyncConnection) -> None:
-        """Deliver notifications for one probe interval, then ask whether the server still answers."""
+    async def _receive_once(self, connection: psycopg.AsyncConnection) -> None:
+        """Deliver notifications for one probe interval, then check that the server still answers."""
         async for notice in connection.notifies(timeout=self._probe_seconds):
             self._wake(notice.channel, notice.payload)
         async with asyncio.timeout(ANSWER_SECONDS):

@@ -1,11 +1,8 @@
 """Bring both databases to the schema this release knows, once, before anything serves.
 
 Any number of processes may start a migration at once: an advisory lock on state lets one run and makes the rest
-wait, for a bounded time; when their turn comes there is nothing left to do. Postgres runs DDL in transactions,
+wait, for a bounded time; once they have the lock there is nothing left to do. Postgres runs DDL in transactions,
 and each revision runs in one with its version row, so a migration killed half way leaves the old schema, whole.
-
-Then the first rows are seeded: the organisation, the built-in roles, and the first admin where none exists. A
-repeated run changes nothing; where it was given another first admin, it says that it did not use it.
 
 Serving processes call `check` instead: they refuse a schema they do not know, older or newer, and never change it.
 """
@@ -16,7 +13,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,11 +21,10 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
-from traceplane.errors import InvalidSettings, Unavailable, UnknownSchema
-from traceplane.store import revisions
+from traceplane.errors import Unavailable, UnknownSchema
+from traceplane.store import revisions, seed
 from traceplane.store.engine import session
 from traceplane.store.failures import mapped
-from traceplane.store.tables.tenancy import BUILT_IN_ROLES
 
 LOCK_KEY = 0x7472_6163_65
 """Advisory lock of a migration: the letters `trace`."""
@@ -39,7 +34,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 @dataclass(frozen=True)
 class Branch:
-    """One database's line of migrations: its folder, its version table and the newest revision."""
+    """The migrations of one database: its folder, its version table and the newest revision."""
 
     name: str
     version_table: str
@@ -50,23 +45,13 @@ STATE = Branch("state", revisions.STATE_VERSION_TABLE, revisions.STATE)
 DATA = Branch("data", revisions.DATA_VERSION_TABLE, revisions.DATA)
 
 
-class FirstAdmin(Enum):
-    """What became of the first admin that a migration was given."""
-
-    NOT_GIVEN = auto()
-    MADE = auto()
-    IS_ADMIN = auto()
-    UNUSED = auto()
-    """Others are admins, and this one is not."""
-
-
 @dataclass(frozen=True)
 class Migrated:
     """What a migration did: revision found (None: empty database) and reached, of each database."""
 
     state: tuple[str | None, str]
     data: tuple[str | None, str]
-    admin: FirstAdmin
+    admin: seed.FirstAdmin
 
 
 def migrate(
@@ -76,14 +61,15 @@ def migrate(
 
     Raises Unavailable when that time is over, and UnknownSchema for a schema newer than this release.
     """
-    admin = principal(first_admin) if first_admin else None
+    admin = seed.first_admin(first_admin) if first_admin else None
     deadline = time.monotonic() + lock_seconds
     for dsn in (state_dsn, data_dsn):
         _await_server(dsn, deadline)
     with mapped(), _lock(state_dsn, max(1.0, deadline - time.monotonic())):
         before_state = _upgrade(STATE, state_dsn)
         before_data = _upgrade(DATA, data_dsn)
-        seeded = _seed(state_dsn, org_id, admin)
+        with psycopg.connect(**session(state_dsn, "trace-migrate")) as connection:
+            seeded = seed.seed(connection, org_id, admin)
     return Migrated((before_state, STATE.head), (before_data, DATA.head), seeded)
 
 
@@ -154,13 +140,24 @@ def _upgrade(branch: Branch, dsn: str) -> str | None:
     parameters["options"] += " -c statement_timeout=0"  # an index over a large table takes what it takes
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(**parameters))
     try:
-        with engine.begin() as connection:
+        with _unwrapped(), engine.begin() as connection:
             found = revision(connection.connection.driver_connection, branch)  # type: ignore[arg-type]
             if found != branch.head:
                 move(branch, connection, branch.head)
     finally:
         engine.dispose()
     return found
+
+
+@contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Raise the driver's errors in place of SQLAlchemy's around them: it is these that `mapped` knows."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except DBAPIError as error:
+        raise error.orig or error from error
 
 
 def _await_server(dsn: str, deadline: float) -> None:
@@ -188,54 +185,6 @@ def _lock(dsn: str, seconds: float) -> Iterator[None]:
         except pg.LockNotAvailable as error:
             raise Unavailable(f"another migration has held the lock for {seconds:g} s") from error
         yield
-
-
-def _seed(dsn: str, org_id: UUID, admin: tuple[str, str] | None) -> FirstAdmin:
-    """Insert the organisation, the built-in roles and the first admin; returns what became of the last."""
-    with psycopg.connect(**session(dsn, "trace-migrate")) as connection:
-        connection.execute(
-            "INSERT INTO orgs (id, name) VALUES (%s, 'default') ON CONFLICT (id) DO NOTHING", (org_id,)
-        )
-        connection.execute(
-            "INSERT INTO org_roles (org_id, name) SELECT %s, unnest(%s::text[])"
-            " ON CONFLICT (org_id, name) DO NOTHING",
-            (org_id, list(BUILT_IN_ROLES)),
-        )
-        return FirstAdmin.NOT_GIVEN if admin is None else _seed_admin(connection, org_id, *admin)
-
-
-def _seed_admin(connection: psycopg.Connection[Any], org_id: UUID, issuer: str, subject: str) -> FirstAdmin:
-    """Make the first admin, unless the organisation has one: who removed it on purpose keeps it removed."""
-    # No row without an admin; else whether this one is among them.
-    found = connection.execute(
-        "SELECT bool_or(u.issuer = %(issuer)s AND u.external_id = %(subject)s)"
-        " FROM org_role_memberships m JOIN org_roles r ON r.id = m.role_id JOIN users u ON u.id = m.user_id"
-        " WHERE r.org_id = %(org)s AND r.name = 'admin' HAVING count(*) > 0",
-        {"org": org_id, "issuer": issuer, "subject": subject},
-    ).fetchone()
-    if found is not None:
-        return FirstAdmin.IS_ADMIN if found[0] else FirstAdmin.UNUSED
-    connection.execute(
-        "INSERT INTO users (org_id, issuer, external_id, name) VALUES (%s, %s, %s, %s)"
-        " ON CONFLICT (issuer, external_id) DO NOTHING",
-        (org_id, issuer, subject, subject),
-    )
-    connection.execute(
-        "INSERT INTO org_role_memberships (org_id, role_id, user_id)"
-        " SELECT r.org_id, r.id, u.id FROM org_roles r, users u"
-        " WHERE r.org_id = %(org)s AND r.name = ANY(%(roles)s) AND u.org_id = r.org_id"
-        " AND u.issuer = %(issuer)s AND u.external_id = %(subject)s",
-        {"org": org_id, "roles": list(BUILT_IN_ROLES), "issuer": issuer, "subject": subject},
-    )
-    return FirstAdmin.MADE
-
-
-def principal(first_admin: str) -> tuple[str, str]:
-    """Issuer and subject. Raises InvalidSettings."""
-    issuer, bar, subject = first_admin.partition("|")
-    if not (issuer and bar and subject):
-        raise InvalidSettings("TRACE_FIRST_ADMIN: write `issuer|subject`")
-    return issuer, subject
 
 
 def _difference(branch: Branch, found: str | None) -> str:

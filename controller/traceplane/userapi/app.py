@@ -15,7 +15,7 @@ from traceplane.identity.oidc import Subject
 from traceplane.observe import audit
 from traceplane.settings import UserApiSettings
 from traceplane.store.engine import Database
-from traceplane.store.statements import browse
+from traceplane.store.statements import tenancy
 from traceplane.userapi.call import Call
 from traceplane.userapi.routes import HANDLERS, ROUTES
 from traceplane.web import authentication, routes
@@ -47,14 +47,11 @@ class UserApi:
 
     async def lookup(self, subject: Subject) -> Principal | None:
         """The user that `subject` names, if it belongs to this organisation."""
-        async with self.state.transaction() as connection:
-            found = await connection.execute(
-                browse.PRINCIPAL, {"issuer": subject.issuer, "subject": subject.subject}
-            )
-            row = found.one_or_none()
-        if row is None or row.org_id != self._settings.org_id:
+        async with self.state.autocommit() as connection:
+            found = await tenancy.principal(connection, tenancy.Identity(subject.issuer, subject.subject))
+        if found is None or found.org_id != self._settings.org_id:
             return None
-        return Principal(row.user_id, row.org_id, frozenset(row.roles))
+        return Principal(found.user_id, found.org_id, frozenset(found.roles))
 
     def handler(self, route: routes.Route) -> routes.Handler:
         """`route` as the web layer calls it: its handler's answer as JSON, with an audit line."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Concatenate, ParamSpec, TypeVar
+from uuid import UUID
 
 from starlette.requests import Request
 
 from traceplane.errors import NotFound, Refused
-from traceplane.store.engine import Database
+from traceplane.store.engine import Connection, Database
 from traceplane.web.principals import Principal
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
@@ -26,11 +30,15 @@ class Call:
     namespace: str
     """The service's own namespace: where a single object is looked for when the request names none."""
 
-    async def rows(self, statement: Any, **values: Any) -> list[Mapping[str, Any]]:
-        """Rows of one statement, in a transaction of its own."""
-        async with self.state.transaction() as connection:
-            result = await connection.execute(statement, {"org": self.principal.org_id, **values})
-            return [dict(row) for row in result.mappings()]
+    async def run(
+        self,
+        statement: Callable[Concatenate[Connection, UUID, Parameters], Awaitable[Result]],
+        *args: Parameters.args,
+        **values: Parameters.kwargs,
+    ) -> Result:
+        """What a statement of the store gives for the caller's organisation."""
+        async with self.state.autocommit() as connection:
+            return await statement(connection, self.principal.org_id, *args, **values)
 
     def name(self) -> str:
         """The object's name in the path. Raises NotFound for what cannot be one."""

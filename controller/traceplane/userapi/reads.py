@@ -6,12 +6,12 @@ with something JSON can hold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from traceplane.errors import NotFound, Refused
-from traceplane.store.statements import browse
+from traceplane.store.statements import browse_assets, browse_dags
+from traceplane.store.statements.browse_dags import Row
 from traceplane.userapi import pages
 from traceplane.userapi.call import Call
 
@@ -26,27 +26,22 @@ async def dags(call: Call) -> Any:
     """Living DAGs by namespace and name."""
     asked = pages.limit(call.request)
     after = pages.after(call.request, (str, str)) or ["", ""]
-    rows = await call.rows(
-        browse.DAGS,
-        namespace=call.chosen_namespace(),
-        dag=None,
-        after_namespace=after[0],
-        after_name=after[1],
-        limit=asked + 1,
+    rows = await call.run(
+        browse_dags.dags, namespace=call.chosen_namespace(), after=(after[0], after[1]), limit=asked + 1
     )
     return pages.page(rows, asked, ("namespace", "name"))
 
 
 async def dag(call: Call) -> Any:
     """One DAG."""
-    return dict(await _dag(call))
+    return await _dag(call)
 
 
 async def dag_jobs(call: Call) -> Any:
     """Jobs of the DAG's active version, with their queues."""
     await _dag(call)
-    rows = await call.rows(browse.DAG_JOBS, namespace=call.own_namespace(), dag=call.name())
-    return {"items": [dict(row) for row in rows], "next_cursor": None}
+    rows = await call.run(browse_dags.jobs, namespace=call.own_namespace(), dag=call.name())
+    return {"items": rows, "next_cursor": None}
 
 
 async def dag_tasks(call: Call) -> Any:
@@ -55,15 +50,15 @@ async def dag_tasks(call: Call) -> Any:
     status = call.request.query_params.get("status")
     if status is not None and status not in STATUSES:
         raise Refused(f"status: one of {', '.join(STATUSES)}")
-    before = pages.after(call.request, (str,))
+    before = _before(call)
     await _dag(call)
-    rows = await call.rows(
-        browse.DAG_TASKS,
+    rows = await call.run(
+        browse_dags.tasks,
         namespace=call.own_namespace(),
         dag=call.name(),
         job=call.request.query_params.get("job"),
         status=status,
-        before=_uuid(before[0]) if before else None,
+        before=before,
         limit=asked + 1,
     )
     return pages.page(rows, asked, ("id",))
@@ -72,13 +67,9 @@ async def dag_tasks(call: Call) -> Any:
 async def dag_versions(call: Call) -> Any:
     """Versions of the DAG, newest first."""
     await _dag(call)
-    asked, before = pages.limit(call.request), pages.after(call.request, (str,))
-    rows = await call.rows(
-        browse.DAG_VERSIONS,
-        namespace=call.own_namespace(),
-        dag=call.name(),
-        before=_uuid(before[0]) if before else None,
-        limit=asked + 1,
+    asked, before = pages.limit(call.request), _before(call)
+    rows = await call.run(
+        browse_dags.versions, namespace=call.own_namespace(), dag=call.name(), before=before, limit=asked + 1
     )
     return pages.page(rows, asked, ("id",))
 
@@ -87,13 +78,11 @@ async def assets(call: Call) -> Any:
     """Assets the caller may read, by namespace and name."""
     asked = pages.limit(call.request)
     after = pages.after(call.request, (str, str)) or ["", ""]
-    rows = await call.rows(
-        browse.ASSETS,
+    rows = await call.run(
+        browse_assets.assets,
         namespace=call.chosen_namespace(),
-        asset=None,
-        roles=sorted(call.principal.roles),
-        after_namespace=after[0],
-        after_name=after[1],
+        roles=call.principal.roles,
+        after=(after[0], after[1]),
         limit=asked + 1,
     )
     return pages.page(rows, asked, ("namespace", "name"))
@@ -101,18 +90,21 @@ async def assets(call: Call) -> Any:
 
 async def asset(call: Call) -> Any:
     """One asset with its columns."""
-    return dict(await _asset(call))
+    return await _asset(call)
 
 
 async def asset_partitions(call: Call) -> Any:
     """Committed partitions of an asset's cold dataset by where they start, whole ones last; none for a hot one."""
     asked = pages.limit(call.request)
-    after = pages.after(call.request, ((int, type(None)), str)) or [None, None]
+    after = pages.after(call.request, ((int, type(None)), str))
     found = await _asset(call)
     if found["cold_version"] is None:
         return {"items": [], "next_cursor": None}
-    rows = await call.rows(
-        browse.PARTITIONS, version=found["cold_version"], after=after[0], after_key=after[1], limit=asked + 1
+    rows = await call.run(
+        browse_assets.partitions,
+        version=found["cold_version"],
+        after=(after[0], after[1]) if after else None,
+        limit=asked + 1,
     )
     return pages.page(rows, asked, ("start", "key"))
 
@@ -120,12 +112,12 @@ async def asset_partitions(call: Call) -> Any:
 async def asset_versions(call: Call) -> Any:
     """Versions of the asset's dataset, newest first; of a Federated asset's hot half."""
     found = await _asset(call)
-    asked, before = pages.limit(call.request), pages.after(call.request, (str,))
-    rows = await call.rows(
-        browse.ASSET_VERSIONS,
+    asked, before = pages.limit(call.request), _before(call)
+    rows = await call.run(
+        browse_assets.versions,
         dataset=found["dataset"],
         current=found["version"],
-        before=_uuid(before[0]) if before else None,
+        before=before,
         limit=asked + 1,
     )
     return pages.page(rows, asked, ("id",))
@@ -134,43 +126,36 @@ async def asset_versions(call: Call) -> Any:
 async def asset_lineage(call: Call) -> Any:
     """What the asset is made from, and what is made from it; a Federated asset has two versions of its own."""
     found = await _asset(call)
-    roots = [version for version in {found["version"], found["cold_version"]} if version is not None]
-    rows = await call.rows(
-        browse.LINEAGE,
-        roots=roots,
-        roles=sorted(call.principal.roles),
+    rows = await call.run(
+        browse_assets.lineage,
+        roots={found["version"], found["cold_version"]} - {None},
+        roles=call.principal.roles,
         depth=LINEAGE_DEPTH,
         limit=LINEAGE_VERSIONS + 1,
     )
-    return {"items": [dict(row) for row in rows[:LINEAGE_VERSIONS]], "truncated": len(rows) > LINEAGE_VERSIONS}
+    return {"items": rows[:LINEAGE_VERSIONS], "truncated": len(rows) > LINEAGE_VERSIONS}
 
 
-async def _dag(call: Call) -> Mapping[str, Any]:
+async def _dag(call: Call) -> Row:
     name, namespace = call.name(), call.own_namespace()
-    rows = await call.rows(browse.DAGS, namespace=namespace, dag=name, after_namespace="", after_name="", limit=1)
-    if not rows:
+    found = await call.run(browse_dags.dag, namespace=namespace, dag=name)
+    if found is None:
         raise NotFound(f"there is no DAG {name!r} in namespace {namespace!r}")
-    return rows[0]
+    return found
 
 
-async def _asset(call: Call) -> Mapping[str, Any]:
+async def _asset(call: Call) -> Row:
     name, namespace = call.name(), call.own_namespace()
-    rows = await call.rows(
-        browse.ASSETS,
-        namespace=namespace,
-        asset=name,
-        roles=sorted(call.principal.roles),
-        after_namespace="",
-        after_name="",
-        limit=1,
-    )
-    if not rows:
+    found = await call.run(browse_assets.asset, namespace=namespace, asset=name, roles=call.principal.roles)
+    if found is None:
         raise NotFound(f"there is no asset {name!r} in namespace {namespace!r}")
-    return rows[0]
+    return found
 
 
-def _uuid(text: str) -> UUID:
+def _before(call: Call) -> UUID | None:
+    """The id in `?cursor=`, after which a page of ids from new to old goes on. Raises Refused."""
+    after = pages.after(call.request, (str,))
     try:
-        return UUID(text)
+        return UUID(after[0]) if after else None
     except ValueError:
         raise Refused("cursor: not one that a page gave") from None

@@ -10,7 +10,7 @@ import structlog
 
 from traceplane.errors import NotFound, Refused
 from traceplane.store.engine import Connection
-from traceplane.store.statements import browse, operate
+from traceplane.store.statements import browse_dags, operate
 from traceplane.userapi.call import Call
 
 _log = structlog.get_logger("trace.audit")
@@ -47,8 +47,7 @@ async def _operate(call: Call, verb: str, statement: Operation) -> Any:
     if not found_task.changed:
         raise Conflict(_why(verb, found_task))
     _log.info("task", verb=verb, task_id=str(task), user_id=str(call.principal.user_id))
-    found = await call.rows(browse.TASK, id=task)
-    return dict(found[0])
+    return await call.run(browse_dags.task, task_id=task)
 
 
 def _why(verb: str, task: operate.Found) -> str:

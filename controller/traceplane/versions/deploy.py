@@ -1,9 +1,9 @@
 """Make Postgres agree with a DAG: one transaction from an assembled graph to a current version.
 
-The controller calls this at every look at a DAG, so the usual answer is "unchanged" and costs a few reads. A new
+The controller calls this at every look at a DAG, so the usual result is "unchanged" and costs a few reads. A new
 spec becomes a DAG version; jobs that state already has a generation of (by config hash) keep it, with its data,
 cursors and queue; the rest get new generations and dataset versions with places of their own. Then the pointers
-move. What the move leaves behind is canceled, what it brings back is caught up, hot tables are asked for through
+move. What the move leaves behind is canceled, what it brings back is caught up, hot tables are requested through
 the outbox. All of it is visible at once or not at all.
 
 A spec that needs new generations replaces nothing that runs: it is refused until staging is supported.
@@ -11,26 +11,28 @@ A spec that needs new generations replaces nothing that runs: it is refused unti
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from uuid import UUID
-
-from sqlalchemy import RowMapping
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from traceplane.errors import Refused, Stale
 from traceplane.graph import Graph
 from traceplane.kit.ids import uuid7
-from traceplane.store.statements import versions as statements
-from traceplane.versions import asset_policies, limits
-from traceplane.versions.diff import Generation, refusal
-from traceplane.versions.rows import (
-    Names,
-    Versions,
-    generation_rows,
-    input_rows,
-    version_job_rows,
-    version_rows,
+from traceplane.store.engine import Connection
+from traceplane.store.statements import (
+    cancel,
+    datasets,
+    enqueue,
+    hot_tables,
+    notify,
+    pointers,
+    publications,
+    versions,
 )
+from traceplane.store.statements.pointers import DagKey, Pointer, Resource
+from traceplane.store.statements.versions import StoredGeneration
+from traceplane.versions import diff, limits, rows
+from traceplane.versions.asset_policies import Policies, put_in_force
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Deployment:
     jobs: tuple[DeployedJob, ...]
 
 
-_NO_POLICIES = asset_policies.Policies()
+_NO_POLICIES = Policies()
 
 
 class PublishedElsewhere(Refused):
@@ -62,144 +64,109 @@ class PublishedElsewhere(Refused):
 
 
 async def deploy(
-    conn: AsyncConnection,
+    conn: Connection,
     *,
     org_id: UUID,
     graph: Graph,
     resource_uid: str,
     generation: int,
     bucket: str,
-    policies: asset_policies.Policies = _NO_POLICIES,
+    policies: Policies = _NO_POLICIES,
 ) -> Deployment:
     """Make `graph` the current version of its DAG, inside the caller's transaction.
 
     `generation` is the resource's `metadata.generation`; `bucket` is where cold datasets go; `policies` are those
     of the Assets declared for what the graph publishes: they hold from the moment it is published. Raises
-    RebuildNotSupported, PublishedElsewhere, PrefixesTooLarge, or Stale where somebody else deployed a newer
-    generation of the same resource or began to delete it; the caller's transaction must then roll back, and nothing
-    has changed.
+    RebuildNotSupported, PublishedElsewhere, PrefixesTooLarge, or Stale where a newer generation of the same
+    resource is deployed already or the resource is being deleted; the caller's transaction must then roll back, and
+    nothing has changed.
     """
-    names = Names(org_id, graph.namespace, graph.dag)
-    resource = {"uid": resource_uid, "generation": generation}
-    await conn.execute(statements.MAKE_POINTER, names.key | resource)
-    pointer = (await conn.execute(statements.LOCK_POINTER, names.key)).mappings().one()
-    _refuse_stale(pointer, resource_uid, generation, graph.dag)
-    active = pointer["active_version_id"] if pointer["deleted_at"] is None else None
-    known = await _generations(conn, names, graph, active)
-    if active is not None and pointer["spec_hash"] == graph.spec_hash:
-        await conn.execute(statements.SEEN, names.key | resource)
-        result, version_id, ids = "Unchanged", active, _ids(known)
+    dag, resource = DagKey(org_id, graph.namespace, graph.dag), Resource(resource_uid, generation)
+    pointer = await pointers.lock(conn, dag, resource)
+    _refuse_stale(pointer, resource, graph.dag)
+    active = pointer.active_version_id if pointer.deleted_at is None else None
+    wanted = [(job.name, job.config_hash) for job in graph.jobs]
+    known = await versions.generations(conn, dag, active=active, wanted=wanted)
+    ids = {(generation.name, generation.config_hash): generation.id for generation in known}
+    if active is not None and pointer.spec_hash == graph.spec_hash:
+        await pointers.record_resource(conn, dag, resource)
+        result, version_id = "Unchanged", active
     else:
-        refused = refusal(graph, known) if active is not None else None
-        if refused is not None:
+        if active is not None and (refused := diff.refusal(graph, known)) is not None:
             raise refused
-        ids = _ids(known)
-        version_id = await _define(conn, names, graph, ids, bucket)
-        await _publish(conn, names, version_id)
-        await asset_policies.declare(conn, org_id=org_id, namespace=names.namespace, policies=policies.declared)
-        await asset_policies.close(conn, org_id=org_id, namespace=names.namespace, policies=policies.closing)
-        await conn.execute(statements.ACTIVATE, names.key | resource | {"version": version_id})
-        await _move_work(conn, version_id, graph, ids, known)
-        result = "Created" if pointer["active_version_id"] is None else "Updated"
+        ids |= {key: uuid7() for key in wanted if key not in ids}
+        version_id = await _define(conn, dag, graph, ids, bucket)
+        await _publish(conn, dag, version_id)
+        await put_in_force(conn, dag, policies)
+        # The pointer moves before the work does: tasks are made for what runs by the pointer.
+        await pointers.activate(conn, dag, resource, version_id)
+        await _move_work(conn, version_id, current={ids[key] for key in wanted}, known=known)
+        result = "Created" if pointer.active_version_id is None else "Updated"
     jobs = tuple(DeployedJob(ids[job.name, job.config_hash], job.name, job.config_hash) for job in graph.jobs)
-    await _ensure(conn, names, version_id, [job.id for job in jobs], announce=result != "Unchanged")
+    await _ensure(conn, dag, [job.id for job in jobs], announce=result != "Unchanged")
     return Deployment(version_id, graph.spec_hash, result, jobs)
 
 
-def _refuse_stale(pointer: RowMapping, resource_uid: str, generation: int, dag: str) -> None:
+def _refuse_stale(pointer: Pointer, resource: Resource, dag: str) -> None:
     """Another controller may have seen more of this resource: it never comes back from deletion, nor gets older."""
-    if pointer["resource_uid"] != resource_uid:
+    if pointer.resource_uid != resource.uid:
         return
-    if pointer["deleted_at"] is not None:
+    if pointer.deleted_at is not None:
         raise Stale(f"DAG {dag} is being deleted")
-    if pointer["resource_generation"] > generation:
-        raise Stale(f"generation {pointer['resource_generation']} of DAG {dag} is deployed already")
-
-
-async def _generations(conn: AsyncConnection, names: Names, graph: Graph, active: UUID | None) -> list[Generation]:
-    wanted = [{"name": job.name, "config_hash": job.config_hash} for job in graph.jobs]
-    found = await conn.execute(statements.GENERATIONS, names.key | {"active": active, "rows": wanted})
-    return [Generation(**row) for row in found.mappings()]
-
-
-def _ids(known: list[Generation]) -> dict[tuple[str, str], UUID]:
-    return {(generation.name, generation.config_hash): generation.id for generation in known}
+    if pointer.resource_generation > resource.generation:
+        raise Stale(f"generation {pointer.resource_generation} of DAG {dag} is deployed already")
 
 
 async def _define(
-    conn: AsyncConnection, names: Names, graph: Graph, ids: dict[tuple[str, str], UUID], bucket: str
+    conn: Connection, dag: DagKey, graph: Graph, ids: Mapping[tuple[str, str], UUID], bucket: str
 ) -> UUID:
-    """Write the version and all it consists of; `ids` gains the new generations. Returns the version's id."""
-    version: UUID = (
-        await conn.execute(
-            statements.UPSERT_VERSION,
-            names.key | {"id": uuid7(), "spec_hash": graph.spec_hash, "rows": graph.spec},
-        )
-    ).scalar_one()
-    for job in graph.jobs:
-        ids.setdefault((job.name, job.config_hash), uuid7())
-    org = {"org": names.org_id}
-    await conn.execute(statements.UPSERT_JOBS, names.key | {"rows": generation_rows(graph, ids)})
-    outputs = [
-        {"job": job.name, "output": output.name, "storage": output.schema.storage.value}
-        for job in graph.jobs
-        for output in job.outputs
-    ]
-    datasets = {
-        (row.job, row.output): row.id
-        for row in await conn.execute(statements.UPSERT_DATASETS, names.key | {"rows": outputs})
-    }
-    rows = version_rows(names, graph, ids, datasets, bucket)
-    made = (await conn.execute(statements.UPSERT_DATASET_VERSIONS, org | {"rows": rows})).all()
-    cold = {row.dataset_id: row.location for row in made if row.storage == "S3"}
-    refused = limits.refusal(graph, {name: cold[id_] for name, id_ in datasets.items() if id_ in cold})
+    """Write the version and all it consists of, as far as it is new. Returns the version's id."""
+    version = await versions.put_version(conn, dag, version_id=uuid7(), spec_hash=graph.spec_hash, spec=graph.spec)
+    await versions.put_generations(conn, dag, rows.generation_rows(graph, ids))
+    named = await datasets.put_datasets(conn, dag, rows.dataset_rows(graph))
+    placed = await datasets.put_versions(conn, dag.org_id, rows.version_rows(dag, graph, ids, named, bucket))
+    # Only here are all places known: those of known versions lie where an earlier deploy put them.
+    cold = {row.dataset_id: row.location for row in placed if row.storage == "S3"}
+    refused = limits.refusal(graph, {name: cold[id_] for name, id_ in named.items() if id_ in cold})
     if refused is not None:
         raise refused
-    versions = Versions(datasets, {row.dataset_id: row.id for row in made})
-    held = org | {"version": version}
-    await conn.execute(statements.INSERT_INPUTS, org | {"rows": input_rows(graph, ids, versions)})
-    await conn.execute(statements.INSERT_VERSION_JOBS, held | {"rows": version_job_rows(graph, ids)})
-    await conn.execute(statements.INSERT_VERSION_DATASETS, held | {"rows": versions.pointers()})
-    assets = [{"asset": p.asset, "dataset_id": str(datasets[p.job, p.output])} for p in graph.publications]
-    await conn.execute(statements.INSERT_VERSION_ASSETS, held | {"rows": assets})
+    current = {row.dataset_id: row.id for row in placed}
+    await datasets.put_inputs(conn, dag.org_id, rows.input_rows(graph, ids, named, current))
+    await versions.put_members(
+        conn,
+        dag.org_id,
+        version,
+        jobs=rows.version_job_rows(graph, ids),
+        datasets=current,
+        assets={published.asset: named[published.job, published.output] for published in graph.publications},
+    )
     return version
 
 
-async def _publish(conn: AsyncConnection, names: Names, version: UUID) -> None:
-    parameters = names.key | {"version": version}
-    await conn.execute(statements.UNPUBLISH, parameters)
-    await conn.execute(statements.PUBLISH, parameters)
-    taken: list[RowMapping] = list((await conn.execute(statements.PUBLISHED_ELSEWHERE, parameters)).mappings())
+async def _publish(conn: Connection, dag: DagKey, version_id: UUID) -> None:
+    taken = await publications.replace(conn, dag, version_id)
     if taken:
-        by = ", ".join(f"{row['asset']} (by DAG {row['dag']})" for row in taken)
+        by = ", ".join(f"{asset} (by DAG {other})" for asset, other in taken)
         raise PublishedElsewhere(f"already published: {by}. Choose other asset names in spec.publish")
 
 
 async def _move_work(
-    conn: AsyncConnection,
-    version: UUID,
-    graph: Graph,
-    ids: dict[tuple[str, str], UUID],
-    known: list[Generation],
+    conn: Connection, version_id: UUID, *, current: Collection[UUID], known: Collection[StoredGeneration]
 ) -> None:
     """Cancel the work of generations left behind; take up that of generations that are current again."""
-    current = {ids[job.name, job.config_hash] for job in graph.jobs}
     left = [generation.id for generation in known if generation.active and generation.id not in current]
     back = [generation.id for generation in known if not generation.active and generation.id in current]
-    for cancel in (statements.CANCEL_WAITING, statements.CANCEL_RUNNING):
-        await conn.execute(cancel, {"jobs": left})
-    await conn.execute(statements.KEEP_RUNNING, {"jobs": back})
-    routed = (await conn.execute(statements.ROUTE_MISSED, {"jobs": back, "version": version})).scalars()
-    await conn.execute(statements.WAKE, {"jobs": list(set(routed))})
-    await conn.execute(statements.REPRIORITISE, {"version": version})
+    await cancel.waiting(conn, job_ids=left)
+    await cancel.request_stop(conn, job_ids=left)
+    await cancel.withdraw_stop(conn, job_ids=back)
+    await notify.jobs(conn, await enqueue.missed_events(conn, job_ids=back))
+    await enqueue.reprioritise(conn, version_id=version_id)
 
 
-async def _ensure(conn: AsyncConnection, names: Names, version: UUID, jobs: list[UUID], *, announce: bool) -> None:
-    """Hot tables are asked for and sources have their task, at every look: what was lost is put right."""
-    asked = (await conn.execute(statements.PROVISION, {"jobs": jobs})).all()
-    parameters = {"jobs": jobs, "version": version}
-    started = list((await conn.execute(statements.ENSURE_SOURCES, parameters)).scalars())
-    if started:
-        await conn.execute(statements.WAKE, {"jobs": started})
-    if announce or asked or started:
-        await conn.execute(statements.NOTIFY, {"dag": f"{names.namespace}/{names.dag}"})
+async def _ensure(conn: Connection, dag: DagKey, job_ids: list[UUID], *, announce: bool) -> None:
+    """Hot tables are requested and sources have their task, at every look: what was lost is put right."""
+    requested = await hot_tables.request(conn, job_ids)
+    started = await enqueue.sources(conn, job_ids=job_ids)
+    await notify.jobs(conn, started)
+    if announce or requested or started:
+        await notify.deployed(conn, f"{dag.namespace}/{dag.dag}")

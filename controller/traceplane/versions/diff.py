@@ -2,17 +2,17 @@
 
 A job whose config hash is new produces other rows than before, so its data must be made again beside what is
 served now. That staging is not supported yet; until it is, such a spec is refused and the running version stays.
-The reason must name the jobs and the fields a person changed, and tell the jobs that merely read changed ones.
+The reason names the jobs and the fields a person changed, apart from the jobs that merely read changed ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from traceplane.errors import Refused
 from traceplane.graph import Graph, GraphJob
+from traceplane.store.statements.versions import StoredGeneration
 
 _MAX_JOBS = 10
 _MAX_VALUE = 40
@@ -26,21 +26,6 @@ _FIELDS = {
 _DEFINITION = {"unique_key": "uniqueKey", "scope_column": "scopeColumn", "outputs": "outputs"}
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """A job generation as state has it; `active` where the current version holds it."""
-
-    id: Any
-    name: str
-    config_hash: str
-    operator: str
-    activation: str
-    execution_strategy: str | None
-    update_strategy: str
-    definition: Mapping[str, Any]
-    active: bool
-
-
 class RebuildNotSupported(Refused):
     """The spec would rebuild jobs of a DAG that is in use. `jobs` names them; nothing was changed."""
 
@@ -51,7 +36,7 @@ class RebuildNotSupported(Refused):
         self.jobs = jobs
 
 
-def refusal(graph: Graph, generations: Collection[Generation]) -> RebuildNotSupported | None:
+def refusal(graph: Graph, generations: Collection[StoredGeneration]) -> RebuildNotSupported | None:
     """Why `graph` cannot replace the active version; None where it needs no job that is not built already."""
     built = {(generation.name, generation.config_hash) for generation in generations}
     new = [job for job in graph.jobs if (job.name, job.config_hash) not in built]
@@ -67,7 +52,7 @@ def refusal(graph: Graph, generations: Collection[Generation]) -> RebuildNotSupp
     )
 
 
-def _reasons(job: GraphJob, before: Generation | None, new: list[GraphJob]) -> list[str]:
+def _reasons(job: GraphJob, before: StoredGeneration | None, new: list[GraphJob]) -> list[str]:
     if before is None:
         return ["new job"]
     changed = list(_changed(job, before))
@@ -77,7 +62,7 @@ def _reasons(job: GraphJob, before: Generation | None, new: list[GraphJob]) -> l
     return changed or ["its operator's output, inputs or rebuildToken changed"]
 
 
-def _changed(job: GraphJob, before: Generation) -> Iterator[str]:
+def _changed(job: GraphJob, before: StoredGeneration) -> Iterator[str]:
     """Fields of a job that a person changed, as `path old -> new`."""
     for name, path in _FIELDS.items():
         yield from _difference(path, getattr(before, name), getattr(job, name))

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from traceplane.store.engine import Connection
+from traceplane.store.statements import notify, versions
+from traceplane.store.statements.pointers import DagKey
 
-from traceplane.store.statements import policy as statements
-from traceplane.store.statements import versions
 
-
-async def set_paused(
-    conn: AsyncConnection, *, org_id: UUID, namespace: str, dag: str, job: str, paused: bool
-) -> bool:
+async def set_paused(conn: Connection, *, org_id: UUID, namespace: str, dag: str, job: str, paused: bool) -> bool:
     """Pause or resume every generation of a job; whether anything changed. Resuming wakes its workers."""
-    parameters = {"org": org_id, "namespace": namespace, "dag": dag, "job": job, "paused": paused}
-    changed = list((await conn.execute(statements.SET_PAUSED, parameters)).scalars())
-    if changed and not paused:
-        await conn.execute(versions.WAKE, {"jobs": changed})
+    changed = await versions.set_paused(conn, DagKey(org_id, namespace, dag), job=job, paused=paused)
+    if not paused:
+        await notify.jobs(conn, changed)
     return bool(changed)

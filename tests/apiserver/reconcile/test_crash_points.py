@@ -22,9 +22,9 @@ ROUNDS = 3
 
 def declared() -> set[str]:
     """All points of the controller's own modules."""
-    for module in ("apply", "dag", "drain", "asset"):
+    for module in ("apply", "dag", "deletion", "asset"):
         importlib.import_module(f"traceplane.reconcile.{module}")
-    return {point for point in crash.declared() if point.partition(".")[0] in ("reconcile", "drain", "asset")}
+    return {point for point in crash.declared() if point.partition(".")[0] in ("reconcile", "deletion", "asset")}
 
 
 def lives_on(controller: Controller) -> bool:
@@ -121,12 +121,12 @@ def test_killed_at_every_point_of_a_life(world: World) -> None:
 
     world.delete("dags", "chain")
     gone = lambda: not world.names("dags")  # noqa: E731
-    for point in ("drain.begun", "drain.stopped", "drain.finished"):
+    for point in ("deletion.begun", "deletion.stopped", "deletion.finished"):
         armed = world.start(lease_name=point, crash_at=point)
         world.until(lambda armed=armed: armed.ended() is not None, f"a kill at {point}")
         hits[point] = armed.ended() == crash.EXIT_CODE
         assert not gone()
-    stage("drain.released", gone)
+    stage("deletion.released", gone)
     world.led(lease_name="a-last-look")
     world.until(lambda: not world.deployments() and not world.pods() and not world.names("jobs"), "nothing is left")
     assert world.names("assets") == ["hot-blocks"], "which a user took over"

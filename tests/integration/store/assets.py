@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from tests import services
-from traceplane.versions import asset_policies
+from traceplane.store.engine import Connection
+from traceplane.store.statements import asset_policies
 
 ASSET: dict[str, Any] = {
     "org_id": services.ORG_ID,
@@ -22,7 +21,7 @@ ASSET: dict[str, Any] = {
 }
 
 
-async def declared(connection: AsyncConnection, *, keep_roles: bool = False, **fields: Any) -> bool:
+async def declared(connection: Connection, *, keep_roles: bool = False, **fields: Any) -> bool:
     """Declare one asset; whether anything changed."""
     where = {"org_id": fields.pop("org_id"), "namespace": fields.pop("namespace")}
     policy = asset_policies.Policy(**fields)

@@ -15,7 +15,7 @@ from tests.integration.store.assets import ASSET, declared
 from tests.integration.store.conftest import Deploy
 from traceplane.store import tables
 from traceplane.store.engine import Database
-from traceplane.versions import asset_policies
+from traceplane.store.statements import asset_policies
 
 pytestmark = pytest.mark.services
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -79,7 +79,7 @@ async def test_a_declared_asset_gives_its_publication_roles(deploy: Deploy, stat
     query = "SELECT read_roles FROM catalog.relations WHERE name = 'hot-blocks'"
     assert seen(query) == [(["finance"],)]
     async with state.transaction() as connection:
-        await asset_policies.delete_asset(connection, org_id=services.ORG_ID, namespace="demo", name="hot-blocks")
+        await asset_policies.delete(connection, org_id=services.ORG_ID, namespace="demo", name="hot-blocks")
     assert seen(query) == [(["finance"],)], "deleting the policy does not open the data"
     async with state.transaction() as connection:
         await declared(

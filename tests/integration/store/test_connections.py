@@ -9,11 +9,10 @@ import traceback
 import psycopg
 import pytest
 from psycopg import conninfo
-from sqlalchemy import text
 
 from tests import services
 from traceplane.errors import GiveUp, InvalidSettings, Refused, Unavailable
-from traceplane.store.engine import Database
+from traceplane.store.engine import Database, one_transaction
 from traceplane.store.failures import Collision, Conflict, retrying
 from traceplane.store.listener import Listener
 from traceplane_sdk import database as sdk
@@ -25,13 +24,11 @@ ORG = str(services.ORG_ID)
 
 async def test_a_transaction_commits_at_its_end_and_rolls_back_on_error(state: Database):
     async with state.transaction() as connection:
-        await connection.execute(text("INSERT INTO org_roles (org_id, name) VALUES (:org, 'kept')"), {"org": ORG})
+        await connection.execute("INSERT INTO org_roles (org_id, name) VALUES (%s, 'kept')", (ORG,))
 
     async def failing() -> None:
         async with state.transaction() as connection:
-            await connection.execute(
-                text("INSERT INTO org_roles (org_id, name) VALUES (:org, 'lost')"), {"org": ORG}
-            )
+            await connection.execute("INSERT INTO org_roles (org_id, name) VALUES (%s, 'lost')", (ORG,))
             raise RuntimeError("the caller fails")
 
     with pytest.raises(RuntimeError):
@@ -40,6 +37,37 @@ async def test_a_transaction_commits_at_its_end_and_rolls_back_on_error(state: D
     async with state.autocommit() as connection:
         rows = await (await connection.execute("SELECT name FROM org_roles ORDER BY name")).fetchall()
     assert [name for (name,) in rows] == ["admin", "kept", "reader", "writer"]
+
+
+async def test_a_transaction_of_a_command_commits_at_its_end_and_rolls_back_on_error(
+    databases: services.Databases, state: Database
+):
+    async def insert(*names: str) -> None:
+        async with one_transaction(databases.state_dsn, application="test") as connection:
+            for name in names:
+                await connection.execute("INSERT INTO org_roles (org_id, name) VALUES (%s, %s)", (ORG, name))
+
+    await insert("kept")
+    with pytest.raises(Conflict):
+        await insert("lost", "kept")
+    async with state.autocommit() as connection:
+        rows = await (await connection.execute("SELECT name FROM org_roles ORDER BY name")).fetchall()
+    assert [name for (name,) in rows] == ["admin", "kept", "reader", "writer"]
+
+
+async def test_one_connection_serves_any_number_of_callers_in_turn(databases: services.Databases):
+    database = Database(databases.state_dsn, application="test", pool_size=1)
+
+    async def act(number: int) -> int:
+        async with database.transaction() if number % 2 else database.autocommit() as connection:
+            row = await (await connection.execute("SELECT %s::int", (number,))).fetchone()
+            assert row is not None
+            return int(row[0])
+
+    try:
+        assert await asyncio.gather(*(act(number) for number in range(20))) == list(range(20))
+    finally:
+        await database.close()
 
 
 async def test_a_hot_statement_is_binary_and_its_own_transaction(state: Database):
@@ -56,7 +84,7 @@ async def test_a_hot_statement_is_binary_and_its_own_transaction(state: Database
 async def test_a_second_row_of_one_key_is_a_conflict_that_names_the_key(state: Database):
     with pytest.raises(Conflict) as caught:
         async with state.transaction() as connection:
-            await connection.execute(text("INSERT INTO org_roles (org_id, name) VALUES (:o, 'admin')"), {"o": ORG})
+            await connection.execute("INSERT INTO org_roles (org_id, name) VALUES (%s, 'admin')", (ORG,))
     assert caught.value.constraint == "org_roles_org_id_name_key"
 
 
@@ -76,14 +104,19 @@ async def test_a_missing_right_is_for_an_administrator(databases: services.Datab
         await database.close()
 
 
-async def test_a_server_that_is_away_is_unavailable_on_both_ways():
-    database = Database(f"postgresql://trace@127.0.0.1:{services.free_port()}/state", application="test")
+@pytest.mark.parametrize("way", ["transaction", "autocommit"])
+async def test_a_server_that_is_away_is_unavailable_on_both_ways(way: str):
+    away = f"postgresql://trace@127.0.0.1:{services.free_port()}/state"
+    database = Database(away, application="test", wait_seconds=1)
     try:
         with pytest.raises(Unavailable):
-            async with database.transaction():
+            async with getattr(database, way)():
                 pass
     finally:
         await database.close()
+    with pytest.raises(Unavailable):
+        async with one_transaction(away, application="test"):
+            pass
 
 
 async def test_connections_come_back_after_the_server_ended_them(state: Database, postgres: services.Postgres):
@@ -91,13 +124,13 @@ async def test_connections_come_back_after_the_server_ended_them(state: Database
         pid = connection.info.backend_pid
     await state.ping()
     async with state.transaction() as connection:
-        other = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+        other = connection.info.backend_pid
     with postgres.admin() as admin:
         for victim in (pid, other):
             admin.execute("SELECT pg_terminate_backend(%s, 5000)", (victim,))
     await state.ping()
     async with state.transaction() as connection:
-        assert (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one() != other
+        assert connection.info.backend_pid not in (pid, other)
 
 
 async def test_a_process_outlives_its_database_and_waits_only_so_long():
@@ -117,7 +150,7 @@ async def test_a_process_outlives_its_database_and_waits_only_so_long():
                     await database.ping()
                     break
         async with database.transaction() as connection:
-            await connection.execute(text("SELECT 1"))
+            await connection.execute("SELECT 1")
         await database.close()
 
 
@@ -154,8 +187,8 @@ def test_the_sdk_tells_why_there_is_no_session_with_its_sqlstate(databases: serv
 async def test_a_deadlock_victim_runs_again(state: Database):
     """Two transactions lock two rows in opposite order; Postgres ends one of them, and its retry succeeds."""
     async with state.transaction() as connection:
-        await connection.execute(text("CREATE TABLE pair (id int PRIMARY KEY, n int)"))
-        await connection.execute(text("INSERT INTO pair VALUES (1, 0), (2, 0)"))
+        await connection.execute("CREATE TABLE pair (id int PRIMARY KEY, n int)")
+        await connection.execute("INSERT INTO pair VALUES (1, 0), (2, 0)")
     barrier = asyncio.Barrier(2)
     all_tries: list[int] = []
 
@@ -166,11 +199,11 @@ async def test_a_deadlock_victim_runs_again(state: Database):
             nonlocal tries
             tries += 1
             async with state.transaction() as connection:
-                await connection.execute(text("SET LOCAL deadlock_timeout = '50ms'"))
-                await connection.execute(text("UPDATE pair SET n = n + 1 WHERE id = :id"), {"id": first})
+                await connection.execute("SET LOCAL deadlock_timeout = '50ms'")
+                await connection.execute("UPDATE pair SET n = n + 1 WHERE id = %s", (first,))
                 if tries == 1:
                     await barrier.wait()
-                await connection.execute(text("UPDATE pair SET n = n + 1 WHERE id = :id"), {"id": second})
+                await connection.execute("UPDATE pair SET n = n + 1 WHERE id = %s", (second,))
 
         await retrying(unit)
         all_tries.append(tries)

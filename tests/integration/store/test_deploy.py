@@ -9,15 +9,15 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import event
 
 from tests import graphs, services
 from tests.integration.store.conftest import BUCKET, Deploy
+from tests.integration.store.watching import Statements
 from tests.unit.graph import doubles
 from traceplane.errors import Stale, TraceError
-from traceplane.store.engine import Database
+from traceplane.store.statements.asset_policies import Policy
 from traceplane.versions import deploy as deploying
-from traceplane.versions.asset_policies import Policies, Policy
+from traceplane.versions.asset_policies import Policies
 from traceplane.versions.deploy import PublishedElsewhere
 from traceplane.versions.diff import RebuildNotSupported
 from traceplane.versions.limits import PrefixesTooLarge
@@ -117,44 +117,29 @@ async def test_deploys_at_once_make_one_version(deploy: Deploy, rows: Rows):
 
 
 async def test_a_deploy_cut_off_before_any_statement_leaves_nothing(
-    deploy: Deploy, state: Database, databases: services.Databases, picture: Callable[[], Any]
+    deploy: Deploy, databases: services.Databases, picture: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ):
     """The server ends the session before the n-th statement and before the commit, for every n there is."""
     graph = graphs.assembled(graphs.chain())
     empty = picture()
-    statements = 0
-    cut_at = 0
 
-    def count(conn: Any, cursor: Any, *_: Any) -> None:
-        nonlocal statements
-        statements += 1
-        if statements == cut_at:
-            _terminate(conn.connection.driver_connection.info.backend_pid)
-
-    def commit(conn: Any) -> None:
-        if cut_at == statements + 1:
-            _terminate(conn.connection.driver_connection.info.backend_pid)
-
-    def _terminate(pid: int) -> None:
+    def end(pid: int) -> None:
         with psycopg.connect(databases.state_dsn, autocommit=True) as admin:
             assert admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,)).fetchone() == (True,)
 
-    event.listen(state.engine.sync_engine, "before_cursor_execute", count)
-    event.listen(state.engine.sync_engine, "commit", commit)
-    try:
-        await deploy(graph)
-    finally:
-        total = statements
+    statements = Statements(monkeypatch, end)
+    await deploy(graph)
+    total = statements.count
     assert total >= 15
     with psycopg.connect(databases.state_dsn) as connection:
         connection.execute("TRUNCATE dag_versions, dag_current_versions, jobs, datasets, outbox, assets CASCADE")
     assert picture() == empty
     for cut_at in range(1, total + 2):
-        statements = 0
+        statements.begin(cut_at)
         with pytest.raises(TraceError):
             await deploy(graph)
         assert picture() == empty, f"something is left of a deploy cut at statement {cut_at}"
-    cut_at = 0
+    statements.begin()
     assert (await deploy(graph)).result == "Created"
 
 

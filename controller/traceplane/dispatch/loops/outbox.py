@@ -20,7 +20,7 @@ from traceplane.kit.loops import backoff
 from traceplane.observe import dispatch_metrics as metrics
 from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Database
-from traceplane.store.statements import outbox, partitions, source_outbox
+from traceplane.store.statements import hot_tables, outbox, partitions
 from traceplane.store.statements.outbox import OutboxRow
 
 AFTER_TAKE = crash.declare("outbox.after_take")
@@ -102,9 +102,9 @@ class HotTables:
         """Make the table of a dataset version, then let its job run."""
         table = await self._table(row)
         async with self._data.autocommit() as conn:
-            await source_outbox.create_hot_table(conn, table)
+            await hot_tables.create(conn, table)
         async with self._state.autocommit() as conn:
-            ready = await partitions.mark_provisioned(conn, table.version_id)
+            ready = await hot_tables.mark_provisioned(conn, table.version_id)
         self._wakeups.publish(ready)
         return True
 
@@ -117,14 +117,14 @@ class HotTables:
         if not covered:
             raise Refused(f"rows {start} to {end} of {table.location} are not relocated; they stay")
         async with self._data.autocommit() as conn:
-            deleted = await source_outbox.delete_hot_rows(conn, table, start=start, end=end, limit=DELETE_ROWS)
+            deleted = await hot_tables.delete_rows(conn, table, start=start, end=end, limit=DELETE_ROWS)
         metrics.HOT_ROWS_DELETED.inc(deleted)
         return deleted < DELETE_ROWS
 
-    async def _table(self, row: OutboxRow) -> partitions.HotTable:
+    async def _table(self, row: OutboxRow) -> hot_tables.HotTable:
         version = UUID(row.payload["dataset_version_id"])
         async with self._state.autocommit() as conn:
-            table = await partitions.hot_table(conn, version)
+            table = await hot_tables.hot_table(conn, version)
         if table is None:
             raise Refused(f"dataset version {version} has no hot table")
         return table

@@ -29,7 +29,7 @@ from traceplane.query.attach.hotread import HotConnections
 from traceplane.query.relations.hot_sql import table_of
 from traceplane.settings import QuerySettings
 from traceplane.store import migrate
-from traceplane.store.engine import has_spoken, session
+from traceplane.store.engine import is_readable, session
 from traceplane_sdk.wire import Fence
 
 WAIT_SECONDS = 5.0
@@ -231,7 +231,7 @@ def _pool(dsn: str, name: str, size: int) -> ConnectionPool[psycopg.Connection[T
 
 def _check_if_spoken(connection: psycopg.Connection[TupleRow]) -> None:
     """Raise OperationalError where an idle connection is dead."""
-    if has_spoken(connection.fileno()):
+    if is_readable(connection.fileno()):
         ConnectionPool.check_connection(connection)
 
 

@@ -1,23 +1,22 @@
 """What the controller reads: how a DAG, its jobs and the published assets stand.
 
-One statement a question, whatever the number of jobs, and each count rides on a partial index of the queue, so
-that looking costs as much as what is alive and nothing for what is finished. Ages are measured by the database's
-clock. Nothing here locks: what is read is advice for pods and statuses, and every write that follows from it is
-fenced where it is made.
+One statement answers one question, whatever the number of jobs, and each count is answered by a partial index of
+the queue: looking costs as much as what is alive, and nothing for what is finished. Nothing here locks: what is
+read is advice for pods and statuses, and every write that follows from it is fenced where it is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, text
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import Text
+from psycopg.rows import class_row, dict_row
+
+from traceplane.store.engine import Connection
+from traceplane.store.statements.pointers import DagKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,107 +84,122 @@ class AssetFacts:
     scope_column: str
 
 
-_DAG = text("""
+DAG = """
 SELECT c.active_version_id, c.staged_version_id, v.spec_hash AS active_spec_hash, c.resource_uid,
        c.resource_generation, c.deleted_at
-  FROM dag_current_versions c
-  LEFT JOIN dag_versions v ON v.id = c.active_version_id
- WHERE c.org_id = :org AND c.namespace = :namespace AND c.dag = :dag
-""")
+FROM dag_current_versions c
+LEFT JOIN dag_versions v ON v.id = c.active_version_id
+WHERE c.org_id = %(org)s AND c.namespace = %(namespace)s AND c.dag = %(dag)s
+"""
+"""A DAG's pointer."""
 
-# The jobs of one version with their queues. LATERAL makes the planner use the partial index of each status.
-_JOBS = text("""
-SELECT j.id AS job_id, j.name, j.config_hash, j.operator, j.activation, vj.runtime, j.execution_strategy,
+JOBS = """
+SELECT j.id AS job_id, j.name, j.config_hash, j.operator, j.activation, d.runtime, j.execution_strategy,
        coalesce(j.definition -> 'config', '{}'::jsonb) AS config, j.paused,
        j.provisioned_at IS NOT NULL AND NOT EXISTS (
-         SELECT FROM dataset_versions d WHERE d.job_id = j.id AND d.provisioned_at IS NULL) AS provisioned,
-       vj.min_workers, vj.max_workers, vj.max_concurrency, vj.idle_timeout_seconds, vj.placement,
-       q.queued, q.oldest AS oldest_queued_seconds, r.running, f.retrying, f.dead, l.failure AS last_failure
-  FROM dag_version_jobs vj
-  JOIN jobs j ON j.id = vj.job_id
- CROSS JOIN LATERAL (
-       SELECT count(*) AS queued,
-              extract(epoch FROM clock_timestamp() - min(queued_at))::float8 AS oldest
-         FROM tasks WHERE job_id = j.id AND status = 'Queued') q
- CROSS JOIN LATERAL (SELECT count(*) AS running FROM tasks WHERE job_id = j.id AND status = 'Running') r
- CROSS JOIN LATERAL (
-       SELECT count(*) FILTER (WHERE next_retry_at IS NOT NULL) AS retrying,
-              count(*) FILTER (WHERE finished_at IS NOT NULL) AS dead
-         FROM tasks WHERE job_id = j.id AND status = 'Failed') f
-  LEFT JOIN LATERAL (
-       SELECT jsonb_build_object('task', id, 'attempt', attempt, 'error', error,
-                                 'time', coalesce(finished_at, heartbeat_at, queued_at)) AS failure
-         FROM tasks WHERE job_id = j.id AND status = 'Failed'
-        ORDER BY finished_at DESC NULLS FIRST LIMIT 1) l ON true
- WHERE vj.dag_version_id = :version
- ORDER BY j.name
-""")
+           SELECT FROM dataset_versions v WHERE v.job_id = j.id AND v.provisioned_at IS NULL) AS provisioned,
+       d.min_workers, d.max_workers, d.max_concurrency, d.idle_timeout_seconds, d.placement,
+       queue.queued, queue.oldest AS oldest_queued_seconds, running.running, failed.retrying, failed.dead,
+       newest.failure AS last_failure
+FROM dag_version_jobs d
+JOIN jobs j ON j.id = d.job_id
+-- LATERAL, one for each status: so the planner answers each from the partial index of that status.
+CROSS JOIN LATERAL (
+    SELECT count(*) AS queued, extract(epoch FROM statement_timestamp() - min(queued_at))::float8 AS oldest
+    FROM tasks WHERE job_id = j.id AND status = 'Queued') queue
+CROSS JOIN LATERAL (SELECT count(*) AS running FROM tasks WHERE job_id = j.id AND status = 'Running') running
+CROSS JOIN LATERAL (
+    -- A failed task either waits for its next attempt or is dead; never both.
+    SELECT count(*) FILTER (WHERE next_retry_at IS NOT NULL) AS retrying,
+           count(*) FILTER (WHERE finished_at IS NOT NULL) AS dead
+    FROM tasks WHERE job_id = j.id AND status = 'Failed') failed
+LEFT JOIN LATERAL (
+    SELECT jsonb_build_object('task', id, 'attempt', attempt, 'error', error,
+                              'time', coalesce(finished_at, heartbeat_at, queued_at)) AS failure
+    FROM tasks WHERE job_id = j.id AND status = 'Failed'
+    -- Tasks that are retried have not finished: they come first, and then the task that died last.
+    ORDER BY finished_at DESC NULLS FIRST LIMIT 1) newest ON true
+WHERE d.dag_version_id = %(version)s
+ORDER BY j.name
+"""
+"""The jobs of one version with their queues."""
 
-_BUSY = text("""
+BUSY = """
 SELECT DISTINCT t.worker_id
-  FROM jobs j
-  JOIN tasks t ON t.job_id = j.id AND t.status = 'Running'
- WHERE j.org_id = :org AND j.namespace = :namespace AND j.dag = :dag
-""")
+FROM jobs j
+JOIN tasks t ON t.job_id = j.id AND t.status = 'Running'
+WHERE j.org_id = %(org)s AND j.namespace = %(namespace)s AND j.dag = %(dag)s
+"""
+"""Workers that hold a lease, of generations of former versions too: their pods must not be stopped."""
 
-_ASSETS = text("""
+ASSETS = """
 SELECT p.asset, d.dag, d.job, d.output, d.id AS dataset_id, v.id AS dataset_version_id, v.storage,
-       v.provisioned_at IS NOT NULL AS provisioned, e.cursor_value AS cursor, n.partitions, n.rows, n.bytes,
-       greatest(n.last_commit, e.created_at) AS last_materialised_at, v.columns, v.scope_column
-  FROM asset_publications p
-  JOIN datasets d ON d.id = p.dataset_id
-  JOIN dag_current_versions c ON (c.org_id, c.namespace, c.dag) = (d.org_id, d.namespace, d.dag)
-  JOIN dag_version_datasets x ON x.dag_version_id = c.active_version_id AND x.dataset_id = d.id
-  JOIN dataset_versions v ON v.id = x.dataset_version_id
-  LEFT JOIN LATERAL (
-       SELECT cursor_value, created_at FROM events
-        WHERE dataset_version_id = v.id AND cursor_value IS NOT NULL
-        ORDER BY cursor_value DESC LIMIT 1) e ON true
- CROSS JOIN LATERAL (
-       SELECT count(*) AS partitions, sum(rows)::bigint AS rows, sum(bytes)::bigint AS bytes,
-              max(committed_at) AS last_commit
-         FROM partition_versions WHERE dataset_version_id = v.id AND superseded_at IS NULL) n
- WHERE p.org_id = :org AND p.namespace = :namespace AND p.asset = ANY(:names)
-""").bindparams(bindparam("names", type_=ARRAY(Text)))
+       v.provisioned_at IS NOT NULL AS provisioned, furthest.cursor_value AS cursor, current.partitions,
+       current.rows, current.bytes, greatest(current.last_commit, furthest.created_at) AS last_materialised_at,
+       v.columns, v.scope_column
+FROM asset_publications p
+JOIN datasets d ON d.id = p.dataset_id
+JOIN dag_current_versions c ON (c.org_id, c.namespace, c.dag) = (d.org_id, d.namespace, d.dag)
+-- The version that the active DAG version writes, not the newest: that one may still be staged.
+JOIN dag_version_datasets x ON x.dag_version_id = c.active_version_id AND x.dataset_id = d.id
+JOIN dataset_versions v ON v.id = x.dataset_version_id
+LEFT JOIN LATERAL (
+    SELECT cursor_value, created_at FROM events
+    WHERE dataset_version_id = v.id AND cursor_value IS NOT NULL
+    ORDER BY cursor_value DESC LIMIT 1) furthest ON true
+CROSS JOIN LATERAL (
+    SELECT count(*) AS partitions, sum(rows)::bigint AS rows, sum(bytes)::bigint AS bytes,
+           max(committed_at) AS last_commit
+    FROM partition_versions WHERE dataset_version_id = v.id AND superseded_at IS NULL) current
+WHERE p.org_id = %(org)s AND p.namespace = %(namespace)s AND p.asset = ANY(%(names)s::text[])
+"""
+"""What is published under some names, and how far it is."""
 
-_KNOWN_DAGS = text("""
+KNOWN_DAGS = """
 SELECT dag, resource_uid FROM dag_current_versions
- WHERE org_id = :org AND namespace = :namespace AND deleted_at IS NULL
-""")
+WHERE org_id = %(org)s AND namespace = %(namespace)s AND deleted_at IS NULL
+"""
+"""DAGs that must have an object in the API server; one that has none is an orphan, and is deleted."""
 
-_KNOWN_ASSETS = text("""
-SELECT name FROM assets WHERE org_id = :org AND namespace = :namespace AND deleted_at IS NULL
-""")
+KNOWN_ASSETS = """
+SELECT name FROM assets WHERE org_id = %(org)s AND namespace = %(namespace)s AND deleted_at IS NULL
+"""
+"""Assets that must have an object in the API server."""
 
 
-async def dag_facts(conn: AsyncConnection, *, org_id: UUID, namespace: str, dag: str) -> DagFacts | None:
+async def dag_facts(conn: Connection, *, org_id: UUID, namespace: str, dag: str) -> DagFacts | None:
     """How a DAG stands; None where state has never heard of it."""
-    names = {"org": org_id, "namespace": namespace, "dag": dag}
-    row = (await conn.execute(_DAG, names)).mappings().one_or_none()
-    if row is None:
+    key = DagKey(org_id, namespace, dag).parameters
+    async with conn.cursor(row_factory=dict_row) as pointers:
+        pointer = await (await pointers.execute(DAG, key)).fetchone()
+    if pointer is None:
         return None
-    jobs = (await conn.execute(_JOBS, {"version": row["active_version_id"]})).mappings()
-    busy = await conn.execute(_BUSY, names)
-    return DagFacts(
-        **row, jobs=tuple(JobFacts(**job) for job in jobs), busy_workers=frozenset(busy.scalars().all())
-    )
+    async with conn.cursor(row_factory=class_row(JobFacts)) as cursor:
+        jobs = await (await cursor.execute(JOBS, {"version": pointer["active_version_id"]})).fetchall()
+    busy = await (await conn.execute(BUSY, key)).fetchall()
+    return DagFacts(**pointer, jobs=tuple(jobs), busy_workers=frozenset(worker for (worker,) in busy))
 
 
 async def asset_facts(
-    conn: AsyncConnection, *, org_id: UUID, namespace: str, names: Sequence[str]
+    conn: Connection, *, org_id: UUID, namespace: str, names: Collection[str]
 ) -> dict[str, AssetFacts]:
-    """Those of `names` that an active version publishes. Costs as much as is asked for, however many there are."""
-    rows = (await conn.execute(_ASSETS, {"org": org_id, "namespace": namespace, "names": list(names)})).mappings()
-    return {row["asset"]: AssetFacts(**{k: v for k, v in row.items() if k != "asset"}) for row in rows}
+    """Those of `names` that an active version publishes, by name."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(ASSETS, {"org": org_id, "namespace": namespace, "names": list(names)})
+        return dict(_asset_facts(**row) for row in await cursor.fetchall())
 
 
-async def known_dags(conn: AsyncConnection, *, org_id: UUID, namespace: str) -> tuple[tuple[str, str], ...]:
+async def known_dags(conn: Connection, *, org_id: UUID, namespace: str) -> tuple[tuple[str, str], ...]:
     """(name, resource uid) of every DAG that is not deleted."""
-    rows = await conn.execute(_KNOWN_DAGS, {"org": org_id, "namespace": namespace})
-    return tuple((row.dag, row.resource_uid) for row in rows)
+    rows = await (await conn.execute(KNOWN_DAGS, {"org": org_id, "namespace": namespace})).fetchall()
+    return tuple((dag, uid) for dag, uid in rows)
 
 
-async def known_assets(conn: AsyncConnection, *, org_id: UUID, namespace: str) -> tuple[str, ...]:
+async def known_assets(conn: Connection, *, org_id: UUID, namespace: str) -> tuple[str, ...]:
     """Name of every asset whose policy is stored and not deleted."""
-    rows = await conn.execute(_KNOWN_ASSETS, {"org": org_id, "namespace": namespace})
-    return tuple(rows.scalars().all())
+    rows = await (await conn.execute(KNOWN_ASSETS, {"org": org_id, "namespace": namespace})).fetchall()
+    return tuple(name for (name,) in rows)
+
+
+def _asset_facts(*, asset: str, **facts: Any) -> tuple[str, AssetFacts]:
+    return asset, AssetFacts(**facts)

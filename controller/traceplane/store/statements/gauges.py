@@ -13,6 +13,7 @@ SELECT (SELECT count(*) FROM tasks WHERE status = 'Queued'),
        (SELECT count(*) FROM tasks WHERE status = 'Failed' AND next_retry_at IS NULL),
        (SELECT coalesce(extract(epoch FROM statement_timestamp() - min(queued_at)), 0)::float8
         FROM tasks WHERE status = 'Queued'),
+       -- Negative where a lease expired and the reaper has not ended its attempt yet.
        (SELECT coalesce(extract(epoch FROM min(lease_expires_at) - statement_timestamp()), 0)::float8
         FROM tasks WHERE status = 'Running'),
        (SELECT count(*) FROM outbox WHERE status = 'Pending' AND available_at <= statement_timestamp()),

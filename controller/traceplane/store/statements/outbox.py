@@ -18,14 +18,16 @@ WITH due AS (
     SELECT o.id FROM outbox o
     WHERE o.status = 'Pending' AND o.available_at <= statement_timestamp()
     ORDER BY o.available_at, o.id LIMIT %(limit)s
+    -- Another replica that drains at the same time takes the next rows instead of waiting for these.
     FOR UPDATE SKIP LOCKED
 )
 UPDATE outbox o
+-- The new count is the lease's fence; the row shows up again by itself if this worker dies.
 SET attempts = o.attempts + 1, available_at = statement_timestamp() + make_interval(secs => %(hold)s)
 FROM due d WHERE o.id = d.id
 RETURNING o.id, o.org_id, o.kind, o.payload, o.attempts
 """
-"""Lease up to `limit` due rows for `hold` seconds."""
+"""Lease up to `limit` due rows for `hold` seconds, the longest due first."""
 
 FINISH = """
 UPDATE outbox SET status = 'Done', finished_at = statement_timestamp(), last_error = NULL
@@ -49,18 +51,13 @@ WHERE id = %(id)s AND status = 'Pending' AND attempts = %(attempts)s
 """
 """The effect failed: try again after `delay`, or give up."""
 
-NEXT_DUE = """
-SELECT extract(epoch FROM min(available_at) - statement_timestamp())::float8 FROM outbox WHERE status = 'Pending'
-"""
-"""Seconds until the next row is due; negative if one is late."""
-
 FORGET = """
 DELETE FROM outbox WHERE id IN (
     SELECT id FROM outbox
     WHERE status = 'Done' AND finished_at < statement_timestamp() - make_interval(secs => %(older)s)
     LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 """
-"""Rows done long ago. Failed rows stay until somebody looked at them."""
+"""Rows done long ago. Failed rows stay for a person to see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +97,6 @@ async def fail(conn: Connection, row: OutboxRow, *, error: str, delay_seconds: f
         "final": final,
     }
     return (await conn.execute(FAIL, parameters)).rowcount == 1
-
-
-async def next_due(conn: Connection) -> float | None:
-    """Seconds until the next pending row is due, at most 0 if one is; None where none is pending."""
-    row = await (await conn.execute(NEXT_DUE)).fetchone()
-    return None if row is None or row[0] is None else float(row[0])
 
 
 async def forget(conn: Connection, *, older_seconds: float, limit: int) -> int:

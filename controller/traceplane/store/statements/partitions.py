@@ -8,16 +8,15 @@ rows go later, through the outbox, when no query that began before can still wan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from traceplane.store.engine import Connection
 
 COMMITTED = """
-committing AS (
+commits AS (
     SELECT x.location, x.files, x.rows, x.bytes, x.sha256, x.key, x.start, x."end",
            v.org_id, v.dataset_id, v.id AS dataset_version_id, d.id AS task_id, d.attempt,
+           -- Two tasks of one batch may commit the same partition: the later lease is current, the other history.
            row_number() OVER (PARTITION BY v.id, x.key ORDER BY d.lease_epoch DESC) AS nth
     FROM jsonb_to_recordset(%(commits)s::jsonb)
         AS x(task_id uuid, output text, key text, start int8, "end" int8, location text, files jsonb, rows int8,
@@ -26,9 +25,9 @@ committing AS (
     JOIN dataset_versions v ON v.job_id = d.job_id AND v.storage = 'S3'
     JOIN datasets o ON o.id = v.dataset_id AND o.output = x.output
 ),
-replaced AS (
+superseded AS (
     UPDATE partition_versions p SET superseded_at = statement_timestamp(), superseded_xid = pg_current_xact_id()
-    FROM committing c
+    FROM commits c
     WHERE p.dataset_version_id = c.dataset_version_id AND p.partition_key = c.key
       AND p.superseded_at IS NULL AND c.nth = 1
     RETURNING p.id
@@ -40,11 +39,13 @@ committed AS (
     SELECT c.org_id, c.dataset_id, c.dataset_version_id, c.key, c.start, c."end", c.location, c.files, c.rows,
            c.bytes, c.sha256, c.task_id, c.attempt, statement_timestamp(),
            CASE WHEN c.nth > 1 THEN statement_timestamp() END, CASE WHEN c.nth > 1 THEN pg_current_xact_id() END
-    FROM committing c
-    WHERE (SELECT count(*) FROM replaced) >= 0
+    FROM commits c
+    -- Always true, and reads `superseded`: so the current version is out of the way before the new one comes, of
+    -- which a unique index allows one.
+    WHERE (SELECT count(*) FROM superseded) >= 0
     RETURNING id
 )"""
-"""Point at the new files. The insert reads `replaced`, so that the older version is out of the way before it."""
+"""Point at the new files."""
 
 RELOCATED = """
 relocating AS (
@@ -63,80 +64,23 @@ relocated AS (
     ON CONFLICT (hot_version_id, cold_version_id) DO UPDATE
         SET ranges = relocations.ranges + excluded.ranges, updated_at = statement_timestamp()
 ),
-sweeps AS (
+requested_deletions AS (
     INSERT INTO outbox (org_id, kind, payload, dedupe_key, available_at)
     SELECT org_id, 'delete_hot_rows',
            jsonb_build_object('dataset_version_id', hot, 'start', start, 'end', "end"),
            'delete_hot_rows:' || hot || ':' || task_id || ':' || attempt,
+           -- A query that began before this commit still reads these rows hot; it has ended by then.
            statement_timestamp() + make_interval(secs => %(keep_hot)s)
     FROM relocating WHERE delete_hot
     ON CONFLICT (dedupe_key) DO NOTHING
 )"""
-"""Readers of the hot version read these ranges cold from now on; the hot rows are swept after the longest query."""
+"""Readers of the hot version read these ranges cold from now on; the hot rows are deleted through the outbox."""
 
 RELOCATION_COVERS = """
 SELECT bool_or(ranges @> int8range(%(start)s::int8, %(end)s::int8, '[]'))
 FROM relocations WHERE hot_version_id = %(version)s
 """
-"""Whether one cold version holds a whole range of a hot one: asked again before its hot rows are deleted."""
-
-HOT_TABLE = """
-SELECT v.id, v.org_id, v.job_id, v.location, v.columns, v.unique_key, v.scope_column, v.indexes,
-       v.provisioned_at IS NOT NULL
-FROM dataset_versions v WHERE v.id = %(version)s AND v.storage = 'Postgres'
-"""
-"""What the hot table of a dataset version looks like."""
-
-PROVISIONED = """
-WITH version AS (
-    UPDATE dataset_versions SET provisioned_at = coalesce(provisioned_at, statement_timestamp())
-    WHERE id = %(version)s
-    RETURNING id, job_id
-)
-UPDATE jobs j SET provisioned_at = statement_timestamp()
-FROM version v
-WHERE j.id = v.job_id AND j.provisioned_at IS NULL
-  AND NOT EXISTS (
-      SELECT FROM dataset_versions o
-      WHERE o.job_id = j.id AND o.storage = 'Postgres' AND o.provisioned_at IS NULL AND o.id <> v.id)
-RETURNING j.id
-"""
-"""A hot table is there; its job may run once all of its hot tables are."""
-
-JOB_LOCK = (
-    "SELECT j.id FROM jobs j JOIN dataset_versions v ON v.job_id = j.id WHERE v.id = %(version)s FOR UPDATE OF j"
-)
-"""Two tables of one job provisioned at once must not both believe that the other is missing."""
-
-
-@dataclass(frozen=True, slots=True)
-class HotTable:
-    """A hot table as state describes it; `columns` as in `dataset_versions`, `location` is `hot.d_<hex>`."""
-
-    version_id: UUID
-    org_id: UUID
-    job_id: UUID
-    location: str
-    columns: list[dict[str, object]]
-    unique_key: list[str]
-    scope_column: str
-    indexes: list[list[str]]
-    provisioned: bool
-
-
-async def hot_table(conn: Connection, version_id: UUID) -> HotTable | None:
-    """The hot table of a dataset version; None where there is no such version, or it lives in object storage."""
-    row = await (await conn.execute(HOT_TABLE, {"version": version_id})).fetchone()
-    return None if row is None else HotTable(*row)
-
-
-async def mark_provisioned(conn: Connection, version_id: UUID) -> Sequence[UUID]:
-    """Record that the hot table exists; the job generation, if it may run from now on."""
-    parameters = {"version": version_id}
-    async with conn.transaction():
-        await conn.execute(JOB_LOCK, parameters)
-        rows = await (await conn.execute(PROVISIONED, parameters)).fetchall()
-    return [row[0] for row in rows]
+"""Whether one cold version holds a whole range of a hot one: checked again before hot rows are deleted."""
 
 
 async def is_relocated(conn: Connection, version_id: UUID, start: int, end: int) -> bool:

@@ -1,4 +1,4 @@
-"""What the query service wrote down and whose time is over: results, batch queries, accesses to personal data.
+"""Deleting what the query service recorded long ago: results, batch queries, accesses to personal data.
 
 In the data database.
 """
@@ -20,12 +20,13 @@ WHERE output_location IS NOT NULL AND NOT EXISTS (
     WHERE young.output_location = old.output_location
       AND young.created_at >= statement_timestamp() - make_interval(secs => %(older)s))
 """
-"""Exported files that no younger result names. The same rows as FORGET_RESULTS takes next."""
+"""Exported files that no younger result names, of the rows that FORGET_RESULTS takes next."""
 
 FORGET_RESULTS = """
 DELETE FROM trace.query_results WHERE id IN (
     SELECT id FROM trace.query_results
     WHERE created_at < statement_timestamp() - make_interval(secs => %(older)s)
+      -- A row goes after its file: while it is there, the next pass finds the file again.
       AND (output_location IS NULL OR output_location <> ALL (%(kept)s::text[]))
     ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 """
@@ -37,6 +38,7 @@ DELETE FROM trace.query_batches WHERE id IN (
     WHERE ended_at < statement_timestamp() - make_interval(secs => %(older)s)
     LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 """
+"""Batch queries that ended long ago."""
 
 FORGET_ACCESSES = """
 DELETE FROM trace.pii_access_log WHERE id IN (
@@ -44,22 +46,23 @@ DELETE FROM trace.pii_access_log WHERE id IN (
     WHERE accessed_at < statement_timestamp() - make_interval(secs => %(older)s)
     LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 """
+"""Accesses to personal data past the time for which they are kept."""
 
 
 async def expired_outputs(conn: Connection, *, older_seconds: float, limit: int) -> list[str]:
-    """`s3://` addresses of exported files that nobody can ask for any more."""
+    """`s3://` addresses of exported files that no request can name any more."""
     cursor = await conn.execute(EXPIRED_OUTPUTS, {"older": older_seconds, "limit": limit})
     return [row[0] for row in await cursor.fetchall()]
 
 
 async def forget_results(conn: Connection, *, older_seconds: float, kept: Sequence[str], limit: int) -> int:
     """Delete old results, but for those of the files `kept`; how many."""
-    asked = {"older": older_seconds, "kept": list(kept), "limit": limit}
-    return (await conn.execute(FORGET_RESULTS, asked)).rowcount
+    parameters = {"older": older_seconds, "kept": list(kept), "limit": limit}
+    return (await conn.execute(FORGET_RESULTS, parameters)).rowcount
 
 
 async def forget_batches(conn: Connection, *, older_seconds: float, limit: int) -> int:
-    """Delete queries that were left to be run and ended long ago; how many."""
+    """Delete batch queries that ended long ago; how many."""
     return (await conn.execute(FORGET_BATCHES, {"older": older_seconds, "limit": limit})).rowcount
 
 

@@ -9,13 +9,15 @@ import pytest
 
 from tests import graphs
 from traceplane.graph import Graph
-from traceplane.versions.diff import Generation, refusal
+from traceplane.kit.ids import uuid7
+from traceplane.store.statements.versions import StoredGeneration
+from traceplane.versions.diff import refusal
 
 
-def _generations(graph: Graph) -> list[Generation]:
+def _generations(graph: Graph) -> list[StoredGeneration]:
     return [
-        Generation(
-            id=job.name,
+        StoredGeneration(
+            id=uuid7(),
             name=job.name,
             config_hash=job.config_hash,
             operator=job.operator,

@@ -1,9 +1,9 @@
-"""The end of a DAG: out of service at once, gone when its work is done or its time is over.
+"""The deletion of a DAG: out of service at once, removed when its work is done or its time is over.
 
-The finalizer holds a deleted DAG until its sources are stopped, its queue is canceled and what runs has finished
-or expired; its data stays. The drain is bounded from the moment of deletion, by the API server's own timestamp:
-after `drain_seconds` the DAG goes whatever state says, and even when state says nothing. What state then still
-believes is put right by the sweep of orphans: DAGs that state knows and the API server does not.
+The finalizer holds a deleted DAG until its sources are stopped, its queue is canceled and what runs has finished or
+expired; its data stays. The time is bounded, from the moment of deletion by the API server's own timestamp: after
+`drain_seconds` the DAG is removed whatever state says, and even when state does not answer. What state then still
+holds is put right by the sweep of orphans: DAGs that state knows and the API server does not.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from traceplane.reconcile import conditions, names, workers
 from traceplane.reconcile.actions import Delete, Note, Status
 from traceplane.reconcile.scope import Object, Scope
 from traceplane.store.statements import controller_facts
-from traceplane.versions import drain
+from traceplane.versions import deletion
 
-BEGUN = crash.declare("drain.begun")
-STOPPED = crash.declare("drain.stopped")
-FINISHED = crash.declare("drain.finished")
-RELEASED = crash.declare("drain.released")
+BEGUN = crash.declare("deletion.begun")
+STOPPED = crash.declare("deletion.stopped")
+FINISHED = crash.declare("deletion.finished")
+RELEASED = crash.declare("deletion.released")
 
 _LOOK_SECONDS = 1.0
 _STATE_AWAY_SECONDS = 3.0
@@ -32,7 +32,7 @@ _STATE_AWAY_SECONDS = 3.0
 log = structlog.get_logger()
 
 
-class Drain:
+class Deletions:
     """Takes deleted DAGs out of service, step by step; every step may be repeated."""
 
     def __init__(self, scope: Scope, drain_seconds: float) -> None:
@@ -42,16 +42,17 @@ class Drain:
     async def reconcile(self, dag: Object) -> float | None:
         """One look at a DAG that is being deleted."""
         if names.FINALIZER not in (dag["metadata"].get("finalizers") or []):
-            return None  # ours is off already; somebody else's holds it
-        left = _deadline(dag, self._drain_seconds)
+            return None  # Trace's finalizer is off already: the object waits for another controller's
+        left = _seconds_left(dag, self._drain_seconds)
         try:
             running, busy = await self._leave_state(dag)
         except Unavailable as error:
             if left > 0:
                 await self._show(dag, f"the state database does not answer: {error.message}")
+                # Which workers are busy is not known, so all stop: their leases expire, and nothing is lost.
                 await self._remove_objects(dag, frozenset(), everything=False)
                 return min(left, _STATE_AWAY_SECONDS)
-            log.warning("drained without state", dag=dag["metadata"]["name"], error=error.message)
+            log.warning("deleted without the state database", dag=dag["metadata"]["name"], error=error.message)
             running, busy = 0, frozenset()
         if running and left > 0:
             await self._show(dag, f"{running} tasks still run; they have {left:.0f} s")
@@ -61,10 +62,10 @@ class Drain:
         return None
 
     async def orphan(self, name: str, resource_uid: str) -> None:
-        """A DAG that state knows and the API server does not: its finalizer was taken off without us."""
+        """A DAG that state knows and the API server does not: its finalizer was taken off by hand."""
         scope = self._scope
         async with scope.database.transaction() as conn:
-            canceled = await drain.finish(
+            canceled = await deletion.finish(
                 conn, org_id=scope.org_id, namespace=scope.namespace, dag=name, resource_uid=resource_uid
             )
         log.info("orphan retired", dag=name, canceled=canceled)
@@ -79,15 +80,17 @@ class Drain:
         metadata = dag["metadata"]
         org, namespace, name = self._scope.org_id, self._scope.namespace, metadata["name"]
         async with self._scope.database.transaction() as conn:
-            if not await drain.begin(conn, org_id=org, namespace=namespace, dag=name, resource_uid=metadata["uid"]):
+            if not await deletion.begin(
+                conn, org_id=org, namespace=namespace, dag=name, resource_uid=metadata["uid"]
+            ):
                 return 0, frozenset()
-            running = await drain.running(conn, org_id=org, namespace=namespace, dag=name)
+            running = await deletion.running(conn, org_id=org, namespace=namespace, dag=name)
             facts = await controller_facts.dag_facts(conn, org_id=org, namespace=namespace, dag=name)
         crash.point(BEGUN)
         return running, facts.busy_workers if facts else frozenset()
 
     async def _remove_objects(self, dag: Object, busy: frozenset[str], *, everything: bool) -> None:
-        """Sources stop, and idle workers; with `everything`, all that is the DAG's. Busy workers end their task."""
+        """Stop sources and idle workers; busy ones end their task. With `everything`, all objects of the DAG."""
         scope, uid, name = self._scope, dag["metadata"]["uid"], dag["metadata"]["name"]
         for obj in scope.mirror.of_dag("Deployment", name):
             if names.owned_by(obj, uid):
@@ -105,7 +108,7 @@ class Drain:
         metadata = dag["metadata"]
         try:
             async with self._scope.database.transaction() as conn:
-                await drain.finish(
+                await deletion.finish(
                     conn,
                     org_id=self._scope.org_id,
                     namespace=self._scope.namespace,
@@ -114,16 +117,17 @@ class Drain:
                 )
             crash.point(FINISHED)
         except Unavailable:
-            if _deadline(dag, self._drain_seconds) > 0:
+            # After its time the object goes without state, and the sweep of orphans cleans up there.
+            if _seconds_left(dag, self._drain_seconds) > 0:
                 raise
         await self._remove_objects(dag, frozenset(), everything=True)
-        said = f"drained; {canceled} running tasks were canceled" if canceled else "drained; data is kept"
-        await self._scope.applier.post([Note(dag, "Normal", "Drained", said)])
+        canceled_too = f"; {canceled} running tasks were canceled" if canceled else ""
+        await self._scope.applier.post([Note(dag, "Normal", "Drained", f"deleted{canceled_too}; its data is kept")])
         await self._scope.applier.finalize(
             DAGS, metadata["name"], metadata["uid"], lambda old: [f for f in old if f != names.FINALIZER]
         )
         crash.point(RELEASED)
-        log.info("drained", dag=metadata["name"], canceled=canceled)
+        log.info("deleted", dag=metadata["name"], canceled=canceled)
 
     async def _show(self, dag: Object, message: str) -> None:
         live: Object = dag.get("status") or {}
@@ -140,7 +144,7 @@ class Drain:
         await self._scope.applier.status(Status(DAGS, dag, status))
 
 
-def _deadline(dag: Object, drain_seconds: float) -> float:
-    """Seconds left of the drain."""
-    begun = datetime.fromisoformat(dag["metadata"]["deletionTimestamp"])
-    return drain_seconds - (datetime.now(UTC) - begun).total_seconds()
+def _seconds_left(dag: Object, drain_seconds: float) -> float:
+    """Seconds until the DAG is removed, whatever still runs."""
+    deleted = datetime.fromisoformat(dag["metadata"]["deletionTimestamp"])
+    return drain_seconds - (datetime.now(UTC) - deleted).total_seconds()

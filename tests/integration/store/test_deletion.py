@@ -1,4 +1,4 @@
-"""Draining a deleted DAG, pausing a job, and the policy of assets."""
+"""Deleting a DAG step by step, and pausing a job."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from tests import graphs, services
-from tests.integration.store.assets import ASSET, declared
 from tests.integration.store.conftest import Deploy
 from traceplane.errors import Stale
 from traceplane.store.engine import Database
-from traceplane.versions import asset_policies, drain, pause
+from traceplane.versions import deletion, pause
 
 pytestmark = pytest.mark.services
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -26,10 +25,10 @@ RUN = (
 
 async def _begin(state: Database, uid: str = "uid-1") -> bool:
     async with state.transaction() as connection:
-        return await drain.begin(connection, **DAG, resource_uid=uid)
+        return await deletion.begin(connection, **DAG, resource_uid=uid)
 
 
-async def test_a_drained_dag_publishes_nothing_and_its_waiting_tasks_end(
+async def test_a_deleted_dag_publishes_nothing_and_its_waiting_tasks_end(
     deploy: Deploy, state: Database, rows: Rows
 ):
     await deploy(graphs.assembled(graphs.chain()))
@@ -46,16 +45,16 @@ async def test_running_tasks_are_asked_first_and_ended_last(deploy: Deploy, stat
     rows(RUN)
     await _begin(state)
     async with state.transaction() as connection:
-        assert await drain.running(connection, **DAG) == 1
+        assert await deletion.running(connection, **DAG) == 1
     assert rows("SELECT status, cancel_requested FROM tasks") == [("Running", True)]
     async with state.transaction() as connection:
-        assert await drain.finish(connection, **DAG, resource_uid="uid-1") == 1
-        assert await drain.running(connection, **DAG) == 0
+        assert await deletion.finish(connection, **DAG, resource_uid="uid-1") == 1
+        assert await deletion.running(connection, **DAG) == 0
     assert rows("SELECT status FROM tasks") == [("Canceled",)]
     assert rows("SELECT attempt, result, worker_id FROM task_attempts") == [(1, "Canceled", "w")]
 
 
-async def test_a_dag_applied_again_is_not_drained_by_the_old_one(deploy: Deploy, state: Database, rows: Rows):
+async def test_a_dag_applied_again_is_not_deleted_by_the_old_one(deploy: Deploy, state: Database, rows: Rows):
     await deploy(graphs.assembled(graphs.chain()), uid="old")
     await _begin(state, "old")
     with pytest.raises(Stale, match="being deleted"):
@@ -64,7 +63,7 @@ async def test_a_dag_applied_again_is_not_drained_by_the_old_one(deploy: Deploy,
     assert revived.result == "Created"
     assert not await _begin(state, "old")
     async with state.transaction() as connection:
-        assert await drain.finish(connection, **DAG, resource_uid="old") == 0
+        assert await deletion.finish(connection, **DAG, resource_uid="old") == 0
     assert rows("SELECT active_version_id, deleted_at FROM dag_current_versions") == [(revived.version_id, None)]
 
 
@@ -108,58 +107,3 @@ async def test_a_paused_job_stays_paused_over_a_deploy(deploy: Deploy, state: Da
     graphs.job(changed, "follow")["priority"] = "Bulk"
     await deploy(graphs.assembled(changed), generation=2)
     assert rows("SELECT name FROM jobs WHERE paused") == [("ranges",)]
-
-
-async def test_an_assets_policy_is_stored_once_and_forgotten_once(state: Database, rows: Rows):
-    async def upsert(**changes: Any) -> bool:
-        async with state.transaction() as connection:
-            return await declared(connection, **ASSET | changes)
-
-    async def delete() -> bool:
-        async with state.transaction() as connection:
-            return await asset_policies.delete_asset(
-                connection, org_id=services.ORG_ID, namespace="demo", name="blocks"
-            )
-
-    assert [await upsert(), await upsert(), await upsert(read_roles=[])] == [True, False, True]
-    assert await upsert(storage="Postgres", federation=None)
-    assert rows("SELECT storage, federation, read_roles FROM assets") == [("Postgres", None, ["finance"])]
-    assert [await delete(), await delete()] == [True, False]
-    assert await upsert()
-    assert rows("SELECT deleted_at FROM assets") == [(None,)]
-
-
-async def test_roles_outlive_their_asset_and_its_projection_until_one_is_declared(state: Database, rows: Rows):
-    name = {"org_id": services.ORG_ID, "namespace": "demo"}
-    plain = ASSET | {"storage": "Postgres", "federation": None}
-
-    async def act(what: Any, **arguments: Any) -> Any:
-        async with state.transaction() as connection:
-            return await what(connection, **arguments)
-
-    async def stored() -> tuple[Any, ...]:
-        held = (await act(asset_policies.stored, **name, names=["blocks", "unknown"]))["blocks"]
-        return held.policy.resource_uid, held.policy.read_roles, held.deleted
-
-    await act(declared, **plain)
-    await act(asset_policies.delete_asset, **name, name="blocks")
-    assert await stored() == ("a-1", ("finance",), True)
-    projection = plain | {"resource_uid": "p-1", "read_roles": ()}
-    assert await act(declared, **projection, keep_roles=True)
-    assert not await act(declared, **projection, keep_roles=True)
-    assert await stored() == ("p-1", ("finance",), False)
-    assert await act(declared, **plain | {"resource_uid": "a-2", "read_roles": ()})
-    assert await stored() == ("a-2", (), False)
-
-
-async def test_an_invalid_asset_closes_what_is_open_and_opens_nothing(state: Database, rows: Rows):
-    async def close(roles: str) -> bool:
-        policy = asset_policies.Policy(name="blocks", resource_uid="x", storage="S3", read_roles=(roles,))
-        async with state.transaction() as connection:
-            where = {"org_id": services.ORG_ID, "namespace": "demo"}
-            return bool(await asset_policies.close(connection, **where, policies=[policy]))
-
-    async with state.transaction() as connection:
-        await declared(connection, **ASSET | {"read_roles": ()})
-    assert [await close("audit"), await close("anybody")] == [True, False]
-    assert rows("SELECT storage, read_roles, resource_uid FROM assets") == [("Federated", ["audit"], "a-1")]

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from tests import graphs, services
 from tests.integration.store.conftest import Deploy
+from tests.integration.store.watching import Statements
 from traceplane.store.engine import Database
 from traceplane.store.statements import controller_facts
-from traceplane.versions import drain
+from traceplane.versions import deletion
 
 pytestmark = pytest.mark.services
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -135,30 +135,32 @@ async def test_a_deleted_dag_is_known_no_more(deploy: Deploy, state: Database):
     await deploy(graphs.assembled(graphs.chain()))
     assert await known() == (("chain", "uid-1"),)
     async with state.transaction() as connection:
-        await drain.begin(connection, **NAMESPACE, dag="chain", resource_uid="uid-1")
+        await deletion.begin(connection, **NAMESPACE, dag="chain", resource_uid="uid-1")
     assert await known() == ()
     facts = await _dag(state)
     assert facts.deleted_at is not None
     assert facts.jobs == ()
 
 
-async def test_looking_and_deploying_cost_as_many_statements_for_300_jobs_as_for_3(deploy: Deploy, state: Database):
-    said: list[str] = []
-    event.listen(state.engine.sync_engine, "before_cursor_execute", lambda *arguments: said.append(arguments[2]))
+async def test_looking_and_deploying_cost_as_many_statements_for_300_jobs_as_for_3(
+    deploy: Deploy, state: Database, monkeypatch: pytest.MonkeyPatch
+):
+    statements = Statements(monkeypatch)
 
     async def cost(manifest: dict[str, Any]) -> tuple[int, int, int]:
         counts = []
         graph = graphs.assembled(manifest)
         for _ in ("a first deploy", "one that changes nothing"):
-            said.clear()
+            statements.begin()
             await deploy(graph)
-            counts.append(len(said))
-        said.clear()
+            counts.append(statements.count)
+        statements.begin()
         async with state.transaction() as connection:
             facts = await controller_facts.dag_facts(connection, **NAMESPACE, dag=graph.dag)
         assert facts is not None
         assert len(facts.jobs) == len(graph.jobs)
-        return counts[0], counts[1], len(said)
+        assert statements.count == 3
+        return counts[0], counts[1], statements.count
 
     small, large = graphs.chain("small"), graphs.chain("large")
     large["spec"]["publish"] = []

@@ -1,0 +1,151 @@
+"""What users read about published assets: versions, partitions, lineage. Pages and rows are as in `browse_dags`.
+
+What a user may not read does not exist: the roles of the caller are in the `WHERE` of each statement that begins
+with an asset's name, and the others begin with a dataset that such a statement gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from uuid import UUID
+
+from traceplane.store.engine import Connection
+from traceplane.store.statements.browse_dags import Row, row, rows
+
+ASSETS = """
+SELECT r.namespace, r.name, r.storage, coalesce(a.description, '') AS description, r.read_roles, r.federation,
+       r.dataset_id AS dataset, r.dataset_version_id AS version, r.columns, r.scope_column,
+       coalesce(r.cold_version_id, CASE WHEN r.storage = 'S3' THEN r.dataset_version_id END) AS cold_version,
+       r.provisioned
+FROM catalog.relations r
+LEFT JOIN assets a
+  ON a.org_id = r.org_id AND a.namespace = r.namespace AND a.name = r.name AND a.deleted_at IS NULL
+WHERE r.org_id = %(org)s
+  AND (%(namespace)s::text IS NULL OR r.namespace = %(namespace)s)
+  AND (%(asset)s::text IS NULL OR r.name = %(asset)s)
+  -- A federated asset is as closed as the more closed of its halves. No roles: any reader may read.
+  AND (cardinality(r.read_roles) = 0 OR r.read_roles && %(roles)s::text[])
+  AND (cardinality(r.hot_read_roles) = 0 OR r.hot_read_roles && %(roles)s::text[])
+  AND (cardinality(r.cold_read_roles) = 0 OR r.cold_read_roles && %(roles)s::text[])
+  AND (r.namespace, r.name) > (%(after_namespace)s, %(after_name)s)
+ORDER BY r.namespace, r.name
+LIMIT %(limit)s
+"""
+"""Published assets that a caller with these roles may read; also one asset by its name."""
+
+ASSET_VERSIONS = """
+SELECT v.id, v.dataset_id AS dataset, v.storage, v.config_hash, v.schema_hash, v.created_at,
+       v.id = %(current)s::uuid AS active
+FROM dataset_versions v
+WHERE v.org_id = %(org)s AND v.dataset_id = %(dataset)s
+  AND (%(before)s::uuid IS NULL OR v.id < %(before)s)
+ORDER BY v.id DESC
+LIMIT %(limit)s
+"""
+"""Every version of a published dataset, newest first."""
+
+PARTITIONS = """
+SELECT p.partition_key AS key, p.range_start AS start, p.range_end AS "end", p.rows, p.bytes, p.location,
+       p.committed_at, p.task_id, p.attempt
+FROM partition_versions p
+WHERE p.org_id = %(org)s AND p.dataset_version_id = %(version)s AND p.superseded_at IS NULL
+  -- Whole partitions have no start and stand last, by key: the row comparison is the order below in one expression.
+  AND (%(after_key)s::text IS NULL
+       OR (p.range_start IS NULL, coalesce(p.range_start, 0), p.partition_key)
+          > (%(after_start)s::int8 IS NULL, coalesce(%(after_start)s::int8, 0), %(after_key)s::text))
+ORDER BY p.range_start IS NULL, p.range_start, p.partition_key
+LIMIT %(limit)s
+"""
+"""Current partitions of one dataset version, by where they start."""
+
+LINEAGE = """
+WITH RECURSIVE up (version, depth) AS (
+    SELECT unnest(%(roots)s::uuid[]), 0
+    UNION
+    SELECT i.dataset_version_id, up.depth + 1
+    FROM up
+    JOIN dataset_versions v ON v.id = up.version
+    JOIN job_inputs i ON i.job_id = v.job_id
+    WHERE up.depth < %(depth)s
+),
+-- A version was made from what its generation reads, for ever. Downstream is only what runs now: generations of a
+-- DAG's former versions read it too, and concern nobody.
+down (version, depth) AS (
+    SELECT unnest(%(roots)s::uuid[]), 0
+    UNION
+    SELECT v.id, down.depth + 1
+    FROM down
+    JOIN job_inputs i ON i.dataset_version_id = down.version
+    JOIN dag_version_jobs m ON m.job_id = i.job_id
+    JOIN dag_current_versions c ON c.active_version_id = m.dag_version_id AND c.deleted_at IS NULL
+    JOIN dataset_versions v ON v.job_id = i.job_id
+    WHERE down.depth < %(depth)s
+),
+-- A version may be reached on several ways; its distance is that of the shortest one.
+near AS (
+    SELECT version, min(abs(side)) AS distance, sign(min(side)) AS side
+    FROM (SELECT version, -depth AS side FROM up UNION ALL SELECT version, depth FROM down) AS both_sides
+    GROUP BY version ORDER BY distance, version LIMIT %(limit)s
+)
+SELECT v.id AS version, d.id AS dataset, d.namespace, d.dag, d.job, d.output, v.storage, r.name AS asset,
+       CASE WHEN n.distance = 0 THEN 'Asset' WHEN n.side < 0 THEN 'Upstream' ELSE 'Downstream' END AS side,
+       n.distance,
+       ARRAY(SELECT DISTINCT i.dataset_version_id FROM job_inputs i JOIN near k ON k.version = i.dataset_version_id
+             WHERE i.job_id = v.job_id ORDER BY 1) AS inputs
+FROM near n
+JOIN dataset_versions v ON v.id = n.version AND v.org_id = %(org)s
+JOIN datasets d ON d.id = v.dataset_id
+-- The name of an asset is shown to callers that may read it.
+LEFT JOIN catalog.relations r
+  ON r.org_id = v.org_id AND r.dataset_version_id = v.id AND r.storage <> 'Federated'
+  AND (cardinality(r.read_roles) = 0 OR r.read_roles && %(roles)s::text[])
+ORDER BY n.distance, d.namespace, d.dag, d.job, d.output, v.id
+"""
+"""What an asset's versions were made from, and what is made from them."""
+
+
+async def assets(
+    conn: Connection,
+    org_id: UUID,
+    *,
+    namespace: str | None,
+    roles: Collection[str],
+    after: tuple[str, str],
+    limit: int,
+) -> list[Row]:
+    """Assets of one namespace or all, by (namespace, name) after `after`."""
+    page = {"namespace": namespace, "asset": None, "after_namespace": after[0], "after_name": after[1]}
+    return await rows(conn, ASSETS, {"org": org_id, "roles": sorted(roles), "limit": limit, **page})
+
+
+async def asset(
+    conn: Connection, org_id: UUID, *, namespace: str, asset: str, roles: Collection[str]
+) -> Row | None:
+    """One asset; None where none of this name is published that these roles may read."""
+    page = {"namespace": namespace, "asset": asset, "after_namespace": "", "after_name": ""}
+    return await row(conn, ASSETS, {"org": org_id, "roles": sorted(roles), "limit": 1, **page})
+
+
+async def versions(
+    conn: Connection, org_id: UUID, *, dataset: UUID | None, current: UUID | None, before: UUID | None, limit: int
+) -> list[Row]:
+    """Versions of a dataset older than the version `before`; `active` is the version `current`."""
+    page = {"dataset": dataset, "current": current, "before": before}
+    return await rows(conn, ASSET_VERSIONS, {"org": org_id, "limit": limit, **page})
+
+
+async def partitions(
+    conn: Connection, org_id: UUID, *, version: UUID, after: tuple[int | None, str] | None, limit: int
+) -> list[Row]:
+    """Partitions that come after (start, key); from the first one where `after` is None."""
+    start, key = after or (None, None)
+    page = {"version": version, "after_start": start, "after_key": key}
+    return await rows(conn, PARTITIONS, {"org": org_id, "limit": limit, **page})
+
+
+async def lineage(
+    conn: Connection, org_id: UUID, *, roots: Collection[UUID], roles: Collection[str], depth: int, limit: int
+) -> list[Row]:
+    """The `limit` versions nearest to `roots`, at most `depth` jobs away, the roots themselves first."""
+    page = {"roots": list(roots), "roles": sorted(roles), "depth": depth}
+    return await rows(conn, LINEAGE, {"org": org_id, "limit": limit, **page})
