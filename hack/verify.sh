@@ -1,29 +1,91 @@
 #!/usr/bin/env bash
 # Proves the checkout, stage by stage: `hack/verify.sh check` is what needs no service (seconds), `hack/verify.sh all`
 # is everything, from an empty machine on. Each stage is announced, timed and bounded; the first that fails ends the run
-# with its exit code. What a stage left running is removed at the end, whatever happened.
+# with its exit code. The last lines are a table of what each stage took, and the tests that were flaky.
+# What a stage left running is removed at the end, whatever happened.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-started=$SECONDS
 fast=(-m "not services and not apiserver and not cluster")
-beside= # the process of what waits for the clock
-log=$(mktemp)
-trap '[ -z "$beside" ] || kill "$beside" 2>/dev/null || true; wait; rm -f "$log"' EXIT
+flaky=.pytest_cache/flaky/summary # written by tests/support/flaky.py
+scratch=$(mktemp -d)
+touch "$scratch/begun"
+table=()  # a line of the table for each stage
+began=()  # processes of the stages that run beside the others, in the order of `titles`
+titles=()
+trap finish EXIT
 
-stage() { # stage TITLE SECONDS COMMAND...
-  local title=$1 bound=$2 began=$SECONDS code=0
+timed() { # timed NAME SECONDS COMMAND...: runs it bounded; $scratch/NAME has what it took, and how much of it computing
+  local name=$1 bound=$2 code=0 TIMEFORMAT='%R %U %S'
   shift 2
-  printf -- '== %s\n' "$title"
-  timeout --kill-after=90 "$bound" "$@" || code=$?
-  if [ "$code" -eq 124 ]; then
-    printf -- '!! %s: not done within %s s\n' "$title" "$bound"
-  elif [ "$code" -ne 0 ]; then
-    printf -- '!! %s: failed (exit code %s)\n' "$title" "$code"
+  { time timeout --kill-after=90 "$bound" "$@" 2>&3; } 3>&2 2>"$scratch/$name" || code=$?
+  return "$code"
+}
+
+ended() { # ended TITLE NAME BOUND CODE: says how a stage ended, and keeps it for the table
+  local title=$1 name=$2 bound=$3 code=$4 real=0 user=0 system=0 outcome=ok
+  read -r real user system <"$scratch/$name" || true
+  [ "$code" -eq 0 ] || outcome="failed ($code)"
+  [ "$code" -ne 124 ] || outcome="not done within $bound s"
+  table+=("$(LC_ALL=C awk -v r="$real" -v c="$user" -v s="$system" -v o="$outcome" -v t="$title" \
+    'BEGIN { printf "%6.0f %10.0f  %-8s  %s", r, c + s, o, t }')")
+  if [ "$code" -eq 0 ]; then
+    printf -- 'ok %s (%.0f s)\n' "$title" "$real"
   else
-    printf -- 'ok %s (%s s)\n' "$title" "$((SECONDS - began))"
+    printf -- '!! %s: %s\n' "$title" "$outcome"
   fi
   return "$code"
+}
+
+stage() { # stage TITLE SECONDS COMMAND...
+  local title=$1 bound=$2 code=0
+  shift 2
+  printf -- '== %s\n' "$title"
+  timed stage "$bound" "$@" || code=$?
+  ended "$title" stage "$bound" "$code"
+}
+
+begin() { # begin TITLE SECONDS COMMAND...: a stage that runs beside those that follow, until `join`
+  local title=$1 number=${#began[@]}
+  printf -- '== %s (beside the next stages)\n' "$title"
+  shift
+  printf -- '%s\n' "$1" >"$scratch/$number.bound"
+  timed "$number" "$@" >"$scratch/$number.log" 2>&1 &
+  began+=($!)
+  titles+=("$title")
+}
+
+join() { # waits for every stage that was begun, and shows what each wrote; the code of the first that failed
+  local number code first=0
+  for number in "${!began[@]}"; do
+    code=0
+    wait "${began[$number]}" || code=$?
+    printf -- '== %s\n' "${titles[$number]}"
+    cat "$scratch/$number.log"
+    ended "${titles[$number]}" "$number" "$(cat "$scratch/$number.bound")" "$code" || [ "$first" -ne 0 ] || first=$code
+  done
+  began=()
+  return "$first"
+}
+
+finish() { # removes what still runs, and ends the output with what a reader looks for first
+  local code=$?
+  for process in "${began[@]}"; do # `timeout` is the child: it hands the signal on, and a stage removes its servers
+    kill $(cat "/proc/$process/task/$process/children" 2>/dev/null) 2>/dev/null || true
+  done
+  wait
+  if [ "${#table[@]}" -gt 0 ]; then
+    printf -- '\n%6s %10s  %-8s  %s\n' seconds computing outcome stage
+    printf -- '%s\n' "${table[@]}"
+  fi
+  # Only what this run wrote: the newest run before it may have been another day's.
+  if [ "$flaky" -nt "$scratch/begun" ]; then cat "$flaky"; fi
+  if [ "$code" -eq 0 ]; then
+    printf -- '== all good after %s s\n' "$SECONDS"
+  elif [ "${#table[@]}" -gt 0 ]; then
+    printf -- '!! failed after %s s\n' "$SECONDS"
+  fi
+  rm -rf "$scratch"
 }
 
 check() {
@@ -37,35 +99,19 @@ check() {
 all() {
   stage "set up" 1500 make --no-print-directory setup
   check
-  begin_waiting
-  stage "chart" 300 .venv/bin/pytest -q tests/chart
-  stage "docs" 300 .venv/bin/pytest -q -m "not cluster" tests/docs
-  # Two at a time, each with servers of its own: these tests wait for processes more than they compute.
-  stage "with real databases, object store, chain and API server" 2400 \
+  # Waits a quarter of an hour and computes nothing.
+  begin "what waits for the clock" 1500 .venv/bin/pytest -q -m patient tests
+  stage "chart and docs" 300 .venv/bin/pytest -q -n 2 --dist worksteal -m "not cluster" tests/chart tests/docs
+  # Both wait for processes more than they compute, so they run beside each other. The cluster goes first where both
+  # want the processor: it has kubelet probes and leases to answer in time, the others only their own tests.
+  begin "with real databases, object store, chain and API server" 2400 nice -n 10 \
     .venv/bin/pytest -q -n 2 --dist worksteal -m "(services or apiserver) and not patient" tests operators
   stage "on a whole cluster" 2700 .venv/bin/pytest -q --durations=12 -m cluster tests
-  end_waiting
-}
-
-# What waits a quarter of an hour and computes nothing runs beside the other stages; its verdict is asked for last.
-begin_waiting() {
-  timeout --kill-after=90 1500 .venv/bin/pytest -q -m patient tests >"$log" 2>&1 &
-  beside=$!
-}
-
-end_waiting() {
-  stage "what waits for the clock" 1500 tail --pid "$beside" -f /dev/null
-  local code=0
-  wait "$beside" || code=$?
-  beside=
-  cat "$log"
-  [ "$code" -eq 0 ] || printf -- '!! what waits for the clock: failed (exit code %s)\n' "$code"
-  return "$code"
+  join
 }
 
 case "${1:-}" in
   check) check ;;
   all) all ;;
-  *) sed -n '2,4s/^# //p' "$0"; exit 2 ;;
+  *) sed -n '2,5s/^# //p' "$0"; exit 2 ;;
 esac
-printf -- '== all good after %s s\n' "$((SECONDS - started))"
