@@ -263,7 +263,7 @@ def test_nothing_is_tried_again_that_nobody_would_run(world: World, get: Get, wa
     task = _task(world, status="Failed", attempt=1, finished_at=NOW)
     world.state.execute("DELETE FROM dag_version_jobs")
     said = get(f"/v1/tasks/{task}/retry", wanda, "POST")
-    assert (said.status_code, "no part of the active version" in said.json()["detail"]) == (409, True)
+    assert (said.status_code, "not part of the running version" in said.json()["detail"]) == (409, True)
 
 
 def test_a_task_is_canceled_or_asked_to_stop(world: World, get: Get, wanda: str) -> None:
