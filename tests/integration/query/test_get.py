@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.integration.query.command import tracectl
-from tests.integration.query.world import NAMESPACE, World, add_tasks, join_dag
+from tests.integration.query.world import NAMESPACE, World, add_tasks
 from tests.issuer import Issuer
 from traceplane.settings import Settings
 from traceplane.userapi.app import app
@@ -29,7 +29,6 @@ def get(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> Get:
     hot, cold = world.federated()
     world.follow(hot, 0, 9)
     world.compact(hot, cold, 0, 9)
-    join_dag(world)
     add_tasks(world, "follow", 500)
     add_tasks(world, "compact", 5, "Canceled")
     world.user(oidc.url, "alice", "reader")

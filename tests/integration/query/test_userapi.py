@@ -15,7 +15,7 @@ import pytest
 from tests import services
 from tests.integration.dispatch.callers import signing_key
 from tests.integration.query.conftest import CONTRACT
-from tests.integration.query.world import NAMESPACE, World, add_tasks, join_dag
+from tests.integration.query.world import NAMESPACE, World, add_tasks
 from tests.issuer import Issuer
 from traceplane.identity.capability import Capabilities
 from traceplane.identity.grants import Grants, Prefixes
@@ -50,7 +50,6 @@ def get(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> Get:
 
 def test_shows_dags_and_their_jobs_with_queues(world: World, get: Get) -> None:
     world.federated()
-    join_dag(world)
     add_tasks(world, "follow", 3)
     listed = get("/v1/dags").json()
     assert [(d["namespace"], d["name"], d["jobs"]) for d in listed["items"]] == [(NAMESPACE, "monad", 2)]
@@ -233,7 +232,6 @@ def _task(world: World, **columns: Any) -> str:
 def wanda(world: World, oidc: Issuer) -> str:
     """Token of a writer; jobs are part of the active version."""
     world.federated()
-    join_dag(world)
     world.user(oidc.url, "wanda", "writer")
     world.state.execute("UPDATE dag_version_jobs SET max_attempts = 3")
     return oidc.token("wanda")
@@ -309,7 +307,6 @@ def test_lineage_goes_both_ways_and_names_what_one_may_read(world: World, get: G
     reads(world, cold, hot)
     reads(world, sums, cold, hot)
     reads(world, report, sums)
-    join_dag(world)
     world.policy("sums", "S3", roles=["analyst"])
 
     def found(asset: str) -> list[tuple[str, int, str, str | None]]:

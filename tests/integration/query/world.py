@@ -1,4 +1,8 @@
-"""Published datasets made directly in the databases and the bucket, as deploy, follower and compaction make them.
+"""Published datasets: deployed by the product, and filled as follower and compaction fill them.
+
+Jobs, versions, datasets, publications, Assets and hot tables are made by the product's own deploy, and again for a
+neighbour (`tests/support/deploying.py`). Rows, files and history are put there directly: what a test needs of them
+is their content, which no run of an operator would give as exactly or as fast.
 
 A dataset here has blocks `first..last`, each with a hash that is a function of its number, so that every row of
 every answer can be checked against the truth without asking the service.
@@ -9,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,8 +22,12 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 from psycopg.types.json import Jsonb
+from pydantic import BaseModel
 
 from tests import services
+from tests.support.deploying import Deploys
+from traceplane.store.statements import asset_policies
+from traceplane_sdk.operator import Column, ColumnType, InputSchema, Operator, OutputSchema, Storage
 
 NAMESPACE = "default"
 COLUMNS = [
@@ -41,6 +50,32 @@ def value_of(number: int) -> int:
     return number * 10**60 + 7
 
 
+class Config(BaseModel):
+    """Which kind of storage the output is in."""
+
+    storage: Storage
+
+
+def _declare(config: Config, _inputs: Sequence[InputSchema], outputs: Sequence[str]) -> dict[str, OutputSchema]:
+    columns = tuple(Column(found["name"], ColumnType(found["type"]), found["nullable"]) for found in COLUMNS)
+    schema = OutputSchema(config.storage, columns, ("block_number",), "block_number", ("block_number",))
+    return dict.fromkeys(outputs, schema)
+
+
+OPERATOR = Operator(
+    name="blocks",
+    output_revision=1,
+    summary="Declares blocks, and is never run",
+    config_model=Config,
+    activations=frozenset({"Source"}),
+    runtimes=frozenset({"Pod"}),
+    execution_strategies=frozenset(),
+    update_strategies=frozenset({"Replace"}),
+    declare_outputs=_declare,
+    entrypoint="nowhere:run",
+)
+
+
 @dataclass
 class World:
     """Makes and moves data. All of it belongs to one DAG, `monad`."""
@@ -50,26 +85,25 @@ class World:
     bucket: str
     state: psycopg.Connection[Any] = field(init=False)
     data: psycopg.Connection[Any] = field(init=False)
-    dag_version: UUID = field(default_factory=uuid4)
 
     def __post_init__(self) -> None:
         self.state = psycopg.connect(self.databases.state_dsn, autocommit=True)
         self.data = psycopg.connect(self.databases.data_dsn, autocommit=True)
-        org = services.ORG_ID
-        self.state.execute(
-            "INSERT INTO dag_versions (id, org_id, namespace, dag, spec_hash, spec)"
-            " VALUES (%s, %s, %s, 'monad', 's', '{}')",
-            (self.dag_version, org, NAMESPACE),
-        )
-        self.state.execute(
-            "INSERT INTO dag_current_versions (org_id, namespace, dag, active_version_id, resource_uid,"
-            " resource_generation) VALUES (%s, %s, 'monad', %s, 'u', 1)",
-            (org, NAMESPACE, self.dag_version),
-        )
+        self._deploys = Deploys(self.databases, self.bucket, NAMESPACE, {OPERATOR.name: OPERATOR})
+        self._spec: dict[str, list[Any]] = {"jobs": [], "publish": []}
 
     def close(self) -> None:
+        self._deploys.close()
         self.state.close()
         self.data.close()
+
+    @property
+    def dag_version(self) -> UUID:
+        """The active version of the DAG, made by the newest `dataset`."""
+        row = self.state.execute(
+            "SELECT active_version_id FROM dag_current_versions WHERE org_id = %s", (services.ORG_ID,)
+        ).fetchone()
+        return row[0]
 
     def user(self, issuer: str, subject: str, *roles: str) -> UUID:
         """A user with roles."""
@@ -90,47 +124,39 @@ class World:
         return row[0]
 
     def dataset(self, job: str, storage: str, asset: str) -> UUID:
-        """A published dataset without rows; returns its version."""
-        org, job_id, dataset, version = services.ORG_ID, uuid4(), uuid4(), uuid4()
-        definition = Jsonb({"operator": "x", "config": {}})
-        self.state.execute(
-            "INSERT INTO jobs (id, org_id, namespace, dag, name, config_hash, operator, activation,"
-            " execution_strategy, update_strategy, definition, provisioned_at)"
-            " VALUES (%s, %s, %s, 'monad', %s, 'c', 'x', 'Source', NULL, 'Replace', %s, now())",
-            (job_id, org, NAMESPACE, job, definition),
+        """A published dataset without rows, by one more job of the DAG; returns its version."""
+        self._spec["jobs"].append(
+            {
+                "name": job,
+                "activation": "Source",
+                "runtime": "Pod",
+                "operator": OPERATOR.name,
+                "source": {"kind": "AlwaysOn"},
+                "config": {"storage": storage},
+                "outputs": ["blocks"],
+                "updateStrategy": "Replace",
+            }
         )
-        self.state.execute(
-            "INSERT INTO datasets (id, org_id, namespace, dag, job, output, storage)"
-            " VALUES (%s, %s, %s, 'monad', %s, 'blocks', %s)",
-            (dataset, org, NAMESPACE, job, storage),
-        )
-        location = f"hot.d_{version.hex}" if storage == "Postgres" else self.prefix(version)
-        self.state.execute(
-            "INSERT INTO dataset_versions (id, org_id, dataset_id, job_id, config_hash, schema_hash, storage,"
-            " location, columns, unique_key, scope_column, sort_by, provisioned_at)"
-            " VALUES (%s, %s, %s, %s, 'c', 's', %s, %s, %s, '{block_number}', 'block_number',"
-            " '{block_number}', now())",
-            (version, org, dataset, job_id, storage, location, Jsonb(COLUMNS)),
-        )
-        self.state.execute(
-            "INSERT INTO dag_version_datasets (dag_version_id, dataset_id, org_id, dataset_version_id)"
-            " VALUES (%s, %s, %s, %s)",
-            (self.dag_version, dataset, org, version),
-        )
-        self.state.execute(
-            "INSERT INTO asset_publications (org_id, namespace, asset, dag, dataset_id)"
-            " VALUES (%s, %s, %s, 'monad', %s)",
-            (org, NAMESPACE, asset, dataset),
-        )
-        if storage == "Postgres":
-            self.data.execute(
-                f"CREATE TABLE hot.d_{version.hex} (block_number bigint PRIMARY KEY, hash text NOT NULL,"
-                " value numeric(78,0) NOT NULL, mined_at timestamptz NOT NULL, note text, big boolean NOT NULL)"
-            )
-        return version
+        self._spec["publish"].append({"asset": asset, "from": {"job": job, "output": "blocks"}})
+        manifest = {
+            "apiVersion": "trace.dev/v1alpha1",
+            "kind": "DAG",
+            "metadata": {"name": "monad", "namespace": NAMESPACE, "uid": "uid-1"},
+            "spec": self._spec,
+        }
+        self._deploys.deploy(manifest, generation=len(self._spec["jobs"]))
+        row = self.state.execute(
+            "SELECT v.id FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_id"
+            " WHERE d.org_id = %s AND d.job = %s",
+            (services.ORG_ID, job),
+        ).fetchone()
+        return row[0]
 
     def running(self, task: UUID, lease_token: UUID, claim: UUID) -> None:
-        """The first attempt of a task that runs, of a job that no dataset has."""
+        """The first attempt of a task that runs, of a job that no dataset has.
+
+        Forged: a claim would choose the ids that a test's tokens are made of.
+        """
         job = uuid4()
         self.state.execute(
             "INSERT INTO jobs (id, org_id, namespace, dag, name, config_hash, operator, activation,"
@@ -147,7 +173,10 @@ class World:
         )
 
     def next_version(self, old: UUID) -> UUID:
-        """Cut a hot dataset over to a new, empty version."""
+        """Cut a hot dataset over to a new, empty version.
+
+        Forged: a deploy refuses a change that would need it, and cutovers are not there yet.
+        """
         new = uuid4()
         self.state.execute(
             "INSERT INTO dataset_versions (id, org_id, dataset_id, job_id, config_hash, schema_hash, storage,"
@@ -164,10 +193,16 @@ class World:
 
     def policy(self, asset: str, storage: str, *, roles: list[str] | None = None, federation: Any = None) -> None:
         """A declared Asset."""
-        self.state.execute(
-            "INSERT INTO assets (org_id, namespace, name, storage, federation, description, read_roles, policy,"
-            " resource_uid) VALUES (%s, %s, %s, %s, %s, '', %s, '{}', 'u')",
-            (services.ORG_ID, NAMESPACE, asset, storage, Jsonb(federation) if federation else None, roles or []),
+        self._deploys.declare(
+            asset_policies.Policy(
+                name=asset,
+                resource_uid="u",
+                storage=storage,
+                federation=federation,
+                description="",
+                read_roles=roles or [],
+                policy={},
+            )
         )
 
     def federated(self) -> tuple[UUID, UUID]:
@@ -179,7 +214,9 @@ class World:
         return hot, cold
 
     def prefix(self, version: UUID) -> str:
-        return f"s3://{self.bucket}/{services.ORG_ID}/{NAMESPACE}/monad/compact/blocks/{version}/"
+        """Where the files of a cold version are."""
+        row = self.state.execute("SELECT location FROM dataset_versions WHERE id = %s", (version,)).fetchone()
+        return row[0]
 
     def follow(self, version: UUID, first: int, last: int) -> None:
         """Insert hot rows of blocks `first..last`."""
@@ -303,16 +340,6 @@ def add_tasks(world: World, job: str, count: int, status: str = "Queued") -> Non
     world.state.execute(
         "INSERT INTO tasks (org_id, namespace, job_id, dedupe_key, cause, status, scope, finished_at)"
         f" SELECT org_id, namespace, id, %s || g, 'Event', %s, '{{}}', {finished}"
-        " FROM jobs, generate_series(1, %s) g WHERE name = %s",
-        (str(uuid4()), status, count, job),
-    )
-
-
-def join_dag(world: World) -> None:
-    """Make every job a member of the active version."""
-    world.state.execute(
-        "INSERT INTO dag_version_jobs (dag_version_id, job_id, org_id, runtime, priority,"
-        " heartbeat_timeout_seconds, min_workers, max_workers, placement)"
-        " SELECT %s, id, org_id, 'Pod', 0, 60, 0, 4, '{}' FROM jobs",
-        (world.dag_version,),
+        " FROM jobs, generate_series(1, %s) g WHERE name = %s AND org_id = %s",
+        (str(uuid4()), status, count, job, services.ORG_ID),
     )
