@@ -40,4 +40,4 @@ if __name__ == "__main__":
     first = ask("SELECT count(*) FROM blocks", format="json")
     again = ask("SELECT count(*) FROM blocks", format="json", as_of=first["as_of"])
     assert first["rows"] == again["rows"]
-    print(f"{first['rows'][0][0]} blocks, now and as of then")
+    print(f"{first['rows'][0][0]} blocks, now and at that time")

@@ -16,7 +16,7 @@ from .atomic import write_file
 from .commands import run
 from .layout import ClusterError, cache_dir
 
-# Where buildah writes whatever it is told (locks, and what it learned of layers): its own folders instead.
+# Where buildah writes whatever its options say (locks, and what it learned of layers): its own folders instead.
 _COVERED = ("/run", "/var/lib")
 _SCRIPT = f"""
 private="$1"; shift

@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _load(layout: Layout, arguments: argparse.Namespace) -> None:
-    """Load archives, or build and load what Trace needs; prints each image so that the chart can be told of it."""
+    """Load archives, or build and load what Trace needs; prints each image so that the chart can be given it."""
     archives: list[Path] = arguments.archives
     if not archives:
         packages.install(packages.IMAGES)

@@ -1,4 +1,4 @@
-"""Saying what is going on: a person who waits more than two seconds is told for what.
+"""Saying what is going on: a person who waits more than two seconds reads for what.
 
 Everything goes to standard error, so that commands whose output is used by others (``path``, ``kubeconfig``,
 ``--print``) keep a clean standard output. On a terminal the running step is redrawn each second with its elapsed

@@ -75,7 +75,7 @@ class ProjectWheel:
 
 def _install(what: list[str], into: Path) -> None:
     platform = [f"--python-version={PYTHON}", f"--python-platform={PLATFORM}", "--only-binary=:all:"]
-    # A link into uv's cache would be changed by whoever changes the copy.
+    # A link into uv's cache would be changed by a change of the copy.
     env = {**os.environ, "UV_LINK_MODE": "copy"}
     run([toolchain.program("uv"), "pip", "install", "--quiet", "--target", into, *platform, *what], env=env)
     # Console scripts name the Python that unpacked them; the image brings its own.

@@ -1,7 +1,7 @@
 """What `helm test` asks the installed query service: the right credential answers, every other is refused.
 
 Usage: test-query.py admin|stranger URL. `admin` runs as the first admin's service account and expects the
-answer; `stranger` runs as one that is no user of Trace and expects to be told so. Both try a token made for
+answer; `stranger` runs as one that is no user of Trace and expects to be refused. Both try a token made for
 another audience, a token that is none, and no token at all.
 """
 

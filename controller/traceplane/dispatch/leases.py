@@ -1,4 +1,4 @@
-"""Living leases: heartrenewed, and credentials for whoever holds one.
+"""Held leases: heartbeats, and credentials for their holders.
 
 The answer to a heartbeat says three things: whether it still holds the task, whether it should stop, and, for a
 source whose run has no end, its next token before the present one expires.

@@ -1,6 +1,6 @@
 """Wake-ups: a claim that waits for work is woken at once, in this process and in the others.
 
-A claim that found nothing waits for its job. Whoever commits new work wakes the waiters here and notifies the other
+A claim that found nothing waits for its job. What commits new work wakes the waiters here and notifies the other
 replicas by `NOTIFY trace_wake`, after the transaction and in a statement of its own, because a NOTIFY inside would
 make commits wait for one another. Many wake-ups within a few milliseconds become one statement. A lost
 notification costs one polling interval and nothing else.

@@ -9,8 +9,8 @@ Keys come from the issuer's discovery document and its JWKS, cached and bounded.
 again (the issuer rotated), but at most once per `jwks_min_refresh_seconds`: made-up key ids must not turn us into
 a hammer against the issuer; a fetch that failed is tried again sooner. Keys older than `MAX_KEY_AGE_SECONDS` are
 fetched again before they are used, so that a key the issuer withdrew stops working within that time. While the
-issuer is away, the keys we have go on working, until `MAX_STALE_SECONDS`: whoever keeps us from the issuer must not
-keep a withdrawn key alive.
+issuer is away, known keys go on working, until `MAX_STALE_SECONDS`: an attacker who cuts the service off from its
+issuer must not keep a withdrawn key alive.
 
 In a cluster the default issuer is the cluster itself: its name is read from the pod's own service-account token,
 its keys from the API server, which wants that token and is checked against the cluster's CA. The token is shown

@@ -1,4 +1,4 @@
-"""The worker token: what proves that a claim comes from a worker of ours.
+"""The worker token: what proves that a claim comes from one of the installation's workers.
 
 One token a line, two during a rotation: put the new one beside the old, roll the workers, take the old one away.
 Compared in constant time, against every line, so that timing tells nothing.

@@ -1,6 +1,6 @@
 """Rules between fields, each written twice: in CEL for the API server, in Python for the rest.
 
-A schema cannot say "a source has no inputs". The API server can be told in CEL, and then refuses at `apply`;
+A schema cannot say "a source has no inputs". The API server can be given it in CEL, and then refuses at `apply`;
 but `tracectl lint` runs without a cluster, and a controller may meet objects older than the rule. So a rule is
 one value with both forms side by side, and tests hold them together on a real API server. Models carry their
 rules in `rules`; list semantics (`ListMap`, `ListSet`) are checked the same way.
@@ -66,7 +66,7 @@ def not_supported(field: str, attribute: str, instead: str) -> Rule:
 
 @dataclass(frozen=True, slots=True)
 class ListMap:
-    """Marks a list whose items are told apart by `key` (a manifest's field name)."""
+    """Marks a list whose items are identified by `key` (a manifest's field name)."""
 
     key: str
 

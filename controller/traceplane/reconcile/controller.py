@@ -245,10 +245,10 @@ class Controller:
         metrics.duration.labels(key.kind).observe(seconds)
         if error is not None:
             code = getattr(error, "code", type(error).__name__)
-            told = getattr(error, "message", None)
-            # Without a message of ours it is a bug: then the trace is what helps.
+            message = getattr(error, "message", None)
+            # Without a message it is a defect: then the trace is what helps.
             log.warning(
-                "reconcile failed", kind=key.kind, name=key.name, code=code, error=told, exc_info=told is None
+                "reconcile failed", kind=key.kind, name=key.name, code=code, error=message, exc_info=message is None
             )
         if isinstance(error, GiveUp):
             raise error
@@ -259,5 +259,5 @@ def report_loop(name: str, *, done: int, seconds: float, error: BaseException | 
     if isinstance(error, GiveUp):
         raise error
     if error is not None:
-        told = getattr(error, "message", None)
-        log.warning("loop failed", loop=name, seconds=round(seconds, 3), error=told, exc_info=told is None)
+        message = getattr(error, "message", None)
+        log.warning("loop failed", loop=name, seconds=round(seconds, 3), error=message, exc_info=message is None)

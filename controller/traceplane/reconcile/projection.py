@@ -85,7 +85,7 @@ _SUFFIXES |= {f"{suffix}i": Decimal(2 ** (10 * n)) for n, suffix in enumerate("K
 
 
 def foreign_fields(live: Mapping[str, Any], manager: str) -> tuple[str, ...]:
-    """Top-level fields of `spec` that somebody else owns: changes that an apply of ours would not undo.
+    """Top-level fields of `spec` that another field manager owns, so that an apply would not undo its changes.
 
     Outside source: `metadata.managedFields`, kubernetes.io "Server-Side Apply".
     """

@@ -89,7 +89,7 @@ class _Walk:
         return tuple(self._found.values())
 
     def _enter(self, part: dict[str, Any], scope: _Scope) -> None:
-        """Check one object of the tree, told by its keys, and put what is below it on the stack."""
+        """Check one object of the tree, recognised by its keys, and put what is below it on the stack."""
         skip: frozenset[str] = frozenset()
         if "class" in part:
             skip = self._expression(part)

@@ -1,6 +1,6 @@
 """What a reader may know of state: seven read-only views in schema `catalog`, two questions, and the id function.
 
-The query service reads the catalogue under a role that can see nothing else. So a view here is a contract: it
+The query service reads the catalog under a role that can see nothing else. So a view here is a contract: it
 says which relations a name means now, which files and ranges they have, and which roles a principal holds,
 without showing tasks, leases or specs. Whether a task that asks still runs is a question (`holds_lease`), and so is
 what it may read, where its token is too small to say (`claim_versions`).

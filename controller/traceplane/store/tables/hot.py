@@ -20,7 +20,7 @@ WRITER_ROLE = "trace_writer"
 """Group role of login users that workers use: rows of hot tables, fences and the source outbox; no DDL."""
 
 QUERY_ROLE = "trace_query"
-"""Group role of the query service: reads hot tables, and the catalogue's views in state."""
+"""Group role of the query service: reads hot tables, and the catalog's views in state."""
 
 write_fences = Table(
     "write_fences",

@@ -12,7 +12,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them, audit included: whoever must keep it dumps it first."""
+    """Drop them, audit included: dump what must be kept first."""
     run("DROP VIEW trace.unrelayed_invalidations")
     run("DROP TABLE trace.query_results, trace.pii_access_log")
     run("REVOKE USAGE ON SCHEMA trace FROM trace_query")

@@ -1,4 +1,4 @@
-"""Queries that were left to be run."""
+"""Batch queries."""
 
 from traceplane.store.migrations import run, run_file_beside
 

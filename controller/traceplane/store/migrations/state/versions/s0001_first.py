@@ -1,4 +1,4 @@
-"""The first schema of state: tenancy, definitions, datasets, tasks, and the catalogue's views.
+"""The first schema of state: tenancy, definitions, datasets, tasks, and the catalog's views.
 
 The DDL is the file beside this one. It runs as one script on the driver's own connection, inside the
 migration's transaction: all of it, or nothing.
