@@ -7,8 +7,6 @@ fence, another chain than the configured one and a reorg below finality do not p
 
 from __future__ import annotations
 
-import random
-
 from operators.block_follower.config import BlockFollowerConfig
 from operators.block_follower.follow import Follower
 from operators.chain.faults import ProviderFault, WrongChain
@@ -18,10 +16,11 @@ from operators.chain.pool import ProviderPool
 from traceplane_sdk.context import Context, Result
 from traceplane_sdk.database import DatabaseUnavailable
 from traceplane_sdk.errors import OperatorError
+from traceplane_sdk.patience import backoff
 
 MAX_FAILURES = 40
 """Failures in a row, about 15 minutes, before the attempt ends and the dispatcher decides."""
-BACKOFF_BASE, BACKOFF_LIMIT = 0.25, 30.0
+BACKOFF_BASE, BACKOFF_LIMIT = 0.5, 30.0
 
 
 def run(ctx: Context) -> Result:
@@ -70,6 +69,6 @@ def _keep_following(ctx: Context, follower: Follower) -> Result:
                 database = isinstance(error, (DatabaseUnavailable, psycopg.OperationalError))
                 code = "DataUnavailable" if database else "ProviderUnavailable"
                 raise OperatorError(code, f"{failures} failures in a row, the last: {error}") from error
-            delay = min(BACKOFF_LIMIT, BACKOFF_BASE * 2 ** min(failures, 10)) * (0.5 + random.random())  # noqa: S311
+            delay = backoff(failures, base=BACKOFF_BASE, limit=BACKOFF_LIMIT)
             ctx.log("following failed", level="warning", error=str(error), failures=failures, wait=round(delay, 2))
             ctx.control.wait(delay)

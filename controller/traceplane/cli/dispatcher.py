@@ -70,14 +70,15 @@ async def serve(settings: DispatcherSettings) -> None:
         running = [asyncio.create_task(server.serve()) for server in servers]
         working = asyncio.create_task(parts.run(stop))
         stopped = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait({*running, working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({*running, working, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stop.set()
         parts.wakeups.close_waits()  # else a long poll would hold its server for the whole grace
         for server in servers:
             server.should_exit = True
-        await asyncio.gather(*running, working)
-        for task in done - {stopped}:
-            task.result()  # a part that ended by itself failed: its error is the process's
+        # What ended first may have failed; the rest ends in order before its error ends the process.
+        await asyncio.wait({*running, working})
+        for task in (working, *running):
+            task.result()
         if fatal:
             raise fatal[0]  # the command line says why, and ends with exit code 1
     finally:

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -28,25 +27,8 @@ from traceplane.store.engine import Database
 from traceplane.store.failures import retrying
 from traceplane.store.statements import events as statements
 from traceplane.store.statements.source_outbox import SourceRow
-from traceplane_sdk.wire import EventsRequest, Invalidation, Partition
-
-
-class SourceEvent(msgspec.Struct, frozen=True):
-    """Payload of a source outbox row of kind Event: one of the two."""
-
-    cursor: int | None = None
-    partition: Partition | None = None
-
-
-class SourceInvalidation(msgspec.Struct, frozen=True):
-    """Payload of a source outbox row of kind Invalidation: an inclusive range, and the time span of its rows."""
-
-    start: int
-    end: int
-    reason: str
-    time_start: datetime | None = None
-    time_end: datetime | None = None
-    detail: dict[str, Any] = {}
+from traceplane_sdk.source_outbox import SourceEvent, SourceInvalidation
+from traceplane_sdk.wire import EventsRequest, Invalidation
 
 
 @dataclass(frozen=True, slots=True)

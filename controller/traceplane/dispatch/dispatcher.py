@@ -1,6 +1,6 @@
 """The dispatcher put together: its parts, its loops, its listeners, from one settings object.
 
-The HTTP side gets the parts it calls; `run` keeps the loops going until it is told to stop, then lets runs in
+The HTTP side gets the parts it calls; `run` keeps the loops going until it is asked to stop, then lets runs in
 progress hand their tasks back. Every loop is safe in any number of replicas.
 """
 
@@ -13,21 +13,24 @@ from uuid import UUID
 
 import structlog
 
+from traceplane.dispatch import effects
 from traceplane.dispatch.accept import Acceptance
 from traceplane.dispatch.claim import Claims
 from traceplane.dispatch.complete import Completions
 from traceplane.dispatch.generations import Generations
+from traceplane.dispatch.in_process_port import InProcessPort
 from traceplane.dispatch.leases import Leases
 from traceplane.dispatch.local_runtime import LocalRuntime
 from traceplane.dispatch.loops.gauges import Gauges
 from traceplane.dispatch.loops.janitor import Janitor
-from traceplane.dispatch.loops.outbox import HotTables, Outbox
+from traceplane.dispatch.loops.outbox import Outbox
 from traceplane.dispatch.loops.query_results import QueryResults
 from traceplane.dispatch.loops.reaper import Reaper
 from traceplane.dispatch.loops.relay import Relay
 from traceplane.dispatch.loops.retry import Retry
 from traceplane.dispatch.wake import Wakeups
-from traceplane.drivers.objects import Objects, S3Objects, TaskCredentials
+from traceplane.drivers.objects import Objects, S3Objects
+from traceplane.drivers.task_credentials import TaskCredentials
 from traceplane.identity.capability import Capabilities
 from traceplane.identity.worker_token import WorkerTokens
 from traceplane.kit import loops
@@ -69,12 +72,12 @@ class Dispatcher:
         """The background loops, not started."""
         settings, state, data = self.settings, self.state, self.data
         policy = RetryPolicy(settings.retry_base_seconds, settings.retry_max_seconds)
-        handlers = HotTables(state, data, self.wakeups).handlers()
+        outbox = Outbox(settings, state, effects.registry(state, data, self.wakeups))
         due = min(DUE_SECONDS, settings.poll_seconds)
         janitor = Janitor(state, data, settings.outbox_retention_seconds, settings.event_retention_seconds)
         results = QueryResults(data, self.objects, settings)
         return (
-            Loop("outbox", Outbox(settings, state, handlers).run_once, settings.poll_seconds),
+            Loop("outbox", outbox.run_once, settings.poll_seconds),
             Loop("retry", Retry(state, self.wakeups).run_once, due),
             Loop("reaper", Reaper(state, self.wakeups, policy).run_once, due),
             Loop("relay", Relay(data, self.acceptance).run_once, settings.poll_seconds),
@@ -85,7 +88,10 @@ class Dispatcher:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run loops and listeners until `stop`; then drain runs in progress and tell the last wake-ups."""
+        """Run loops and listeners until `stop`; then drain runs in progress and send the last wake-ups.
+
+        Raises GiveUp where a loop did, after the rest has ended in order.
+        """
         running = self.loops()
         by_name = {loop.name: loop for loop in running}
 
@@ -102,13 +108,21 @@ class Dispatcher:
         def on_data(_channel: str, _payload: str) -> None:
             by_name["relay"].wake.set()
 
-        await asyncio.gather(
-            *(loops.run(loop, stop, _report) for loop in running),
-            Listener(self.state.dsn, [WAKE_CHANNEL, OUTBOX_CHANNEL, DEPLOY_CHANNEL], on_state).run(stop),
-            Listener(self.data.dsn, [SOURCE_CHANNEL], on_data).run(stop),
-        )
+        parts = [
+            asyncio.create_task(part)
+            for part in (
+                *(loops.run(loop, stop, _report) for loop in running),
+                Listener(self.state.dsn, [WAKE_CHANNEL, OUTBOX_CHANNEL, DEPLOY_CHANNEL], on_state).run(stop),
+                Listener(self.data.dsn, [SOURCE_CHANNEL], on_data).run(stop),
+            )
+        ]
+        await asyncio.wait(parts, return_when=asyncio.FIRST_EXCEPTION)
+        stop.set()  # a part that gave up ends the others
+        await asyncio.wait(parts)
         await self.local.drain()
         await self.wakeups.close()
+        for part in parts:
+            part.result()
 
     async def close(self) -> None:
         """End all connections."""
@@ -128,6 +142,8 @@ def build(settings: DispatcherSettings) -> Dispatcher:
     claims = Claims(settings, state, jobs, capabilities, wakeups)
     completions = Completions(settings, state, jobs, claims, wakeups, objects)
     leases = Leases(settings, state, jobs, claims, capabilities, TaskCredentials(settings))
+    acceptance = Acceptance(settings, state, jobs, wakeups)
+    port = InProcessPort(asyncio.get_running_loop(), capabilities, leases, completions, acceptance)
     return Dispatcher(
         settings=settings,
         state=state,
@@ -139,18 +155,9 @@ def build(settings: DispatcherSettings) -> Dispatcher:
         claims=claims,
         objects=objects,
         completions=completions,
-        acceptance=Acceptance(settings, state, jobs, wakeups),
+        acceptance=acceptance,
         leases=leases,
-        local=LocalRuntime(
-            settings,
-            state,
-            claims,
-            completions,
-            leases,
-            capabilities,
-            wakeups,
-            data_dsn=lambda: settings.read_data_dsn(),
-        ),
+        local=LocalRuntime(settings, state, claims, port, wakeups),
     )
 
 

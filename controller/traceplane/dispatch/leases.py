@@ -11,7 +11,7 @@ from uuid import UUID
 
 from traceplane.dispatch.claim import Claims
 from traceplane.dispatch.generations import Generations
-from traceplane.drivers.objects import Credentials, TaskCredentials
+from traceplane.drivers.task_credentials import TaskCredentials
 from traceplane.errors import Refused, Stale
 from traceplane.identity import prefixes
 from traceplane.identity.capability import Capabilities, TaskToken
@@ -20,7 +20,7 @@ from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Database
 from traceplane.store.failures import retrying
 from traceplane.store.statements import leases as statements
-from traceplane_sdk.wire import Fence, HeartbeatState
+from traceplane_sdk.wire import CredentialsResponse, Fence, HeartbeatState
 
 
 class Leases:
@@ -60,7 +60,7 @@ class Leases:
         next_token = await self._next_token(token) if renewed else None
         return [_state(fence, renewed.get(UUID(fence.task_id)), next_token) for fence in leases]
 
-    async def credentials(self, token: TaskToken, fence: Fence) -> Credentials:
+    async def credentials(self, token: TaskToken, fence: Fence) -> CredentialsResponse:
         """Temporary object-store credentials for the token's prefixes. Raises Stale, Forbidden, Unavailable."""
         token.require([(fence.task_id, fence.attempt)])
         if self._credentials is None:

@@ -1,61 +1,28 @@
-"""Looking at a commit before it becomes one: are the files there, and are they what the worker says?
+"""Checking a commit before it becomes one: are the files there, and are they what the worker says?
 
 A worker writes Parquet files below its attempt's own prefix, then `_manifest.json`, then `_SUCCESS` with the
-manifest's SHA-256. Before the completing transaction the dispatcher reads both, checks that the manifest speaks
-of this task, attempt, dataset version, partition and schema, and that every file it names lies there with its
-size. What is read is bounded, and nothing a worker sends can point outside its own prefix.
+manifest's SHA-256 (`traceplane_sdk.commit`). Before the completing transaction the dispatcher reads both,
+checks that the manifest is of this task, attempt, dataset version, partition and schema, and that every file it
+names is there with its size. What is read is bounded, and nothing that a worker sends can point outside its own
+prefix.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from traceplane.drivers.objects import Objects
 from traceplane.errors import NotFound, Refused
 from traceplane.identity import prefixes
-from traceplane_sdk.wire import CommittedOutput, Id, Partition
+from traceplane_sdk.manifest import FORMAT, MANIFEST, MAX_FILES, SUCCESS, Manifest
+from traceplane_sdk.wire import CommittedOutput
 
-MANIFEST = "_manifest.json"
-SUCCESS = "_SUCCESS"
 MAX_MANIFEST_BYTES = 1024 * 1024
 MAX_SUCCESS_BYTES = 128
-MAX_FILES = 1000
-
-
-class ManifestFile(msgspec.Struct, frozen=True):
-    """One Parquet file of a commit; `path` is a bare name below the attempt's prefix."""
-
-    path: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}\.parquet$")]
-    rows: Annotated[int, msgspec.Meta(ge=0)]
-    bytes: Annotated[int, msgspec.Meta(ge=1)]
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-
-
-class ManifestColumn(msgspec.Struct, frozen=True):
-    """A column as the files hold it."""
-
-    name: str
-    type: str
-    nullable: bool
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    """`_manifest.json`, format 1."""
-
-    format: int
-    dataset: Id
-    version: Id
-    partition: Partition
-    task_id: Id
-    attempt: int
-    files: Annotated[list[ManifestFile], msgspec.Meta(max_length=MAX_FILES)]
-    rows: int
-    bytes: int
-    columns: list[ManifestColumn]
 
 
 class BadCommit(Refused):
@@ -91,6 +58,7 @@ async def commit(
     except msgspec.DecodeError as error:
         raise BadCommit(f"{committed.location}{MANIFEST}: {error}") from error
     _check_manifest(manifest, committed, output, task_id, attempt)
+    # Room for the files, the manifest, the marker, and one object that does not belong here.
     present = {found.key: found.size for found in await objects.list(place.key, limit=MAX_FILES + 3)}
     for file in manifest.files:
         if present.get(place.key + file.path) != file.bytes:
@@ -123,7 +91,7 @@ def expected_location(
 def _check_manifest(
     manifest: Manifest, committed: CommittedOutput, output: dict[str, Any], task_id: str, attempt: int
 ) -> None:
-    wanted = (1, output["dataset"], output["version"], committed.partition, task_id, attempt)
+    wanted = (FORMAT, output["dataset"], output["version"], committed.partition, task_id, attempt)
     found = (
         manifest.format,
         manifest.dataset,
@@ -133,7 +101,7 @@ def _check_manifest(
         manifest.attempt,
     )
     if found != wanted:
-        raise BadCommit(f"{committed.location}{MANIFEST}: speaks of another format, dataset, partition or attempt")
+        raise BadCommit(f"{committed.location}{MANIFEST}: is of another format, dataset, partition or attempt")
     sums = sum(file.rows for file in manifest.files), sum(file.bytes for file in manifest.files)
     if not sums == (manifest.rows, manifest.bytes) == (committed.rows, committed.bytes):
         raise BadCommit(f"{committed.location}{MANIFEST}: rows and bytes do not add up")

@@ -105,7 +105,7 @@ class Kube:
         return self
 
     def open_session(self, traces: Sequence[aiohttp.TraceConfig] = ()) -> aiohttp.ClientSession:
-        """A session with our TLS and token; whoever asks for one closes it."""
+        """A session with our TLS and token; the caller closes it."""
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=32, ssl=self.access.tls),
             middlewares=(self._authorize,),
@@ -147,7 +147,7 @@ class Kube:
         return await self._call("create", "POST", resource, resource.path(self.namespace), obj, query=query)
 
     async def apply(self, resource: Resource, obj: Object, subresource: str | None = None) -> Object:
-        """Server-side apply of exactly the fields in `obj`, which we take from whoever else set them."""
+        """Server-side apply of exactly the fields in `obj`, taken over from other field managers."""
         path = resource.path(self.namespace, obj["metadata"]["name"], subresource)
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         return await self._call("apply", "PATCH", resource, path, obj, "application/apply-patch+yaml", query)

@@ -1,1 +1,1 @@
-"""Small parts without knowledge of Trace: ids, crash points, the loop runner."""
+"""Small parts that know nothing of tasks and DAGs: ids, crash points, the loop runner."""

@@ -4,19 +4,25 @@ A loop is `run_once() -> int`, the number of things it did. It does one bounded 
 schedules, so a test calls it once and looks. The runner decides when to call it: at once again while it finds
 work, on a wake-up, or after `interval` as a net under lost wake-ups; with exponential backoff and jitter after
 an error, so that a database that is away is not hammered. Its report callback feeds metrics and logs.
+
+`GiveUp` is not retried: it ends the loop, and the process that runs it exits with its message.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from traceplane.errors import GiveUp
+
+# One formula for the platform and for operators, which cannot import the platform.
+from traceplane_sdk.patience import backoff as backoff
+
 
 class LoopReport(Protocol):
-    """What the runner tells about each pass."""
+    """What the runner reports of each pass."""
 
     def __call__(self, name: str, *, done: int, seconds: float, error: BaseException | None) -> None:
         """`seconds` is how long the pass took; `error` is what it raised, or None."""
@@ -34,13 +40,8 @@ class Loop:
     """Set it to run the next pass now."""
 
 
-def backoff(failures: int, *, base: float, limit: float, jitter: float) -> float:
-    """Seconds to wait after the `failures`-th failure in a row; `jitter` in [0, 1) scales by 0.5 to 1.5."""
-    return float(min(limit, base * 2 ** max(0, failures - 1)) * (0.5 + jitter))
-
-
 async def run(loop: Loop, stop: asyncio.Event, report: LoopReport) -> None:
-    """Run `loop` until `stop` is set. Never raises for an error of the loop: it reports and backs off."""
+    """Run `loop` until `stop` is set. Reports an error of a pass and backs off; raises GiveUp, and nothing else."""
     clock = asyncio.get_running_loop().time
     failures = 0
     while not stop.is_set():
@@ -48,11 +49,12 @@ async def run(loop: Loop, stop: asyncio.Event, report: LoopReport) -> None:
         started = clock()
         try:
             done = await loop.run_once()
+        except GiveUp:  # settings or schema are wrong: backing off would only hide that
+            raise
         except Exception as error:  # reported, counted and retried: a loop must outlive any one pass
             failures += 1
             report(loop.name, done=0, seconds=clock() - started, error=error)
-            delay = backoff(failures, base=0.2, limit=loop.max_backoff, jitter=random.random())  # noqa: S311
-            await _wait(delay, stop)
+            await _wait(backoff(failures, base=0.2, limit=loop.max_backoff), stop)
             continue
         failures = 0
         report(loop.name, done=done, seconds=clock() - started, error=None)

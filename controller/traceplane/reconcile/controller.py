@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 import structlog
 
 from traceplane.drivers.kube import Kube
-from traceplane.errors import GiveUp
 from traceplane.kit.loops import Loop
 from traceplane.observe import reconcile_metrics as metrics
 from traceplane.reconcile import gather, names
@@ -250,14 +249,10 @@ class Controller:
             log.warning(
                 "reconcile failed", kind=key.kind, name=key.name, code=code, error=message, exc_info=message is None
             )
-        if isinstance(error, GiveUp):
-            raise error
 
 
 def report_loop(name: str, *, done: int, seconds: float, error: BaseException | None) -> None:
-    """Log a loop's errors; what it did shows in the metrics of what it led to. Ends the process where one must."""
-    if isinstance(error, GiveUp):
-        raise error
+    """Log a loop's errors; what it did shows in the metrics of what it led to."""
     if error is not None:
         message = getattr(error, "message", None)
         log.warning("loop failed", loop=name, seconds=round(seconds, 3), error=message, exc_info=message is None)

@@ -135,7 +135,7 @@ async def _first_sync(controller: Controller, stop: asyncio.Event, holding: asyn
             if controller.pulse.synced:
                 return True  # the cluster was listed; state is away, which must not keep a drain from ending
             failures += 1
-            delay = loops.backoff(failures, base=0.5, limit=10, jitter=0.5)
+            delay = loops.backoff(failures, base=0.5, limit=10)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), delay)
             continue

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import random
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from traceplane.errors import GiveUp
 from traceplane.kit.loops import backoff
 
 
@@ -64,7 +64,7 @@ class WorkQueue:
                 self._changed.notify()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set; runs in progress end first. Raises what the report raised."""
+        """Work until `stop` is set; runs in progress end first. Raises GiveUp."""
         workers = [asyncio.create_task(self._work(stop)) for _ in range(self._workers)]
         stopped = asyncio.create_task(stop.wait())
         try:
@@ -107,12 +107,13 @@ class WorkQueue:
         try:
             after = await self._reconcile(key)
             self._failures.pop(key, None)
+        except GiveUp:  # wrong of the whole process, not of this object
+            raise
         except Exception as raised:  # reported, counted and tried again: one object must not stop the others
             error = raised
             self._failures[key] = self._failures.get(key, 0) + 1
             asked = getattr(raised, "retry_after", None) or 0.0
-            jitter = random.random()  # noqa: S311
-            after = max(asked, backoff(self._failures[key], base=0.5, limit=60.0, jitter=jitter))
+            after = max(asked, backoff(self._failures[key], base=0.5, limit=60.0))
         finally:
             self._active.discard(key)
         self._report(key, _now() - started, error)

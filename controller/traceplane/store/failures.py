@@ -14,7 +14,6 @@ caller knows whether repeating it is safe.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -23,6 +22,7 @@ import psycopg
 from psycopg import errors as pg
 
 from traceplane.errors import GiveUp, Refused, TraceError, Unavailable
+from traceplane.kit.loops import backoff
 
 Result = TypeVar("Result")
 
@@ -86,5 +86,5 @@ async def retrying(unit: Callable[[], Awaitable[Result]], attempts: int = ATTEMP
         except Collision:
             if attempt == attempts:
                 raise
-            await asyncio.sleep(0.01 * 2**attempt * random.random())  # noqa: S311
+            await asyncio.sleep(backoff(attempt, base=0.01, limit=0.2))
     raise AssertionError("unreachable: attempts >= 1")

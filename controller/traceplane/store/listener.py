@@ -9,12 +9,12 @@ been missed. A connection that died silently is found by a small query at interv
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
 
 import psycopg
 from psycopg import sql
 
+from traceplane.kit.loops import backoff
 from traceplane.store.engine import session
 
 Wake = Callable[[str, str], None]
@@ -48,8 +48,7 @@ class Listener:
                     await self._receive(connection, stop)
             except (psycopg.Error, TimeoutError):  # the database is away: until it is back, the loops poll
                 failures += 1
-                delay = min(MAX_BACKOFF_SECONDS, 0.1 * 2 ** min(failures, 10)) * (0.5 + random.random())  # noqa: S311
-                await _pause(delay, stop)
+                await _pause(backoff(failures, base=0.2, limit=MAX_BACKOFF_SECONDS), stop)
             finally:
                 self.connected.clear()
 

@@ -73,16 +73,7 @@ class TaskApi:
 
     async def credentials(self, call: Call[TaskToken, wire.CredentialsRequest]) -> Response:
         """POST /v1/task/credentials."""
-        given = await self._dispatcher.leases.credentials(call.caller, call.body.fence)
-        settings = self._dispatcher.settings
-        answer = wire.CredentialsResponse(
-            access_key_id=given.access_key_id,
-            secret_access_key=given.secret_access_key,
-            session_token=given.session_token,
-            expires_at=given.expires_at,
-            endpoint_url=settings.s3_endpoint_url,
-            region=settings.s3_region,
-        )
+        answer = await self._dispatcher.leases.credentials(call.caller, call.body.fence)
         return Response(msgspec.json.encode(answer), headers={"Cache-Control": "no-store"}, media_type=JSON)
 
     async def jwks(self, _call: Call[None, None]) -> Response:

@@ -1,1 +1,1 @@
-"""The worker process: claims tasks of one job generation, runs them, and leaves."""
+"""The worker process: claims tasks of one job generation, runs them, and exits."""

@@ -1,7 +1,7 @@
 """Liveness and metrics of a worker: `/healthz`, `/readyz` and `/metrics` on one small port.
 
-Alive means that the supervising loop still turns; it turns several times a minute whatever the operator does,
-since runs and heartbeats have threads of their own.
+Alive means that the main thread still beats. It does so several times a minute whatever the operator does, since
+runs and heartbeats have threads of their own.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ class Health:
         )
         self.running = Gauge("trace_worker_running", "Tasks running now", registry=self.registry)
         self._measures: dict[str, Gauge] = {}
-        self._turned = time.monotonic()
+        self._last_beat = time.monotonic()
 
-    def turn(self) -> None:
-        """The supervising loop went round."""
-        self._turned = time.monotonic()
+    def beat(self) -> None:
+        """The main thread is at work."""
+        self._last_beat = time.monotonic()
 
     def alive(self) -> bool:
-        """Whether the supervising loop turned lately."""
-        return time.monotonic() - self._turned < STALE_SECONDS
+        """Whether the main thread was at work lately."""
+        return time.monotonic() - self._last_beat < STALE_SECONDS
 
     def measure(self, name: str, value: float) -> None:
         """Take what an operator measures as gauge `trace_{name}`."""
         gauge = self._measures.get(name)
+        # Names come from operators: one with a block number in it must not fill the memory.
         if gauge is None and len(self._measures) < MAX_MEASURES:
             gauge = Gauge(f"trace_{name}", "Measured by the operator", registry=self.registry)
             self._measures[name] = gauge
@@ -70,7 +71,7 @@ def serve(health: Health, host: str, port: int) -> ThreadingHTTPServer:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Probes are not worth a line each."""
+            """Probes are not logged: they come every few seconds."""
 
     server = ThreadingHTTPServer((host, port), Handler)
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()

@@ -1,17 +1,15 @@
-"""The life of a worker: claim, run, complete, again; then leave.
+"""The life of a worker: claim, run, complete, and again, until there is a reason to exit.
 
-A worker is warm: it claims the next task when one is done and leaves only when idle for `idle_timeout_seconds`,
-when it is told to (SIGTERM), or when its lease is lost, because then nobody can say what its run still does.
+A worker is warm: it claims the next task when one is done. It exits when it was idle for `idle_timeout_seconds`, on
+SIGTERM, or when an attempt lost its lease or got stuck, because then nobody knows what its run still does.
 
 Draining. After SIGTERM nothing more is claimed. A source is handed back at once, since its run has no end; any
-other run may finish within the grace period less a margin, is then asked to stop, and is handed back `Released`,
-which spends no attempt. A claim that is waiting at the dispatcher is let go to its end, because a lease granted to
-a closed connection would hold its task until it expires; its wait is bounded by a third of the grace period.
+other run may finish within the grace period less a margin, is then asked to stop, and is handed back
+`Released`, which spends no attempt.
 """
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -19,13 +17,14 @@ from enum import StrEnum
 
 from traceplane.kit import crash
 from traceplane.kit.loops import backoff
+from traceplane.runtime import journal
+from traceplane.runtime.attempt import Attempt, Ending
 from traceplane.settings import WorkerSettings
-from traceplane.worker import journal, surroundings
-from traceplane.worker.attempt import Attempt, Ending
 from traceplane.worker.health import Health
+from traceplane.worker.host import host
 from traceplane_sdk import wire
-from traceplane_sdk.client import TaskApi, TaskApiError, TaskApiUnavailable
-from traceplane_sdk.errors import StaleLease
+from traceplane_sdk.client import TaskApi
+from traceplane_sdk.errors import CallRefused, DispatcherUnavailable, StaleLease
 
 MAX_REFUSALS = 10
 """Claims refused in a row (a wrong token, say) before the process gives up and shows it."""
@@ -33,17 +32,21 @@ CLAIMED = crash.declare("worker.claimed")
 COMPLETED = crash.declare("worker.completed")
 
 
-class Left(StrEnum):
-    """Why a worker left; all but REFUSED are an orderly end."""
+class ExitReason(StrEnum):
+    """Why a worker exits; all but REFUSED are an orderly end."""
 
     IDLE = "Idle"
     DRAINED = "Drained"
     LEASE_LOST = "LeaseLost"
     STUCK = "Stuck"
     """The run would not end in time; only ending the process ends it."""
-    GONE = "Gone"
+    JOB_DELETED = "Gone"
     """The job generation does not exist any more."""
     REFUSED = "Refused"
+
+
+_FINAL = {Ending.LEASE_LOST: ExitReason.LEASE_LOST, Ending.STUCK: ExitReason.STUCK}
+"""Endings after which the process exits: a thread of it may still be running operator code."""
 
 
 class Worker:
@@ -62,8 +65,9 @@ class Worker:
         self._job = job
         self._api = api
         self._health = health
+        self._host = host(settings, health)
         self._clock = clock
-        self._log = journal.of_worker(settings.worker_id)
+        self._log = journal.log(worker_id=settings.worker_id)
         self._wake = threading.Event()
         self._drain_started: float | None = None
 
@@ -73,35 +77,37 @@ class Worker:
             self._drain_started = self._clock()
         self._wake.set()
 
-    def run(self) -> Left:
-        """Serve tasks until there is a reason to leave."""
+    def run(self) -> ExitReason:
+        """Serve tasks until there is a reason to exit. Raises GiveUp where the worker token cannot be read."""
+        reason = self._serve()
+        self._log("worker exits", {"reason": reason.value})
+        return reason
+
+    def _serve(self) -> ExitReason:
         idle_since = self._clock()
         failures = 0
-        while True:
-            self._health.turn()
-            if self._drain_started is not None:
-                return self._leave(Left.DRAINED)
+        while self._drain_started is None:
+            self._health.beat()
             try:
                 claimed = self._claim(idle_since)
                 failures = 0
-            except (TaskApiUnavailable, TaskApiError, StaleLease) as error:
-                failures = failures + 1
-                if isinstance(error, TaskApiError) and error.code == "UnknownJob":
-                    return self._leave(Left.GONE)
-                if isinstance(error, TaskApiError) and failures >= MAX_REFUSALS:
-                    self._log("claims refused", {"level": "error", "error": str(error)})
-                    return self._leave(Left.REFUSED)
+            except (DispatcherUnavailable, CallRefused, StaleLease) as error:
+                failures += 1
+                if (reason := self._refusal(failures, error)) is not None:
+                    return reason
                 self._pause(failures, error)
                 continue
             if claimed is not None:
-                left = self._serve(claimed)
-                if left is not None:
-                    return self._leave(left)
+                if (reason := _FINAL.get(self._run(claimed))) is not None:
+                    return reason
                 idle_since = self._clock()
             elif self._idle_for(idle_since):
-                return self._leave(Left.IDLE)
+                return ExitReason.IDLE
+        return ExitReason.DRAINED
 
     def _claim(self, idle_since: float) -> wire.ClaimedTask | None:
+        # A claim that waits at the dispatcher is not dropped when a drain begins: a lease granted to a closed
+        # connection would hold its task until it expires. So the wait has to fit into the grace period.
         wait = min(self._settings.claim_wait_seconds, self._settings.worker_grace_seconds / 3)
         idle = self._settings.idle_timeout_seconds
         if idle is not None:
@@ -121,27 +127,30 @@ class Worker:
         idle = self._settings.idle_timeout_seconds
         return idle is not None and self._clock() - idle_since >= idle
 
-    def _serve(self, claimed: wire.ClaimedTask) -> Left | None:
-        """Run one task; None to go on, or why to leave."""
-        log = journal.of_task(self._settings.worker_id, claimed)
-        log("claimed", {"operator": claimed.task.operator, "cause": claimed.task.cause})
-        with surroundings.scratch(self._settings) as directory:
-            attempt = Attempt(self._settings, self._api, self._health, claimed, log, directory, self._wake)
-            self._health.running.set(1)
-            try:
-                ending = attempt.run(lambda: self._drain_started)
-            finally:
-                self._health.running.set(0)
+    def _run(self, claimed: wire.ClaimedTask) -> Ending:
+        attempt = Attempt(self._api, self._host, claimed, self._wake)
+        self._health.running.set(1)
+        try:
+            ending = attempt.run(lambda: self._drain_started)
+        finally:
+            self._health.running.set(0)
         self._health.tasks.labels(ending.value).inc()
         crash.point(COMPLETED)
-        return {Ending.LEASE_LOST: Left.LEASE_LOST, Ending.STUCK: Left.STUCK}.get(ending)
+        return ending
+
+    def _refusal(self, failures: int, error: Exception) -> ExitReason | None:
+        """Why a failed claim ends the worker; None where it is to try again."""
+        if not isinstance(error, CallRefused):
+            return None
+        if error.code == "UnknownJob":
+            return ExitReason.JOB_DELETED
+        if failures >= MAX_REFUSALS:
+            self._log("claims refused", {"level": "error", "error": str(error)})
+            return ExitReason.REFUSED
+        return None
 
     def _pause(self, failures: int, error: Exception) -> None:
-        delay = backoff(failures, base=0.5, limit=15, jitter=random.random())  # noqa: S311
+        delay = backoff(failures, base=0.5, limit=15)
         self._log("claim failed", {"level": "warning", "error": str(error), "retry_in": round(delay, 1)})
         if self._drain_started is None:
             self._wake.wait(delay)
-
-    def _leave(self, left: Left) -> Left:
-        self._log("leaving", {"reason": left.value})
-        return left

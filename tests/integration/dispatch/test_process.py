@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import psycopg
@@ -77,6 +77,27 @@ def test_it_refuses_a_schema_it_does_not_know(settings: Settings, databases: ser
     with running(settings, tmp_path) as dispatcher:
         assert dispatcher.process.wait(PATIENCE_SECONDS) == 1
         assert "s9999" in dispatcher.log.read_text()
+
+
+@pytest.fixture
+def reader_dsn(postgres: services.Postgres, databases: services.Databases) -> Iterator[str]:
+    """State for a role that may read all of it and change nothing."""
+    role = f"reader_{uuid4().hex}"
+    with psycopg.connect(databases.state_dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN IN ROLE pg_read_all_data")
+    yield postgres.dsn(databases.state_dsn.rpartition("/")[2], role)
+    with psycopg.connect(databases.state_dsn, autocommit=True) as connection:
+        connection.execute(f"DROP ROLE {role}")
+
+
+def test_a_loop_that_gives_up_ends_the_process_with_the_reason(settings: Settings, reader_dsn: str, tmp_path: Path):
+    """Backing off would hide from its administrator that the role was never granted what a dispatcher needs."""
+    limited = settings.model_copy(update={"state_dsn": reader_dsn})
+    with running(limited, tmp_path) as dispatcher:
+        assert dispatcher.process.wait(PATIENCE_SECONDS) == 1
+        said = dispatcher.log.read_text()
+    assert "error: the database role lacks a right" in said
+    assert "Traceback" not in said
 
 
 # A handler of each API fails as nobody foresaw, with a key in a local variable.

@@ -6,17 +6,15 @@ import asyncio
 from typing import Any
 
 from tests import services
-from traceplane.drivers.objects import Credentials, TaskCredentials
+from traceplane.drivers.task_credentials import SHORTEST_SECONDS, TaskCredentials
 from traceplane.identity import prefixes
 from traceplane.settings import Settings
-
-SHORTEST_SECONDS = 900
-
+from traceplane_sdk.wire import CredentialsResponse
 
 OWN, INPUT, OTHER = "org/chain/own/", "org/chain/input/", "org/chain/other/"
 
 
-def mint(store: services.ObjectStore, bucket: str, *, read: list[str], write: list[str]) -> Credentials:
+def mint(store: services.ObjectStore, bucket: str, *, read: list[str], write: list[str]) -> CredentialsResponse:
     """What a task with these prefixes is given, for as short as a store does."""
     settings = Settings(
         s3_endpoint_url=store.endpoint_url,
@@ -28,7 +26,7 @@ def mint(store: services.ObjectStore, bucket: str, *, read: list[str], write: li
     return asyncio.run(TaskCredentials(settings).mint(policy, session="test", seconds=SHORTEST_SECONDS))
 
 
-def as_task(store: services.ObjectStore, given: Credentials) -> Any:
+def as_task(store: services.ObjectStore, given: CredentialsResponse) -> Any:
     """An S3 client with `given`."""
     return store.client(
         aws_access_key_id=given.access_key_id,

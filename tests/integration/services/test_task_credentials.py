@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from tests import services
 from tests.integration.services.credentials import INPUT, OTHER, OWN, as_task, mint
-from traceplane.drivers.objects import Credentials
+from traceplane_sdk.wire import CredentialsResponse
 
 pytestmark = pytest.mark.services
 
@@ -39,13 +39,13 @@ def filled(object_store: services.ObjectStore) -> str:
 
 
 @pytest.fixture
-def given(object_store: services.ObjectStore, filled: str) -> Credentials:
+def given(object_store: services.ObjectStore, filled: str) -> CredentialsResponse:
     """Credentials that write OWN and read INPUT."""
     return mint(object_store, filled, read=[INPUT], write=[OWN])
 
 
 @pytest.fixture
-def task(object_store: services.ObjectStore, given: Credentials) -> Any:
+def task(object_store: services.ObjectStore, given: CredentialsResponse) -> Any:
     """An S3 client with them."""
     return as_task(object_store, given)
 
@@ -115,14 +115,14 @@ SPELLINGS = [
 
 
 def test_no_spelling_of_a_path_leaves_the_prefix(
-    object_store: services.ObjectStore, filled: str, given: Credentials
+    object_store: services.ObjectStore, filled: str, given: CredentialsResponse
 ) -> None:
     for method, path in itertools.product(("GET", "PUT", "DELETE"), SPELLINGS):
         _try_spelling(object_store, filled, given, method, path)
 
 
 def _try_spelling(
-    object_store: services.ObjectStore, filled: str, given: Credentials, method: str, path: str
+    object_store: services.ObjectStore, filled: str, given: CredentialsResponse, method: str, path: str
 ) -> None:
     """Signed by hand, since a client would clean the path before it signs it."""
     url = f"{object_store.endpoint_url}/{filled}/{path}"
@@ -138,7 +138,7 @@ def _try_spelling(
 
 
 def test_a_token_that_was_changed_opens_nothing(
-    object_store: services.ObjectStore, filled: str, given: Credentials
+    object_store: services.ObjectStore, filled: str, given: CredentialsResponse
 ) -> None:
     head, body, signature = given.session_token.split(".")
     for token in ("", f"{head}.{body}.", f"{head}.{body[:-4]}AAAA.{signature}", quote(given.session_token[:-8])):

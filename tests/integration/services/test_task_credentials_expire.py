@@ -14,8 +14,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests import services
-from tests.integration.services.credentials import OWN, SHORTEST_SECONDS, as_task, mint
+from tests.integration.services.credentials import OWN, as_task, mint
 from tests.support.waiting import until
+from traceplane.drivers.task_credentials import SHORTEST_SECONDS
 
 pytestmark = [pytest.mark.services, pytest.mark.patient, pytest.mark.timeout(1200)]
 

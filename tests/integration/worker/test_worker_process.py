@@ -234,7 +234,7 @@ def test_a_refused_completion_becomes_a_failure_that_says_why(
     with worker(dispatcher.url, tmp_path):
         second = dispatcher.wait(COMPLETE, 2)[1].completions[0]
     assert second.error is not None
-    assert second.error.code == "CompletionRefused"
+    assert (second.error.code, second.error.retryable) == ("CompletionRefused", False)
     assert "as the test wants it" in second.error.message
 
 
@@ -264,6 +264,30 @@ def test_a_rotated_worker_token_is_read_anew(dispatcher: ScriptedDispatcher, tmp
 def child_output(folder: Path) -> str:
     """What the worker printed: never a secret."""
     return (folder / "log").read_text()
+
+
+def test_a_completion_refused_twice_ends_the_worker_in_order(
+    dispatcher: ScriptedDispatcher, tmp_path: Path
+) -> None:
+    """An expired token, say: the failure is refused as the result was."""
+    dispatcher.on_complete = lambda _completion: (401, problem(401, "BadCapability"))
+    dispatcher.put("test_operator", {"do": "return"})
+    with worker(dispatcher.url, tmp_path) as child:
+        assert child.exit_code() == 0
+    assert len(dispatcher.seen(COMPLETE)) == 2
+    assert "failure refused; the lease will expire" in child_output(tmp_path)
+    assert "Traceback" not in child_output(tmp_path)
+
+
+def test_a_worker_whose_token_file_is_emptied_exits_with_the_reason(
+    dispatcher: ScriptedDispatcher, tmp_path: Path
+) -> None:
+    with worker(dispatcher.url, tmp_path) as child:
+        dispatcher.wait(CLAIM)
+        child.token_file.write_text("")
+        assert child.exit_code() == 1
+        assert "TRACE_WORKER_TOKEN_FILE" in child.output()
+        assert "Traceback" not in child.output()
 
 
 def test_a_refused_worker_tries_again_and_can_be_drained(dispatcher: ScriptedDispatcher, tmp_path: Path) -> None:

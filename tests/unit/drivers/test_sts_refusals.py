@@ -6,7 +6,7 @@ import pytest
 import structlog
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
-from traceplane.drivers.objects import TaskCredentials, _no_credentials
+from traceplane.drivers.task_credentials import TaskCredentials, _no_credentials
 from traceplane.errors import Refused, Unavailable
 from traceplane.settings import Settings
 
@@ -21,7 +21,7 @@ def refusal(code: str) -> ClientError:
     ("error", "code"),
     [(refusal("AccessDenied"), "AccessDenied"), (ConnectTimeoutError(endpoint_url="x"), "ConnectTimeoutError")],
 )
-def test_what_an_operator_can_mend_is_an_absence_with_its_reason_in_the_log(error: Exception, code: str) -> None:
+def test_a_refusal_that_an_operator_can_mend_is_unavailable_and_in_the_log(error: Exception, code: str) -> None:
     with structlog.testing.capture_logs() as said:
         told = _no_credentials(error, ROLE)  # type: ignore[arg-type]
     assert isinstance(told, Unavailable)

@@ -149,11 +149,7 @@ async def test_an_error_that_must_end_the_process_ends_the_queue() -> None:
     async def work(_key: Key) -> None:
         raise GiveUp("wrong schema")
 
-    def report(_key: Key, _seconds: float, error: BaseException | None) -> None:
-        if error is not None:
-            raise error
-
-    queue = WorkQueue(work, report)
+    queue = WorkQueue(work, lambda _key, _seconds, _error: None)
     await queue.add(A, 0)
     with pytest.raises(GiveUp):
         await asyncio.wait_for(queue.run(asyncio.Event()), 5)

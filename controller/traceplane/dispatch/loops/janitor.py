@@ -1,4 +1,4 @@
-"""The janitor: rows that served their purpose leave, a bounded batch at a time.
+"""The janitor: deletes rows that served their purpose, a bounded batch at a time.
 
 Done outbox rows, relayed source rows, and old events with the finished tasks they caused. Failed outbox rows and
 dead tasks stay until a person looked at them, and the furthest event of each dataset version stays because it says
@@ -25,9 +25,9 @@ class Janitor:
     events_seconds: float
 
     async def run_once(self) -> int:
-        """One batch of each kind; how many rows went."""
+        """One batch of each kind; how many rows were deleted."""
         async with self.state.autocommit() as conn:
-            gone = await outbox.forget(conn, older_seconds=self.outbox_seconds, limit=BATCH)
-            gone += await events.forget(conn, older_seconds=self.events_seconds, limit=BATCH)
+            deleted = await outbox.forget(conn, older_seconds=self.outbox_seconds, limit=BATCH)
+            deleted += await events.forget(conn, older_seconds=self.events_seconds, limit=BATCH)
         async with self.data.autocommit() as conn:
-            return gone + await source_outbox.forget(conn, older_seconds=self.outbox_seconds, limit=BATCH)
+            return deleted + await source_outbox.forget(conn, older_seconds=self.outbox_seconds, limit=BATCH)

@@ -1,8 +1,8 @@
-"""Old results of queries leave, and the files they were exported to; old accesses to personal data, much later.
+"""Deletes old results of queries and the files they were exported to, and much older accesses to personal data.
 
 The file goes first and the rows that name it second, so that a crash between the two is put right by the next pass.
 A file that was written again since (the same answer has the same name) stays, and its old rows with it. What a
-query service left half written when it was killed goes after a day.
+query service left half written when it was killed is deleted after a day.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ class QueryResults:
     settings: DispatcherSettings
 
     async def run_once(self) -> int:
-        """One batch; how many rows and files went. Raises Unavailable."""
+        """One batch; how many rows and files were deleted. Raises Unavailable."""
         older = self.settings.query_retention_seconds
         async with self.data.autocommit() as conn:
             expired = await results.expired_outputs(conn, older_seconds=older, limit=BATCH)
         kept = [location for location in expired if not await self._deleted(location)]
         async with self.data.autocommit() as conn:
-            gone = await results.forget_results(conn, older_seconds=older, kept=kept, limit=BATCH)
-            gone += await results.forget_batches(conn, older_seconds=older, limit=BATCH)
-            gone += await results.forget_accesses(
+            deleted = await results.forget_results(conn, older_seconds=older, kept=kept, limit=BATCH)
+            deleted += await results.forget_batches(conn, older_seconds=older, limit=BATCH)
+            deleted += await results.forget_accesses(
                 conn, older_seconds=self.settings.audit_retention_seconds, limit=BATCH
             )
-        return gone + await self._sweep()
+        return deleted + await self._sweep()
 
     async def _deleted(self, location: str) -> bool:
         """Delete an exported file; False, and nothing changed, where it was written again lately."""

@@ -1,4 +1,4 @@
-"""The reaper: ends attempts whose worker fell silent, or that ran past `timeoutSeconds` though it did not.
+"""The reaper: ends attempts whose lease expired, and those that ran past `timeoutSeconds` though they renewed it.
 
 It writes only where the row is still Running with the attempt it looked at, so a task that completed in between
 stays completed.

@@ -1,4 +1,4 @@
-"""The relay: events and invalidations that direct writers left in data become facts of state.
+"""The relay: events and invalidations that hot writers recorded in data become facts of state.
 
 Rows are locked in data, in the order they were written, while state accepts them; then they are marked. Two
 databases share no transaction: after a crash in between they are relayed again, and their ids make that harmless.

@@ -2,13 +2,11 @@
 
 Every call is safe to repeat: a claim whose answer was lost is a lease that expires, a heartbeat and a repeated
 completion change nothing. So transport errors, 429 and 5xx are tried again with jitter for a bounded time, and a
-dispatcher may restart under its workers. 409 never is: it says that the lease is gone.
-The worker token is asked for at each claim, since it is rotated while a worker lives.
+dispatcher may restart under its workers.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -16,8 +14,8 @@ import httpx
 import msgspec
 
 from traceplane_sdk import wire
-from traceplane_sdk.errors import StaleLease
-from traceplane_sdk.patience import delays
+from traceplane_sdk.errors import CallRefused, DispatcherUnavailable, StaleLease
+from traceplane_sdk.patience import retrying
 
 T = TypeVar("T")
 
@@ -27,22 +25,11 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 
 
-class TaskApiError(Exception):
-    """The dispatcher refused a call for good. `code` is the problem's stable code."""
-
-    def __init__(self, status: int, code: str, detail: str) -> None:
-        super().__init__(f"{status} {code}: {detail}")
-        self.status = status
-        self.code = code
-        self.detail = detail
-
-
-class TaskApiUnavailable(Exception):
-    """The dispatcher did not answer within the caller's patience."""
-
-
 class TaskApi:
-    """Calls of one worker. Thread-safe: the heartbeat thread and the run share it."""
+    """Calls of one worker. Thread-safe: the heartbeat thread and the run share it.
+
+    Calls raise StaleLease where the lease is lost, CallRefused, and DispatcherUnavailable.
+    """
 
     def __init__(self, base_url: str, worker_token: Callable[[], str], *, timeout: float = 10.0) -> None:
         self._worker_token = worker_token
@@ -55,7 +42,7 @@ class TaskApi:
 
     def claim(self, request: wire.ClaimRequest) -> list[wire.ClaimedTask]:
         """One claim; waits up to the request's `wait_seconds`. Not repeated here: the caller loops anyway."""
-        headers = {WORKER_HEADER: self._worker_token()}
+        headers = {WORKER_HEADER: self._worker_token()}  # read for each claim: it is rotated while a worker lives
         timeout = request.wait_seconds + self._timeout
         answer = self._send("/internal/task-claim", request, headers, wire.ClaimResponse, timeout=timeout)
         return answer.tasks
@@ -81,18 +68,12 @@ class TaskApi:
         answer = self._call("/v1/task/complete", body, token, wire.CompleteResponse, patience)
         state = answer.completions[0]
         if not state.accepted:
-            raise StaleLease(f"the completion of task {state.task_id} was refused")
+            raise StaleLease(f"another attempt owns task {state.task_id}")
         return state
 
     def _call(self, path: str, body: Any, token: str, answer: type[T], patience: float) -> T:
-        failure: Exception = TaskApiUnavailable(f"{path}: no attempt was made")
-        for delay in delays(patience):
-            try:
-                return self._send(path, body, {TASK_HEADER: token}, answer, timeout=self._timeout)
-            except TaskApiUnavailable as error:
-                failure = error
-                time.sleep(delay)
-        raise failure
+        headers = {TASK_HEADER: token}
+        return retrying(lambda: self._send(path, body, headers, answer, timeout=self._timeout), patience)
 
     def _send(self, path: str, body: Any, headers: Mapping[str, str], answer: type[T], timeout: float) -> T:
         content = msgspec.json.encode(body)
@@ -106,10 +87,10 @@ class TaskApi:
             ) as response:
                 data = _bounded(response)
         except httpx.TransportError as error:
-            raise TaskApiUnavailable(f"{path}: {type(error).__name__}: {error}") from error
+            raise DispatcherUnavailable(f"{path}: {type(error).__name__}: {error}") from error
         if response.status_code in _RETRIED:
-            raise TaskApiUnavailable(f"{path}: HTTP {response.status_code}")
-        if response.status_code == 409:
+            raise DispatcherUnavailable(f"{path}: HTTP {response.status_code}")
+        if response.status_code == 409:  # never tried again: another attempt owns the task
             raise StaleLease(f"{path}: the lease is not held any more")
         if response.is_error:
             raise _problem(response.status_code, data)
@@ -121,13 +102,15 @@ def _bounded(response: httpx.Response) -> bytes:
     for chunk in response.iter_bytes():
         data += chunk
         if len(data) > MAX_ANSWER_BYTES:
-            raise TaskApiError(response.status_code, "AnswerTooLarge", f"more than {MAX_ANSWER_BYTES} bytes")
+            raise CallRefused(
+                "AnswerTooLarge", f"HTTP {response.status_code} with more than {MAX_ANSWER_BYTES} bytes"
+            )
     return bytes(data)
 
 
-def _problem(status: int, data: bytes) -> TaskApiError:
+def _problem(status: int, data: bytes) -> CallRefused:
     try:
         problem = msgspec.json.decode(data, type=wire.Problem)
     except msgspec.DecodeError:
-        return TaskApiError(status, "Unexpected", data[:200].decode(errors="replace"))
-    return TaskApiError(status, problem.code, problem.detail)
+        return CallRefused("Unexpected", f"HTTP {status}: {data[:200].decode(errors='replace')}")
+    return CallRefused(problem.code, problem.detail)

@@ -15,15 +15,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from traceplane_sdk import crashpoints, wire
+from traceplane_sdk.manifest import FORMAT, MANIFEST, SUCCESS, Manifest, ManifestColumn, ManifestFile
 from traceplane_sdk.objects import ObjectStore
 
-MANIFEST = "_manifest.json"
-SUCCESS = "_SUCCESS"
 _CHUNK = 1 << 20
 
 
@@ -36,7 +34,7 @@ class PartitionCommit:
     output: wire.TaskOutput
     partition: wire.Partition
     crash_point: Callable[[str], None] = crashpoints.no_crash
-    files: list[dict[str, Any]] = field(default_factory=list)
+    files: list[ManifestFile] = field(default_factory=list)
 
     @property
     def prefix(self) -> str:
@@ -52,14 +50,15 @@ class PartitionCommit:
         """Upload one finished file."""
         sha256 = file_sha256(path)
         self.store.put_file(self.prefix + name, path, sha256)
-        self.files.append({"path": name, "rows": rows, "bytes": path.stat().st_size, "sha256": sha256})
+        self.files.append(ManifestFile(path=name, rows=rows, bytes=path.stat().st_size, sha256=sha256))
         self.crash_point(crashpoints.COLD_FILE)
 
     def seal(self) -> wire.CommittedOutput:
         """Write manifest and marker; the answer goes into the task's result."""
-        manifest = manifest_bytes(self.task, self.output, self.partition, self.files)
-        sha256 = hashlib.sha256(manifest).hexdigest()
-        self.store.put_bytes(self.prefix + MANIFEST, manifest)
+        manifest = self.manifest()
+        encoded = msgspec.json.encode(manifest)
+        sha256 = hashlib.sha256(encoded).hexdigest()
+        self.store.put_bytes(self.prefix + MANIFEST, encoded)
         self.crash_point(crashpoints.COLD_MANIFEST)
         self.store.put_bytes(self.prefix + SUCCESS, sha256.encode())
         self.crash_point(crashpoints.COLD_SEALED)
@@ -67,32 +66,25 @@ class PartitionCommit:
             name=self.output.name,
             partition=self.partition,
             location=self.prefix,
-            rows=sum(file["rows"] for file in self.files),
-            bytes=sum(file["bytes"] for file in self.files),
+            rows=manifest.rows,
+            bytes=manifest.bytes,
             manifest_sha256=sha256,
         )
 
-
-def manifest_bytes(
-    task: wire.TaskPayload, output: wire.TaskOutput, partition: wire.Partition, files: list[dict[str, Any]]
-) -> bytes:
-    """The manifest: the same files give the same bytes."""
-    return msgspec.json.encode(
-        {
-            "format": 1,
-            "dataset": output.dataset,
-            "version": output.version,
-            "partition": {"key": partition.key, "start": partition.start, "end": partition.end},
-            "task_id": task.task_id,
-            "attempt": task.attempt,
-            "files": files,
-            "rows": sum(file["rows"] for file in files),
-            "bytes": sum(file["bytes"] for file in files),
-            "columns": [
-                {"name": column.name, "type": column.type, "nullable": column.nullable} for column in output.columns
-            ],
-        }
-    )
+    def manifest(self) -> Manifest:
+        """What was added so far."""
+        return Manifest(
+            format=FORMAT,
+            dataset=self.output.dataset,
+            version=self.output.version,
+            partition=self.partition,
+            task_id=self.task.task_id,
+            attempt=self.task.attempt,
+            files=self.files,
+            rows=sum(file.rows for file in self.files),
+            bytes=sum(file.bytes for file in self.files),
+            columns=[ManifestColumn(column.name, column.type, column.nullable) for column in self.output.columns],
+        )
 
 
 def file_sha256(path: Path) -> str:

@@ -1,6 +1,6 @@
 """What an operator's `run(ctx)` holds: its task, its config, and the ways to read and write.
 
-The platform hands in a `TaskIO`, the only door to the world outside; an operator never looks at an environment
+The platform hands in a `TaskIO`, all that a run may reach; an operator never looks at an environment
 variable or a mounted file. The same code therefore runs in a worker pod, in the dispatcher and in a test.
 """
 

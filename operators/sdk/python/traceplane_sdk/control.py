@@ -1,4 +1,4 @@
-"""How the process around a run tells it to pause or to end.
+"""How the process around a run asks it to pause or to end.
 
 A run is plain synchronous code in a thread of its own. Signals, heartbeats and deadlines happen in other
 threads and reach it only here; the run looks at places where nothing is half done.
@@ -30,6 +30,7 @@ class Control:
     def stop(self, reason: StopReason) -> None:
         """Ask the run to end; a graver reason replaces a lighter one, never the other way round."""
         with self._changed:
+            # A run that is draining may still lose its lease; one that lost it must not hand back what it lost.
             if self._reason is None or _RANK[reason] > _RANK[self._reason]:
                 self._reason = reason
             self._changed.notify_all()

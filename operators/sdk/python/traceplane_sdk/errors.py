@@ -1,7 +1,7 @@
-"""What an operator's run may end with besides a result.
+"""What an operator's run may end with besides a result, and how a call to the dispatcher fails.
 
-The runner maps these to the wire: an `OperatorError` becomes the task's error, `Stopped` hands the task back or
-ends it quietly, `StaleLease` means that another attempt owns the work and this process must fall silent.
+The runner maps the first kind to the wire: an `OperatorError` becomes the task's error, `Stopped` hands the task
+back or ends it quietly, `StaleLease` means that another attempt owns the work and this one must write nothing more.
 """
 
 from __future__ import annotations
@@ -37,3 +37,16 @@ class Stopped(Exception):
     def __init__(self, reason: StopReason) -> None:
         super().__init__(reason.value)
         self.reason = reason
+
+
+class CallRefused(Exception):
+    """The dispatcher refused a call; repeating it unchanged cannot help. `code` is the problem's stable code."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class DispatcherUnavailable(Exception):
+    """The dispatcher did not answer within the caller's patience."""

@@ -17,9 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from traceplane_sdk import crashpoints, wire
+from traceplane_sdk import crashpoints, source_outbox, wire
 from traceplane_sdk.columns import FORMS
 from traceplane_sdk.errors import OperatorError, StaleLease
 
@@ -95,24 +93,23 @@ class HotTransaction:
 
     def event(self, event: wire.Event) -> None:
         """Announce new data of an output, if and when this transaction commits."""
-        self._record("Event", event.output, event)
+        self._record("Event", event)
 
     def invalidate(self, invalidation: wire.Invalidation) -> None:
         """Announce that a range of an output was rewritten, if and when this transaction commits."""
-        self._record("Invalidation", invalidation.output, invalidation)
+        self._record("Invalidation", invalidation)
 
-    def _record(self, kind: str, output: str, body: msgspec.Struct) -> None:
+    def _record(self, kind: str, announced: wire.Event | wire.Invalidation) -> None:
         self._crash_point(crashpoints.HOT_WRITTEN)
         task = self._task
-        payload = msgspec.json.encode(body).decode()
         self.connection.execute(
             _OUTBOX,
             (
                 uuid.uuid4(),
                 task.org_id,
-                self._output(output).version,
+                self._output(announced.output).version,
                 kind,
-                payload,
+                source_outbox.payload(announced),
                 task.task_id,
                 task.attempt,
                 task.lease_epoch,

@@ -2,15 +2,16 @@
 
 The one place that maps exceptions to `wire.Completion`, shared by worker pods and the dispatcher's own runtime:
 
-| ends with             | completion                                        |
-|-----------------------|---------------------------------------------------|
-| a Result              | Completed                                         |
-| OperatorError         | Failed with its code                              |
-| database or network   | Failed `Unavailable`, retryable                   |
-| anything else         | Failed `OperatorCrashed`, retryable               |
-| Stopped(Draining)     | Released                                          |
-| Stopped(Canceled)     | Failed `Canceled`, not retryable                  |
-| StaleLease, LeaseLost | StaleLease is raised: nothing is to be completed  |
+| ends with                      | completion                                       |
+|--------------------------------|--------------------------------------------------|
+| a Result                       | Completed                                        |
+| OperatorError                  | Failed with its code                             |
+| database, network or           | Failed `Unavailable`, retryable                  |
+| dispatcher that did not answer |                                                  |
+| anything else                  | Failed `OperatorCrashed`, retryable              |
+| Stopped(Draining)              | Released                                         |
+| Stopped(Canceled)              | Failed `Canceled`, not retryable                 |
+| StaleLease, Stopped(LeaseLost) | StaleLease is raised: nothing is to be completed |
 
 Errors and log lines leave the process here, so the secrets that were lent to the run are redacted.
 """
@@ -38,6 +39,7 @@ _UNAVAILABLE = frozenset(
         "psycopg.OperationalError",
         "adbc_driver_manager.OperationalError",
         "httpx.TransportError",
+        "traceplane_sdk.DispatcherUnavailable",
         "builtins.ConnectionError",
     }
 )

@@ -1,8 +1,6 @@
 """Renews a lease from a thread of its own, so that a busy operator never loses it.
 
-The thread also brings back what the dispatcher has to say: pause, cancel, a renewed token, or that the lease is
-gone. A lease that could not be renewed before it ran out by our own clock counts as gone as well: the dispatcher
-may have given the task away, and the fences would refuse us anyway.
+The thread also brings back what the dispatcher answers: pause, cancel, a renewed token, or that the lease is lost.
 """
 
 from __future__ import annotations
@@ -11,10 +9,10 @@ import threading
 import time
 from collections.abc import Callable
 
+from traceplane.runtime.port import TaskPort
 from traceplane_sdk import wire
-from traceplane_sdk.client import TaskApi, TaskApiError, TaskApiUnavailable
 from traceplane_sdk.control import Control
-from traceplane_sdk.errors import StaleLease, StopReason
+from traceplane_sdk.errors import CallRefused, DispatcherUnavailable, StaleLease, StopReason
 
 
 class Lease:
@@ -30,7 +28,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        api: TaskApi,
+        port: TaskPort,
         lease: Lease,
         control: Control,
         *,
@@ -38,7 +36,7 @@ class Heartbeat:
         lease_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._api = api
+        self._port = port
         self._lease = lease
         self._control = control
         self._interval = interval
@@ -61,21 +59,23 @@ class Heartbeat:
             try:
                 self.renew()
                 renewed = self._clock()
-            except TaskApiUnavailable:
+            except DispatcherUnavailable:
+                # The lease outlives several missed beats. Once it ran out by this process's clock, the dispatcher
+                # may have given the task away, and the fences would refuse what the run still writes.
                 if self._clock() - renewed > self._lease_seconds:
                     self._control.stop(StopReason.LEASE_LOST)
                     return
-            except (StaleLease, TaskApiError):
+            except (StaleLease, CallRefused):
                 self._control.stop(StopReason.LEASE_LOST)
                 return
 
     def renew(self) -> None:
         """One heartbeat, and what its answer asks for."""
-        answer = self._api.heartbeat([self._lease.fence], self._lease.token, patience=self._interval)
+        answer = self._port.heartbeat([self._lease.fence], self._lease.token, patience=self._interval)
         state = answer.leases[0]
         if state.lease_expires_at is None:
             raise StaleLease(f"the lease of task {state.task_id} is lost")
-        if state.capability_token is not None:
+        if state.capability_token is not None:  # only a source's run outlives its first token
             self._lease.token = state.capability_token
         self._control.pause(state.paused)
         if state.canceled:

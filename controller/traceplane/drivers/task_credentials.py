@@ -1,0 +1,93 @@
+"""Temporary object-store credentials for tasks, from STS AssumeRole (AWS STS API, 2011-06-15).
+
+Tasks never see the platform's own keys: what they get is confined by a session policy to the prefixes of their
+token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC
+from typing import Any
+
+import boto3
+import structlog
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, InvalidEndpointConfigurationError
+
+from traceplane.drivers.objects import CONNECT_SECONDS, REQUEST_SECONDS
+from traceplane.errors import Refused, TraceError, Unavailable
+from traceplane.settings.parts import ObjectStore
+from traceplane_sdk.wire import CredentialsResponse
+
+SHORTEST_SECONDS = 900
+"""STS gives no credentials for less."""
+_BAD_POLICY = frozenset({"MalformedPolicyDocument", "PackedPolicyTooLarge"})
+
+_log = structlog.get_logger("trace.objects")
+
+
+class TaskCredentials:
+    """Mints credentials. Nothing is cached: each task has prefixes of its own."""
+
+    def __init__(self, settings: ObjectStore) -> None:
+        self._settings = settings
+        self._client: tuple[tuple[str, str], Any] | None = None
+
+    async def mint(self, policy: str, *, session: str, seconds: float) -> CredentialsResponse:
+        """Credentials confined by the session `policy`, for about `seconds` (at least SHORTEST_SECONDS).
+
+        Raises Refused where STS does not take the policy, and Unavailable.
+        """
+        lifetime = int(max(SHORTEST_SECONDS, min(seconds, self._settings.sts_seconds)))
+        try:
+            answer = await asyncio.to_thread(self._assume, policy, session, lifetime)
+        except (BotoCoreError, ClientError) as error:
+            raise _no_credentials(error, self._settings.sts_role_arn) from error
+        given = answer["Credentials"]
+        return CredentialsResponse(
+            access_key_id=given["AccessKeyId"],
+            secret_access_key=given["SecretAccessKey"],
+            session_token=given["SessionToken"],
+            expires_at=given["Expiration"].astimezone(UTC).isoformat(),
+            endpoint_url=self._settings.s3_endpoint_url,
+            region=self._settings.s3_region,
+        )
+
+    def _assume(self, policy: str, session: str, seconds: int) -> Any:
+        return self._sts().assume_role(
+            RoleArn=self._settings.sts_role_arn, RoleSessionName=session, DurationSeconds=seconds, Policy=policy
+        )
+
+    def _sts(self) -> Any:
+        """A client with the platform's own keys as they are now; made anew only when they were rotated."""
+        own = self._settings.read_s3_keys()
+        if self._client is None or self._client[0] != own:
+            self._client = (own, self._made(own))
+        return self._client[1]
+
+    def _made(self, own: tuple[str, str]) -> Any:
+        """A client with these credentials. Raises BotoCoreError."""
+        try:
+            return boto3.client(
+                "sts",
+                endpoint_url=self._settings.sts_endpoint_url or self._settings.s3_endpoint_url,
+                region_name=self._settings.s3_region,
+                aws_access_key_id=own[0],
+                aws_secret_access_key=own[1],
+                config=Config(
+                    connect_timeout=CONNECT_SECONDS, read_timeout=REQUEST_SECONDS, retries={"total_max_attempts": 2}
+                ),
+            )
+        except ValueError as error:  # what botocore raises for an address that it does not take
+            raise InvalidEndpointConfigurationError(msg=str(error)) from error
+
+
+def _no_credentials(error: BotoCoreError | ClientError, role: str) -> TraceError:
+    """The error for a refusal of STS, or for no answer."""
+    code = str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__
+    if code in _BAD_POLICY:  # of this task alone, and never to be taken
+        return Refused(f"STS does not take the policy of this task's prefixes ({code})", code="CredentialsPolicy")
+    # A wrong role or key is for an operator to mend, who finds it here; for the task, STS is as good as away.
+    _log.error("STS gives no credentials", code=code, role=role)
+    return Unavailable(f"STS does not give credentials ({code})")

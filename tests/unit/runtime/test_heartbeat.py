@@ -1,0 +1,102 @@
+"""When a heartbeat says that the lease is lost, and when it only waits for the dispatcher to come back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from traceplane.runtime.heartbeat import Heartbeat, Lease
+from traceplane_sdk import wire
+from traceplane_sdk.control import Control
+from traceplane_sdk.errors import CallRefused, DispatcherUnavailable, StaleLease, StopReason
+
+PATIENCE_SECONDS = 60.0
+TASK = "00000000-0000-7000-8000-000000000001"
+
+
+def claimed() -> wire.ClaimedTask:
+    task = wire.TaskPayload(
+        task_id=TASK,
+        attempt=1,
+        org_id=TASK,
+        job=wire.JobRef(TASK, "default", "dag", "job"),
+        operator="any",
+        config={},
+        cause="Event",
+        lease_epoch=1,
+        writer="job",
+        scope={},
+        inputs=[],
+        outputs=[],
+    )
+    return wire.ClaimedTask(
+        task=task, attempt=1, lease_token=TASK, lease_expires_at="", capability_token="first", lease_seconds=10.0
+    )
+
+
+class Port:
+    """Fails heartbeats as given, then answers them as alive; each one moves `clock` by four seconds."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+        self.clock = 0.0
+        self.alive = threading.Event()
+
+    def heartbeat(self, leases: Sequence[wire.Fence], token: str, patience: float) -> wire.HeartbeatResponse:
+        self.clock += 4.0
+        if self.failures:
+            raise self.failures.pop(0)
+        self.alive.set()
+        return wire.HeartbeatResponse([wire.HeartbeatState(task_id=TASK, lease_expires_at="later")])
+
+    def events(self, request: wire.EventsRequest, token: str) -> int:
+        raise AssertionError
+
+    def credentials(self, fence: wire.Fence, token: str) -> wire.CredentialsResponse:
+        raise AssertionError
+
+    def complete(self, completion: wire.Completion, token: str, patience: float) -> wire.CompletionState:
+        raise AssertionError
+
+
+def beating(port: Port, control: Control) -> Heartbeat:
+    return Heartbeat(port, Lease(claimed()), control, interval=0.001, lease_seconds=10.0, clock=lambda: port.clock)
+
+
+def stopped(control: Control) -> StopReason | None:
+    """The reason, once there is one."""
+    noticed = threading.Event()
+
+    def look() -> None:
+        try:
+            control.wait(PATIENCE_SECONDS)
+        except Exception:
+            noticed.set()
+
+    threading.Thread(target=look, daemon=True).start()
+    assert noticed.wait(PATIENCE_SECONDS)
+    return control.reason
+
+
+def test_a_dispatcher_that_is_away_for_less_than_the_lease_costs_nothing() -> None:
+    port, control = Port(*[DispatcherUnavailable("away")] * 2), Control()
+    with beating(port, control):
+        assert port.alive.wait(PATIENCE_SECONDS)
+    assert control.reason is None
+
+
+def test_a_lease_that_ran_out_by_this_clock_is_lost() -> None:
+    port, control = Port(*[DispatcherUnavailable("away")] * 3), Control()
+    with beating(port, control):
+        assert stopped(control) is StopReason.LEASE_LOST
+    assert port.failures == []
+
+
+@pytest.mark.parametrize("answer", [StaleLease("another attempt"), CallRefused("BadCapability", "expired")])
+def test_a_refused_heartbeat_means_that_the_lease_is_lost(answer: Exception) -> None:
+    port, control = Port(answer), Control()
+    with beating(port, control):
+        assert stopped(control) is StopReason.LEASE_LOST
+    assert not port.alive.is_set()

@@ -1,0 +1,61 @@
+"""What an attempt reads from its host, and how long it believes a lease to hold."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from traceplane.runtime.attempt import lease_length
+from traceplane.runtime.task_io import provider_urls, scratch
+from traceplane_sdk.errors import OperatorError
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def _pool(folder: Path, content: str) -> Path:
+    (folder / "local").mkdir()
+    (folder / "local" / "urls").write_text(content)
+    return folder
+
+
+def test_provider_urls_are_one_a_line(tmp_path: Path) -> None:
+    rpc_dir = _pool(tmp_path, "# the fast one\nhttp://a:1\n\nhttps://b/key\n")
+    assert provider_urls(rpc_dir, "local") == ["http://a:1", "https://b/key"]
+
+
+@pytest.mark.parametrize("content", ["", "# none\n", "ftp://a\n", "http://a\nnonsense secret\n"])
+def test_a_pool_without_usable_urls_is_named_and_no_url_is_shown(tmp_path: Path, content: str) -> None:
+    with pytest.raises(OperatorError) as refusal:
+        provider_urls(_pool(tmp_path, content), "local")
+    assert refusal.value.code == "NoProvider"
+    assert "secret" not in refusal.value.message
+
+
+@pytest.mark.parametrize("pool", ["absent", "../local", "a/b", ""])
+def test_a_pool_that_is_not_mounted_is_refused(tmp_path: Path, pool: str) -> None:
+    with pytest.raises(OperatorError):
+        provider_urls(_pool(tmp_path, "http://a\n"), pool)
+
+
+def test_scratch_is_removed_even_if_the_run_failed(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), scratch(tmp_path / "s") as folder:  # noqa: PT012
+        assert folder is not None
+        (folder / "file").write_text("x")
+        raise ZeroDivisionError
+    assert list((tmp_path / "s").iterdir()) == []
+
+
+def test_a_host_without_a_disk_lends_none() -> None:
+    with scratch(None) as folder:
+        assert folder is None
+
+
+@pytest.mark.parametrize(
+    ("seconds_ahead", "believed"),
+    [(60, 60), (0.5, 120), (-600, 120), (600, 120)],
+)
+def test_a_lease_is_as_long_as_claimed_unless_the_clocks_disagree(seconds_ahead: float, believed: float) -> None:
+    expires = (NOW + timedelta(seconds=seconds_ahead)).isoformat()
+    assert lease_length(expires, NOW, 120) == believed

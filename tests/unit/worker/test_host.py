@@ -1,0 +1,35 @@
+"""What a worker reads from its mounts, and what operators may measure in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from traceplane.errors import InvalidSettings
+from traceplane.settings import Settings
+from traceplane.worker.health import MAX_MEASURES, Health
+from traceplane.worker.host import worker_token
+
+
+def test_the_first_line_of_the_token_file_is_the_workers(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("\nnew\nold\n")
+    assert worker_token(Settings(worker_token_file=file)) == "new"
+
+
+@pytest.mark.parametrize("content", [None, "", "\n \n"])
+def test_a_missing_token_names_its_setting(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(InvalidSettings, match="TRACE_WORKER_TOKEN_FILE"):
+        worker_token(Settings(worker_token_file=file))
+
+
+def test_an_operator_cannot_fill_memory_with_measures() -> None:
+    health = Health()
+    for number in range(MAX_MEASURES + 10):
+        health.measure(f"m{number}", 1)
+    names = [metric.name for metric in health.registry.collect() if metric.name.startswith("trace_m")]
+    assert len(names) == MAX_MEASURES
