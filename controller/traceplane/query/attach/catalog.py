@@ -83,7 +83,7 @@ ORDER BY dataset_version_id, range_start
 LIMIT %(limit)s
 """
 
-# The partitions that were current in an older snapshot, told by the transactions that committed and superseded
+# The partitions that were current in an older snapshot, by the transactions that committed and superseded
 # them.
 _PARTITIONS_IN_SNAPSHOT = f"""{_PARTITION_COLUMNS}
   AND pg_visible_in_snapshot(committed_xid, %(snapshot)s::pg_snapshot)
@@ -207,7 +207,9 @@ class Catalog:
         rows = self._fetch(_INVALIDATIONS, key)
         refuse_touched(pin, [(row["range_start"], row["range_end"], row["reason"]) for row in rows])
         if len(rows) >= MAX_INVALIDATIONS:
-            raise pins.SnapshotGone(f"as_of: too much of {pin.namespace}/{pin.name} was invalidated since to tell")
+            raise pins.SnapshotGone(
+                f"as_of: too much of {pin.namespace}/{pin.name} was invalidated since then to check it all"
+            )
 
     def _fetch(self, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
         return self._send(statement, values).fetchall()

@@ -26,7 +26,7 @@ _LIMITS = """
 SELECT set_config('idle_in_transaction_session_timeout', %s, true), set_config('statement_timeout', %s, true)
 """
 
-# Rows that were invalidated already, of which the relay has not told state yet.
+# Rows that were invalidated already, which the relay has not brought to state yet.
 _UNRELAYED = "SELECT range_start, range_end FROM trace.unrelayed_invalidations WHERE dataset_version_id = %s"
 
 
@@ -53,7 +53,7 @@ class DataSnapshot:
     def export(self, tables: Sequence[tuple[str, str]]) -> tuple[str, list[int | None]]:
         """Its id, and the highest value of each (location, scope column), in order; None for an empty table.
 
-        The server writes a file for an id, so it is asked for where hot rows are read, and not before.
+        The server writes a file for an id, so this is called where hot rows are read, and not before.
         """
         heads = [
             sql.SQL("(SELECT max({}) FROM {})").format(

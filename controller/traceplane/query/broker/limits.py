@@ -39,5 +39,5 @@ def seconds_of(requested: float | None, limit: float) -> float:
 
 
 def pause_of(settings: QuerySettings) -> int:
-    """Seconds between two polls of a query: a client that polls as it is told stays within its rate limit."""
+    """Seconds between two polls of a query: a client that heeds it stays within its rate limit."""
     return math.ceil(60 / settings.query_rate_per_minute)
