@@ -208,7 +208,7 @@ class Catalog:
         refuse_touched(pin, [(row["range_start"], row["range_end"], row["reason"]) for row in rows])
         if len(rows) >= MAX_INVALIDATIONS:
             raise pins.SnapshotGone(
-                f"as_of: too much of {pin.namespace}/{pin.name} was invalidated since then to check it all"
+                f"as_of: too many ranges of {pin.namespace}/{pin.name} were invalidated since then"
             )
 
     def _fetch(self, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
