@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from tests.chart.conftest import CHART, Refused
-from traceplane.query.broker import watch
+from traceplane.query.broker import memory_watch
 from traceplane.settings import Settings
 
 DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
@@ -76,6 +76,6 @@ def test_without_a_memory_limit_nothing_is_refused(render):
 
 
 def test_what_a_query_has_beyond_its_budget_is_counted():
-    assert watch.SLACK_BYTES < 256 * 1024**2
+    assert memory_watch.SLACK_BYTES < 256 * 1024**2
     assert VALUES["resources"]["limits"]["memory"] == "3Gi"
     assert needed() <= 3 * GI

@@ -1,4 +1,4 @@
-"""What broker and cell say to each other, and how it is framed.
+"""The messages between broker, zygote and cell, and their frames: all that the two sides of the wall share.
 
 A frame is four bytes of length (big endian) and a msgpack body; file descriptors travel with the length
 (SCM_RIGHTS). Both ends bound what they accept: the broker because a cell may have been taken over by the SQL it
@@ -19,6 +19,36 @@ MAX_FRAME = 4 * 1024 * 1024
 _LENGTH = struct.Struct(">I")
 
 Message = TypeVar("Message")
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one cell may use: memory in bytes, CPU in seconds over all threads."""
+
+    memory_bytes: int
+    cpu_seconds: int
+    threads: int
+
+
+class Spawn(msgspec.Struct, frozen=True, kw_only=True):
+    """Broker to zygote: fork cell `number`; its socket travels with the message."""
+
+    number: int
+    folder: str
+    limits: Limits
+
+
+class Spawned(msgspec.Struct, frozen=True, tag=True):
+    """Zygote to broker: cell `number` runs; its pidfd travels with the message."""
+
+    number: int
+
+
+class Ended(msgspec.Struct, frozen=True, tag=True):
+    """Zygote to broker: cell `number` ended, with this exit code, or minus the signal that killed it (as
+    `subprocess` has it)."""
+
+    number: int
+    code: int
 
 
 class RelationSpec(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -105,7 +135,7 @@ ToCell = Prepare | Run | HotRows
 
 
 class Closed(Exception):
-    """The other end went away, or sent what is not a frame."""
+    """The other end closed the connection, or sent what is not a frame."""
 
 
 class TooLong(Closed):

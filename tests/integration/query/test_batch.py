@@ -1,4 +1,4 @@
-"""Queries that are left to be run: in line, on a lane, answered, canceled, handed on; and what a user is told."""
+"""Batch queries: queued, run under a lease, answered, canceled, released; and what their users are told."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ from tests.integration.query.world import World, block_hash
 from tests.issuer import Issuer
 from tests.support.waiting import until
 from traceplane.errors import Stale, Unavailable
-from traceplane.query.api import app
-from traceplane.query.attach.batch import Batches, Claimed
+from traceplane.query.attach.batch_queries import BatchQueries, Claim
 from traceplane.query.batch import runner
 
 pytestmark = pytest.mark.services
 
-NO_LANE = {"query_batch_concurrency": 0}
+NO_SLOT = {"query_batch_concurrency": 0}
 SQL = "SELECT block_number FROM hot_blocks ORDER BY 1"
 
 
@@ -37,7 +36,7 @@ def blocks(world: World) -> World:
     return world
 
 
-def left(client: Client, sql: str, **body: Any) -> str:
+def submit(client: Client, sql: str, **body: Any) -> str:
     """The id of a query that waits now."""
     answer = client.post(sql, mode="batch", **body)
     assert answer.status_code == 202, answer.text
@@ -86,13 +85,13 @@ def file_of(said: dict[str, Any]) -> Any:
     return pq.read_table(io.BytesIO(answer.content))
 
 
-def queue(client: Client, ask_for: Callable[[Batches], Any]) -> Any:
-    with client.service.databases.batches() as found:
-        return ask_for(found)
+def in_queue(client: Client, call: Callable[[BatchQueries], Any]) -> Any:
+    with client.service.databases.batch_queries() as found:
+        return call(found)
 
 
-def test_a_query_is_left_run_and_its_answer_fetched(blocks: World, client: Client) -> None:
-    query = left(client, SQL)
+def test_a_batch_query_is_submitted_run_and_its_answer_fetched(blocks: World, client: Client) -> None:
+    query = submit(client, SQL)
     answer = ended(client, query)
     assert answer.status_code == 200, answer.text
     said = answer.json()
@@ -105,20 +104,20 @@ def test_a_query_is_left_run_and_its_answer_fetched(blocks: World, client: Clien
 
 
 def test_a_small_answer_is_a_file_too(client: Client) -> None:
-    said = ended(client, left(client, "SELECT 42 AS answer, 'x' AS word")).json()
+    said = ended(client, submit(client, "SELECT 42 AS answer, 'x' AS word")).json()
     assert file_of(said).to_pylist() == [{"answer": 42, "word": "x"}]
-    assert file_of(ended(client, left(client, "SELECT 1 AS n WHERE false")).json()).num_rows == 0
+    assert file_of(ended(client, submit(client, "SELECT 1 AS n WHERE false")).json()).num_rows == 0
 
 
 def test_a_batch_query_has_a_memory_of_its_own(start_service: Callable[..., Client]) -> None:
     client = start_service(query_memory_mb=96, query_batch_memory_mb=768)
     hungry = "SELECT count(*) FROM (SELECT DISTINCT repeat('x', 20) || range FROM range(3000000))"
     assert client.refused(hungry)[0] == 422
-    assert file_of(ended(client, left(client, hungry)).json()).to_pydict() == {"count_star()": [3_000_000]}
+    assert file_of(ended(client, submit(client, hungry)).json()).to_pydict() == {"count_star()": [3_000_000]}
 
 
-def test_who_wants_the_first_rows_only_gets_them(blocks: World, client: Client) -> None:
-    said = ended(client, left(client, SQL, overflow="truncate")).json()
+def test_an_answer_may_be_cut_to_its_first_rows(blocks: World, client: Client) -> None:
+    said = ended(client, submit(client, SQL, overflow="truncate")).json()
     assert (file_of(said).num_rows, said["truncated"]) == (10_000, True)
 
 
@@ -132,20 +131,20 @@ def test_who_wants_the_first_rows_only_gets_them(blocks: World, client: Client) 
         ("SELECT 1", {"mode": "later"}, (400, "InvalidRequest")),
     ],
 )
-def test_what_can_be_refused_is_refused_at_once(
+def test_what_can_be_refused_is_refused_when_it_is_submitted(
     sql: str, body: dict[str, Any], refusal: tuple[int, str], client: Client
 ) -> None:
     status, code = client.refused(sql, **{"mode": "batch", **body})
     assert status == refusal[0]
     assert code == refusal[1] or status == 400
-    assert queue(client, Batches.open) == 0
+    assert in_queue(client, BatchQueries.count_open) == 0
 
 
-def test_a_failure_is_told_as_an_interactive_query_tells_it(client: Client) -> None:
+def test_a_failure_is_reported_as_that_of_an_interactive_query(client: Client) -> None:
     failing = {ENDLESS: (5, 408), "SELECT lower(1, 2)": (30, 400), "SELECT union_value(a := 1) AS u": (30, 422)}
     for sql, (seconds, status) in failing.items():
         now = client.post(sql, timeout_seconds=seconds, format="parquet")
-        later = ended(client, left(client, sql, timeout_seconds=seconds))
+        later = ended(client, submit(client, sql, timeout_seconds=seconds))
         assert (now.status_code, later.status_code) == (status, status)
         assert later.json() == now.json()
     assert client.rows("SELECT 1") == [[1]]
@@ -170,7 +169,7 @@ def test_what_is_kept_of_a_failure_quotes_neither_row_nor_statement(
     now = client.post(sql)
     assert now.status_code == status
     assert block_hash(0) in now.text or "mine" in now.text, "who waits is told more"
-    answer = ended(client, query := left(client, sql))
+    answer = ended(client, query := submit(client, sql))
     assert (answer.status_code, answer.json()["code"]) == (status, now.json()["code"])
     assert told in answer.json()["detail"]
     kept = str(row(world, query))
@@ -178,24 +177,24 @@ def test_what_is_kept_of_a_failure_quotes_neither_row_nor_statement(
     assert not [quoted for quoted in (block_hash(0), "mine", "SELECT") if quoted in kept]
 
 
-def test_the_line_is_bounded_for_each_user_and_for_all(
+def test_the_queue_is_bounded_for_each_user_and_for_all(
     world: World, oidc: Issuer, start_service: Callable[..., Client]
 ) -> None:
-    client = start_service(**NO_LANE, query_batch_queue=3, query_batch_queue_per_user=2)
+    client = start_service(**NO_SLOT, query_batch_queue=3, query_batch_queue_per_user=2)
     world.user(oidc.url, "bob", "reader")
     bob = Client(client.url, oidc.token("bob"), client.service)
-    first = left(client, "SELECT 1")
-    left(client, "SELECT 1")
+    first = submit(client, "SELECT 1")
+    submit(client, "SELECT 1")
     assert client.refused("SELECT 1", mode="batch") == (429, "Overloaded")
-    left(bob, "SELECT 1")
+    submit(bob, "SELECT 1")
     assert bob.refused("SELECT 1", mode="batch") == (429, "Overloaded")
     assert ask(client, "DELETE", first).json()["state"] == "Canceled"
-    left(bob, "SELECT 1")
+    submit(bob, "SELECT 1")
     off = start_service(query_batch_queue=0)
     assert off.refused("SELECT 1", mode="batch") == (400, "BadRequest")
 
 
-def test_a_query_for_which_there_is_no_turn_is_left_to_be_run(start_service: Callable[..., Client]) -> None:
+def test_a_query_without_a_free_slot_becomes_a_batch_query(start_service: Callable[..., Client]) -> None:
     client = start_service(query_concurrency=1, query_queue=0)
     with in_flight(client, ENDLESS):
         until(lambda: client.service.admission.running == 1)
@@ -206,8 +205,8 @@ def test_a_query_for_which_there_is_no_turn_is_left_to_be_run(start_service: Cal
 
 
 def test_a_query_is_canceled_while_it_waits(world: World, start_service: Callable[..., Client]) -> None:
-    client = start_service(**NO_LANE)
-    query = left(client, "SELECT 1")
+    client = start_service(**NO_SLOT)
+    query = submit(client, "SELECT 1")
     assert ask(client, "GET", query).json()["state"] == "Queued"
     assert ask(client, "DELETE", query).json()["state"] == "Canceled"
     assert ask(client, "DELETE", query).status_code == 200
@@ -215,23 +214,23 @@ def test_a_query_is_canceled_while_it_waits(world: World, start_service: Callabl
 
 
 def test_a_query_is_canceled_while_it_runs(world: World, client: Client) -> None:
-    query = left(client, ENDLESS)
+    query = submit(client, ENDLESS)
     until(lambda: row(world, query)["state"] == "Running")
     assert ask(client, "GET", query).json()["state"] == "Running"
     assert ask(client, "DELETE", query).json()["state"] in ("Running", "Canceled"), "it may end before the answer"
     answer = ended(client, query)
     assert (answer.status_code, answer.json()["code"]) == (410, "QueryCanceled")
-    assert ended(client, left(client, "SELECT 1")).status_code == 200, "its lane is free again"
+    assert ended(client, submit(client, "SELECT 1")).status_code == 200, "its slot is free again"
 
 
 def test_what_has_ended_is_not_canceled(client: Client) -> None:
-    query = left(client, "SELECT 1")
+    query = submit(client, "SELECT 1")
     ended(client, query)
     assert ask(client, "DELETE", query).json()["code"] == "QueryEnded"
 
 
 def test_a_query_is_its_users_own(world: World, oidc: Issuer, client: Client) -> None:
-    query = left(client, "SELECT 1")
+    query = submit(client, "SELECT 1")
     world.user(oidc.url, "bob", "reader")
     bob = Client(client.url, oidc.token("bob"), client.service)
     for method in ("GET", "DELETE"):
@@ -254,16 +253,18 @@ def test_a_task_waits_for_its_answer(client: Client) -> None:
     assert answer.status_code in (400, 401)
 
 
-def test_roles_count_when_its_turn_comes(blocks: World, oidc: Issuer, start_service: Callable[..., Client]) -> None:
-    waiting = start_service(**NO_LANE)
-    asset, role = left(waiting, SQL), left(waiting, "SELECT 1")
+def test_roles_are_those_at_the_time_it_runs(
+    blocks: World, oidc: Issuer, start_service: Callable[..., Client]
+) -> None:
+    waiting = start_service(**NO_SLOT)
+    asset, role = submit(waiting, SQL), submit(waiting, "SELECT 1")
     blocks.policy("hot-blocks", "Postgres", roles=["analyst"])
     client = start_service()
     assert ended(client, asset).json()["code"] == "RelationNotFound"
     assert ended(client, role).status_code == 200
-    late = left(waiting, ENDLESS)  # holds the lane
+    late = submit(waiting, ENDLESS)  # holds the slot
     until(lambda: row(blocks, late)["state"] == "Running")
-    role = left(waiting, "SELECT 1")
+    role = submit(waiting, "SELECT 1")
     with psycopg.connect(blocks.databases.state_dsn) as connection:
         connection.execute("DELETE FROM org_role_memberships")
     change(blocks, "cancel = true", late)
@@ -272,50 +273,52 @@ def test_roles_count_when_its_turn_comes(blocks: World, oidc: Issuer, start_serv
     assert (row(blocks, role)["error_status"], row(blocks, role)["error_code"]) == (403, "Forbidden")
 
 
-def test_turns_go_around_the_users(world: World, oidc: Issuer, start_service: Callable[..., Client]) -> None:
-    client = start_service(**NO_LANE)
+def test_users_are_served_in_turn(world: World, oidc: Issuer, start_service: Callable[..., Client]) -> None:
+    client = start_service(**NO_SLOT)
     world.user(oidc.url, "bob", "reader")
     bob = Client(client.url, oidc.token("bob"), client.service)
-    of_alice = [left(client, f"SELECT {n}") for n in range(3)]
-    of_bob = [left(bob, f"SELECT {n}") for n in range(2)]
-    turns = [str(queue(client, lambda found: found.claim(uuid4())).id) for _ in range(5)]
+    of_alice = [submit(client, f"SELECT {n}") for n in range(3)]
+    of_bob = [submit(bob, f"SELECT {n}") for n in range(2)]
+    turns = [str(in_queue(client, lambda found: found.claim(uuid4())).id) for _ in range(5)]
     assert turns == [of_alice[0], of_bob[0], of_alice[1], of_bob[1], of_alice[2]]
-    assert queue(client, lambda found: found.claim(uuid4())) is None
+    assert in_queue(client, lambda found: found.claim(uuid4())) is None
 
 
-def test_what_a_lost_runner_left_is_run_by_another(world: World, start_service: Callable[..., Client]) -> None:
-    waiting = start_service(**NO_LANE)
-    query = left(waiting, "SELECT 5 AS n")
-    lost: Claimed = queue(waiting, lambda found: found.claim(uuid4()))
+def test_the_query_of_a_lost_runner_is_run_by_another(world: World, start_service: Callable[..., Client]) -> None:
+    waiting = start_service(**NO_SLOT)
+    query = submit(waiting, "SELECT 5 AS n")
+    lost: Claim = in_queue(waiting, lambda found: found.claim(uuid4()))
     change(world, "lease_until = now() - interval '1 second'", query)
     client = start_service()
     assert ended(client, query).status_code == 200
     assert row(world, query)["attempt"] == 2
     with pytest.raises(Stale):
-        queue(waiting, lambda found: found.end(lost.lease, "Succeeded"))
+        in_queue(waiting, lambda found: found.complete(lost.lease, "Succeeded"))
     with pytest.raises(Stale):
-        queue(waiting, lambda found: found.hold(lost.lease))
+        in_queue(waiting, lambda found: found.renew(lost.lease))
 
 
-def test_a_query_whose_runners_keep_dying_is_given_up(world: World, start_service: Callable[..., Client]) -> None:
-    waiting = start_service(**NO_LANE)
-    query = left(waiting, "SELECT 1")
+def test_a_query_whose_runners_keep_dying_fails(world: World, start_service: Callable[..., Client]) -> None:
+    waiting = start_service(**NO_SLOT)
+    query = submit(waiting, "SELECT 1")
     for _ in range(runner.MAX_ATTEMPTS):
-        queue(waiting, lambda found: found.claim(uuid4()))
+        in_queue(waiting, lambda found: found.claim(uuid4()))
         change(world, "lease_until = now() - interval '1 second'", query)
     start_service()
     until(lambda: row(world, query)["state"] == "Failed")
     assert row(world, query)["error_code"] == "RunnerLost"
 
 
-def test_who_loses_the_lease_stops_and_writes_nothing(world: World, start_service: Callable[..., Client]) -> None:
+def test_a_runner_that_loses_the_lease_stops_and_writes_nothing(
+    world: World, start_service: Callable[..., Client]
+) -> None:
     client = start_service()
-    query = left(client, ENDLESS)
+    query = submit(client, ENDLESS)
     until(lambda: row(world, query)["state"] == "Running")
     thief = uuid4()
     change(world, f"runner = '{thief}', attempt = 9", query)
     wake(world, query)
-    assert ended(client, left(client, "SELECT 1")).status_code == 200, "its lane is free again"
+    assert ended(client, submit(client, "SELECT 1")).status_code == 200, "its slot is free again"
     kept = row(world, query)
     assert (kept["state"], kept["runner"], kept["attempt"], results(world)) == ("Running", thief, 9, 1)
 
@@ -324,44 +327,46 @@ def test_an_answer_that_comes_after_the_lease_was_lost_counts_for_nothing(
     world: World, start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, thief = start_service(), uuid4()
-    real = client.service.engine._placed
+    real = client.service.engine._store
 
-    def placed(job: Any, body: bytes) -> Any:
-        change(world, f"runner = '{thief}'", str(job.caller.query))
-        return real(job, body)
+    def store(query: Any, body: bytes) -> Any:
+        change(world, f"runner = '{thief}'", str(query.caller.query))
+        return real(query, body)
 
-    monkeypatch.setattr(client.service.engine, "_placed", placed)
-    query = left(client, "SELECT 1")
-    until(lambda: row(world, query)["runner"] == thief and not client.service.runner._turns)
+    monkeypatch.setattr(client.service.engine, "_store", store)
+    query = submit(client, "SELECT 1")
+    until(lambda: row(world, query)["runner"] == thief and not client.service.runner._attempts)
     monkeypatch.undo()
-    assert ended(client, left(client, "SELECT 1")).status_code == 200
+    assert ended(client, submit(client, "SELECT 1")).status_code == 200
     assert (row(world, query)["state"], results(world)) == ("Running", 1)
 
 
-async def test_a_service_that_stops_hands_its_queries_back(
+async def test_a_service_that_stops_releases_its_queries(
     world: World, start_service: Callable[..., Client]
 ) -> None:
-    service = (client := start_service(**NO_LANE)).service
+    service = (client := start_service(**NO_SLOT)).service
     settings = service.settings.model_copy(update={"query_batch_concurrency": 1})
-    lanes = runner.Runner(
+    slots = runner.Runner(
         settings, service.databases, service.supervisor, service.engine, service.telemetry, lambda: None
     )
-    running = asyncio.create_task(lanes.run())
-    query = await asyncio.to_thread(left, client, ENDLESS)
+    running = asyncio.create_task(slots.run())
+    query = await asyncio.to_thread(submit, client, ENDLESS)
     await asyncio.to_thread(until, lambda: row(world, query)["state"] == "Running")
-    lanes.stop()
+    slots.stop()
     await running
-    lanes.close()
+    slots.close()
     kept = row(world, query)
     assert (kept["state"], kept["attempt"], kept["runner"]) == ("Queued", 0, None)
 
 
-def test_a_claim_outlives_a_count_that_fails(world: World, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    def uncounted(_: Batches) -> int:
+def test_a_claim_does_not_depend_on_the_metric(
+    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def uncounted(_: BatchQueries) -> int:
         raise Unavailable("the queue of batch queries cannot be read")
 
-    monkeypatch.setattr(Batches, "open", uncounted)
-    query = left(client, "SELECT 1")
+    monkeypatch.setattr(BatchQueries, "count_open", uncounted)
+    query = submit(client, "SELECT 1")
     assert ended(client, query).status_code == 200
     assert row(world, query)["attempt"] == 1, "not when the lease had run out"
 
@@ -369,16 +374,16 @@ def test_a_claim_outlives_a_count_that_fails(world: World, client: Client, monke
 def test_a_lease_is_renewed_on_after_a_defect(
     world: World, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    query = left(client, ENDLESS)
+    query = submit(client, ENDLESS)
     until(lambda: row(world, query)["state"] == "Running")
-    real, defects = Batches.hold, [ValueError("a defect")]
+    real, defects = BatchQueries.renew, [ValueError("a defect")]
 
-    def hold(batches: Batches, lease: Any) -> bool:
+    def renew(batches: BatchQueries, lease: Any) -> bool:
         if defects:
             raise defects.pop()
         return real(batches, lease)
 
-    monkeypatch.setattr(Batches, "hold", hold)
+    monkeypatch.setattr(BatchQueries, "renew", renew)
     wake(world, query)
     until(lambda: not defects)
     assert ask(client, "DELETE", query).status_code == 200
@@ -388,68 +393,70 @@ def test_a_lease_is_renewed_on_after_a_defect(
 def test_a_query_whose_lease_cannot_be_renewed_ends_before_another_runs_it(
     world: World, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    query = left(client, ENDLESS)
-    until(lambda: row(world, query)["state"] == "Running" and UUID(query) in client.service.runner._turns)
+    query = submit(client, ENDLESS)
+    until(lambda: row(world, query)["state"] == "Running" and UUID(query) in client.service.runner._attempts)
 
-    def hold(*_: Any) -> bool:
+    def renew(*_: Any) -> bool:
         raise ValueError("a defect")
 
-    monkeypatch.setattr(Batches, "hold", hold)
+    monkeypatch.setattr(BatchQueries, "renew", renew)
     monkeypatch.setattr(runner, "LEASE_SECONDS", 0.0)
     wake(world, query)
-    until(lambda: not client.service.runner._turns)
+    until(lambda: not client.service.runner._attempts)
     assert row(world, query)["state"] == "Running", "whoever claims it says what becomes of it"
 
 
-def test_who_looks_as_often_as_told_stays_within_the_limit(start_service: Callable[..., Client]) -> None:
-    client = start_service(**NO_LANE, query_rate_per_minute=10)
+def test_a_client_that_polls_as_it_is_told_stays_within_the_rate_limit(
+    start_service: Callable[..., Client],
+) -> None:
+    client = start_service(**NO_SLOT, query_rate_per_minute=10)
     answer = client.post("SELECT 1", mode="batch")
     again = ask(client, "GET", answer.json()["id"])
     assert (answer.headers["retry-after"], again.headers["retry-after"]) == ("6", "6")
 
 
-def test_a_notification_that_is_not_ours_is_ignored(
+def test_a_notification_of_another_program_is_ignored(
     world: World, start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "RESTART_SECONDS", 3600.0)
     client = start_service()
-    told = client.service.runner.told
-    heard, real = [], told.tell
-    monkeypatch.setattr(told, "tell", lambda query: (heard.append(query), real(query)))
+    waiters = client.service.runner.waiters
+    notified, real = [], waiters.notify
+    monkeypatch.setattr(waiters, "notify", lambda query: (notified.append(query), real(query)))
     until(client.service.runner.listener.connected.is_set)
     wake(world, "no-id")
     wake(world, str(last := uuid4()))
-    until(lambda: last in heard)
-    assert ended(client, left(client, "SELECT 1")).status_code == 200
+    until(lambda: last in notified)
+    assert ended(client, submit(client, "SELECT 1")).status_code == 200
 
 
-def test_lanes_that_an_error_ended_begin_again(
+def test_a_defect_in_the_listener_ends_no_query_and_is_survived(
     world: World, start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "RESTART_SECONDS", 0.0)
     client = start_service()
-    busy = left(client, ENDLESS)
+    busy = submit(client, ENDLESS)
     until(lambda: row(world, busy)["state"] == "Running")
-    told = client.service.runner.told
-    real, defects = told.tell, [ValueError("a defect")]
+    waiters = client.service.runner.waiters
+    real, defects = waiters.notify, [ValueError("a defect")]
 
-    def tell(query: UUID) -> None:
+    def notify(query: UUID) -> None:
         if defects:
             raise defects.pop()
         real(query)
 
-    monkeypatch.setattr(told, "tell", tell)
+    monkeypatch.setattr(waiters, "notify", notify)
     until(client.service.runner.listener.connected.is_set)
     wake(world, str(uuid4()))
     until(lambda: not defects)
-    assert ended(client, left(client, "SELECT 1")).status_code == 200, "and what ran is not in the way"
-    assert row(world, busy)["state"] == "Running", "it is claimed again when its lease runs out"
+    assert (row(world, busy)["state"], row(world, busy)["attempt"]) == ("Running", 1)
+    assert ask(client, "DELETE", busy).status_code == 200
+    assert ended(client, busy).status_code == 410, "it is heard again, before the lease is renewed for long"
+    assert ended(client, submit(client, "SELECT 1")).status_code == 200
 
 
-def test_what_we_depend_on_may_be_away_for_a_while(
+def test_a_query_is_retried_while_a_dependency_is_unavailable(
     world: World, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(runner, "RETRY_SECONDS", 0.0)
     real, away = client.service.databases.roles, [True, True, False]
 
     def roles(user: UUID) -> frozenset[str]:
@@ -458,38 +465,40 @@ def test_what_we_depend_on_may_be_away_for_a_while(
         return real(user)
 
     monkeypatch.setattr(client.service.databases, "roles", roles)
-    query = left(client, "SELECT 1")
+    query = submit(client, "SELECT 1")
     assert ended(client, query).status_code == 200
     assert row(world, query)["attempt"] == 3
 
 
-def test_what_stays_away_fails_the_query(world: World, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "PAUSE_SECONDS", 0.0)
+def test_a_dependency_that_stays_unavailable_fails_the_query(
+    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "RETRY_SECONDS", 0.0)
 
     def roles(user: UUID) -> frozenset[str]:
         raise Unavailable("the state database does not answer")
 
     monkeypatch.setattr(client.service.databases, "roles", roles)
-    answer = ended(client, left(client, "SELECT 1"))
+    answer = ended(client, submit(client, "SELECT 1"))
     assert (answer.status_code, answer.json()["code"]) == (503, "Unavailable")
 
 
-def test_a_defect_of_ours_is_told_without_its_text(
+def test_a_defect_of_the_service_is_reported_without_its_text(
     world: World, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def roles(user: UUID) -> frozenset[str]:
         raise ValueError("secret")
 
     monkeypatch.setattr(client.service.databases, "roles", roles)
-    answer = ended(client, left(client, "SELECT 1"))
+    answer = ended(client, submit(client, "SELECT 1"))
     assert (answer.status_code, answer.json()["code"], "secret" in answer.text) == (500, "Internal", False)
 
 
-def test_figures_tell_of_the_line(start_service: Callable[..., Client], world: World) -> None:
+def test_metrics_show_the_length_of_the_queue(start_service: Callable[..., Client], world: World) -> None:
     client = start_service()
-    busy = left(client, ENDLESS)
+    busy = submit(client, ENDLESS)
     until(lambda: row(world, busy)["state"] == "Running")
-    left(client, ENDLESS)
+    submit(client, ENDLESS)
     until(lambda: "trace_query_batches 2.0" in httpx.get(f"{client.url}/metrics", timeout=60).text)
     ask(client, "DELETE", busy)
     until(

@@ -8,6 +8,7 @@ import resource
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,8 @@ from tests.integration.query.cells import logged
 from tests.support.waiting import until
 from traceplane.errors import Unavailable
 from traceplane.query import wire
-from traceplane.query.broker import cells, process
-from traceplane.query.cell import zygote
-from traceplane.query.cell.child import Limits
+from traceplane.query.broker import cell_process, cells
+from traceplane.query.wire import Limits
 
 pytestmark = pytest.mark.services
 
@@ -33,15 +33,15 @@ def made(tmp_path: Path) -> Iterator[cells.Cells]:
     running.close()
 
 
-def test_a_cell_that_does_not_start_is_buried(
+def test_a_cell_that_does_not_start_is_reaped(
     made: cells.Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with made.one():
         pass
     zygote = made._process
     assert zygote is not None
-    monkeypatch.setattr(process, "SPAWN_SECONDS", 0.2)
-    monkeypatch.setattr(process, "END_SECONDS", 0.2)
+    monkeypatch.setattr(cell_process, "SPAWN_SECONDS", 0.2)
+    monkeypatch.setattr(cell_process, "END_SECONDS", 0.2)
     zygote.send_signal(signal.SIGSTOP)
     try:
         for _ in range(3):
@@ -53,10 +53,15 @@ def test_a_cell_that_does_not_start_is_buried(
 
 
 @pytest.fixture
-def held(made: cells.Cells) -> Iterator[threading.Event]:
-    """Whoever buries cells does nothing until the event is set."""
-    event = threading.Event()
-    made._undertaker.submit(event.wait)
+def held(made: cells.Cells, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """The reaper waits with its next cell until the event is set."""
+    event, real = threading.Event(), made._reap
+
+    def reap(cell: cell_process.CellProcess) -> None:
+        event.wait()
+        real(cell)
+
+    monkeypatch.setattr(made, "_reap", reap)
     yield event
     event.set()
 
@@ -70,14 +75,31 @@ def test_an_answer_does_not_wait_for_the_end_of_its_cell(made: cells.Cells, held
     until(lambda: not made._all and not cell.folder.exists())
 
 
-def test_killed_cells_that_are_not_buried_yet_are_bounded(made: cells.Cells, held: threading.Event) -> None:
+def test_killed_cells_that_are_not_reaped_yet_are_bounded(made: cells.Cells, held: threading.Event) -> None:
     used = []
-    for _ in range(cells.MAX_UNBURIED + 1):
+
+    def use() -> None:
         with made.one() as cell:
             used.append(cell)
-    assert [cell.folder.exists() for cell in used] == [True] * cells.MAX_UNBURIED + [False]
-    held.set()
+
+    for _ in range(cells.MAX_UNREAPED + 1):  # one is with the reaper
+        use()
+    with ThreadPoolExecutor(1) as pool:
+        one_more = pool.submit(use)
+        until(lambda: len(used) == cells.MAX_UNREAPED + 2)
+        until(lambda: used[-1].code is not None)
+        assert not one_more.done(), "it waits for a place"
+        assert all(cell.folder.exists() for cell in used)
+        held.set()
+        one_more.result(20)
     until(lambda: not made._all and not any(cell.folder.exists() for cell in used))
+
+
+def test_a_query_that_ends_after_the_service_closed_is_reaped(made: cells.Cells) -> None:
+    with made.one() as cell:
+        made.close()
+    assert not made._all
+    assert not cell.folder.exists()
 
 
 def test_the_socket_of_a_dead_zygote_is_closed(made: cells.Cells) -> None:
@@ -172,7 +194,7 @@ def test_a_cell_of_which_no_descriptor_arrived_goes_with_its_zygote(
 
     def receive(*arguments: Any, **named: Any) -> tuple[Any, list[int]]:
         message, descriptors = real(*arguments, **named)
-        if isinstance(message, zygote.Spawned) and lost:
+        if isinstance(message, wire.Spawned) and lost:
             lost.pop()
             os.close(descriptors.pop())
         return message, descriptors
@@ -189,7 +211,7 @@ def test_cells_that_never_start_are_no_readiness(made: cells.Cells, monkeypatch:
         pass
     stopped = made._process
     assert stopped is not None
-    monkeypatch.setattr(process, "SPAWN_SECONDS", 0.2)
+    monkeypatch.setattr(cell_process, "SPAWN_SECONDS", 0.2)
     monkeypatch.setattr(cells, "PROOF_SECONDS", 0.2)
     stopped.send_signal(signal.SIGSTOP)
     try:

@@ -285,7 +285,7 @@ def test_a_remembered_statement_does_not_wait_for_the_gate(start_service: Callab
         in_flight(client, "SELECT 2"),
         in_flight(client, "SELECT 3", mode="batch"),
     ):
-        until(lambda: (service.admission.running, service.intake._judging.running) == (1, 1))
+        until(lambda: (service.admission.running, service.submission._checks.running) == (1, 1))
         assert client.rows("SELECT 1") == [[1]]
         assert client.post("SELECT 1", mode="batch").status_code == 202
 
@@ -315,7 +315,7 @@ def test_submitted_batch_queries_delay_no_interactive_query(
     """One of them at a time is with the gate: other queries, and requests for results, do not wait for the rest."""
     alice = warm(start_service())
     bob, service = reader(world, oidc, alice, "bob"), alice.service
-    judging, admission = service.intake._judging, service.admission
+    checks, admission = service.submission._checks, service.admission
     order, real = [], service.supervisor._ask_process
     monkeypatch.setattr(service.supervisor, "_ask_process", lambda sql: (order.append(sql), real(sql))[1])
 
@@ -325,7 +325,7 @@ def test_submitted_batch_queries_delay_no_interactive_query(
     with ThreadPoolExecutor(7) as pool:
         with service.supervisor._process_lock:
             submitted = [pool.submit(submit, number) for number in range(6)]
-            until(lambda: (judging.running, judging.waiting) == (1, 5))
+            until(lambda: (checks.running, checks.waiting) == (1, 5))
             assert ask(alice, "GET", str(uuid4())).status_code == 404
             of_bob = pool.submit(bob.rows, "SELECT 2")
             until(lambda: admission.running == 1)

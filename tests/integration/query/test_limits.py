@@ -195,7 +195,7 @@ def test_nobody_has_the_whole_line(world: World, oidc: Issuer, start_service: Ca
             until(lambda: admission.waiting == 1)
             full = alice.post("SELECT 1")
             assert (full.status_code, full.headers["retry-after"]) == (429, "1")
-            assert full.json()["detail"].startswith("1 queries of yours wait already")
+            assert full.json()["detail"].startswith("another query of yours is already waiting")
             with in_flight(bob, "SELECT 1"):
                 until(lambda: admission.waiting == 2)
 

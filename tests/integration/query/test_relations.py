@@ -130,7 +130,7 @@ def test_every_query_sees_every_row_once_while_ranges_move(world: World, client:
 
 
 def test_a_snapshot_is_taken_when_it_is_opened_and_not_when_it_is_first_read(world: World, client: Client) -> None:
-    """What comes between the two is the catalogue, which must be read second."""
+    """What comes between the two is the catalog, which must be read second."""
     hot, _cold = world.federated()
     world.follow(hot, 0, 9)
     with client.service.databases.snapshot(30) as snapshot:

@@ -15,14 +15,14 @@ from tests import services
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World
 from tests.support.waiting import until
-from traceplane.query.attach import hotread
+from traceplane.query.attach import hot_reader
 
 pytestmark = pytest.mark.services
 
 
 @pytest.fixture
-def connections(databases: services.Databases) -> Iterator[hotread.HotConnections]:
-    made = hotread.HotConnections(databases.query_dsn, keep=2)
+def connections(databases: services.Databases) -> Iterator[hot_reader.HotConnections]:
+    made = hot_reader.HotConnections(databases.query_dsn, keep=2)
     yield made
     made.close()
 
@@ -35,13 +35,13 @@ def shared(databases: services.Databases) -> Iterator[psycopg.Connection[Any]]:
         yield session
 
 
-def reader(connections: hotread.HotConnections, shared: psycopg.Connection[Any]) -> hotread.HotReader:
+def reader(connections: hot_reader.HotConnections, shared: psycopg.Connection[Any]) -> hot_reader.HotReader:
     row = shared.execute("SELECT pg_export_snapshot()").fetchone()
     assert row is not None
-    return hotread.HotReader(connections, row[0], time.monotonic() + 60)
+    return hot_reader.HotReader(connections, row[0], time.monotonic() + 60)
 
 
-def backend(reader: hotread.HotReader) -> int:
+def backend(reader: hot_reader.HotReader) -> int:
     """The server process that ran a scan read to its end."""
     pipe = reader.scan("SELECT pg_backend_pid() AS pid", lambda rows: None)
     with open(pipe, "rb") as source:
@@ -57,7 +57,7 @@ def state_of(shared: psycopg.Connection[Any], pid: int) -> str | None:
 
 
 def test_a_connection_is_used_again_by_another_query_and_waits_with_nothing_open(
-    connections: hotread.HotConnections, shared: psycopg.Connection[Any]
+    connections: hot_reader.HotConnections, shared: psycopg.Connection[Any]
 ) -> None:
     first = backend(reader(connections, shared))
     assert state_of(shared, first) == "idle"
@@ -65,7 +65,7 @@ def test_a_connection_is_used_again_by_another_query_and_waits_with_nothing_open
 
 
 def test_a_scan_that_was_left_early_leaves_no_connection(
-    connections: hotread.HotConnections, shared: psycopg.Connection[Any]
+    connections: hot_reader.HotConnections, shared: psycopg.Connection[Any]
 ) -> None:
     leaving = reader(connections, shared)
     pipe = leaving.scan("SELECT repeat('x', 1000) AS x FROM generate_series(1, 1000000)", lambda rows: None)
@@ -76,7 +76,7 @@ def test_a_scan_that_was_left_early_leaves_no_connection(
 
 
 def test_a_canceled_reader_leaves_no_connection(
-    connections: hotread.HotConnections, shared: psycopg.Connection[Any]
+    connections: hot_reader.HotConnections, shared: psycopg.Connection[Any]
 ) -> None:
     """A cancel may arrive after the scan that it was meant for, and end another's."""
     canceled = reader(connections, shared)
@@ -96,10 +96,12 @@ def test_a_canceled_reader_leaves_no_connection(
     assert connections.idle() is None
 
 
-def test_no_more_wait_than_are_wanted(connections: hotread.HotConnections, shared: psycopg.Connection[Any]) -> None:
+def test_no_more_wait_than_are_wanted(
+    connections: hot_reader.HotConnections, shared: psycopg.Connection[Any]
+) -> None:
     lent = [connections.open() for _ in range(3)]
     for connection in lent:
-        connections.over(connection, whole=True)
+        connections.give_back(connection, whole=True)
     assert [connections.idle() is not None for _ in range(3)] == [True, True, False]
     for connection in lent:
         connection.close()

@@ -19,7 +19,7 @@ from tests.integration.query.conftest import Client
 from tests.integration.query.world import World
 from tests.support.waiting import until
 from traceplane.errors import Unavailable
-from traceplane.query.attach import hotread
+from traceplane.query.attach import hot_reader
 
 pytestmark = pytest.mark.services
 
@@ -94,7 +94,9 @@ def test_canceling_ends_a_scan_that_waits_for_a_lock(world: World) -> None:
         row = shared.execute("SELECT pg_export_snapshot()").fetchone()
         assert row is not None
         locker.execute(f"LOCK TABLE hot.d_{version.hex} IN ACCESS EXCLUSIVE MODE")
-        reader = hotread.HotReader(hotread.HotConnections(world.databases.query_dsn), row[0], time.monotonic() + 60)
+        reader = hot_reader.HotReader(
+            hot_reader.HotConnections(world.databases.query_dsn), row[0], time.monotonic() + 60
+        )
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(reader.scan, statement, lambda rows: None)
             until(lambda: scans(world) == [statement])
@@ -108,8 +110,8 @@ def test_a_scan_that_fails_leaves_no_session(world: World) -> None:
         shared.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         row = shared.execute("SELECT pg_export_snapshot()").fetchone()
         assert row is not None
-        connections = hotread.HotConnections(world.databases.query_dsn)
-        reader = hotread.HotReader(connections, row[0], time.monotonic() + 10)
+        connections = hot_reader.HotConnections(world.databases.query_dsn)
+        reader = hot_reader.HotReader(connections, row[0], time.monotonic() + 10)
         missing = f"SELECT 1 FROM hot.d_{UUID(int=1).hex}"
         with pytest.raises(Unavailable) as held:  # the error keeps its frames, and with them what they left open
             reader.scan(missing, lambda rows: None)
@@ -128,7 +130,7 @@ def _sessions(world: World) -> int:
 
 
 def test_a_canceled_reader_begins_no_scan(databases: services.Databases) -> None:
-    reader = hotread.HotReader(hotread.HotConnections(databases.query_dsn), "none", time.monotonic() + 10)
+    reader = hot_reader.HotReader(hot_reader.HotConnections(databases.query_dsn), "none", time.monotonic() + 10)
     reader.cancel()
     with pytest.raises(Unavailable) as refused:
         reader.scan("SELECT 1", lambda rows: None)
@@ -139,7 +141,7 @@ def test_scans_go_on_after_postgres_was_restarted() -> None:
     """The connection that others are made from is dead then; what it knows of the server is not."""
     with services.postgres() as server:
         databases = server.databases()
-        connections = hotread.HotConnections(databases.query_dsn)
+        connections = hot_reader.HotConnections(databases.query_dsn)
         connections.open().close()
         server.stop()
         with pytest.raises(Unavailable):

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from tests import services
 from traceplane.errors import InvalidSettings
 from traceplane.query.attach.databases import Databases
-from traceplane.query.attach.hotread import HotConnections
+from traceplane.query.attach.hot_reader import HotConnections
 from traceplane.settings import Settings
 from traceplane.store.engine import Database, arrow_dsn, session
 from traceplane.store.listener import Listener

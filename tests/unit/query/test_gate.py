@@ -148,7 +148,7 @@ def test_positions_count_characters() -> None:
     "name", ["/tmp/x.csv", "s3://bucket/x.parquet", "pg_class", "Pg_Settings", "duckdb_tables"]
 )
 def test_the_first_arm_of_a_recursion_does_not_see_the_second(name: str) -> None:
-    """In it DuckDB looks the name up outside: in the catalogue, or as a file."""
+    """In it DuckDB looks the name up outside: in the catalog, or as a file."""
     arm = f'SELECT 1 FROM "{name}"'
     sql = f'WITH RECURSIVE "{name}" AS ({arm} UNION ALL {arm}) SELECT * FROM "{name}"'
     assert [found.text for found in allowlist.check(sql).relations] == [name.lower()]

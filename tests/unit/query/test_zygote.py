@@ -13,7 +13,7 @@ import pytest
 
 from traceplane.query import wire
 from traceplane.query.cell import zygote
-from traceplane.query.cell.child import Limits
+from traceplane.query.wire import Limits
 
 LIMITS = Limits(memory_bytes=1, cpu_seconds=1, threads=1)
 
@@ -24,12 +24,12 @@ def answer() -> Iterator[Callable[[], Any]]:
     ours, theirs = socket.socketpair()
     with ours, theirs, socket.socket() as cell:
         ours.settimeout(20)
-        wire.send(ours, zygote.Spawn(number=7, folder="/nowhere", limits=LIMITS), (cell.fileno(),))
+        wire.send(ours, wire.Spawn(number=7, folder="/nowhere", limits=LIMITS), (cell.fileno(),))
         forking = zygote.Zygote(theirs, None)  # type: ignore[arg-type]
 
         def answer() -> Any:
             forking._spawn()
-            return wire.receive(ours, zygote.Spawned | zygote.Ended, descriptors=1)
+            return wire.receive(ours, wire.Spawned | wire.Ended, descriptors=1)
 
         yield answer
 
@@ -40,7 +40,7 @@ def refused(*_: Any) -> Any:
 
 def test_a_fork_that_fails_ends_its_cell_only(answer: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fork", refused)
-    assert answer() == (zygote.Ended(7, zygote.NOT_STARTED), [])
+    assert answer() == (wire.Ended(7, zygote.NOT_STARTED), [])
 
 
 def test_a_cell_without_a_pidfd_is_killed(answer: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +54,6 @@ def test_a_cell_without_a_pidfd_is_killed(answer: Callable[[], Any], monkeypatch
     monkeypatch.setattr(os, "fork", fork)
     monkeypatch.setattr(os, "pidfd_open", refused)
     monkeypatch.setattr(zygote.Zygote, "_run_cell", lambda *_: signal.pause())
-    assert answer() == (zygote.Ended(7, zygote.NOT_STARTED), [])
+    assert answer() == (wire.Ended(7, zygote.NOT_STARTED), [])
     with pytest.raises(ProcessLookupError):
         os.kill(forked[0], 0)

@@ -1,1 +1,1 @@
-"""How many queries run, how many wait, and whose is next."""
+"""Admission: how many queries run, how many wait, and which caller is next."""

@@ -1,8 +1,8 @@
-"""Threads for what would hold up the event loop, in pools that do not wait for one another.
+"""Threads for calls that would block the event loop, in pools that do not wait for one another.
 
-What is slow must not stop what is quick and needed by everybody: who is authenticated, and whether the service is
-ready, must not depend on an object store that does not answer. So each has threads of its own, and the line before
-what callers can make long is bounded.
+A slow dependency must not stop what is quick and needed by every caller: authentication and readiness must not
+depend on an object store that does not answer. So each kind of call has threads of its own, and its queue is
+bounded where callers could make it long.
 """
 
 from __future__ import annotations
@@ -15,28 +15,29 @@ from typing import TypeVar
 
 from traceplane.errors import Overloaded
 
-_Said = TypeVar("_Said")
+_Returned = TypeVar("_Returned")
 
 
 class Pool:
-    """`threads` threads. Of those who ask, at most `waiting` wait for one, where that is given."""
+    """`threads` threads, and at most `waiting` calls that wait for one, where that is given."""
 
     def __init__(self, name: str, threads: int, waiting: int | None = None) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._places = None if waiting is None else threading.BoundedSemaphore(threads + waiting)
 
-    async def ask(self, call: Callable[..., _Said], *arguments: object) -> _Said:
-        """What `call` returns or raises. Raises Overloaded where too many wait."""
+    async def run(self, call: Callable[..., _Returned], *arguments: object) -> _Returned:
+        """What `call` returns or raises. Raises Overloaded where too many calls wait."""
         places = self._places
         if places is not None and not places.acquire(blocking=False):
-            raise Overloaded("too many requests of this kind wait already; try again later")
-        asked = self._threads.submit(call, *arguments)
+            raise Overloaded("too many requests of this kind are already waiting; try again later")
+        running = self._threads.submit(call, *arguments)
         if places is not None:
-            asked.add_done_callback(lambda _: places.release())  # not when who asked goes: the thread is busy still
-        return await asyncio.wrap_future(asked)
+            # Not when the caller stops waiting: its thread is still busy then.
+            running.add_done_callback(lambda _: places.release())
+        return await asyncio.wrap_future(running)
 
-    def soon(self, call: Callable[[], None]) -> None:
-        """Call it, and wait for nothing."""
+    def submit(self, call: Callable[[], None]) -> None:
+        """Run it without waiting for it."""
         self._threads.submit(call)
 
     def close(self) -> None:
@@ -49,11 +50,11 @@ class Pools:
 
     def __init__(self) -> None:
         self.logins = Pool("login", threads=2, waiting=64)
-        """Who calls: short statements in state."""
+        """Authentication: short statements in state."""
         self.results = Pool("result", threads=4, waiting=32)
-        """What is known of queries, and leaving them: both databases and the object store."""
+        """Looking up, submitting and canceling queries: both databases and the object store."""
         self.probes = Pool("probe", threads=2)
-        """Readiness, and cells for the queries to come."""
+        """Readiness, and refilling the ready cells."""
 
     def close(self) -> None:
         """Begin nothing more."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import structlog
 from starlette.applications import Starlette
 
 from traceplane.errors import GiveUp, InvalidSettings
@@ -25,12 +23,7 @@ from traceplane.web.rates import RateLimit
 from traceplane.web.routes import OnGiveUp, Serving, application
 
 STOP_SECONDS = 10.0
-"""How long handing batch queries back may take; after that they are claimed again when their lease runs out."""
-
-RESTART_SECONDS = 5.0
-"""Before the runner of batch queries begins again after an error."""
-
-_log = structlog.get_logger("trace.batch")
+"""How long releasing batch queries may take; after that they are claimed again when their lease runs out."""
 
 
 def create_app(settings: QuerySettings, on_give_up: OnGiveUp) -> Starlette:
@@ -74,17 +67,10 @@ def _serving(service: Service, on_give_up: OnGiveUp) -> Serving:
 
 
 async def _run_batches(runner: Runner, on_give_up: OnGiveUp) -> None:
-    """Run batch queries until the runner is stopped."""
-    while not runner.stopping.is_set():
-        try:
-            await runner.run()
-        except GiveUp as error:
+    """Run batch queries until the runner is stopped, or has to give up."""
+    try:
+        await runner.run()
+    except* GiveUp as group:
+        for error in group.exceptions:
+            assert isinstance(error, GiveUp)
             on_give_up(error)
-            return
-        except Exception as error:
-            # A defect. It begins again: otherwise interactive queries would go on being answered, and batch
-            # queries wait for ever.
-            _log.error("the runner of batch queries failed; it begins again", exc_info=error)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RESTART_SECONDS):
-                    await runner.stopping.wait()

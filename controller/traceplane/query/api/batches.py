@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from functools import partial
 from uuid import UUID
 
 from starlette.responses import Response
@@ -18,8 +19,6 @@ from traceplane.query.api.service import Service
 from traceplane.query.broker.limits import pause_of
 from traceplane.web import problems
 from traceplane.web.principals import Principal
-
-_OPEN = ("Queued", "Running")
 
 
 class Batches:
@@ -36,12 +35,16 @@ class Batches:
         started, code = time.monotonic(), "Internal"
         try:
             namespace = query.namespace(service.settings.namespace)
-            admitted = await service.intake.judged(body, query.caller, query.disconnect)
-            row = await service.pools.results.ask(
-                service.intake.leave, body, admitted, query.caller, query.reader, namespace
+            admitted = await service.submission.check(query.caller, query.disconnect)
+            submit = partial(
+                service.submission.submit,
+                overflow=body.overflow,
+                as_of=body.as_of,
+                timeout_seconds=body.timeout_seconds,
             )
+            submitted = await service.pools.results.run(submit, admitted, query.caller, query.reader, namespace)
             code = "Accepted"
-            return responses.batch(row, self._pause)
+            return responses.batch(submitted, self._pause)
         except TraceError as error:
             code = error.code
             raise
@@ -52,31 +55,31 @@ class Batches:
         """What is known of a query of the user's, after `wait` seconds at most if it has not ended."""
         service = self._service
         # Before the first look, so that an end between the look and the wait is not missed.
-        with service.runner.told.about(query) as ended:
-            found = await service.pools.results.ask(self._known, query, user)
+        with service.runner.waiters.waiter(query) as ended:
+            found = await service.pools.results.run(self._known, query, user)
             if found.status_code != 202 or not wait or ended is None:
                 return found
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await ended.wait()
         try:
-            return await service.pools.results.ask(self._known, query, user)
+            return await service.pools.results.run(self._known, query, user)
         except Overloaded:  # many waiters woke at once; what was known before the wait is still an answer
             return found
 
     async def cancel(self, query: UUID, user: Principal) -> Response:
         """End a query that waits or runs. Raises NotFound, or Stale where it has ended."""
-        row = await self._service.pools.results.ask(self._service.intake.cancel, query, user.user_id)
-        return responses.batch(row)
+        canceled = await self._service.pools.results.run(self._service.submission.cancel, query, user.user_id)
+        return responses.batch(canceled)
 
     def _known(self, query: UUID, user: Principal) -> Response:
         """The answer where there is one (200), else how far it is (202), else why there is none: the problem that
         an interactive query would have got. Raises NotFound or Unavailable."""
-        row = self._service.intake.find(query, user.user_id)
-        if row is not None and row["state"] in _OPEN:
-            return responses.batch(row, self._pause)
-        if row is not None and row["state"] == "Failed":
-            return problems.problem(row["error_status"], row["error_code"], row["error_detail"])
-        if row is not None and row["state"] == "Canceled":
+        batch = self._service.submission.find(query, user.user_id)
+        if batch is not None and batch.is_open:
+            return responses.batch(batch, self._pause)
+        if batch is not None and batch.failure is not None:
+            return problems.problem(batch.failure.status, batch.failure.code, batch.failure.detail)
+        if batch is not None and batch.state == "Canceled":
             return problems.problem(410, "QueryCanceled", "the query was canceled")
         return responses.known(self._results.find(query, user))

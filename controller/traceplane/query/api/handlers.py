@@ -20,7 +20,7 @@ from traceplane.query.api import interactive
 from traceplane.query.api.batches import Batches
 from traceplane.query.api.requests import QueryRequest, TaskQueryRequest, wait_of
 from traceplane.query.api.service import Service
-from traceplane.query.attach.audit import Caller
+from traceplane.query.caller import Caller
 from traceplane.query.relations.resolve import Reader
 from traceplane.web.principals import Principal
 from traceplane.web.routes import Call
@@ -68,8 +68,8 @@ class Handlers:
         """What a task may read; None unless the token's claim holds its lease."""
         claim, databases = UUID(token.claim_id), self._service.databases
         if token.scope is not None:
-            return await self._service.pools.logins.ask(databases.claim_versions, fence, claim)
-        held = await self._service.pools.logins.ask(databases.holds_lease, fence, claim)
+            return await self._service.pools.logins.run(databases.claim_versions, fence, claim)
+        held = await self._service.pools.logins.run(databases.holds_lease, fence, claim)
         return frozenset(UUID(dataset.version) for dataset in token.datasets) if held else None
 
     async def result(self, call: Call[Principal, None]) -> Response:
@@ -91,8 +91,8 @@ class Handlers:
 
     async def ready(self, _call: Call[None, None]) -> Response:
         """GET /readyz."""
-        await self._service.pools.probes.ask(self._service.databases.ping)
-        await self._service.pools.probes.ask(self._service.cells.check)
+        await self._service.pools.probes.run(self._service.databases.ping)
+        await self._service.pools.probes.run(self._service.cells.check)
         return PlainTextResponse("ready\n")
 
     async def metrics(self, _call: Call[None, None]) -> Response:

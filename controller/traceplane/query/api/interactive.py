@@ -17,13 +17,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from traceplane.errors import TraceError
+from traceplane.query.admission.deadline import within
 from traceplane.query.api import responses
-from traceplane.query.api.disconnect import within
 from traceplane.query.api.requests import NAMESPACE_HEADER, QueryBody, namespace_of
 from traceplane.query.api.service import Service
-from traceplane.query.attach.audit import Caller
 from traceplane.query.broker.limits import seconds_of
-from traceplane.query.broker.query import Answer, Cancel, Job, out_of_time
+from traceplane.query.broker.query import Answer, Cancel, Query
+from traceplane.query.caller import Caller
+from traceplane.query.errors import out_of_time
 from traceplane.query.gate import statement
 from traceplane.query.relations import pins
 from traceplane.query.relations.resolve import Reader
@@ -62,13 +63,13 @@ async def answer(service: Service, query: Received, limit: float) -> Response:
         seconds = seconds_of(query.body.timeout_seconds, limit)
         pin = pins.decode(query.body.as_of) if query.body.as_of is not None else None
         namespace = query.namespace(service.settings.namespace)
-        async with service.admission.turn(query.caller.holder, seconds, query.disconnect):
+        async with service.admission.slot(query.caller.holder, seconds, query.disconnect):
             # Within the slot: the gate has one process for all callers, and slots are what is shared fairly.
             admitted = await _admitted(service, query, started, seconds)
             relations = admitted.relations
             waited = time.monotonic() - started
-            job = _job(service, query, admitted, namespace, pin, seconds - waited, waited)
-            found = await _run(service, job, query.disconnect)
+            runnable = _query(service, query, admitted, namespace, pin, seconds - waited, waited)
+            found = await _run(service, runnable, query.disconnect)
         code = "OK"
         return _response(service, query, found, time.monotonic() - started)
     except TraceError as error:
@@ -94,7 +95,7 @@ async def _admitted(service: Service, query: Received, started: float, limit: fl
         raise out_of_time(limit) from None
 
 
-def _job(
+def _query(
     service: Service,
     query: Received,
     admitted: statement.Admitted,
@@ -102,10 +103,10 @@ def _job(
     pin: pins.Pin | None,
     left: float,
     waited: float,
-) -> Job:
+) -> Query:
     """What the engine runs, in the `left` seconds of its time."""
     settings = service.settings
-    return Job(
+    return Query(
         admitted=admitted,
         namespace=namespace,
         reader=query.reader,
@@ -120,10 +121,10 @@ def _job(
     )
 
 
-async def _run(service: Service, job: Job, disconnect: Disconnect) -> Answer:
+async def _run(service: Service, query: Query, disconnect: Disconnect) -> Answer:
     """Run in a thread; cancel the query when the client disconnects or this request is canceled."""
     cancel = Cancel()
-    running = asyncio.get_running_loop().run_in_executor(service.threads, service.engine.run, job, cancel)
+    running = asyncio.get_running_loop().run_in_executor(service.threads, service.engine.run, query, cancel)
     try:
         waits: list[asyncio.Future[Any]] = [running, disconnect]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -132,7 +133,7 @@ async def _run(service: Service, job: Job, disconnect: Disconnect) -> Answer:
         return await running
     finally:
         cancel()  # where this request was canceled while it waited
-        service.pools.probes.soon(service.refill)
+        service.pools.probes.submit(service.refill)
 
 
 def _response(service: Service, query: Received, found: Answer, seconds: float) -> Response:

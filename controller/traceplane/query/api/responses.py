@@ -14,8 +14,9 @@ from uuid import UUID
 import orjson
 from starlette.responses import Response
 
-from traceplane.query.attach.audit import Output
+from traceplane.query.attach.batch_queries import BatchQuery
 from traceplane.query.broker.query import Answer
+from traceplane.query.files.bucket import Output
 
 MEDIA_TYPES = {
     "csv": "text/csv",
@@ -51,14 +52,15 @@ def exported(query: UUID, form: str, answer: Answer, seconds: float, output: dic
     return Response(body, media_type="application/json")
 
 
-def batch(row: Mapping[str, Any], pause: int | None = None) -> Response:
+def batch(query: BatchQuery, pause: int | None = None) -> Response:
     """A batch query as `shapes.BatchQuery`; for one that has not ended (202), also where to look again, and after
     `pause` seconds."""
-    body = {name: row[name] for name in ("id", "state", "sql_sha256", "created_at", "started_at", "ended_at")}
+    shown = ("id", "state", "sql_sha256", "created_at", "started_at", "ended_at")
+    body = orjson.dumps({name: getattr(query, name) for name in shown})
     if pause is None:
-        return Response(orjson.dumps(body), media_type="application/json")
-    headers = {"Location": f"/v1/queries/{row['id']}", "Retry-After": str(pause)}
-    return Response(orjson.dumps(body), 202, headers, "application/json")
+        return Response(body, media_type="application/json")
+    headers = {"Location": f"/v1/queries/{query.id}", "Retry-After": str(pause)}
+    return Response(body, 202, headers, "application/json")
 
 
 def known(found: Mapping[str, Any]) -> Response:

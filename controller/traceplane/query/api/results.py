@@ -7,9 +7,8 @@ from uuid import UUID
 
 from traceplane.errors import NotFound
 from traceplane.query.api import responses
-from traceplane.query.attach.audit import Output
 from traceplane.query.attach.databases import Databases
-from traceplane.query.files.bucket import Bucket
+from traceplane.query.files.bucket import Bucket, Output
 from traceplane.query.relations.resolve import Reader
 from traceplane.web.principals import Principal
 
@@ -24,10 +23,10 @@ class Results:
 
     def find(self, query: UUID, principal: Principal) -> dict[str, Any]:
         """A user's own answer, as `shapes.KnownAnswer`. Raises NotFound or Unavailable."""
-        with self._databases.audit() as log:
-            found = log.find(query, principal.user_id)
+        with self._databases.audit_log() as log:
+            found = log.find_result(query, principal.user_id)
         if found is None:
-            raise NotFound(f"there is no query {query} of yours")
+            raise NotFound(f"you have no query {query}")
         location, digest = found.pop("output_location"), found.pop("output_sha256")
         output = None
         if location is not None and self._still_readable(found, principal) and self._bucket.holds(location):
@@ -38,5 +37,5 @@ class Results:
     def _still_readable(self, found: dict[str, Any], principal: Principal) -> bool:
         """Whether the caller may read today what that answer was read from: a role may have been taken since."""
         titles = {version["relation"] for version in found["versions"]}
-        with self._databases.catalogue() as state:
+        with self._databases.catalog() as state:
             return state.readable(titles, Reader(roles=principal.roles))

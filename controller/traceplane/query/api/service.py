@@ -12,10 +12,10 @@ from traceplane.identity import issuers
 from traceplane.identity.oidc import Subject
 from traceplane.identity.published_capability import PublishedCapabilities
 from traceplane.query.admission.pools import Pools
-from traceplane.query.admission.slots import Admission
+from traceplane.query.admission.slots import Slots
 from traceplane.query.attach import databases
-from traceplane.query.batch.intake import Intake
 from traceplane.query.batch.runner import Runner
+from traceplane.query.batch.submission import Submission
 from traceplane.query.broker import engine
 from traceplane.query.broker.cells import Cells
 from traceplane.query.broker.limits import cell_limits
@@ -35,7 +35,7 @@ class Service:
     def __init__(self, settings: QuerySettings) -> None:
         self.settings = settings
         self.telemetry = Telemetry()
-        self.admission = Admission(settings.query_concurrency, settings.query_queue)
+        self.admission = Slots(settings.query_concurrency, settings.query_queue)
         self.verifier = issuers.verifier(settings)
         self.capabilities = PublishedCapabilities(settings)
         self.databases = databases.Databases(settings)
@@ -44,7 +44,7 @@ class Service:
         self.supervisor = GateSupervisor()
         self.cells = Cells(settings.query_cache_dir / "cells", cell_limits(settings), settings.query_concurrency)
         self.engine = engine.Engine(self.databases, self.cache, self.cells, self.bucket, settings.org_id)
-        self.intake = Intake(settings, self.databases, self.supervisor)
+        self.submission = Submission(settings, self.databases, self.supervisor)
         self.runner = Runner(settings, self.databases, self.supervisor, self.engine, self.telemetry, self.refill)
         self.threads = ThreadPoolExecutor(settings.query_concurrency, thread_name_prefix="query")
         self.pools = Pools()
@@ -68,7 +68,7 @@ class Service:
 
     async def lookup(self, subject: Subject) -> Principal | None:
         """The user that `subject` names. Raises Unavailable or Overloaded."""
-        found = await self.pools.logins.ask(self.databases.principal, subject.issuer, subject.subject)
+        found = await self.pools.logins.run(self.databases.principal, subject.issuer, subject.subject)
         return Principal(*found) if found else None
 
     def refill(self) -> None:

@@ -1,38 +1,40 @@
-"""Runs queries that were left to be run: a few lanes of their own beside the interactive turns.
+"""Runs batch queries: a few slots of their own beside the interactive ones, each a loop of the shared loop runner.
 
-A lane claims the query whose turn it is and runs it as any other: same gate, same cell, same audit, under the roles
-its user has then. Meanwhile its lease is renewed; whoever loses it stops. What failed for want of a part we depend
-on goes back in line with a pause, a few times; every other failure is the query's own and is kept for its user. A
-service that stops hands its queries back.
+A slot claims the next query and runs it as any other: same gate, same cell, same audit, under the roles its user
+has then. Meanwhile its lease is renewed; a runner that loses a lease cancels the query. A failure for want of a
+part that the service depends on releases the query for a retry, a few times; every other failure is the query's own
+and is kept for its user. A service that stops releases its queries.
 
-Lanes wake when a query is left, and poll as a net under lost wake-ups. What they hear is a hint from anybody: every
-role that may connect to the database of data can send one.
+Slots wake when a query is submitted, and poll as a net under lost notifications. A notification is a hint that any
+role may send that can connect to the database of data.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import random
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
 import structlog
 
 from traceplane.errors import Overloaded, Stale, TraceError, Unavailable
+from traceplane.kit import loops
 from traceplane.kit.ids import uuid7
-from traceplane.query.attach.audit import Caller
-from traceplane.query.attach.batch import CHANNEL, LEASE_SECONDS, Batches, Claimed, Failure
+from traceplane.kit.loops import Loop
+from traceplane.query.admission.pools import Pool
+from traceplane.query.attach.batch_queries import CHANNEL, LEASE_SECONDS, BatchQueries, Claim, Failure
 from traceplane.query.attach.databases import Databases
 from traceplane.query.batch.waiters import Waiters
 from traceplane.query.broker import failures
 from traceplane.query.broker.engine import Engine
 from traceplane.query.broker.limits import batch_limits
-from traceplane.query.broker.query import Answer, Cancel, Job
+from traceplane.query.broker.query import Answer, Cancel, Query
 from traceplane.query.broker.telemetry import Telemetry
+from traceplane.query.caller import Caller
 from traceplane.query.gate.supervisor import GateSupervisor
 from traceplane.query.relations import pins
 from traceplane.query.relations.resolve import Reader
@@ -42,27 +44,35 @@ from traceplane.web import problems
 from traceplane.web.principals import Principal, needs
 
 POLL_SECONDS = 15.0
+RENEW_SECONDS = LEASE_SECONDS / 4
 MAX_ATTEMPTS = 4
-PAUSE_SECONDS = 10.0
-"""Before the second attempt; each further pause is twice as long."""
+RETRY_SECONDS = 10.0
+"""About the pause before the second attempt; each further one is twice as long."""
+MAX_RETRY_SECONDS = 60.0
 
 _log = structlog.get_logger("trace.batch")
-_Said = TypeVar("_Said")
+_Returned = TypeVar("_Returned")
+
+
+class RunnerLost(TraceError):
+    """No runner lived to the end of a query, which may be why: it is not tried again."""
+
+    code = "RunnerLost"
 
 
 @dataclass
-class _Turn:
-    """One query that runs here."""
+class _Attempt:
+    """One query that runs here. `renewed` is when (monotonic) its lease was last known to be held."""
 
-    claimed: Claimed
-    cancel: Cancel
-    look: asyncio.Event
-    unwanted: bool = False
+    claim: Claim
+    user_canceled: bool
     lost: bool = False
+    cancel: Cancel = field(default_factory=Cancel)
+    renewed: float = field(default_factory=time.monotonic)
 
 
 class Runner:
-    """The lanes of one process, and its ear for the queue. All of it runs on one event loop."""
+    """The batch slots of one process. All of it runs on one event loop."""
 
     def __init__(
         self,
@@ -81,97 +91,97 @@ class Runner:
         self._refill = refill
         self._id = uuid7()
         self._limits = batch_limits(settings)
-        lanes = settings.query_batch_concurrency
-        self._queries = ThreadPoolExecutor(max(1, lanes), thread_name_prefix="batch")
-        self._statements = ThreadPoolExecutor(2, thread_name_prefix="batch-queue")
-        self._wakes = [asyncio.Event() for _ in range(lanes)]
-        self._turns: dict[UUID, _Turn] = {}
-        self.stopping = asyncio.Event()
-        self.told = Waiters()
-        self.listener = Listener(settings.read_data_dsn(), (CHANNEL,), self._heard)
+        self._attempts: dict[UUID, _Attempt] = {}
+        self.waiters = Waiters()
+        self.listener = Listener(settings.read_data_dsn(), (CHANNEL,), self._notified)
+        self._stopping = asyncio.Event()
+        count = settings.query_batch_concurrency
+        self._queries = Pool("batch", threads=max(1, count))
+        self._statements = Pool("batch-queue", threads=2)
+        self._slots = [Loop(f"batch-slot-{number}", self.run_next, POLL_SECONDS) for number in range(count)]
+        # After an error it tries again within RENEW_SECONDS: a lease must not run out while it backs off.
+        self._renewal = Loop("batch-lease-renewal", self.renew, RENEW_SECONDS, max_backoff=RENEW_SECONDS / 1.5)
+        self._metric = Loop("batch-queue-metric", self.measure, POLL_SECONDS)
 
     async def run(self) -> None:
-        """Run queries until `stop`; then hand back those that run. May be run again where an error ended it."""
+        """Run queries until `stop`; return when those that run are released."""
+        hearing = Loop("batch-listener", self._listen, POLL_SECONDS)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.listener.run(self.stopping))
-            for wake in self._wakes:
-                group.create_task(self._lane(wake))
+            for loop in (*self._slots, self._renewal, self._metric, hearing):
+                group.create_task(loops.run(loop, self._stopping, _report))
 
     def stop(self) -> None:
-        """Claim nothing more, and end what runs."""
-        self.stopping.set()
-        for wake in self._wakes:
-            wake.set()
-        for turn in self._turns.values():
-            turn.cancel()
+        """Claim nothing more, and cancel what runs."""
+        self._stopping.set()
+        for attempt in self._attempts.values():
+            attempt.cancel()
 
     def close(self) -> None:
         """End the threads, once `run` has returned."""
-        self._queries.shutdown(wait=False, cancel_futures=True)
-        self._statements.shutdown(wait=False, cancel_futures=True)
+        self._queries.close()
+        self._statements.close()
 
-    def _heard(self, channel: str, payload: str) -> None:
-        """A query was left (no payload, or something may have been missed), or something became of one."""
+    async def run_next(self) -> int:
+        """Claim the next query and run it to its end; 0 where none is due."""
+        claim = await self._statement(lambda queue: queue.claim(self._id))
+        if claim is None:
+            return 0
+        await self._run(_Attempt(claim, user_canceled=claim.cancel))
+        return 1
+
+    async def renew(self) -> int:
+        """Renew the lease of each query that runs, and cancel those that lost it or that their users canceled."""
+        renewals = [self._renew(attempt) for attempt in self._attempts.values()]
+        for error in await asyncio.gather(*renewals, return_exceptions=True):
+            if error is not None:
+                raise error
+        return 0  # nothing more to do before the interval is over
+
+    async def measure(self) -> int:
+        """Set the metric of the queue's length."""
+        self._telemetry.open_batches.set(await self._statement(BatchQueries.count_open))
+        return 0
+
+    async def _listen(self) -> int:
+        await self.listener.run(self._stopping)
+        return 0
+
+    def _notified(self, channel: str, payload: str) -> None:
+        """A query was submitted (no payload, or something may have been missed), or the state of one changed."""
+        self._metric.wake.set()
         if not payload:
-            for wake in self._wakes:
-                wake.set()
-            for turn in self._turns.values():
-                turn.look.set()
-            self.told.tell_all()
+            for loop in (*self._slots, self._renewal):
+                loop.wake.set()
+            self.waiters.notify_all()
             return
         try:
             query = UUID(payload)
         except ValueError:
-            return  # not from us
-        self.told.tell(query)
-        if query in self._turns:
-            self._turns[query].look.set()
+            return  # not one of the service's own notifications
+        self.waiters.notify(query)
+        if query in self._attempts:  # its user may have canceled it
+            self._renewal.wake.set()
 
-    async def _lane(self, wake: asyncio.Event) -> None:
-        while not self.stopping.is_set():
-            wake.clear()
-            claimed = None
-            try:
-                claimed = await self._queue(lambda queue: queue.claim(self._id))
-            except TraceError as error:
-                _log.warning("the queue of batch queries cannot be read", code=error.code, detail=error.message)
-            if claimed is not None:  # from here on it is ours, whatever else fails
-                await self._take(claimed)
-            else:
-                await self._count()
-                await _within(wake, POLL_SECONDS)
-
-    async def _count(self) -> None:
-        """Tell how many wait or run. Only a figure: without it everything goes on."""
-        try:
-            with contextlib.suppress(TraceError):
-                self._telemetry.batches.set(await self._queue(Batches.open))
-        except Exception as error:
-            _log.error("batch queries were not counted", exc_info=error)
-
-    async def _take(self, claimed: Claimed) -> None:
-        """Run one query and say what became of it, whatever that is."""
-        turn = _Turn(claimed, Cancel(), asyncio.Event(), unwanted=claimed.cancel)
-        caller = Caller(claimed.id, claimed.sql, user=claimed.user)
-        self._turns[claimed.id] = turn
-        if self.stopping.is_set() or turn.unwanted:
-            turn.cancel()
-        keeping = asyncio.create_task(self._keep(turn))
+    async def _run(self, attempt: _Attempt) -> None:
+        """Run one claimed query, and settle what becomes of it, whatever that is."""
+        claim = attempt.claim
+        caller = Caller(claim.id, claim.sql, user=claim.user)
+        self._attempts[claim.id] = attempt
+        if self._stopping.is_set() or attempt.user_canceled:
+            attempt.cancel()
         started, code, answer = time.monotonic(), "Internal", None
         try:
-            loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._queries, self._run, claimed, caller, turn.cancel)
+            answer = await self._queries.run(self._execute, claim, caller, attempt.cancel)
             code = "OK"
         except TraceError as error:
             code = error.code
-            await self._settle(turn, error)
-        except Exception as error:  # a defect of ours: the user is told as much, the log all of it
-            _log.error("a batch query failed", query_id=str(claimed.id), exc_info=error)
-            await self._settle(turn, TraceError("the server failed; its log says why"))
+            await self._settle(attempt, error)
+        except Exception as error:  # a defect of the service: its text goes to the log, and not to the user
+            _log.error("a batch query failed", query_id=str(claim.id), exc_info=error)
+            await self._settle(attempt, TraceError(problems.HIDDEN))
         finally:
-            turn.cancel()  # where the lane itself was ended: nobody renews the lease any more
-            keeping.cancel()
-            del self._turns[claimed.id]
+            attempt.cancel()  # where this loop itself was canceled: nothing renews the lease any more
+            del self._attempts[claim.id]
             self._statements.submit(self._refill)
             self._telemetry.audit(
                 caller,
@@ -181,86 +191,82 @@ class Runner:
                 scanned=answer.bytes_scanned if answer else 0,
             )
 
-    def _run(self, claimed: Claimed, caller: Caller, cancel: Cancel) -> Answer:
-        """The query itself, in a thread; its success is written down with its answer."""
-        if claimed.attempt > MAX_ATTEMPTS:
-            raise TraceError(f"whoever ran it went away, {MAX_ATTEMPTS} times in a row", code="RunnerLost")
-        roles = self._databases.roles(claimed.user)
-        needs(Principal(claimed.user, self._settings.org_id, roles), "reader")
-        job = Job(
-            admitted=self._supervisor.check(claimed.sql),
-            namespace=claimed.namespace,
+    def _execute(self, claim: Claim, caller: Caller, cancel: Cancel) -> Answer:
+        """The query itself, in a thread; the engine completes it together with its result."""
+        if claim.attempt > MAX_ATTEMPTS:
+            raise RunnerLost(f"the worker running this query was lost {MAX_ATTEMPTS} times in a row")
+        roles = self._databases.roles(claim.user)
+        needs(Principal(claim.user, self._settings.org_id, roles), "reader")
+        exporting = claim.overflow == "export"
+        query = Query(
+            admitted=self._supervisor.check(claim.sql),
+            namespace=claim.namespace,
             reader=Reader(roles=roles),
             caller=caller,
             form="parquet",
-            seconds=claimed.seconds,
+            seconds=claim.seconds,
             max_rows=self._settings.query_max_rows,
             max_bytes=self._settings.query_max_bytes,
-            max_export_bytes=self._settings.query_export_max_mb * 1024**2 if claimed.overflow == "export" else 0,
-            as_of=pins.decode(claimed.as_of) if claimed.as_of is not None else None,
+            max_export_bytes=self._settings.query_export_max_mb * 1024**2 if exporting else 0,
+            as_of=pins.decode(claim.as_of) if claim.as_of is not None else None,
             limits=self._limits,
-            lease=claimed.lease,
+            lease=claim.lease,
         )
-        return self._engine.run(job, cancel)
+        return self._engine.run(query, cancel)
 
-    async def _keep(self, turn: _Turn) -> None:
-        """Renew the lease, and end the query where it is lost or not wanted any more. One that could not be renewed
-        in its time, for whatever reason, is lost: another may have it already."""
-        held, query = time.monotonic(), str(turn.claimed.id)
-        while not turn.lost:
-            await self._count()
-            await _within(turn.look, LEASE_SECONDS / 4)
-            turn.look.clear()
-            asked = time.monotonic()
-            try:
-                turn.unwanted = await self._queue(lambda queue: queue.hold(turn.claimed.lease))
-                held = asked
-            except Stale:
-                turn.lost = True
-            except TraceError as error:
-                _log.warning("a lease was not renewed", query_id=query, code=error.code)
-            except Exception as error:  # a defect of ours, and no reason to leave the query to two runners
-                _log.error("a lease was not renewed", query_id=query, exc_info=error)
-            if time.monotonic() - held >= LEASE_SECONDS:
-                turn.lost = True
-            if turn.unwanted or turn.lost:
-                turn.cancel()
-
-    async def _settle(self, turn: _Turn, error: TraceError) -> None:
-        """Write down what became of a query that has no answer."""
-        if turn.lost or isinstance(error, Stale):
-            return  # another runner has it, and says what becomes of it
+    async def _renew(self, attempt: _Attempt) -> None:
+        """Renew one lease. One that could not be renewed in its time, for whatever reason, is lost: another runner
+        may have claimed the query."""
+        sent = time.monotonic()
         try:
-            await self._queue(lambda queue: self._moved_on(queue, turn, error))
+            attempt.user_canceled = await self._statement(lambda queue: queue.renew(attempt.claim.lease))
+            attempt.renewed = sent
+        except Stale:
+            attempt.lost = True
+        finally:
+            if time.monotonic() - attempt.renewed >= LEASE_SECONDS:
+                attempt.lost = True
+            if attempt.user_canceled or attempt.lost:
+                attempt.cancel()
+
+    async def _settle(self, attempt: _Attempt, error: TraceError) -> None:
+        """Record what becomes of a query that has no answer. Where that fails, its lease runs out, and it is
+        claimed again."""
+        if attempt.lost:
+            return  # it is another runner's
+        try:
+            await self._statement(lambda queue: self._conclude(queue, attempt, error))
         except Stale:
             return
-        except TraceError as lost:  # the lease runs out, and the query is claimed again
-            _log.warning("a query's end was not written down", query_id=str(turn.claimed.id), code=lost.code)
 
-    def _moved_on(self, queue: Batches, turn: _Turn, error: TraceError) -> None:
-        lease = turn.claimed.lease
-        if turn.unwanted:
-            queue.end(lease, "Canceled")
-        elif self.stopping.is_set():
-            queue.hand_back(lease, pause=0, counted=False)
+    def _conclude(self, queue: BatchQueries, attempt: _Attempt, error: TraceError) -> None:
+        lease = attempt.claim.lease
+        if attempt.user_canceled:
+            queue.complete(lease, "Canceled")
+        elif self._stopping.is_set():
+            queue.release(lease, pause=0, counted=False)
         elif isinstance(error, Unavailable | Overloaded) and lease.attempt < MAX_ATTEMPTS:
-            queue.hand_back(lease, pause=PAUSE_SECONDS * 2 ** (lease.attempt - 1), counted=True)
+            jitter = random.random()  # noqa: S311
+            pause = loops.backoff(lease.attempt, base=RETRY_SECONDS, limit=MAX_RETRY_SECONDS, jitter=jitter)
+            queue.release(lease, pause=pause, counted=True)
         else:
-            told = failures.without_statement(error.message)  # it outlives the statement
-            queue.end(lease, "Failed", Failure(problems.status_of(error), error.code, told))
+            shown = problems.shown(error)
+            text = error.message if isinstance(error, RunnerLost) else shown.detail
+            detail = failures.without_statement(text)  # the record outlives the statement
+            queue.complete(lease, "Failed", Failure(shown.status, shown.code, detail))
 
-    async def _queue(self, ask: Callable[[Batches], _Said]) -> _Said:
-        def asked() -> _Said:
-            with self._databases.batches() as queue:
-                return ask(queue)
+    async def _statement(self, call: Callable[[BatchQueries], _Returned]) -> _Returned:
+        """Run statements on the queue, in one transaction, in a thread."""
 
-        return await asyncio.get_running_loop().run_in_executor(self._statements, asked)
+        def transaction() -> _Returned:
+            with self._databases.batch_queries() as queue:
+                return call(queue)
+
+        return await self._statements.run(transaction)
 
 
-async def _within(event: asyncio.Event, seconds: float) -> None:
-    """Return when `event` is set, or after `seconds`."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
+def _report(name: str, *, done: int, seconds: float, error: BaseException | None) -> None:
+    if isinstance(error, TraceError):
+        _log.warning("loop failed; it backs off and runs again", loop=name, code=error.code, detail=error.message)
+    elif error is not None:  # a defect
+        _log.error("loop failed; it backs off and runs again", loop=name, exc_info=error)

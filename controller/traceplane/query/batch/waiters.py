@@ -1,4 +1,5 @@
-"""Who waits for which query to end. Wakes come from the listener, on the event loop; so does all of this."""
+"""Requests that wait for a batch query to end. Notifications come from the listener, on the event loop; so does all
+of this."""
 
 from __future__ import annotations
 
@@ -12,15 +13,15 @@ MAX_WAITING = 256
 
 
 class Waiters:
-    """Events of those who wait, by query."""
+    """Events of the requests that wait, by query."""
 
     def __init__(self) -> None:
         self._waiting: dict[UUID, set[asyncio.Event]] = {}
         self._count = 0
 
     @contextmanager
-    def about(self, query: UUID) -> Iterator[asyncio.Event | None]:
-        """An event that is set when something becomes of `query`; None where too many wait."""
+    def waiter(self, query: UUID) -> Iterator[asyncio.Event | None]:
+        """An event that is set when the state of `query` changes; None where too many requests wait."""
         if self._count >= MAX_WAITING:
             yield None
             return
@@ -36,13 +37,12 @@ class Waiters:
             if not events:
                 del self._waiting[query]
 
-    def tell(self, query: UUID) -> None:
-        """Something became of it."""
+    def notify(self, query: UUID) -> None:
+        """Wake the requests that wait for a query: its state changed."""
         for event in self._waiting.get(query, ()):
             event.set()
 
-    def tell_all(self) -> None:
-        """A word may have been missed: everybody looks again."""
-        for events in self._waiting.values():
-            for event in events:
-                event.set()
+    def notify_all(self) -> None:
+        """Wake every request: a notification may have been missed."""
+        for query in list(self._waiting):
+            self.notify(query)

@@ -1,1 +1,1 @@
-"""The trusted side of a query: cells and the conversation with each."""
+"""The trusted side of a query: the engine, its conversation with a cell, and the processes of cells."""

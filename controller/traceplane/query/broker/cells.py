@@ -1,9 +1,9 @@
 """The broker's side of cells: the zygote process, a few ready cells, and the certain end of each.
 
 A cell is used once. `Cells` keeps `ready` of them waiting, so that a query does not pay for a fork and its
-confinement. While a query has it, its memory is watched (see `watch`). It is killed through its pidfd, never by
-number, as soon as its query is over; its folder is removed after its end, whatever ended it, and an answer does not
-wait for that. The zygote is started anew when it dies; queries that run then fail, later ones do not.
+confinement. While a query has it, its memory is watched (see `memory_watch`). It is killed through its pidfd, never
+by number, as soon as its query is over, and reaped. The zygote is started anew when it dies; queries that run then
+fail, later ones do not.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from queue import Queue
 
 from traceplane.errors import Unavailable
 from traceplane.query import wire
-from traceplane.query.broker.process import END_SECONDS, Cell
-from traceplane.query.broker.watch import Watch
-from traceplane.query.cell import zygote
-from traceplane.query.cell.child import Limits
+from traceplane.query.broker.cell_process import END_SECONDS, CellProcess
+from traceplane.query.broker.memory_watch import MemoryWatch
 from traceplane.query.sandbox import spawn
+from traceplane.query.wire import Limits
 
 ENTRY = "traceplane.query.cell.zygote:main"
-
-MAX_UNBURIED = 8
-"""Killed cells whose end nobody has seen yet; beyond them a query waits for the end of its own."""
+"""By name: the broker's side never imports the cell's."""
+MAX_UNREAPED = 8
+"""Killed cells that wait to be reaped; beyond them a query waits for its place."""
 _ENVIRONMENT = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "LC_ALL": "C.UTF-8",
@@ -55,15 +54,17 @@ class Cells:
         self._limits = limits
         self._ready = ready
         self._lock = threading.Lock()
-        self._waiting: list[Cell] = []
-        self._all: dict[int, Cell] = {}
+        self._waiting: list[CellProcess] = []
+        self._all: dict[int, CellProcess] = {}
         self._next = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._closed = False
-        self._undertaker = ThreadPoolExecutor(1, thread_name_prefix="cell-end")
-        self._watch = Watch()
-        self._unburied = threading.BoundedSemaphore(MAX_UNBURIED)
+        self._memory = MemoryWatch()
+        # A full queue holds up queries that end, and so bounds the cells whose memory is not free again yet.
+        self._killed: Queue[CellProcess | None] = Queue(MAX_UNREAPED)
+        self._reaper = threading.Thread(target=self._reap_killed, name="cell-reaper", daemon=True)
+        self._reaper.start()
         self._rehearsal = folder.with_name(f"{folder.name}-rehearsal")  # beside them: cells link its file
         for place in (folder, self._rehearsal):
             shutil.rmtree(place, ignore_errors=True)  # what a killed broker left behind
@@ -84,24 +85,27 @@ class Cells:
             dead = [cell for cell in self._waiting if cell.code is not None]
             self._waiting = [cell for cell in self._waiting if cell.code is None]
         for cell in dead:
-            self._bury(cell)
+            self._reap(cell)
         with self._lock:
             while len(self._waiting) < self._ready and not self._closed:
-                self._waiting.append(self._spawn())
+                self._waiting.append(self._spawn(self._limits))
 
     @contextmanager
-    def one(self, limits: Limits | None = None) -> Iterator[Cell]:
-        """A cell for one query; it is killed when the context ends, and soon after gone with its folder.
+    def one(self, limits: Limits | None = None) -> Iterator[CellProcess]:
+        """A cell for one query; it is killed when the context ends, and reaped soon after.
 
         With `limits` of its own it is made now; else it is one of those that wait.
         """
-        cell = self._take() if limits is None else self._made(limits)
+        cell = self._ready_one() if limits is None else self._new(limits)
         try:
-            with self._watch.over(cell, (limits or self._limits).memory_bytes):
+            with self._memory.watching(cell, (limits or self._limits).memory_bytes):
                 yield cell
         finally:
             cell.kill()
-            self._bury_soon(cell)
+            if self._closed:  # the reaper ends, or has ended
+                self._reap(cell)
+            else:  # not here: the time the kernel takes to free its memory is no part of the query
+                self._killed.put(cell)
 
     def close(self) -> None:
         """End every cell and the zygote."""
@@ -117,52 +121,42 @@ class Cells:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(END_SECONDS)
-        self._undertaker.shutdown()
-        self._watch.close()
+        self._killed.put(None)
+        self._reaper.join()
+        self._memory.close()
         for place in (self._folder, self._rehearsal):
             shutil.rmtree(place, ignore_errors=True)
 
-    def _take(self) -> Cell:
+    def _ready_one(self) -> CellProcess:
+        """The first waiting cell that lives, or a new one where none waits."""
         while True:
             with self._lock:
-                cell = self._waiting.pop(0) if self._waiting else self._spawn()
+                cell = self._waiting.pop(0) if self._waiting else None
+            if cell is None:
+                return self._new(self._limits)
             if cell.code is None:
-                try:
-                    cell.wait_started()
-                except BaseException:
-                    self._bury(cell)
-                    raise
-                return cell
-            self._bury(cell)  # it died while it waited
+                return self._started(cell)
+            self._reap(cell)  # it died while it waited
 
-    def _made(self, limits: Limits) -> Cell:
+    def _new(self, limits: Limits) -> CellProcess:
         with self._lock:
             cell = self._spawn(limits)
+        return self._started(cell)
+
+    def _started(self, cell: CellProcess) -> CellProcess:
         try:
             cell.wait_started()
         except BaseException:
-            self._bury(cell)
+            self._reap(cell)
             raise
         return cell
 
-    def _bury_soon(self, cell: Cell) -> None:
-        """Bury a killed cell beside the answer: what the kernel takes to free its memory is no part of a query."""
+    def _reap_killed(self) -> None:
+        while (cell := self._killed.get()) is not None:
+            self._reap(cell)
 
-        def bury() -> None:
-            try:
-                self._bury(cell)
-            finally:
-                self._unburied.release()
-
-        if not self._unburied.acquire(blocking=False):
-            self._bury(cell)
-            return
-        try:
-            self._undertaker.submit(bury)
-        except RuntimeError:  # closed meanwhile
-            bury()
-
-    def _bury(self, cell: Cell) -> None:
+    def _reap(self, cell: CellProcess) -> None:
+        """Wait for the end of a cell, however it comes about, and remove its socket and folder."""
         cell.kill()
         cell.channel.close()
         cell.wait_ended()
@@ -170,8 +164,8 @@ class Cells:
             self._all.pop(cell.number, None)
         shutil.rmtree(cell.folder, ignore_errors=True)
 
-    def _spawn(self, limits: Limits | None = None) -> Cell:
-        """Ask the zygote for a cell. Holds the lock."""
+    def _spawn(self, limits: Limits) -> CellProcess:
+        """Order a cell from the zygote. Holds the lock."""
         self._next += 1
         number, folder = self._next, self._folder / str(self._next)
         try:
@@ -180,15 +174,15 @@ class Cells:
         except OSError as error:  # no process, or no descriptor, is left
             raise Unavailable(f"no process for a query can be started: {error.strerror}") from error
         folder.mkdir(mode=0o700)
-        cell = Cell(number, folder, ours, control)
+        cell = CellProcess(number, folder, ours, control)
         self._all[number] = cell
         try:
-            order = zygote.Spawn(number=number, folder=str(folder), limits=limits or self._limits)
+            order = wire.Spawn(number=number, folder=str(folder), limits=limits)
             wire.send(control, order, (theirs.fileno(),))
         except wire.Closed as error:
             self._all.pop(number)
             ours.close()
-            raise Unavailable("the process that starts queries went away") from error
+            raise Unavailable("the process that starts queries ended") from error
         finally:
             theirs.close()
         return cell
@@ -210,12 +204,11 @@ class Cells:
         return ours
 
     def _listen(self, control: socket.socket) -> None:
-        """Hear of starts and ends until the zygote is gone; then all its cells are, too. A cell that we got no
-        descriptor of could not be killed: its zygote goes, and takes it along."""
+        """Take in the zygote's reports until it ends; then all its cells have ended, too."""
         with contextlib.suppress(wire.Closed, OSError):
             while True:
-                message, descriptors = wire.receive(control, zygote.Spawned | zygote.Ended, descriptors=1)
-                self._heard(message, descriptors)
+                message, descriptors = wire.receive(control, wire.Spawned | wire.Ended, descriptors=1)
+                self._report(message, descriptors)
         with self._lock:
             lost = [cell for cell in self._all.values() if cell.zygote is control]
             self._waiting = [cell for cell in self._waiting if cell.zygote is not control]
@@ -225,12 +218,14 @@ class Cells:
         for cell in lost:
             cell.ended(-signal.SIGKILL)
 
-    def _heard(self, message: zygote.Spawned | zygote.Ended, descriptors: list[int]) -> None:
+    def _report(self, message: wire.Spawned | wire.Ended, descriptors: list[int]) -> None:
         cell = self._all.get(message.number)
-        if isinstance(message, zygote.Ended):
+        if isinstance(message, wire.Ended):
             if cell is not None:
                 cell.ended(message.code)
         elif not descriptors:
+            # A cell without a pidfd could not be killed. Closing the zygote's channel ends it, and the cell with
+            # it.
             raise wire.Closed("no descriptor came with a cell")
         elif cell is not None:
             cell.started(descriptors[0])

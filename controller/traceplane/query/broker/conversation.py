@@ -1,6 +1,6 @@
-"""The broker's talk with one cell, from its relations to its answer.
+"""The conversation with one cell, from its relations to its answer.
 
-The cell is not trusted: every message is bounded and checked, and one that is wrong ends the cell.
+The cell is not trusted: every message is bounded and checked, and a wrong one ends the cell.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import msgspec
 
 from traceplane.errors import TraceError, Unavailable
 from traceplane.query import wire
-from traceplane.query.attach import audit
-from traceplane.query.attach.hotread import HotReader
+from traceplane.query.attach.hot_reader import HotReader
 from traceplane.query.broker import failures
-from traceplane.query.broker.process import Cell
-from traceplane.query.broker.query import Answer, Cancel, Job, QueryFailed, canceled, out_of_time
+from traceplane.query.broker.cell_process import CellProcess
+from traceplane.query.broker.query import Answer, Cancel, Query
+from traceplane.query.errors import QueryFailed, canceled, out_of_time
 from traceplane.query.files.bucket import Export
 from traceplane.query.relations import hot_sql
 from traceplane.query.relations.relation import Relation
@@ -35,14 +35,14 @@ class Conversation:
 
     def __init__(
         self,
-        job: Job,
+        query: Query,
         relations: list[Relation],
-        cell: Cell,
+        cell: CellProcess,
         reader: HotReader,
         cancel: Cancel,
         deadline: float,
     ) -> None:
-        self._job = job
+        self._query = query
         self._relations = relations
         self._cell = cell
         self._reader = reader
@@ -51,15 +51,15 @@ class Conversation:
         self._scans = 0
 
     def plan(self) -> None:
-        """Tell the cell its relations; choose files by what its plan scans."""
+        """Send the cell its relations; choose files by what its plan scans."""
         self._send(
             wire.Prepare(
-                sql=self._job.admitted.sql,
+                sql=self._query.admitted.sql,
                 relations=[relation.spec() for relation in self._relations],
-                format=self._job.form,
-                max_rows=self._job.max_rows,
-                max_bytes=self._job.max_bytes,
-                max_export_bytes=self._job.max_export_bytes,
+                format=self._query.form,
+                max_rows=self._query.max_rows,
+                max_bytes=self._query.max_bytes,
+                max_export_bytes=self._query.max_export_bytes,
             )
         )
         message = self._receive(wire.Scans | wire.Failed)
@@ -74,7 +74,7 @@ class Conversation:
         for index, relation in enumerate(self._relations):
             for group, (_, parts) in enumerate(relation.chosen):
                 for number, _ in enumerate(parts):
-                    self._left()
+                    self._remaining()
                     os.link(next(remaining), self._cell.folder / f"{index}-{group}-{number}.parquet")
         pinned = [
             {key: version[key] for key in ("relation", "dataset", "version")}
@@ -92,7 +92,7 @@ class Conversation:
                 message = self._receive(wire.HotScan | wire.Piece | wire.Result | wire.Failed)
                 if isinstance(message, wire.Failed):
                     if message.kind == "HotRows":
-                        self._left()  # Postgres keeps the time, too, and may be the first to end the scan
+                        self._remaining()  # Postgres has the deadline, too, and may be the first to end the scan
                     raise self._failed(message)
                 if isinstance(message, wire.HotScan):
                     self._hot(message)
@@ -104,19 +104,19 @@ class Conversation:
             answer = self._result(message, export)
         if export is None:
             return answer
-        return replace(answer, output=audit.Output(export.location, export.sha256, export.bytes))
+        return replace(answer, output=export.output)
 
     def _take(self, export: Export, data: bytes) -> None:
-        if export.bytes + len(data) > self._job.max_export_bytes:
-            raise wire.Closed("the export is larger than was asked for")
+        if export.bytes + len(data) > self._query.max_export_bytes:
+            raise wire.Closed("the export is larger than it may be")
         export.write(data)
 
-    def ended(self) -> TraceError:
-        """Why the cell is gone."""
+    def why_ended(self) -> TraceError:
+        """Why the cell ended, or sent what it must not."""
         if self._cancel.event.is_set():
             return canceled()
         if time.monotonic() >= self._deadline:
-            return out_of_time(self._job.limit)
+            return out_of_time(self._query.limit)
         code = self._cell.wait_ended()
         if self._cell.outgrew:
             return failures.out_of_memory()
@@ -142,7 +142,7 @@ class Conversation:
         try:
             pipe = self._reader.scan(sql, count)
         except Unavailable:
-            self._left()  # canceled, or out of time: that is why there are no rows
+            self._remaining()  # where it was canceled or is out of time, that is why there are no rows
             raise
         try:
             self._send(wire.HotRows(), (pipe,))
@@ -150,9 +150,9 @@ class Conversation:
             os.close(pipe)
 
     def _result(self, message: wire.Result, export: Export | None) -> Answer:
-        if message.size > self._job.max_bytes + 1024 or (message.rows > self._job.max_rows and export is None):
-            raise wire.Closed("the answer is larger than was asked for")
-        self._cell.channel.settimeout(self._left())
+        if message.size > self._query.max_bytes + 1024 or (message.rows > self._query.max_rows and export is None):
+            raise wire.Closed("the answer is larger than it may be")
+        self._cell.channel.settimeout(self._remaining())
         body = wire.exactly(self._cell.channel, message.size)
         return Answer(
             columns=message.columns,
@@ -164,20 +164,20 @@ class Conversation:
         )
 
     def _failed(self, message: wire.Failed) -> TraceError:
-        """The error for who asked. Only a user who waits for it hears of rows: see `failures`."""
+        """The error for the caller. Only a user who waits for it may read of rows in it: see `failures`."""
         error = failures.failed(message)
-        waits = self._job.caller.task is None and self._job.lease is None
+        waits = self._query.caller.task is None and self._query.lease is None
         return error if waits else failures.without_rows(error)
 
     def _send(self, message: Any, descriptors: tuple[int, ...] = ()) -> None:
-        self._cell.channel.settimeout(self._left())
+        self._cell.channel.settimeout(self._remaining())
         wire.send(self._cell.channel, message, descriptors)
 
     def _receive(self, kind: Any) -> Any:
-        self._cell.channel.settimeout(self._left())
+        self._cell.channel.settimeout(self._remaining())
         return wire.receive(self._cell.channel, kind)[0]
 
-    def _left(self) -> float:
+    def _remaining(self) -> float:
         """Seconds left. Raises TimeoutError when there are none, Closed when the query was canceled."""
         if self._cancel.event.is_set():
             raise wire.Closed("canceled")

@@ -1,9 +1,9 @@
 """One query from admitted statement to rendered rows: the broker's whole part, in one thread.
 
-The order is the design: open the data snapshot, read the catalogue, write down what personal data is read, hand the
-cell its shapes, link the files its plan needs, serve its hot scans, take the answer, write it down. Whatever fails,
-the cell is killed when `run` returns, and its folder goes. A client that goes away or a time limit kills the cell;
-everything else follows from that.
+The order is the design: open the data snapshot, read the catalog, record which personal data is read, send the cell
+its relations, link the files that its plan needs, serve its hot scans, take the answer, record it. Whatever fails,
+the cell is killed when `run` returns, and its folder is removed. A client that disconnects, or a time limit, kills
+the cell; everything else follows from that.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ import msgspec
 
 from traceplane.errors import TraceError, Unavailable
 from traceplane.query import wire
-from traceplane.query.attach import audit, batch, catalogue, hotread
-from traceplane.query.attach.databases import Databases, DataSnapshot
+from traceplane.query.attach import batch_queries
+from traceplane.query.attach.audit_log import Access, Result
+from traceplane.query.attach.catalog import refuse_touched
+from traceplane.query.attach.data_snapshot import DataSnapshot
+from traceplane.query.attach.databases import Databases
+from traceplane.query.attach.hot_reader import HotReader
 from traceplane.query.broker.cells import Cells
 from traceplane.query.broker.conversation import Conversation
-from traceplane.query.broker.query import Answer, Cancel, Job, canceled, out_of_time
-from traceplane.query.files.bucket import Bucket, Export
+from traceplane.query.broker.query import Answer, Cancel, Query
+from traceplane.query.errors import canceled, out_of_time
+from traceplane.query.files.bucket import Bucket, Export, Output
 from traceplane.query.files.cache import Cache
 from traceplane.query.relations import pins
 from traceplane.query.relations.relation import Relation
@@ -49,52 +54,58 @@ class Engine:
         self._bucket = bucket
         self._org = org
 
-    def run(self, job: Job, cancel: Cancel) -> Answer:
-        """The answer, written down. Raises Refusal, Disconnect, QueryFailed, Overloaded, Unavailable, or
-        Stale where the lease was lost."""
+    def run(self, query: Query, cancel: Cancel) -> Answer:
+        """The answer, recorded. Raises Refusal, SnapshotGone, QueryFailed, Overloaded, Unavailable, or Stale where
+        the lease was lost."""
         started = time.monotonic()
-        deadline = started + job.seconds
+        deadline = started + query.seconds
         with ExitStack() as open_parts:
             pinned = _Pinned("", [], None)
-            if job.admitted.relations:
+            if query.admitted.relations:
                 try:
-                    pinned = self._pinned(job, cancel, open_parts)
-                    self._write_accesses(job, pinned.relations, deadline)
+                    pinned = self._pin(query, cancel, open_parts)
+                    self._record_accesses(query, pinned.relations, deadline)
                 except Unavailable as error:
-                    raise _ended(job, cancel, deadline) or error from None
-            cell = open_parts.enter_context(self._cells.one(job.limits))
-            reader = hotread.HotReader(self._databases.hot, pinned.snapshot, deadline)
-            run = Conversation(job, pinned.relations, cell, reader, cancel, deadline)
-            open_parts.callback(reader.close)
-            open_parts.callback(cell.kill)  # before the scans are waited for: only its end frees a full pipe
-            cancel.covers(cell.kill)
-            cancel.covers(reader.cancel)
-            open_parts.callback(cancel.over)
-            try:
-                run.plan()
-                files = [file for relation in pinned.relations for file in relation.files]
-                paths = open_parts.enter_context(self._cache.held(files, cancel.event, deadline))
-                run.link([str(path) for path in paths])
-                answer = replace(run.answer(partial(self._export, job)), as_of=pinned.token)
-            except TimeoutError:
-                raise out_of_time(job.limit) from None
-            except wire.Closed:
-                raise run.ended() from None
-        if job.lease is not None and answer.output is None:
-            answer = replace(answer, body=b"", output=self._placed(job, answer.body))
-        if job.admitted.relations or job.lease is not None or answer.output is not None:
-            self._write_result(job, answer, time.monotonic() - started)
+                    raise _interrupted(query, cancel, deadline) or error from None
+            answer = self._converse(query, cancel, deadline, pinned, open_parts)
+        if query.lease is not None and answer.output is None:
+            answer = replace(answer, body=b"", output=self._store(query, answer.body))
+        if query.admitted.relations or query.lease is not None or answer.output is not None:
+            self._record_result(query, answer, time.monotonic() - started)
         return answer
 
-    def _pinned(self, job: Job, cancel: Cancel, open_parts: ExitStack) -> _Pinned:
-        """Open the snapshot of data, then read the catalogue. The log of invalidations comes before both: what it
-        tells has happened to the rows already."""
-        if job.as_of is not None:
-            return self._pinned_then(job, job.as_of, self._opened(job, cancel, open_parts))
+    def _converse(
+        self, query: Query, cancel: Cancel, deadline: float, pinned: _Pinned, open_parts: ExitStack
+    ) -> Answer:
+        """Run the query in a cell."""
+        cell = open_parts.enter_context(self._cells.one(query.limits))
+        reader = HotReader(self._databases.hot, pinned.snapshot, deadline)
+        conversation = Conversation(query, pinned.relations, cell, reader, cancel, deadline)
+        open_parts.callback(reader.close)
+        open_parts.callback(cell.kill)  # before the reader waits for its scans: only its end unblocks a full pipe
+        cancel.covers(cell.kill)
+        cancel.covers(reader.cancel)
+        open_parts.callback(cancel.over)
+        try:
+            conversation.plan()
+            files = [file for relation in pinned.relations for file in relation.files]
+            paths = open_parts.enter_context(self._cache.held(files, cancel.event, deadline))
+            conversation.link([str(path) for path in paths])
+            return replace(conversation.answer(partial(self._export, query)), as_of=pinned.token)
+        except TimeoutError:
+            raise out_of_time(query.limit) from None
+        except wire.Closed:
+            raise conversation.why_ended() from None
+
+    def _pin(self, query: Query, cancel: Cancel, open_parts: ExitStack) -> _Pinned:
+        """Open the snapshot of data, then read the catalog; as of an earlier query where it names one."""
+        if query.as_of is not None:
+            return self._pin_as_of(query, query.as_of, self._open_snapshot(query, cancel, open_parts))
+        # Before both: every invalidation it counts has happened to the rows of the snapshot.
         sequence = self._databases.last_invalidation()
-        snapshot = self._opened(job, cancel, open_parts)
-        with self._databases.catalogue() as state:
-            relations = state.resolve(job.admitted.relations, job.namespace, job.reader)
+        snapshot = self._open_snapshot(query, cancel, open_parts)
+        with self._databases.catalog() as state:
+            relations = state.resolve(query.admitted.relations, query.namespace, query.reader)
             state_snapshot = state.snapshot()
         hot_ones = [(relation, table) for relation in relations if (table := relation.hot) is not None]
         exported = ""
@@ -105,62 +116,62 @@ class Engine:
         token = pins.encode(pins.pin(state_snapshot, sequence, [relation.pin for relation in relations]))
         return _Pinned(exported, relations, token)
 
-    def _pinned_then(self, job: Job, then: pins.Pin, snapshot: DataSnapshot) -> _Pinned:
-        """The relations as `then` saw them. Raises Disconnect."""
-        with self._databases.catalogue() as state:
-            relations = state.resolve_as_of(job.admitted.relations, job.namespace, job.reader, then)
+    def _pin_as_of(self, query: Query, earlier: pins.Pin, snapshot: DataSnapshot) -> _Pinned:
+        """The relations as an earlier query saw them. Raises SnapshotGone."""
+        with self._databases.catalog() as state:
+            relations = state.resolve_as_of(query.admitted.relations, query.namespace, query.reader, earlier)
         for relation in relations:
             if relation.pin.hot is not None:
-                catalogue.refuse_touched(relation.pin, snapshot.unrelayed(relation.pin.hot))
+                refuse_touched(relation.pin, snapshot.unrelayed(relation.pin.hot))
         exported = snapshot.export([])[0] if any(relation.hot for relation in relations) else ""
-        return _Pinned(exported, relations, pins.encode(then))
+        return _Pinned(exported, relations, pins.encode(earlier))
 
-    def _opened(self, job: Job, cancel: Cancel, open_parts: ExitStack) -> DataSnapshot:
-        snapshot = open_parts.enter_context(self._databases.snapshot(job.seconds))
+    def _open_snapshot(self, query: Query, cancel: Cancel, open_parts: ExitStack) -> DataSnapshot:
+        snapshot = open_parts.enter_context(self._databases.snapshot(query.seconds))
         cancel.covers(snapshot.cancel)
         open_parts.callback(cancel.over)
         return snapshot
 
-    def _write_accesses(self, job: Job, relations: Sequence[Relation], deadline: float) -> None:
-        """Write down that personal data is about to be read. Raises Unavailable, and nothing is read then."""
+    def _record_accesses(self, query: Query, relations: Sequence[Relation], deadline: float) -> None:
+        """Record that personal data is about to be read. Raises Unavailable, and nothing is read then."""
         accesses = [
-            audit.Access(relation.row.namespace, relation.row.name, relation.version_ids(), relation.pii)
+            Access(relation.row.namespace, relation.row.name, relation.version_ids(), relation.pii)
             for relation in relations
             if relation.pii
         ]
         if accesses:
-            with self._databases.audit(max(0.0, deadline - time.monotonic())) as log:
-                log.accesses(job.caller, accesses)
+            with self._databases.audit_log(max(0.0, deadline - time.monotonic())) as log:
+                log.record_accesses(query.caller, accesses)
 
-    def _write_result(self, job: Job, answer: Answer, seconds: float) -> None:
-        values = {
-            "format": job.form,
-            "rows": answer.rows,
-            "truncated": answer.truncated,
-            "bytes": answer.output.bytes if answer.output else len(answer.body),
-            "scanned": answer.bytes_scanned,
-            "duration": round(seconds * 1000, 1),
-            "columns": [{"name": name, "type": kind} for name, kind in answer.columns],
-            "versions": answer.versions,
-            "as_of": answer.as_of,
-        }
-        with self._databases.audit() as log:
-            log.result(job.caller, values, answer.output)
-            if job.lease is not None:
-                batch.beside(log).end(job.lease, "Succeeded")
+    def _record_result(self, query: Query, answer: Answer, seconds: float) -> None:
+        result = Result(
+            format=query.form,
+            rows=answer.rows,
+            truncated=answer.truncated,
+            bytes=answer.output.bytes if answer.output else len(answer.body),
+            bytes_scanned=answer.bytes_scanned,
+            duration_ms=round(seconds * 1000, 1),
+            columns=[{"name": name, "type": kind} for name, kind in answer.columns],
+            versions=answer.versions,
+            as_of=answer.as_of,
+        )
+        with self._databases.audit_log() as log:
+            log.record_result(query.caller, result, answer.output)
+            if query.lease is not None:
+                batch_queries.beside(log).complete(query.lease, "Succeeded")
 
-    def _placed(self, job: Job, body: bytes) -> audit.Output:
-        """Put an answer that would go inline into the bucket, where whoever comes for it later finds it."""
-        with self._export(job) as export:
+    def _store(self, query: Query, body: bytes) -> Output:
+        """Put an answer that would go inline into the bucket, where its user finds it later."""
+        with self._export(query) as export:
             export.write(body)
-        return audit.Output(export.location, export.sha256, export.bytes)
+        return export.output
 
-    def _export(self, job: Job) -> AbstractContextManager[Export]:
-        return self._bucket.export(self._org, job.caller.query)
+    def _export(self, query: Query) -> AbstractContextManager[Export]:
+        return self._bucket.export(self._org, query.caller.query)
 
 
-def _ended(job: Job, cancel: Cancel, deadline: float) -> TraceError | None:
-    """Why a database that was asked in vain gave no answer, where that is not its own fault."""
+def _interrupted(query: Query, cancel: Cancel, deadline: float) -> TraceError | None:
+    """Why a database gave no answer, where that is not the database's own fault."""
     if cancel.event.is_set():
         return canceled()
-    return out_of_time(job.limit) if time.monotonic() >= deadline else None
+    return out_of_time(query.limit) if time.monotonic() >= deadline else None

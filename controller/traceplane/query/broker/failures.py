@@ -1,28 +1,26 @@
-"""What is told of a statement that failed in its cell, and to whom: one place knows which texts quote rows.
+"""The errors that become of a cell's failure, and which callers may read their texts. Pure.
 
-What DuckDB finds while it binds a statement speaks of the statement. What it finds while it runs one may quote a
-value: the text that is no number, what `error()` was given, also a time zone that is "not implemented". So every
-kind that is not known to speak of the statement is taken to quote a row.
+A message that DuckDB makes while it binds a statement speaks of the statement. One that it makes while it runs may
+quote a value: the text that is no number, what `error()` was given, also a time zone that is "not implemented". So
+every kind that is not known to speak of the statement is taken to quote a row.
 
 A user who waits for the answer may read the rows and gets the whole text. Two others do not:
 
-- a task, for its error stands in its DAG's tasks and in logs, before people without the relations' readRoles;
-- what is kept of a query that was left to be run, for it stays after the statement and its rows are gone.
-
-Pure.
+- a task, whose error stands in its DAG's tasks and in logs, before people without the relations' readRoles;
+- the record of a batch query, which stays after the statement and its rows are deleted.
 """
 
 from __future__ import annotations
 
 from traceplane.errors import Refused, TooLarge, TraceError, Unavailable
 from traceplane.query import wire
-from traceplane.query.broker.query import QueryFailed
+from traceplane.query.errors import QueryFailed
 
 MAX_TEXT = 1000
 
 _OF_THE_STATEMENT = frozenset({"BinderException", "CatalogException", "ParserException", "SyntaxException"})
 """They could name values only as columns of a PIVOT over data, and the gate admits none."""
-_OURS = frozenset({"TooLong", "NotInParquet"})
+_OF_THE_CELL = frozenset({"TooLong", "NotInParquet"})
 """Texts that the cell makes itself, of names and types."""
 _QUOTED = "\n\nLINE "
 """From here on DuckDB's messages quote the statement."""
@@ -37,8 +35,8 @@ class ValueFailed(QueryFailed):
 
 
 def failed(message: wire.Failed) -> TraceError:
-    """The error of what a cell tells, for who may read the relations."""
-    text, kind = message.message[:MAX_TEXT], message.kind[:64]
+    """The error for a caller that may read the relations."""
+    text, kind = message.message[:MAX_TEXT], message.kind[:64]  # from a cell, which may send anything
     if kind == "HotRows":
         return Unavailable("hot rows could not be read to their end")
     if kind == "OutOfMemory":
@@ -49,7 +47,7 @@ def failed(message: wire.Failed) -> TraceError:
         return Refused(text, code="InvalidQuery")
     if not text:
         return QueryFailed(f"the query failed ({kind})")
-    return QueryFailed(text) if kind in _OURS else ValueFailed(text, kind)
+    return QueryFailed(text) if kind in _OF_THE_CELL else ValueFailed(text, kind)
 
 
 def out_of_memory() -> QueryFailed:
@@ -62,8 +60,8 @@ def without_rows(error: TraceError) -> TraceError:
     if not isinstance(error, ValueFailed):
         return error
     return QueryFailed(
-        f"the statement failed over a value ({error.kind}); run it as a user who may read the rows, and wait for "
-        "its end, to see the value"
+        f"the statement failed over a value ({error.kind}); to see the value, run it as a user who may read the "
+        "rows, and wait for its answer"
     )
 
 

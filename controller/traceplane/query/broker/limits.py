@@ -1,11 +1,11 @@
-"""What one query may take: its time as asked for, and the budget of its process."""
+"""What one query may take: its time as requested, and the budget of its process."""
 
 from __future__ import annotations
 
 import math
 
 from traceplane.errors import Refused
-from traceplane.query.cell.child import Limits
+from traceplane.query.wire import Limits
 from traceplane.settings import QuerySettings
 
 MAX_THREADS = 8
@@ -13,7 +13,7 @@ MAX_THREADS = 8
 
 
 def cell_limits(settings: QuerySettings) -> Limits:
-    """The budget of a cell that waits: it is made before it is known what it will run."""
+    """The budget of a ready cell, which is made before it is known what it will run."""
     longest = max(settings.query_timeout_seconds, settings.query_task_timeout_seconds)
     return _limits(settings.query_memory_mb, longest)
 
@@ -39,5 +39,5 @@ def seconds_of(requested: float | None, limit: float) -> float:
 
 
 def pause_of(settings: QuerySettings) -> int:
-    """Seconds between two looks at a query. Who looks as often as told stays within the limit of requests."""
+    """Seconds between two polls of a query: a client that heeds it stays within its rate limit."""
     return math.ceil(60 / settings.query_rate_per_minute)

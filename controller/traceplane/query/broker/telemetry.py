@@ -1,4 +1,4 @@
-"""What the service tells about its queries: metrics, and one audit line each.
+"""What the service reports of its queries: metrics, and one audit line each.
 
 The audit line carries the SHA-256 of the statement, never the statement: it may quote a person's data, and logs
 travel further than databases. The hash still joins a complaint to its line.
@@ -13,13 +13,13 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from traceplane.observe import dispatch_metrics
-from traceplane.query.attach.audit import Caller, hash_of
+from traceplane.query.caller import Caller, hash_of
 
 _log = structlog.get_logger("trace.audit")
 
 
 class Telemetry:
-    """Metrics of one service, in a registry of its own."""
+    """Metrics of one service, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -31,9 +31,9 @@ class Telemetry:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
             registry=self.registry,
         )
-        self.waiting = Gauge("trace_query_waiting", "Queries that wait for a turn.", registry=self.registry)
+        self.waiting = Gauge("trace_query_waiting", "Queries that wait for a slot.", registry=self.registry)
         self.running = Gauge("trace_query_running", "Queries that run.", registry=self.registry)
-        self.batches = Gauge(
+        self.open_batches = Gauge(
             "trace_query_batches", "Batch queries that wait or run, in all processes.", registry=self.registry
         )
         self.rows = Counter("trace_query_rows", "Rows answered.", registry=self.registry)

@@ -10,20 +10,10 @@ import os
 import socket
 from pathlib import Path
 
-import msgspec
-
 from traceplane.query import wire
 from traceplane.query.cell import execution, warm
 from traceplane.query.sandbox import confine
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one cell may use: memory in bytes, CPU in seconds over all threads."""
-
-    memory_bytes: int
-    cpu_seconds: int
-    threads: int
-
+from traceplane.query.wire import Limits
 
 REST_SECONDS = 0.1
 """Queries that come faster than this one after another need the machine more than a rehearsal does."""

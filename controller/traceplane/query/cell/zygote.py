@@ -21,35 +21,12 @@ import sys
 import traceback
 from pathlib import Path
 
-import msgspec
-
 from traceplane.query import wire
 from traceplane.query.cell import child, warm
 from traceplane.query.sandbox import confine
 
 NOT_STARTED = os.EX_OSERR
 """Exit code of a cell that never started, for want of a process or a descriptor."""
-
-
-class Spawn(msgspec.Struct, frozen=True, kw_only=True):
-    """Fork cell `number`; its socket travels with the message."""
-
-    number: int
-    folder: str
-    limits: child.Limits
-
-
-class Spawned(msgspec.Struct, frozen=True, tag=True):
-    """Cell `number` runs; its pidfd travels with the message."""
-
-    number: int
-
-
-class Ended(msgspec.Struct, frozen=True, tag=True):
-    """Cell `number` ended: exit code, or minus the signal that killed it (as `subprocess` says it)."""
-
-    number: int
-    code: int
 
 
 class Zygote:
@@ -73,14 +50,14 @@ class Zygote:
                     self._reap(descriptor)
 
     def _spawn(self) -> None:
-        request, descriptors = wire.receive(self._channel, Spawn, descriptors=1)
+        request, descriptors = wire.receive(self._channel, wire.Spawn, descriptors=1)
         try:
             pid, pidfd = self._fork(request, descriptors)
         except OSError as error:
             # That cell's end only: to raise would end the zygote, and every running query with it.
             sys.stderr.write(f"cell {request.number} cannot be started: {error.strerror}\n")
             sys.stderr.flush()
-            wire.send(self._channel, Ended(request.number, NOT_STARTED))
+            wire.send(self._channel, wire.Ended(request.number, NOT_STARTED))
             return
         finally:
             for descriptor in descriptors:
@@ -88,9 +65,9 @@ class Zygote:
         self._cells[pidfd] = (request.number, pid)
         self._poll.register(pidfd, select.POLLIN)
         # A pidfd names the process safely, even after its number is used again.
-        wire.send(self._channel, Spawned(request.number), (pidfd,))
+        wire.send(self._channel, wire.Spawned(request.number), (pidfd,))
 
-    def _fork(self, request: Spawn, descriptors: list[int]) -> tuple[int, int]:
+    def _fork(self, request: wire.Spawn, descriptors: list[int]) -> tuple[int, int]:
         """Process id and pidfd of a new cell. Raises OSError."""
         if not descriptors:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))  # recvmsg(2) leaves out what finds no room
@@ -104,7 +81,7 @@ class Zygote:
             os.waitpid(pid, 0)
             raise
 
-    def _run_cell(self, request: Spawn, descriptor: int) -> None:
+    def _run_cell(self, request: wire.Spawn, descriptor: int) -> None:
         """In the child: be the cell, then end. Never returns to the loop."""
         log = confine.Log()
         try:
@@ -126,7 +103,7 @@ class Zygote:
         self._poll.unregister(pidfd)
         os.close(pidfd)
         _, status = os.waitpid(pid, 0)
-        wire.send(self._channel, Ended(number, os.waitstatus_to_exitcode(status)))
+        wire.send(self._channel, wire.Ended(number, os.waitstatus_to_exitcode(status)))
 
 
 def main(channel: int, folder: str) -> None:

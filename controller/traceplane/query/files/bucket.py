@@ -1,7 +1,8 @@
 """The object store's bucket, as the query service uses it: cold files are read, exported answers are written.
 
 An export is named after its content, `exports/<org>/<sha256>.parquet`, so that the same answer is the same object.
-Its name is known when its last byte is: it is written beside, and copied by the store to its place.
+Its name is known only with its last byte, so it is written under `incoming/` and then copied to its place by the
+store.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
@@ -25,12 +27,21 @@ from traceplane.settings import QuerySettings
 
 EXPORTS = "exports"
 REREAD_SECONDS = 360
-"""A minute more than the store keeps back: keys that were changed count after a minute."""
+"""A minute more than the client keeps in reserve, so that changed keys are used after a minute."""
 PROMPT_SECONDS = 5
-"""For what somebody waits for who may ask again."""
-_ASIDE = "incoming"
+"""For a call whose caller waits and may try again."""
+_INCOMING = "incoming"
 _PART_BYTES = 8 * 1024 * 1024
 _PARTS_AT_ONCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An answer that was exported: its `s3://` address, its SHA-256 in hex, its size."""
+
+    location: str
+    sha256: str
+    bytes: int
 
 
 class Export:
@@ -54,6 +65,11 @@ class Export:
     def sha256(self) -> str:
         """Of all that was written, in hex."""
         return self._hash.hexdigest()
+
+    @property
+    def output(self) -> Output:
+        """What was exported, once it is in its place."""
+        return Output(self.location, self.sha256, self.bytes)
 
 
 class Bucket:
@@ -79,19 +95,19 @@ class Bucket:
     @contextmanager
     def export(self, org: UUID, query: UUID) -> Iterator[Export]:
         """Write one answer; it is in its place (`location`) when the context ends without an error."""
-        # A name of its own for each attempt: one that lost its lease may still write while its successor does.
-        aside = f"{EXPORTS}/{org}/{_ASIDE}/{query}-{secrets.token_hex(8)}"
+        # A random name for each attempt: one that lost its lease may still write while its successor does.
+        incoming = f"{EXPORTS}/{org}/{_INCOMING}/{query}-{secrets.token_hex(8)}"
         with _mapped():
             writer = obstore.open_writer(
-                self._store, aside, buffer_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE
+                self._store, incoming, buffer_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE
             )
         export = Export(writer)
         yield export
         key = f"{EXPORTS}/{org}/{export.sha256}.parquet"
         with _mapped():
             writer.close()
-            obstore.copy(self._store, aside, key)
-            obstore.delete(self._store, aside)
+            obstore.copy(self._store, incoming, key)
+            obstore.delete(self._store, incoming)
         export.location = f"s3://{self._name}/{key}"
 
     def holds(self, location: str) -> bool:
@@ -104,8 +120,8 @@ class Bucket:
         return True
 
     def url(self, location: str, seconds: float, *, inside: bool = False) -> str:
-        """A pre-signed GET of a location, good for `seconds` and for whoever holds it; `inside` names the store as
-        the cluster reaches it, not as users do."""
+        """A pre-signed GET of a location, good for `seconds` and for any holder; `inside` names the store as the
+        cluster reaches it, not as users do."""
         store = self._store if inside else self._public
         with _mapped():
             return str(obstore.sign(store, "GET", self._key_of(location), timedelta(seconds=seconds)))
@@ -115,7 +131,7 @@ class Bucket:
 
 
 def policy(bucket: str, org: UUID) -> dict[str, Any]:
-    """The IAM policy of who may do what this module does, and nothing else: no name is listed, no data written."""
+    """The IAM policy of exactly what this module does: no name is listed, no data written."""
 
     def allow(action: str | list[str], *keys: str) -> dict[str, Any]:
         return {"Effect": "Allow", "Action": action, "Resource": [f"arn:aws:s3:::{bucket}/{key}" for key in keys]}
@@ -124,7 +140,7 @@ def policy(bucket: str, org: UUID) -> dict[str, Any]:
     statements = [
         allow("s3:GetObject", f"{org}/*"),
         allow(["s3:GetObject", "s3:PutObject"], f"{own}*"),
-        allow("s3:DeleteObject", f"{own}{_ASIDE}/*"),
+        allow("s3:DeleteObject", f"{own}{_INCOMING}/*"),
     ]
     return {"Version": "2012-10-17", "Statement": statements}
 

@@ -1,12 +1,12 @@
 """A bounded local cache of cold Parquet, so that a file is fetched once and read at the speed of the disk.
 
-Cold files never change and their manifest carries their SHA-256, so that is their name here: a hit is right by
-its name, whatever dataset asked. A file enters only when its bytes gave that hash; a broken or exchanged
-object is an error, never rows. Files of a running query are pinned; the least recently used of the others leave
-when room is needed. A query that needs more than the whole cache is refused with the remedy.
+Cold files never change and their manifest carries their SHA-256, so that is their name here: a hit is right by its
+name, whichever dataset the file belongs to. A file enters only when its bytes gave that hash; a broken or exchanged
+object is an error, never rows. Files of a running query are pinned; of the others the least recently used are
+evicted when room is needed. A query that needs more than the whole cache is refused with the remedy.
 
-A few files are downloaded at once, and queries that wait for some take turns (see `turns`). A download lives as
-long as somebody waits for it: when the last one leaves, it never begins, or stops at its next piece.
+A few files are downloaded at once, the others in the order in which queries came. Queries that need the same file
+share its download. It lives as long as one of them waits: without, it never begins, or stops at its next piece.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ from typing import Protocol
 from uuid import uuid4
 
 from traceplane.errors import Overloaded, Refused, TraceError, Unavailable
-from traceplane.query.files.turns import Turns
 
 _NAME = re.compile(r"[0-9a-f]{64}")
-FETCHES = 8
+DOWNLOADS = 8
 """Downloads at once."""
 _STOPPING = "the query service is stopping"
 
@@ -52,17 +51,16 @@ class Objects(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class _Coming:
-    """A file that is waited for. When it `ended`, it is here, or `error` says why not."""
+class _Download:
+    """A file that queries wait for. When it `ended`, the file is here, or `error` says why not."""
 
     file: ColdFile
-    begun: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
     error: BaseException | None = None
 
 
 class _Unwanted(Exception):
-    """Nobody waits for this download any more."""
+    """No query waits for this download any more."""
 
 
 class Cache:
@@ -73,14 +71,15 @@ class Cache:
         self._limit = limit_bytes
         self._objects = objects
         self._lock = threading.Lock()
-        self._sizes: OrderedDict[str, int] = OrderedDict()
+        self._sizes: OrderedDict[str, int] = OrderedDict()  # least recently used first; with files that are to come
         self._pins: Counter[str] = Counter()
-        self._coming: dict[str, _Coming] = {}
-        self._turns = Turns[_Coming]()
+        self._downloads: dict[str, _Download] = {}
+        # A queue of this class's own: one that loses its last query is taken out, so the cache's size bounds it.
+        self._queued: dict[str, _Download] = {}
         self._running = 0
         self._closed = False
         self._total = 0
-        self._workers = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch")
+        self._workers = ThreadPoolExecutor(DOWNLOADS, thread_name_prefix="download")
         folder.mkdir(parents=True, exist_ok=True)
         self._adopt()
 
@@ -91,14 +90,13 @@ class Cache:
         Waiting for downloads ends early when `stop` is set, and with TimeoutError at `deadline` (monotonic).
         """
         distinct = {file.sha256: file for file in files}
-        caller = object()
-        waits = self._pin(caller, distinct)
+        downloads = self._pin(distinct)
         try:
-            for coming in waits:
-                _await(coming, stop, deadline)
+            for download in downloads:
+                _await(download, stop, deadline)
             yield [self._folder / file.sha256 for file in files]
         finally:
-            self._unpin(caller, distinct)
+            self._unpin(distinct)
 
     @property
     def bytes(self) -> int:
@@ -106,11 +104,11 @@ class Cache:
         return self._total
 
     def close(self) -> None:
-        """Stop downloading; who waits hears of it."""
+        """Stop downloading; queries that wait fail."""
         with self._lock:
             self._closed = True
-            for coming in list(self._coming.values()):
-                self._over(coming, Unavailable(_STOPPING))
+            for download in list(self._downloads.values()):
+                self._end(download, Unavailable(_STOPPING))
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def _adopt(self) -> None:
@@ -128,17 +126,16 @@ class Cache:
         with self._lock:
             self._evict(0)
 
-    def _pin(self, caller: object, files: dict[str, ColdFile]) -> list[_Coming]:
-        """Keep `files` from leaving, line up the downloads that lack, and return every download to wait for.
-
-        Taken under one lock: a download that fails between the two would leave a name here and no file.
-        """
+    def _pin(self, files: dict[str, ColdFile]) -> list[_Download]:
+        """Keep `files` from eviction, queue the downloads of those that are missing, and return every download to
+        wait for."""
         needed = sum(file.bytes for file in files.values())
         if needed > self._limit:
             raise Refused(
                 f"the query reads {needed} bytes of files and the cache holds {self._limit}: narrow the range",
                 code="ScanTooLarge",
             )
+        # All under one lock: a download that failed between two steps would leave a name here and no file.
         with self._lock:
             if self._closed:
                 raise Unavailable(_STOPPING)
@@ -151,73 +148,70 @@ class Cache:
                 if file.sha256 not in self._sizes:
                     self._sizes[file.sha256] = file.bytes
                     self._total += file.bytes
-                    self._coming[file.sha256] = _Coming(file)
+                    self._downloads[file.sha256] = self._queued[file.sha256] = _Download(file)
                 self._sizes.move_to_end(file.sha256)
-            waits = [self._coming[name] for name in files if name in self._coming]
-            self._turns.add(caller, [coming for coming in waits if not coming.begun])
             self._begin()
-            return waits
+            return [self._downloads[name] for name in files if name in self._downloads]
 
-    def _unpin(self, caller: object, files: dict[str, ColdFile]) -> None:
+    def _unpin(self, files: dict[str, ColdFile]) -> None:
         with self._lock:
-            self._turns.leave(caller)
             self._pins.subtract(files.keys())
-            self._pins += Counter()
+            self._pins += Counter()  # without the zeros
             for name in files:
-                coming = self._coming.get(name)
-                if coming is not None and not coming.begun and self._pins[name] <= 0:
-                    self._over(coming, _Unwanted())
+                if name in self._queued and self._pins[name] <= 0:
+                    self._end(self._queued[name], _Unwanted())
 
     def _begin(self) -> None:
-        """Give free workers the downloads whose turn it is. Holds the lock."""
-        while self._running < FETCHES and (coming := self._turns.next()) is not None:
-            if not coming.begun and not coming.ended.is_set():  # else another caller's turn brought it
-                coming.begun = True
-                self._running += 1
-                self._workers.submit(self._fetch, coming)
+        """Give the oldest queued downloads to the workers that are free. Holds the lock."""
+        while self._running < DOWNLOADS and self._queued:
+            download = self._queued.pop(next(iter(self._queued)))
+            self._running += 1
+            self._workers.submit(self._fetch, download)
 
-    def _over(self, coming: _Coming, error: BaseException | None) -> None:
-        """The file is here, or will not be, and its room is free. Holds the lock: a file without its download must
+    def _end(self, download: _Download, error: BaseException | None) -> None:
+        """The file is here, or will not be and its room is free. Holds the lock: a file without its download must
         not look as if it were here."""
-        if not coming.ended.is_set():
-            del self._coming[coming.file.sha256]
+        if not download.ended.is_set():
+            name = download.file.sha256
+            del self._downloads[name]
+            self._queued.pop(name, None)
             if error is not None:
-                self._total -= self._sizes.pop(coming.file.sha256)
-            coming.error = error
-            coming.ended.set()
+                self._total -= self._sizes.pop(name)
+            download.error = error
+            download.ended.set()
 
     def _evict(self, room: int) -> bool:
         """Delete unpinned files, least recently used first, until `room` more bytes fit. Holds the lock."""
         for name in list(self._sizes):
             if self._total + room <= self._limit:
                 break
-            if self._pins[name] <= 0 and name not in self._coming:
+            if self._pins[name] <= 0 and name not in self._downloads:
                 self._total -= self._sizes.pop(name)
                 (self._folder / name).unlink(missing_ok=True)
         return self._total + room <= self._limit
 
-    def _fetch(self, coming: _Coming) -> None:
+    def _fetch(self, download: _Download) -> None:
         error: BaseException | None = None
         try:
-            self._download(coming)
+            self._download(download)
         except BaseException as failed:  # is raised where it is waited for
             error = failed
         with self._lock:
-            self._over(coming, error)
+            self._end(download, error)
             self._running -= 1
             if not self._closed:
                 self._begin()
 
-    def _go_on(self, coming: _Coming) -> None:
-        """Raises _Unwanted where nobody waits for the file; whoever wants it from then on has it fetched anew."""
+    def _stop_unwanted(self, download: _Download) -> None:
+        """Raise _Unwanted where no query waits for the file; one that needs it later has it downloaded anew."""
         with self._lock:
-            if self._pins[coming.file.sha256] <= 0:
-                self._over(coming, _Unwanted())
-            if coming.ended.is_set():
+            if self._pins[download.file.sha256] <= 0:
+                self._end(download, _Unwanted())
+            if download.ended.is_set():
                 raise _Unwanted
 
-    def _download(self, coming: _Coming) -> None:
-        file = coming.file
+    def _download(self, download: _Download) -> None:
+        file = download.file
         target = self._folder / f"{file.sha256}.{uuid4().hex}"
         digest, size = hashlib.sha256(), 0
         try:
@@ -226,7 +220,7 @@ class Cache:
                     size += len(piece)
                     if size > file.bytes:
                         break
-                    self._go_on(coming)
+                    self._stop_unwanted(download)
                     digest.update(piece)
                     out.write(piece)
             if size != file.bytes or digest.hexdigest() != file.sha256:
@@ -240,12 +234,12 @@ class Cache:
                 target.unlink(missing_ok=True)
 
 
-def _await(coming: _Coming, stop: threading.Event, deadline: float) -> None:
-    """Wait for a download, looking at `stop` and the clock now and then."""
+def _await(download: _Download, stop: threading.Event, deadline: float) -> None:
+    """Wait for a download, checking `stop` and the clock now and then."""
     while not stop.is_set():
-        if coming.ended.wait(0.1):
-            if coming.error is not None:
-                raise coming.error
+        if download.ended.wait(0.1):
+            if download.error is not None:
+                raise download.error
             return
         if time.monotonic() >= deadline:
             raise TimeoutError

@@ -59,7 +59,7 @@ class GateSupervisor:
     async def check_in_thread(self, sql: str) -> Admitted:
         """`check` without holding up the event loop. Raises Overloaded where too many statements wait."""
         known = self.remembered(sql)
-        return known if known is not None else await self._pool.ask(self.check, sql)
+        return known if known is not None else await self._pool.run(self.check, sql)
 
     def check(self, sql: str) -> Admitted:
         """The statement's relations, if the gate admits it. Raises Refusal, or Unavailable without a process."""

@@ -1,4 +1,4 @@
-"""Who asked what: results of queries, and accesses to personal data. In the data database.
+"""The audit log of queries: their results, and accesses to personal data. In the data database.
 
 The statement itself is nowhere, since it may quote a person's data; its hash joins a complaint to its row. Users
 and tasks are named by the ids they have in state, softly: no foreign key crosses the databases, and a row outlives

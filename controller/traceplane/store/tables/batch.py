@@ -1,8 +1,8 @@
-"""Queries that users left to be run: batch mode. In the data database.
+"""Batch queries. In the data database.
 
-A row is a place in the queue and the lease of whoever runs it. It holds the statement only until the query ends,
-since a statement may quote a person's data; its answer is the row of the same id in `query_results`. The query
-service adds and changes rows; nothing it runs can remove one.
+A row is a place in the queue, and the lease of the runner that has claimed it. It holds the statement only until
+the query ends, since a statement may quote a person's data; its answer is the row of the same id in
+`query_results`. The query service adds and changes rows; nothing it runs can remove one.
 """
 
 from __future__ import annotations

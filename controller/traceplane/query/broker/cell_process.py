@@ -1,4 +1,4 @@
-"""One cell as the broker sees it: a process that was asked for, its folder, its socket, and its certain end."""
+"""One cell as the broker sees it: a process that was requested, its folder, its socket, and its certain end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPAWN_SECONDS = 10.0
 END_SECONDS = 5.0
 
 
-class Cell:
+class CellProcess:
     """One process with its folder and socket. `kill` may be called from any thread, at any time, twice."""
 
     def __init__(self, number: int, folder: Path, channel: socket.socket, zygote: socket.socket) -> None:
@@ -45,13 +45,13 @@ class Cell:
                     signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def status(self) -> int:
-        """A descriptor of the `status` that the kernel shows of the process, of this one whatever has its number
-        later (proc(5)). Raises OSError, ProcessLookupError where it has ended."""
+        """A descriptor of the process's `status` in /proc, of this process even when its number is used again
+        (proc(5)). Raises OSError, ProcessLookupError where it has ended."""
         with self._lock:
             if self._pidfd is None:
                 raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
-            told = Path(f"/proc/self/fdinfo/{self._pidfd}").read_text()
-            pid = next(line.split()[1] for line in told.splitlines() if line.startswith("Pid:"))
+            fdinfo = Path(f"/proc/self/fdinfo/{self._pidfd}").read_text()
+            pid = next(line.split()[1] for line in fdinfo.splitlines() if line.startswith("Pid:"))
             try:
                 return os.open(f"/proc/{pid}/status", os.O_RDONLY)
             except FileNotFoundError as error:  # reaped meanwhile
@@ -76,11 +76,8 @@ class Cell:
             raise Unavailable("no process for the query could be started")
 
     def survives(self, seconds: float) -> bool:
-        """Whether it started, and does not end by itself within `seconds` of being asked for; waits as long as it
-        must to know.
-
-        One that a query took meanwhile and that was killed after it is no worse for that.
-        """
+        """Whether it started, and does not end by itself within `seconds` of being requested; waits as long as it
+        must to know. One that a query took meanwhile and that was killed after it counts as one that survives."""
         self._started.wait(max(0.0, self._born + SPAWN_SECONDS - time.monotonic()))
         self._ended.wait(max(0.0, self._born + seconds - time.monotonic()))
         if not self._started.is_set():

@@ -1,7 +1,7 @@
-"""Reading the catalogue: everything state knows about the relations of one query, in one snapshot of it.
+"""The catalog: everything state knows about the relations of one query, read in one snapshot of it.
 
 The statements read the views of schema `catalog`, which is all the query service may see of state. Pure decisions
-on what they give are in `resolve` and `relation`.
+on what they give are in `relations.resolve` and `relations.relation`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from traceplane.query.relations.resolve import (
 from traceplane.query.relations.seam import Holdings, pinned_now
 
 Connection = psycopg.Connection[TupleRow]
-_Asked = psycopg.Cursor[dict[str, Any]]
+_Rows = psycopg.Cursor[dict[str, Any]]
 
 MAX_PARTITIONS = 200_000
 """Partitions of one query; more would be read into memory for nothing, since no cache holds that many files."""
@@ -44,12 +44,14 @@ SELECT namespace, name, storage, read_roles, hot_read_roles, cold_read_roles, co
 FROM catalog.relations
 """
 
+# Names as SQL can write them: `my-asset` is `my_asset` in a statement.
 _RELATIONS = f"""{_RELATION_COLUMNS}
 WHERE org_id = %(org)s
   AND (replace(namespace, '-', '_'), replace(name, '-', '_')) IN
       (SELECT unnest(%(namespaces)s::text[]), unnest(%(names)s::text[]))
 """
 
+# A task names dataset versions, not assets: it may read the federation of two of them, and no other.
 _FEDERATED = f"""{_RELATION_COLUMNS}
 WHERE org_id = %(org)s AND storage = 'Federated'
   AND hot_version_id = ANY (%(versions)s::uuid[]) AND cold_version_id = ANY (%(versions)s::uuid[])
@@ -62,7 +64,8 @@ FROM catalog.versions
 WHERE org_id = %(org)s AND dataset_version_id = ANY (%(versions)s::uuid[])
 """
 
-_MOVED = """
+# Ranges whose rows the cold dataset has now, and the hot table may still have.
+_RELOCATED = """
 SELECT hot_version_id, cold_version_id, ranges::text AS ranges
 FROM catalog.relocations
 WHERE org_id = %(org)s AND hot_version_id = ANY (%(versions)s::uuid[]) AND NOT isempty(ranges)
@@ -80,7 +83,9 @@ ORDER BY dataset_version_id, range_start
 LIMIT %(limit)s
 """
 
-_PARTITIONS_THEN = f"""{_PARTITION_COLUMNS}
+# The partitions that were current in an older snapshot, by the transactions that committed and superseded
+# them.
+_PARTITIONS_IN_SNAPSHOT = f"""{_PARTITION_COLUMNS}
   AND pg_visible_in_snapshot(committed_xid, %(snapshot)s::pg_snapshot)
   AND (superseded_xid IS NULL OR NOT pg_visible_in_snapshot(superseded_xid, %(snapshot)s::pg_snapshot))
 ORDER BY dataset_version_id, range_start
@@ -99,9 +104,9 @@ SNAPSHOT = "SELECT pg_current_snapshot()::text"
 LAST_INVALIDATION = "SELECT coalesce(max(sequence), 0) FROM catalog.invalidations"
 
 
-class Catalogue:
-    """State's side of one query. `connection` is in a transaction that holds one snapshot, and in a pipeline: what
-    does not depend on each other is asked in one round trip."""
+class Catalog:
+    """Reads state for one query. `connection` is in a transaction that holds one snapshot, and in a pipeline:
+    statements that do not need one another's rows share a round trip."""
 
     def __init__(self, connection: Connection, org: UUID, bucket: str) -> None:
         self._connection = connection
@@ -137,11 +142,11 @@ class Catalogue:
     def readable(self, titles: Iterable[str], reader: Reader) -> bool:
         """Whether `reader` may read every relation of these titles (`namespace/name`) today."""
         wanted = {(namespace, name) for namespace, _, name in (title.partition("/") for title in titles)}
-        asked = {
+        key = {
             "namespaces": [namespace.replace("-", "_") for namespace, _ in wanted],
             "names": [name.replace("-", "_") for _, name in wanted],
         }
-        found = [catalog_row(row) for row in self._fetch(_RELATIONS, asked)]
+        found = [catalog_row(row) for row in self._fetch(_RELATIONS, key)]
         return wanted <= {(row.namespace, row.name) for row in found if readable(row, reader)}
 
     def snapshot(self) -> str:
@@ -159,8 +164,8 @@ class Catalogue:
             rows = [*task_rows(self._fetch(_VERSIONS, listed)), *federated]
         else:
             spelled = [(name.schema or namespace).replace("-", "_") for name in names]
-            asked = {"namespaces": spelled, "names": [name.table for name in names]}
-            rows = [catalog_row(row) for row in self._fetch(_RELATIONS, asked)]
+            key = {"namespaces": spelled, "names": [name.table for name in names]}
+            rows = [catalog_row(row) for row in self._fetch(_RELATIONS, key)]
         matched = match(names, namespace, rows, reader)
         for row, _ in matched:
             check_columns(row)
@@ -174,47 +179,50 @@ class Catalogue:
         cold = {version for row in rows if (version := row.cold_version)}
         cold.update(version for by_cold in moved.values() for version in by_cold)
         old = {part.version for pinned in then for part in pinned.cold}
-        asked = self._ask(_VERSIONS, {"versions": list(hot | cold | old)})
-        asked_then = self._ask_partitions(_PARTITIONS_THEN, old, snapshot)
-        asked_now = self._ask_partitions(_PARTITIONS, cold, None)
-        versions = {row["dataset_version_id"]: version_row(row) for row in asked.fetchall()}
-        pinned = _partitions(asked_then)
-        return Holdings(versions, moved, _partitions(asked_now), pinned)
+        # All three are sent before the first is read.
+        version_rows = self._send(_VERSIONS, {"versions": list(hot | cold | old)})
+        pinned_rows = self._send_partitions(_PARTITIONS_IN_SNAPSHOT, old, snapshot)
+        current_rows = self._send_partitions(_PARTITIONS, cold, None)
+        versions = {row["dataset_version_id"]: version_row(row) for row in version_rows.fetchall()}
+        pinned = _partitions(pinned_rows)
+        return Holdings(versions, moved, _partitions(current_rows), pinned)
 
     def _moved(self, hot: Iterable[UUID]) -> dict[UUID, dict[UUID, tuple[ranges.Range, ...]]]:
         found: dict[UUID, dict[UUID, tuple[ranges.Range, ...]]] = defaultdict(dict)
         if versions := list(hot):
-            for row in self._fetch(_MOVED, {"versions": versions}):
+            for row in self._fetch(_RELOCATED, {"versions": versions}):
                 found[row["hot_version_id"]][row["cold_version_id"]] = ranges.parse_multirange(row["ranges"])
         return found
 
-    def _ask_partitions(self, statement: str, versions: Iterable[UUID], snapshot: str | None) -> _Asked | None:
+    def _send_partitions(self, statement: str, versions: Iterable[UUID], snapshot: str | None) -> _Rows | None:
         if not (listed := list(versions)):
             return None
-        return self._ask(statement, {"versions": listed, "snapshot": snapshot, "limit": MAX_PARTITIONS + 1})
+        return self._send(statement, {"versions": listed, "snapshot": snapshot, "limit": MAX_PARTITIONS + 1})
 
     def _refuse_invalidated(self, pin: pins.PinnedRelation, sequence: int) -> None:
-        """Raise SnapshotGone where hot rows of then were invalidated since."""
+        """Raise SnapshotGone where hot rows that `pin` read were invalidated since."""
         if pin.hot is None:
             return
-        asked = {"version": pin.hot, "sequence": sequence, "limit": MAX_INVALIDATIONS}
-        rows = self._fetch(_INVALIDATIONS, asked)
+        key = {"version": pin.hot, "sequence": sequence, "limit": MAX_INVALIDATIONS}
+        rows = self._fetch(_INVALIDATIONS, key)
         refuse_touched(pin, [(row["range_start"], row["range_end"], row["reason"]) for row in rows])
         if len(rows) >= MAX_INVALIDATIONS:
-            raise pins.SnapshotGone(f"as_of: too much of {pin.namespace}/{pin.name} was invalidated since to tell")
+            raise pins.SnapshotGone(
+                f"as_of: too many ranges of {pin.namespace}/{pin.name} were invalidated since then"
+            )
 
     def _fetch(self, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-        return self._ask(statement, values).fetchall()
+        return self._send(statement, values).fetchall()
 
-    def _ask(self, statement: str, values: dict[str, Any]) -> _Asked:
-        """Ask, and do not wait for the answer."""
+    def _send(self, statement: str, values: dict[str, Any]) -> _Rows:
+        """Send a statement, and do not wait for its rows."""
         return self._connection.cursor(row_factory=dict_row).execute(statement, {"org": self._org, **values})
 
 
-def _partitions(asked: _Asked | None) -> Mapping[UUID, list[PartitionRow]]:
+def _partitions(cursor: _Rows | None) -> Mapping[UUID, list[PartitionRow]]:
     """The partitions of each version. Raises Refusal for too many."""
     found: dict[UUID, list[PartitionRow]] = defaultdict(list)
-    rows = asked.fetchall() if asked else []
+    rows = cursor.fetchall() if cursor else []
     if len(rows) > MAX_PARTITIONS:
         raise Refusal("ScanTooLarge", f"the relations have more than {MAX_PARTITIONS} partitions: query them apart")
     for row in rows:

@@ -24,15 +24,11 @@ _BATCH_BYTES = 4 * 1024 * 1024
 
 
 class HotConnections:
-    """Connections for scans. A server takes 4 ms to start one and to read its catalogue for the first statement, so
-    that one whose scan was read to its end is kept for another.
-
-    The first is kept open and is never used: the driver asks the server for its types once for all connections that
-    are made from one, which is most of what a connection costs.
-    """
+    """Connections for scans. Postgres takes 4 ms to start one and to fill its caches for the first statement, so
+    one whose scan was read to its end is kept for another."""
 
     def __init__(self, dsn: str, keep: int = 0) -> None:
-        """At most `keep` connections wait for a scan. Raises InvalidSettings for what is no DSN."""
+        """At most `keep` idle connections are kept. Raises InvalidSettings for what is no DSN."""
         self._dsn = arrow_dsn(dsn, "trace-query-hot")
         self._keep = keep
         self._lock = threading.Lock()
@@ -47,8 +43,8 @@ class HotConnections:
             connection = self._idle.pop()
         try:
             connection.adbc_connection.set_autocommit(False)
-        except adbc_driver_manager.Error:  # it died while it waited, and the others with it
-            self.over(connection, whole=False)
+        except adbc_driver_manager.Error:  # the server ended it while it was idle, and so the others
+            self.give_back(connection, whole=False)
             self.forget()
             return None
         return connection
@@ -57,6 +53,8 @@ class HotConnections:
         """A new one, in a transaction that has not begun to read. Raises Unavailable."""
         try:
             with self._lock:
+                # The first is never used itself: the driver asks for the server's types once for all connections
+                # that are cloned from it, which is most of what a connection costs.
                 if self._first is None:
                     self._first = adbc.connect(self._dsn, autocommit=True)
                 first = self._first
@@ -64,7 +62,7 @@ class HotConnections:
         except adbc_driver_manager.Error as error:
             raise Unavailable("the data database cannot be reached") from error
 
-    def over(self, connection: adbc.Connection, whole: bool) -> None:
+    def give_back(self, connection: adbc.Connection, whole: bool) -> None:
         """Take a connection back; `whole` is whether another scan may use it."""
         if whole:
             try:
@@ -79,7 +77,7 @@ class HotConnections:
             connection.close()
 
     def forget(self) -> None:
-        """Close those that wait: the server has gone away since, or ended them."""
+        """Close the idle ones: the server restarted since, or ended them."""
         with self._lock:
             idle, self._idle = self._idle, deque()
         for connection in idle:
@@ -87,7 +85,7 @@ class HotConnections:
                 connection.close()
 
     def close(self) -> None:
-        """Close the first and those that wait; what still scans closes itself."""
+        """Close the first and the idle ones; one that still scans is closed by its scan."""
         with self._lock:
             self._keep = 0
             first, self._first = self._first, None
@@ -99,8 +97,8 @@ class HotConnections:
 class HotReader:
     """Reads hot rows of one query's snapshot, each scan on a connection and a thread of its own.
 
-    A scan that the cell leaves early is canceled, which ends its transaction; scans therefore share a snapshot
-    (`pg_export_snapshot`), not a connection.
+    A scan that the cell does not read to its end is canceled, which ends its transaction; scans therefore share a
+    snapshot (`pg_export_snapshot`), not a connection.
     """
 
     def __init__(self, connections: HotConnections, snapshot: str, deadline: float) -> None:
@@ -116,7 +114,8 @@ class HotReader:
         """Arrow bytes handed over so far."""
 
     def scan(self, sql: str, count: Callable[[int], None]) -> int:
-        """Start a scan; returns the read end of a pipe of Arrow IPC. `count` is told the rows of each batch."""
+        """Start a scan; returns the read end of a pipe of Arrow IPC. `count` is called with the rows of each
+        batch."""
         connection, cursor, reader = self._start(sql)
         read_end, write_end = os.pipe()
         thread = threading.Thread(
@@ -136,13 +135,14 @@ class HotReader:
                     connection.adbc_cancel()
 
     def close(self) -> None:
-        """Cancel what still runs and wait for the threads to leave; who reads the pipes must be gone by now."""
+        """Cancel what still runs and wait for the threads. The cell must have ended: a full pipe with a reader
+        blocks its thread."""
         self.cancel()
         for thread in self._threads:
             thread.join(timeout=5)
 
     def _start(self, sql: str) -> tuple[adbc.Connection, adbc.Cursor, pa.RecordBatchReader]:
-        """Begin `sql`. A connection that was used before may be dead since: then one that was not is tried."""
+        """Begin `sql`. An idle connection may be dead: then a new one is tried."""
         connection = self._connections.idle()
         if connection is not None:
             try:
@@ -168,7 +168,7 @@ class HotReader:
             cursor.execute(sql)
             return connection, cursor, cursor.fetch_record_batch()
         except BaseException:
-            self._leave(connection, cursor, whole=False)
+            self._end(connection, cursor, whole=False)
             raise
 
     def _transaction(self) -> str:
@@ -179,10 +179,10 @@ class HotReader:
             f"SET LOCAL statement_timeout = {int(left * 1000) + 1}"
         )
 
-    def _leave(self, connection: adbc.Connection, *parts: Any, whole: bool) -> None:
+    def _end(self, connection: adbc.Connection, *parts: Any, whole: bool) -> None:
         """Close `parts`; keep the connection for the next scan where this one was read to its end, else close it.
 
-        A cancel may reach the server after the scan that it was meant for: whatever was canceled is not kept.
+        A cancel may reach the server after the scan that it was meant for, so after one no connection is kept.
         """
         with self._lock:
             self._open.discard(connection)
@@ -190,7 +190,7 @@ class HotReader:
         for part in parts:
             with contextlib.suppress(OSError, adbc_driver_manager.Error):
                 part.close()
-        self._connections.over(connection, whole)
+        self._connections.give_back(connection, whole)
 
     def _pump(
         self,
@@ -216,11 +216,11 @@ class HotReader:
             with contextlib.suppress(adbc_driver_manager.Error):
                 cursor.adbc_cancel()
         finally:
-            self._leave(connection, sink, cursor, whole=whole)
+            self._end(connection, sink, cursor, whole=whole)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """Arrow's type as DuckDB was told it: instants in UTC, text without extension types."""
+    """Arrow's type as the cell declared it to DuckDB: instants in UTC, text without extension types."""
     if isinstance(kind, pa.BaseExtensionType):
         return kind.storage_type
     return pa.timestamp("us", tz="UTC") if pa.types.is_timestamp(kind) else kind

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from traceplane.errors import Unavailable
-from traceplane.query.broker import watch
-from traceplane.query.broker.process import Cell
+from traceplane.query.broker import memory_watch
+from traceplane.query.broker.cell_process import CellProcess
+from traceplane.query.broker.memory_watch import MemoryWatch
 
 MIB = 1024**2
 BUDGET = 16 * MIB
@@ -41,7 +42,7 @@ class Process:
         self._child = subprocess.Popen(
             [sys.executable, "-I", "-c", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.cell = Cell(1, folder, socket.socket(), socket.socket())
+        self.cell = CellProcess(1, folder, socket.socket(), socket.socket())
         self.cell.started(os.pidfd_open(self._child.pid))
 
     def take(self, size: int, kind: int = PRIVATE) -> bool:
@@ -77,19 +78,19 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Process]]:
 
 
 @pytest.fixture
-def watching(monkeypatch: pytest.MonkeyPatch) -> Iterator[watch.Watch]:
-    monkeypatch.setattr(watch, "SLACK_BYTES", MIB)
-    running = watch.Watch()
+def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryWatch]:
+    monkeypatch.setattr(memory_watch, "SLACK_BYTES", MIB)
+    running = MemoryWatch()
     yield running
     running.close()
 
 
 @pytest.mark.parametrize("kind", [PRIVATE, SHARED])
 def test_a_process_that_outgrows_its_budget_is_killed_and_others_live(
-    kind: int, watching: watch.Watch, start: Callable[[], Process]
+    kind: int, watch: MemoryWatch, start: Callable[[], Process]
 ) -> None:
     modest, hungry = start(), start()
-    with watching.over(modest.cell, BUDGET), watching.over(hungry.cell, BUDGET):
+    with watch.watching(modest.cell, BUDGET), watch.watching(hungry.cell, BUDGET):
         assert modest.take(BUDGET // 2, kind)
         hungry.take(2 * BUDGET, kind)
         assert hungry.wait() == -signal.SIGKILL
@@ -98,23 +99,23 @@ def test_a_process_that_outgrows_its_budget_is_killed_and_others_live(
         assert not modest.cell.outgrew
 
 
-def test_what_a_process_had_before_is_not_counted(watching: watch.Watch, start: Callable[[], Process]) -> None:
+def test_what_a_process_had_before_is_not_counted(watch: MemoryWatch, start: Callable[[], Process]) -> None:
     grown, hungry = start(), start()
     assert grown.take(4 * BUDGET)
-    with watching.over(grown.cell, BUDGET), watching.over(hungry.cell, BUDGET):
+    with watch.watching(grown.cell, BUDGET), watch.watching(hungry.cell, BUDGET):
         hungry.take(2 * BUDGET)
         hungry.wait()
         assert grown.take(1)
 
 
-def test_nobody_is_looked_at_any_more_when_its_query_is_over(
-    watching: watch.Watch, start: Callable[[], Process]
+def test_a_process_is_not_watched_any_more_when_its_query_is_over(
+    watch: MemoryWatch, start: Callable[[], Process]
 ) -> None:
     free, hungry = start(), start()
-    with watching.over(free.cell, BUDGET):
+    with watch.watching(free.cell, BUDGET):
         pass
     assert free.take(2 * BUDGET)
-    with watching.over(hungry.cell, BUDGET):
+    with watch.watching(hungry.cell, BUDGET):
         hungry.take(2 * BUDGET)
         hungry.wait()
     assert free.take(1)
@@ -127,22 +128,22 @@ def test_a_process_killed_for_another_reason_did_not_outgrow_its_budget(start: C
     assert (process.wait(), process.cell.outgrew) == (-signal.SIGKILL, False)
 
 
-def test_one_that_has_ended_cannot_be_watched(watching: watch.Watch, start: Callable[[], Process]) -> None:
+def test_one_that_has_ended_cannot_be_watched(watch: MemoryWatch, start: Callable[[], Process]) -> None:
     process = start()
     process.cell.kill()
     process.wait()
-    with pytest.raises(Unavailable), watching.over(process.cell, BUDGET):
+    with pytest.raises(Unavailable), watch.watching(process.cell, BUDGET):
         pass
 
 
 def test_one_whose_memory_cannot_be_read_is_ended(
-    watching: watch.Watch, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+    watch: MemoryWatch, start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unread(*_: object) -> bytes:
         raise PermissionError(1, "Operation not permitted")
 
     process = start()
-    with watching.over(process.cell, BUDGET):
+    with watch.watching(process.cell, BUDGET):
         monkeypatch.setattr(os, "pread", unread)
         assert process.wait() == -signal.SIGKILL
     assert not process.cell.outgrew

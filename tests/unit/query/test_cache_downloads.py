@@ -1,4 +1,4 @@
-"""Downloads in turn: one that nobody wants any more is not made, and many of one query hold up no other."""
+"""Downloads: a few at once, in order; one that no query waits for any more never begins, or stops."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 
 from tests.support.waiting import until
 from traceplane.errors import Overloaded, Unavailable
-from traceplane.query.files.cache import FETCHES, Cache, ColdFile
+from traceplane.query.files.cache import DOWNLOADS, Cache, ColdFile
 
 SIZE = 100
-MANY = 10 * FETCHES
+MANY = 10 * DOWNLOADS
 
 
 def body(number: int) -> bytes:
@@ -43,7 +43,7 @@ class Store:
             yield body(int(key))[half]
 
     def flow(self) -> None:
-        """Hold up nothing any more."""
+        """Let every piece through from now on."""
         self.open = True
         self.more.release(2 * MANY)
 
@@ -65,25 +65,25 @@ def cache(store: Store, tmp_path: Path) -> Iterator[Cache]:
 
 
 class Caller:
-    """A query that waits for files on a thread of its own, until it leaves."""
+    """A query that waits for files on a thread of its own, until it is canceled."""
 
     def __init__(self, pool: ThreadPoolExecutor, cache: Cache, files: list[ColdFile]) -> None:
-        self._leaves = threading.Event()
+        self._canceled = threading.Event()
         self._cache = cache
         self.done: Future[list[bytes]] = pool.submit(self._read, files)
 
     def _read(self, files: list[ColdFile]) -> list[bytes]:
-        with self._cache.held(files, self._leaves, time.monotonic() + 60) as paths:
-            return [] if self._leaves.is_set() else [path.read_bytes() for path in paths]
+        with self._cache.held(files, self._canceled, time.monotonic() + 60) as paths:
+            return [] if self._canceled.is_set() else [path.read_bytes() for path in paths]
 
-    def leave(self) -> None:
-        self._leaves.set()
+    def cancel(self) -> None:
+        self._canceled.set()
         self.done.result(60)
 
 
 @pytest.fixture
 def ask(cache: Cache, store: Store) -> Iterator[Callable[[list[ColdFile]], Caller]]:
-    """Asks for files; returns when their downloads are lined up."""
+    """Starts a query that needs files; returns when their downloads are queued."""
 
     with ThreadPoolExecutor(8) as pool:
 
@@ -97,64 +97,62 @@ def ask(cache: Cache, store: Store) -> Iterator[Callable[[list[ColdFile]], Calle
         store.flow()
 
 
-def test_downloads_that_nobody_waits_for_never_begin(
+def test_downloads_that_no_query_waits_for_never_begin(
     cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Caller]
 ) -> None:
     many = ask(FILES[:MANY])
-    until(lambda: len(store.begun) == FETCHES)
-    many.leave()
-    assert cache.bytes == FETCHES * SIZE, "room is kept for those that have begun only"
+    until(lambda: len(store.begun) == DOWNLOADS)
+    many.cancel()
+    assert cache.bytes == DOWNLOADS * SIZE, "room is kept for those that have begun only"
     next_one = ask([LAST])
     store.flow()
     assert next_one.done.result(60) == [body(MANY)]
-    assert sorted(store.begun) == [*range(FETCHES), MANY]
+    assert sorted(store.begun) == [*range(DOWNLOADS), MANY]
 
 
-def test_a_download_that_nobody_waits_for_stops_at_its_next_piece(
+def test_a_download_that_no_query_waits_for_stops_at_its_next_piece(
     cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Caller], tmp_path: Path
 ) -> None:
     many = ask(FILES[:MANY])
-    until(lambda: len(store.begun) == FETCHES)
-    many.leave()
-    store.more.release(FETCHES)  # the first of two pieces
+    until(lambda: len(store.begun) == DOWNLOADS)
+    many.cancel()
+    store.more.release(DOWNLOADS)  # the first of two pieces
     until(lambda: cache.bytes == 0)
     until(lambda: not list((tmp_path / "files").iterdir()))
 
 
-def test_a_download_goes_on_for_whoever_waits_still(
+def test_a_download_goes_on_while_one_query_waits_for_it(
     cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Caller]
 ) -> None:
     many, few = ask(FILES[:MANY]), ask([FILES[0], FILES[MANY - 1]])
-    many.leave()
+    many.cancel()
     store.flow()
     assert few.done.result(60) == [body(0), body(MANY - 1)]
     assert MANY - 2 not in store.begun
 
 
-def test_who_comes_back_before_a_download_stopped_gets_it(
+def test_a_query_that_comes_before_a_download_stopped_shares_it(
     cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Caller]
 ) -> None:
-    ask([LAST]).leave()
+    ask([LAST]).cancel()
     again = ask([LAST])
     store.flow()
     assert again.done.result(60) == [body(MANY)]
     assert store.begun == [MANY]
 
 
-def test_one_file_does_not_wait_behind_all_of_another_query(
-    cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Caller]
+def test_downloads_begin_in_the_order_in_which_queries_came(
+    store: Store, ask: Callable[[list[ColdFile]], Caller]
 ) -> None:
-    ask(FILES[: MANY - 1])
-    until(lambda: len(store.begun) == FETCHES)
-    one = ask([LAST])
-    for _ in range(2 * FETCHES + 2):  # those that run, and one more
-        store.more.release()
-    until(lambda: MANY in store.begun)
+    first, second = ask(FILES[: MANY - 1]), ask([LAST])
     store.flow()
-    assert one.done.result(60) == [body(MANY)]
+    assert [caller.done.result(60)[-1] for caller in (first, second)] == [body(MANY - 2), body(MANY)]
+    assert MANY in store.begun[-DOWNLOADS:], (
+        "as many are under way at once, and begin in any order among themselves"
+    )
 
 
-def test_a_cache_that_closes_tells_who_waits(
+def test_queries_that_wait_fail_when_the_cache_closes(
     cache: Cache, store: Store, ask: Callable[[list[ColdFile]], Caller]
 ) -> None:
     many = ask(FILES[:MANY])
