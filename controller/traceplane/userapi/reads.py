@@ -24,12 +24,12 @@ LINEAGE_VERSIONS = 500
 
 async def dags(call: Call) -> Any:
     """Living DAGs by namespace and name."""
-    asked = pages.limit(call.request)
+    size = pages.limit(call.request)
     after = pages.after(call.request, (str, str)) or ["", ""]
     rows = await call.run(
-        browse_dags.dags, namespace=call.chosen_namespace(), after=(after[0], after[1]), limit=asked + 1
+        browse_dags.dags, namespace=call.chosen_namespace(), after=(after[0], after[1]), limit=size + 1
     )
-    return pages.page(rows, asked, ("namespace", "name"))
+    return pages.page(rows, size, ("namespace", "name"))
 
 
 async def dag(call: Call) -> Any:
@@ -46,7 +46,7 @@ async def dag_jobs(call: Call) -> Any:
 
 async def dag_tasks(call: Call) -> Any:
     """Tasks of the DAG, newest first; `?status=` and `?job=` narrow."""
-    asked = pages.limit(call.request)
+    size = pages.limit(call.request)
     status = call.request.query_params.get("status")
     if status is not None and status not in STATUSES:
         raise Refused(f"status: one of {', '.join(STATUSES)}")
@@ -59,33 +59,33 @@ async def dag_tasks(call: Call) -> Any:
         job=call.request.query_params.get("job"),
         status=status,
         before=before,
-        limit=asked + 1,
+        limit=size + 1,
     )
-    return pages.page(rows, asked, ("id",))
+    return pages.page(rows, size, ("id",))
 
 
 async def dag_versions(call: Call) -> Any:
     """Versions of the DAG, newest first."""
     await _dag(call)
-    asked, before = pages.limit(call.request), _before(call)
+    size, before = pages.limit(call.request), _before(call)
     rows = await call.run(
-        browse_dags.versions, namespace=call.own_namespace(), dag=call.name(), before=before, limit=asked + 1
+        browse_dags.versions, namespace=call.own_namespace(), dag=call.name(), before=before, limit=size + 1
     )
-    return pages.page(rows, asked, ("id",))
+    return pages.page(rows, size, ("id",))
 
 
 async def assets(call: Call) -> Any:
     """Assets the caller may read, by namespace and name."""
-    asked = pages.limit(call.request)
+    size = pages.limit(call.request)
     after = pages.after(call.request, (str, str)) or ["", ""]
     rows = await call.run(
         browse_assets.assets,
         namespace=call.chosen_namespace(),
         roles=call.principal.roles,
         after=(after[0], after[1]),
-        limit=asked + 1,
+        limit=size + 1,
     )
-    return pages.page(rows, asked, ("namespace", "name"))
+    return pages.page(rows, size, ("namespace", "name"))
 
 
 async def asset(call: Call) -> Any:
@@ -95,7 +95,7 @@ async def asset(call: Call) -> Any:
 
 async def asset_partitions(call: Call) -> Any:
     """Committed partitions of an asset's cold dataset by where they start, whole ones last; none for a hot one."""
-    asked = pages.limit(call.request)
+    size = pages.limit(call.request)
     after = pages.after(call.request, ((int, type(None)), str))
     found = await _asset(call)
     if found["cold_version"] is None:
@@ -104,23 +104,23 @@ async def asset_partitions(call: Call) -> Any:
         browse_assets.partitions,
         version=found["cold_version"],
         after=(after[0], after[1]) if after else None,
-        limit=asked + 1,
+        limit=size + 1,
     )
-    return pages.page(rows, asked, ("start", "key"))
+    return pages.page(rows, size, ("start", "key"))
 
 
 async def asset_versions(call: Call) -> Any:
     """Versions of the asset's dataset, newest first; of a Federated asset's hot half."""
     found = await _asset(call)
-    asked, before = pages.limit(call.request), _before(call)
+    size, before = pages.limit(call.request), _before(call)
     rows = await call.run(
         browse_assets.versions,
         dataset=found["dataset"],
         current=found["version"],
         before=before,
-        limit=asked + 1,
+        limit=size + 1,
     )
-    return pages.page(rows, asked, ("id",))
+    return pages.page(rows, size, ("id",))
 
 
 async def asset_lineage(call: Call) -> Any:

@@ -30,7 +30,8 @@ def in_flight(client: Client, sql: str, capability: str | None = None, **more: A
     proof = (
         f"Authorization: Bearer {client.token}" if capability is None else f"X-Trace-Task-Capability: {capability}"
     )
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{proof}\r\nContent-Length: {len(body)}\r\n\r\n"
+    about = f"Content-Type: application/json\r\nContent-Length: {len(body)}"
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{proof}\r\n{about}\r\n\r\n"
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall((head + body).encode())
         yield

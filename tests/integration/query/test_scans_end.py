@@ -65,7 +65,7 @@ def test_a_client_that_leaves_ends_a_scan_that_postgres_has_not_begun(
     body = b'{"sql": "SELECT count(note) FROM hot_blocks"}'
     head = (
         f"POST /v1/query HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {client.token}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     with psycopg.connect(world.databases.data_dsn) as locker:
         locker.execute(f"LOCK TABLE hot.d_{version.hex} IN ACCESS EXCLUSIVE MODE")

@@ -20,7 +20,7 @@ from tests.issuer import Issuer
 from traceplane.identity.capability import Capabilities
 from traceplane.identity.grants import Grants, Prefixes
 from traceplane.settings import Settings
-from traceplane.userapi import routes
+from traceplane.userapi import reads as handlers
 from traceplane.userapi.app import app
 from traceplane.userapi.routes import ROUTES
 from traceplane.web.authentication import Scheme
@@ -342,7 +342,7 @@ def test_lineage_knows_no_job_that_left_its_dag(world: World, get: Get) -> None:
 def test_lineage_is_bounded_and_says_so(world: World, get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
     hot, cold = world.federated()
     reads(world, cold, hot)
-    monkeypatch.setattr(routes, "LINEAGE_VERSIONS", 1)
+    monkeypatch.setattr(handlers, "LINEAGE_VERSIONS", 1)
     found = get("/v1/assets/cold-blocks/lineage").json()
     assert ([item["job"] for item in found["items"]], found["truncated"]) == (["compact"], True)
 
