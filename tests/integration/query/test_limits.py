@@ -105,7 +105,7 @@ def test_a_query_that_takes_more_than_its_budget_ends_alone(start_service: Calla
 
 
 def test_more_than_the_queue_holds_is_told_to_come_back(start_service: Callable[..., Client]) -> None:
-    client = start_service(query_concurrency=1, query_queue=1, query_timeout_seconds=20, query_batch_queue=0)
+    client = start_service(query_concurrency=1, query_queue=1, query_timeout_seconds=8, query_batch_queue=0)
     admission = client.service.admission
     with ThreadPoolExecutor(2) as pool:
         running = pool.submit(client.refused, ENDLESS)
