@@ -12,7 +12,6 @@ role may send that can connect to the database of data.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -246,8 +245,7 @@ class Runner:
         elif self._stopping.is_set():
             queue.release(lease, pause=0, counted=False)
         elif isinstance(error, Unavailable | Overloaded) and lease.attempt < MAX_ATTEMPTS:
-            jitter = random.random()  # noqa: S311
-            pause = loops.backoff(lease.attempt, base=RETRY_SECONDS, limit=MAX_RETRY_SECONDS, jitter=jitter)
+            pause = loops.backoff(lease.attempt, base=RETRY_SECONDS, limit=MAX_RETRY_SECONDS)
             queue.release(lease, pause=pause, counted=True)
         else:
             shown = problems.shown(error)
