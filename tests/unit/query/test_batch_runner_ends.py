@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
-
 from traceplane.errors import GiveUp, InvalidSettings
 from traceplane.query.api import app
 
@@ -31,8 +29,9 @@ async def test_an_error_after_which_it_must_not_go_on_ends_the_process() -> None
     assert given_up == [fatal]
 
 
-async def test_any_other_error_lets_it_begin_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "RESTART_SECONDS", 0.0)
-    runner: Any = Failing(ValueError("a defect"), ValueError("another"))
-    await app._run_batches(runner, pytest.fail)
-    assert runner.errors == []
+async def test_a_defect_that_ends_it_ends_the_process_too() -> None:
+    given_up = list[GiveUp]()
+    runner: Any = Failing(ValueError("a defect"))
+    await app._run_batches(runner, given_up.append)
+    assert [type(error) for error in given_up] == [GiveUp]
+    assert "a defect" not in given_up[0].message

@@ -127,19 +127,19 @@ def test_files_of_an_earlier_query_are_read_and_not_those_that_replaced_them() -
 )
 def test_a_token_reads_no_file_that_its_query_could_not_have_read(cold: pins.Cold, reason: str) -> None:
     rows = [partition(COLD, 0, 9), partition(STRANGER, 0, 9)]
-    with pytest.raises(pins.SnapshotGone, match=reason):
+    with pytest.raises(pins.SnapshotUnavailable, match=reason):
         as_of.pinned_then(ROW, NAMES, holdings({COLD: [(0, 9)]}, rows, rows), BUCKET, pin_of(99, cold))
 
 
 def test_a_token_names_no_version_of_another_dataset() -> None:
     forged = pins.PinnedRelation("default", "blocks", STRANGER, 9, [])
-    with pytest.raises(pins.SnapshotGone, match="another dataset"):
+    with pytest.raises(pins.SnapshotUnavailable, match="another dataset"):
         as_of.row_of(ROW, forged, holdings({}, []).versions)
 
 
 def test_a_version_that_was_purged_is_refused() -> None:
     versions = {version: row for version, row in holdings({}, []).versions.items() if version != HOT}
-    with pytest.raises(pins.SnapshotGone, match="purged"):
+    with pytest.raises(pins.SnapshotUnavailable, match="purged"):
         as_of.row_of(ROW, pin_of(9), versions)
 
 
@@ -147,7 +147,7 @@ def test_halves_that_are_divided_by_different_columns_are_refused() -> None:
     """A version keeps its scope column, and the next one may have another."""
     versions = dict(holdings({}, []).versions)
     versions[COLD] = replace(versions[COLD], scope_column="m")
-    with pytest.raises(pins.SnapshotGone, match="not divided by one column"):
+    with pytest.raises(pins.SnapshotUnavailable, match="not divided by one column"):
         as_of.row_of(ROW, pin_of(9), versions)
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import structlog
 from starlette.applications import Starlette
 
 from traceplane.errors import GiveUp, InvalidSettings
@@ -24,6 +25,8 @@ from traceplane.web.routes import OnGiveUp, Serving, application
 
 STOP_SECONDS = 10.0
 """How long releasing batch queries may take; after that they are claimed again when their lease runs out."""
+
+log = structlog.get_logger()
 
 
 def create_app(settings: QuerySettings, on_give_up: OnGiveUp) -> Starlette:
@@ -74,3 +77,6 @@ async def _run_batches(runner: Runner, on_give_up: OnGiveUp) -> None:
         for error in group.exceptions:
             assert isinstance(error, GiveUp)
             on_give_up(error)
+    except* Exception:  # its loops outlive their errors, so this is a defect: a service without them must not go on
+        log.exception("the runner of batch queries failed")
+        on_give_up(GiveUp("batch queries can no longer be run; the log says why"))

@@ -123,7 +123,7 @@ class Catalog:
     def resolve_as_of(
         self, names: Sequence[RelationName], namespace: str, reader: Reader, pin: pins.Pin
     ) -> list[Relation]:
-        """Every relation of a statement as `pin` saw it. Raises Refusal, or SnapshotGone with the reason."""
+        """Every relation of a statement as `pin` saw it. Raises Refusal, or SnapshotUnavailable with the reason."""
         pinned = [
             (row, spelled, pin.of(row.namespace, row.name))
             for row, spelled in self._matched(names, namespace, reader)
@@ -200,14 +200,14 @@ class Catalog:
         return self._send(statement, {"versions": listed, "snapshot": snapshot, "limit": MAX_PARTITIONS + 1})
 
     def _refuse_invalidated(self, pin: pins.PinnedRelation, sequence: int) -> None:
-        """Raise SnapshotGone where hot rows that `pin` read were invalidated since."""
+        """Raise SnapshotUnavailable where hot rows that `pin` read were invalidated since."""
         if pin.hot is None:
             return
         key = {"version": pin.hot, "sequence": sequence, "limit": MAX_INVALIDATIONS}
         rows = self._fetch(_INVALIDATIONS, key)
         refuse_touched(pin, [(row["range_start"], row["range_end"], row["reason"]) for row in rows])
         if len(rows) >= MAX_INVALIDATIONS:
-            raise pins.SnapshotGone(
+            raise pins.SnapshotUnavailable(
                 f"as_of: too many ranges of {pin.namespace}/{pin.name} were invalidated since then"
             )
 
@@ -240,11 +240,11 @@ def _partitions(cursor: _Rows | None) -> Mapping[UUID, list[PartitionRow]]:
 
 
 def refuse_touched(pin: pins.PinnedRelation, invalidated: Iterable[tuple[int | None, int | None, str]]) -> None:
-    """Raise SnapshotGone where one of (start, end, reason) touches what `pin` read from the hot table."""
+    """Raise SnapshotUnavailable where one of (start, end, reason) touches what `pin` read from the hot table."""
     read = as_of.hot_ranges(pin)
     for start, end, reason in invalidated:
         low, high = ranges.LOWEST if start is None else start, ranges.HIGHEST if end is None else end
         if ranges.touches((low, high), read):
-            raise pins.SnapshotGone(
+            raise pins.SnapshotUnavailable(
                 f"as_of: rows {low} to {high} of {pin.namespace}/{pin.name} were invalidated since ({reason})"
             )

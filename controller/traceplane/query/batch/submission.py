@@ -65,7 +65,7 @@ class Submission:
         as_of: str | None,
         timeout_seconds: float | None,
     ) -> BatchQuery:
-        """Queue a query. Raises Refused, SnapshotGone, Overloaded or Unavailable."""
+        """Queue a query. Raises Refused, SnapshotUnavailable, Overloaded or Unavailable."""
         seconds = seconds_of(timeout_seconds, self._settings.query_batch_timeout_seconds)
         if as_of is not None:
             pins.decode(as_of)

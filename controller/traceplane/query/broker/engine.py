@@ -55,8 +55,8 @@ class Engine:
         self._org = org
 
     def run(self, query: Query, cancel: Cancel) -> Answer:
-        """The answer, recorded. Raises Refusal, SnapshotGone, QueryFailed, Overloaded, Unavailable, or Stale where
-        the lease was lost."""
+        """The answer, recorded. Raises Refusal, SnapshotUnavailable, QueryFailed, Overloaded, Unavailable, or Stale
+        where the lease was lost."""
         started = time.monotonic()
         deadline = started + query.seconds
         with ExitStack() as open_parts:
@@ -117,7 +117,7 @@ class Engine:
         return _Pinned(exported, relations, token)
 
     def _pin_as_of(self, query: Query, earlier: pins.Pin, snapshot: DataSnapshot) -> _Pinned:
-        """The relations as an earlier query saw them. Raises SnapshotGone."""
+        """The relations as an earlier query saw them. Raises SnapshotUnavailable."""
         with self._databases.catalog() as state:
             relations = state.resolve_as_of(query.admitted.relations, query.namespace, query.reader, earlier)
         for relation in relations:

@@ -22,19 +22,19 @@ from traceplane.query.relations.seam import Holdings, digest, relocated_groups
 
 
 def row_of(row: CatalogRow, pin: pins.PinnedRelation, versions: Mapping[UUID, VersionRow]) -> CatalogRow:
-    """`row` with the versions of `pin`. Raises SnapshotGone where they are no versions of the same datasets."""
+    """`row` with the versions of `pin`. Raises SnapshotUnavailable where they are of other datasets."""
     title = f"{row.namespace}/{row.name}"
     cold = row.cold_version if pin.hot is not None else pin.cold[0].version if len(pin.cold) == 1 else None
     for then, now in ((pin.hot, row.hot_version), (cold, row.cold_version)):
         known = then is None or then in versions
         if (then is None) != (now is None) or not known:
-            raise pins.SnapshotGone(f"as_of: the version of {title} that it was computed on was purged")
+            raise pins.SnapshotUnavailable(f"as_of: the version of {title} that it was computed on was purged")
         if then is not None and now is not None and versions[then].dataset != versions[now].dataset:
-            raise pins.SnapshotGone(f"as_of: {title} is another dataset now")
+            raise pins.SnapshotUnavailable(f"as_of: {title} is another dataset now")
     found = versions[pin.hot or cold]  # type: ignore[index]
     halves = {versions[version].scope_column for version in (pin.hot, cold) if version is not None}
     if len(halves) > 1:
-        raise pins.SnapshotGone(f"as_of: the halves of {title} are not divided by one column any more")
+        raise pins.SnapshotUnavailable(f"as_of: the halves of {title} are not divided by one column any more")
     return replace(
         row,
         columns=found.columns,
@@ -48,7 +48,7 @@ def row_of(row: CatalogRow, pin: pins.PinnedRelation, versions: Mapping[UUID, Ve
 def pinned_then(
     row: CatalogRow, names: list[RelationName], holdings: Holdings, bucket: str, pin: pins.PinnedRelation
 ) -> Relation:
-    """`row` (of `row_of`) as `pin` saw it. Raises SnapshotGone where files of that time were purged.
+    """`row` (of `row_of`) as `pin` saw it. Raises SnapshotUnavailable where files of that time were purged.
 
     The caller has made sure that no hot row of that time was invalidated since.
     """
@@ -56,7 +56,7 @@ def pinned_then(
     covered: tuple[ranges.Range, ...] = ()
     for cold in pin.cold:
         if digest(holdings.pinned, cold.version) != cold.digest:
-            raise pins.SnapshotGone(
+            raise pins.SnapshotUnavailable(
                 f"as_of: files of {row.namespace}/{row.name} that it was computed on were purged"
             )
         wanted = ranges.normal(cold.ranges)
@@ -89,7 +89,7 @@ def _check_relocated(
         return
     relocated = ranges.normal(holdings.relocated.get(pin.hot, {}).get(cold.version, ()))
     if not wanted or any(not ranges.inside(span, relocated) for span in wanted):
-        raise pins.SnapshotGone(f"as_of: {row.namespace}/{row.name} has no such files")
+        raise pins.SnapshotUnavailable(f"as_of: {row.namespace}/{row.name} has no such files")
 
 
 def _beyond(head: int | None) -> tuple[ranges.Range, ...]:

@@ -34,7 +34,7 @@ MAX_RELATIONS = 64
 _VERSION = 1
 
 
-class SnapshotGone(Refused):
+class SnapshotUnavailable(Refused):
     """What the token names cannot be read any more. HTTP 410."""
 
     code = "SnapshotGone"
