@@ -52,7 +52,18 @@ ROOMS = {
         python_guards,
         ("tests/unit/dispatch", "tests/integration/dispatch", "tests/integration/query"),
     ),
-    "gate": Room((f"{PACKAGE}/query/gate/allowlist.py",), python_guards, ("tests/unit/query",)),
+    "gate": Room(
+        (f"{PACKAGE}/query/gate/allowlist.py", f"{PACKAGE}/query/gate/parser.py"),
+        python_guards,
+        ("tests/unit/query",),
+        ("tests/unit/query/test_gate.py",),
+    ),
+    "relations": Room(
+        (f"{PACKAGE}/query/relations/*.py",),
+        python_guards,
+        ("tests/unit/query", "tests/integration/query/test_as_of.py", "tests/integration/query/test_relations.py"),
+        ("tests/unit/query/test_seam.py", "tests/unit/query/test_pins.py", "tests/unit/query/test_resolve.py"),
+    ),
     "operators": Room(
         ("operators/*/*.py", "operators/sdk/python/traceplane_sdk/*.py"),
         python_guards,
