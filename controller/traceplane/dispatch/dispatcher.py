@@ -121,8 +121,9 @@ class Dispatcher:
         await asyncio.wait(parts)
         await self.local.drain()
         await self.wakeups.close()
-        for part in parts:
-            part.result()
+        failed = [error for part in parts if (error := part.exception()) is not None]
+        if failed:  # all of them say the same, or the first is why the others ended
+            raise failed[0]
 
     async def close(self) -> None:
         """End all connections."""

@@ -298,7 +298,7 @@ async def test_a_run_gets_credentials_of_its_own(
     (credentials,) = given
     assert (credentials.endpoint_url, credentials.region) == (settings.s3_endpoint_url, settings.s3_region)
     assert credentials.session_token
-    assert credentials.access_key_id != settings.secret("s3_access_key_id")
+    assert credentials.access_key_id != settings.read_s3_keys()[0]
 
 
 async def test_a_runs_lines_keep_their_level_and_say_whose_they_are(
