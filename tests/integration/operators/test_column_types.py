@@ -17,7 +17,7 @@ import pytest
 from operators.parquet_compact.source import snapshot
 from tests.integration.operators.workbench import Dataset
 from tests.services import Databases
-from traceplane.query.relations import hot
+from traceplane.query.relations import hot_sql
 from traceplane_sdk.columns import FORMS, TYPE_MARK, ColumnType
 from traceplane_sdk.hot import copy_rows
 from traceplane_sdk.operator import Column, OutputSchema, Storage
@@ -108,10 +108,10 @@ def test_a_compacted_file_holds_it_in_the_declared_types(
 
 
 def test_a_hot_scan_gives_the_same_types_and_values_as_the_file(filled: Dataset, databases: Databases) -> None:
-    table = hot.HotTable(filled.location, {column.name: column.type for column in filled.columns}, "n", ())
+    table = hot_sql.GrantedTable(filled.location, {column.name: column.type for column in filled.columns}, "n", ())
     names = [column.name for column in filled.columns]
     with snapshot(databases.data_dsn) as source, source._connection.cursor() as cursor:
-        cursor.execute(f"{hot.statement(table, names, None)} order by n")
+        cursor.execute(f"{hot_sql.statement(table, names, None)} order by n")
         found = cursor.fetch_arrow_table()
     assert found.schema.types == arrow_schema(filled.columns).types
     assert rows_of(found) == EXPECTED
