@@ -31,8 +31,8 @@ bench: .venv/.stamp ## figures as ratios, each taken in one run
 fuzz: .venv/.stamp ## statements that nobody wrote, against the gate; SECONDS=60, SEED= to repeat a run
 	@$(RUN)/python -m tests.unit.query.fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
-mutants: .venv/.stamp ## take guards out of the code one at a time, and say which no test misses; ROOM=, ONLY= for a part
-	@$(RUN)/python -m hack.mutants $(if $(ROOM),--room $(ROOM)) $(if $(ONLY),--only "$(ONLY)")
+mutants: .venv/.stamp ## take guards out of the code one at a time, and say which no test misses; ROOM=, ONLY= for a part, FIRST=1 for quick tests alone
+	@$(RUN)/python -m hack.mutants $(if $(ROOM),--room $(ROOM)) $(if $(ONLY),--only "$(ONLY)") $(if $(FIRST),--first-only)
 
 demo: setup ## raise a cluster, install Trace, run a pipeline, query it, prove the answer
 	@$(RUN)/python -m hack.demo up

@@ -1,4 +1,4 @@
-"""Finding guards in source text: conjuncts of SQL conditions, and Python `if`s that raise.   (pure)"""
+"""Finding guards in source text: conjuncts of SQL conditions, and Python conditions that refuse.   (pure)"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 SECOND = "second guard"
 """The comment by which a line says that another guard holds too."""
@@ -27,12 +28,17 @@ class Guard:
 
 
 def sql_guards(source: str) -> list[Guard]:
-    """The conjuncts of every condition in the SQL of a Python module, and values that may only rise."""
+    """The conjuncts of every condition in the SQL of a Python module, and values that may only rise.
+
+    Of a statement that only reads, those that decide what the caller may see: its joins and filters say what the
+    answer is, and the tests of the answer hold them.
+    """
     found = []
     for start, end in _strings(source):
+        read = _only_reads(source[start:end])
         for first, last in _conjuncts(source, start, end):
             text = source[first:last].strip()
-            if not _is_second(source, first):
+            if not _is_second(source, first) and not (read and not _ACCESS.search(text)):
                 found.append(Guard(first, last, source.count("\n", 0, first) + 1, _short(text), " true "))
         for match in re.finditer(r"greatest\([^(),]+, ([^(),]+)\)", source[start:end]):
             # What may only rise: the new value alone takes its place.
@@ -41,8 +47,18 @@ def sql_guards(source: str) -> list[Guard]:
     return sorted(set(found))
 
 
+_ACCESS = re.compile(r"\b(org_id|\w*roles?|lease_token|claim_id|attempt|deleted_at|paused)\b")
+"""Columns by which a read is refused, rather than answered otherwise."""
+
+
+def _only_reads(text: str) -> bool:
+    """Whether this is a whole statement that writes and locks nothing. A fragment may be part of one that does."""
+    return bool(re.match(r"\s*(SELECT|WITH)\b", text)) and not re.search(r"\b(UPDATE|INSERT|DELETE|SHARE)\b", text)
+
+
 def python_guards(source: str) -> list[Guard]:
-    """Every `if` without an else whose body does nothing but raise; and bare calls of `require`-like checks."""
+    """Conditions that refuse: an `if` that ends in a raise, or that returns before one; a check that returns what
+    is wrong, or None; a call of a `require`-like check; and a value that may only rise."""
     lines = source.splitlines(keepends=True)
     starts = [0]
     for line in lines:
@@ -52,20 +68,45 @@ def python_guards(source: str) -> list[Guard]:
         return starts[line - 1] + len(lines[line - 1].encode()[:column].decode())
 
     found = []
-    for node in ast.walk(ast.parse(source)):
-        condition: ast.expr | None = None
-        replacement = "False"
-        if isinstance(node, ast.If) and not node.orelse and isinstance(node.body[-1], ast.Raise):
-            condition = node.test
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _checks(node.value):
-            condition, replacement = node.value, "None"
-        if condition is None or condition.end_lineno is None or condition.end_col_offset is None:
+    for condition, replacement in _conditions(ast.parse(source)):
+        if condition.end_lineno is None or condition.end_col_offset is None:
             continue
         first = offset(condition.lineno, condition.col_offset)
         last = offset(condition.end_lineno, condition.end_col_offset)
         if not _is_second(source, first):
             found.append(Guard(first, last, condition.lineno, _short(source[first:last]), replacement))
     return sorted(found)
+
+
+def _conditions(tree: ast.AST) -> Iterator[tuple[ast.expr, str]]:
+    """Each condition that guards, and what takes its place so that nothing is refused."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.If(orelse=[], body=[*_, ast.Raise()]):
+                yield node.test, "False"
+            case ast.If(orelse=[], body=[*_, ast.Return(value=value)]) if _is_complaint(value):
+                yield node.test, "False"
+            case ast.Return(value=ast.IfExp(test, ast.Constant(value=None), value)) if _is_complaint(value):
+                yield test, "True"
+            case ast.Expr(value=ast.Call() as call) if _checks(call):
+                yield call, "None"
+            case ast.Assign(targets=[target], value=ast.Call(func=ast.Name(id="max"), args=[held, new])) if (
+                ast.unparse(target) == ast.unparse(held)
+            ):
+                # What may only rise: the new value alone takes its place.
+                yield node.value, ast.unparse(new)
+        block = getattr(node, "body", None)
+        for statements in pairwise(block if isinstance(block, list) else []):
+            match statements:
+                case ast.If(test, orelse=[], body=[*_, ast.Return()]), ast.Raise():
+                    yield test, "True"
+
+
+def _is_complaint(value: ast.expr | None) -> bool:
+    """Whether this is a text that says what is wrong, as the pure checks return it."""
+    return isinstance(value, ast.JoinedStr) or (
+        isinstance(value, ast.Constant) and isinstance(value.value, str) and " " in value.value
+    )
 
 
 def _checks(call: ast.Call) -> bool:

@@ -63,6 +63,20 @@ def test_a_block_that_breaks_a_rule_is_refused_by_that_rule(rule: checks.Check, 
         checks.check_block(objects.NUMBER, block, receipts)
 
 
+@pytest.mark.parametrize("used", [0, 21_000, 41_999, 42_001, 63_000])
+def test_gas_of_the_receipts_is_the_headers_gas_to_the_unit(used: int) -> None:
+    block, receipts = objects.block(), objects.receipts()
+    assert checks.gas(objects.NUMBER, block, receipts) is None
+    with pytest.raises(ProviderFault, match="gas of the receipts"):
+        checks.check_block(objects.NUMBER, block | {"gasUsed": hex(used)}, receipts)
+
+
+def test_a_block_without_transactions_used_no_gas() -> None:
+    empty = objects.block() | {"transactions": [], "logsBloom": "0x0", "gasUsed": "0x1"}
+    with pytest.raises(ProviderFault, match="gas of the receipts"):
+        checks.check_block(objects.NUMBER, empty, [])
+
+
 def test_every_rule_is_shown_to_find_something() -> None:
     assert {rule for rule, _ in BROKEN} == set(checks.CHECKS)
 

@@ -15,10 +15,14 @@ from psycopg.rows import dict_row
 from tests import graphs, services
 from tests.integration.dispatch import contract
 from tests.integration.dispatch.callers import Caller, signing_key
+from tests.integration.dispatch.two_orgs import Orgs
+from tests.support.deploying import Deploys
+from traceplane import operator_registry
 from traceplane.dispatch import dispatcher as building
 from traceplane.dispatch.accept import Unpacked
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane.settings import Settings
+from traceplane.store.engine import Database
 from traceplane.taskapi.app import app
 from traceplane.versions import deploy as deploying
 from traceplane_sdk.operator import Operator
@@ -179,3 +183,26 @@ def feed(dispatcher: Dispatcher, jobs: dict[str, UUID], sql: Callable[..., list[
 def task_row(sql: Callable[..., list[dict[str, Any]]]) -> Callable[[str], dict[str, Any]]:
     """A task's row in state."""
     return lambda task_id: sql("SELECT * FROM tasks WHERE id = %(id)s", id=task_id)[0]
+
+
+@pytest.fixture(scope="session")
+def deployed_twice(postgres: services.Postgres) -> Iterator[services.Databases]:
+    """Databases in which two organisations have the chain DAG."""
+    pair = postgres.databases()
+    deploys = Deploys(pair, "bucket", "demo", operator_registry.load())
+    deploys.deploy(graphs.chain(), 1)
+    deploys.close()
+    yield pair
+    postgres.drop(pair)
+
+
+@pytest.fixture
+async def orgs(deployed_twice: services.Databases) -> AsyncIterator[Orgs]:
+    """Two organisations with the chain DAG and without a task."""
+    database = Database(deployed_twice.state_dsn, application="test")
+    with psycopg.connect(deployed_twice.state_dsn, autocommit=True, row_factory=dict_row) as connection:
+        async with database.autocommit() as conn:
+            made = Orgs(conn, connection)
+            made.reset()
+            yield made
+    await database.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hack.mutants.__main__ import ROOMS, mutants
+from hack.mutants.__main__ import ROOMS, ROOT, mutants
 from hack.mutants.guards import python_guards, sql_guards
 
 
@@ -26,7 +26,7 @@ def test_a_guard_is_removed_alone():
 
 
 def test_conditions_inside_subqueries_literals_and_between_are_kept_apart():
-    source = '''X = """SELECT FROM a WHERE x BETWEEN 1 AND 2 AND y = 'AND z' AND EXISTS (
+    source = '''X = """DELETE FROM a WHERE x BETWEEN 1 AND 2 AND y = 'AND z' AND EXISTS (
     SELECT FROM b WHERE b.id = a.id LIMIT 1)"""'''
     assert texts(source) == [
         "x BETWEEN 1 AND 2",
@@ -34,6 +34,13 @@ def test_conditions_inside_subqueries_literals_and_between_are_kept_apart():
         "EXISTS ( SELECT FROM b WHERE b.id = a.id LIMIT 1)",
         "b.id = a.id",
     ]
+
+
+def test_of_a_statement_that_only_reads_what_the_caller_may_see_is_a_guard():
+    read = "SELECT a FROM b WHERE b.org_id = %(org)s AND b.kind = 1"
+    assert texts(f'X = "{read}"') == ["b.org_id = %(org)s"]
+    assert texts(f'X = "{read} FOR UPDATE"') == ["b.org_id = %(org)s", "b.kind = 1"]
+    assert texts(f'X = "INSERT INTO c {read}"') == ["b.org_id = %(org)s", "b.kind = 1"]
 
 
 def test_a_fragment_that_begins_with_a_condition_is_a_condition():
@@ -56,8 +63,37 @@ def test_an_if_that_raises_is_a_guard_and_one_that_decides_is_none():
     assert python_guards(source)[0].removed(source).startswith("if False:\n")
 
 
+def removed(source: str) -> list[str]:
+    return [guard.removed(source) for guard in python_guards(source)]
+
+
+def test_a_check_that_returns_what_is_wrong_is_a_guard():
+    assert removed('def a(x):\n    return None if x == 1 else f"{x} is wrong"\n') == [
+        'def a(x):\n    return None if True else f"{x} is wrong"\n'
+    ]
+    assert removed('def a(x):\n    if x:\n        return "x is wrong"\n') == [
+        'def a(x):\n    if False:\n        return "x is wrong"\n'
+    ]
+    assert not removed('def a(x):\n    if x:\n        return "Pod"\n    return None if x else 1\n')
+
+
+def test_an_if_that_returns_before_a_raise_is_a_guard():
+    assert removed("def a(x):\n    if x:\n        return 1\n    raise Refused()\n") == [
+        "def a(x):\n    if True:\n        return 1\n    raise Refused()\n"
+    ]
+
+
+def test_a_variable_that_may_only_rise_is_a_guard():
+    assert removed("a.top = max(a.top, new.top)\nb = max(c, d)\n") == ["a.top = new.top\nb = max(c, d)\n"]
+
+
 def test_every_room_has_guards_and_every_mutant_is_another_program():
     for room in ROOMS:
         found = mutants([room], "")
         assert found, room
         assert len({(mutant.path, mutant.guard.start, mutant.guard.end) for mutant in found}) == len(found)
+
+
+def test_the_tests_of_every_room_exist():
+    for room in ROOMS.values():
+        assert all((ROOT / path).exists() for path in (*room.first, *room.tests))

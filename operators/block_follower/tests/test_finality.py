@@ -1,0 +1,81 @@
+"""A reorg is applied down to the finality depth, and no further. The chain and the tables are dicts of hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from operators.block_follower import follow
+from operators.block_follower.follow import Follower
+from operators.block_follower.position import Tip
+from operators.chain.head import Head
+from traceplane_sdk.errors import OperatorError
+
+TIP = 50
+FINALITY_DEPTH = 10
+HEAD = Head(TIP, f"new-{TIP}", f"new-{TIP}")
+
+
+def follower(monkeypatch: pytest.MonkeyPatch, fork: int, start_block: int = 0) -> Follower:
+    """A follower that stored the blocks up to TIP, of which the chain replaced those after `fork`. It has nothing
+    to fetch blocks with, and no transaction to write them in."""
+    stored = {number: f"old-{number}" for number in range(start_block, TIP + 1)}
+    chain = {number: block_hash if number <= fork else f"new-{number}" for number, block_hash in stored.items()}
+
+    def of_tables(_connection: object, low: int, high: int) -> dict[int, str]:
+        return {number: stored[number] for number in range(low, high + 1) if number in stored}
+
+    def of_chain(_provider: object, numbers: Sequence[int]) -> dict[int, str]:
+        return {number: chain[number] for number in numbers if number in chain}
+
+    context: Any = SimpleNamespace(
+        config=SimpleNamespace(start_block=start_block, finality_depth_blocks=FINALITY_DEPTH),
+        task=SimpleNamespace(outputs=[SimpleNamespace(name="blocks")]),
+        connection=lambda: None,
+    )
+    pool: Any = SimpleNamespace(with_failover=lambda call: call(None))
+    fetcher: Any = SimpleNamespace()
+    made = Follower(context, fetcher, pool)
+    monkeypatch.setattr(follow, "hashes", of_chain)
+    monkeypatch.setattr(made._blocks, "hashes", of_tables)
+    made._set_tip(Tip(TIP, stored[TIP]))
+    return made
+
+
+def tip(number: int = TIP) -> Tip:
+    return Tip(number, f"old-{number}")
+
+
+@pytest.mark.parametrize("fork", [TIP - 1, TIP - 9, TIP - FINALITY_DEPTH])
+def test_a_fork_at_or_above_the_highest_final_block_is_found(fork: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert follower(monkeypatch, fork)._find_fork(tip()) == fork
+
+
+@pytest.mark.parametrize("fork", [TIP - FINALITY_DEPTH - 1, 20, 0])
+def test_a_reorg_of_a_final_block_is_refused_before_anything_is_fetched_or_written(
+    fork: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(OperatorError) as refused:
+        follower(monkeypatch, fork)._reorganise(tip(), HEAD)
+    assert refused.value.code == "ReorgBelowFinality"
+    assert not refused.value.retryable
+
+
+def test_what_was_final_stays_final_when_the_chain_became_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    following = follower(monkeypatch, TIP - FINALITY_DEPTH - 1)
+    following._set_tip(tip(TIP - 5))
+    with pytest.raises(OperatorError, match="finalityDepthBlocks"):
+        following._find_fork(tip(TIP - 5))
+
+
+def test_every_block_since_the_first_may_be_replaced_while_none_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = TIP - FINALITY_DEPTH + 1
+    assert follower(monkeypatch, fork=0, start_block=start)._find_fork(tip()) == start - 1
+
+
+def test_the_first_block_may_not_be_replaced_once_it_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OperatorError, match="finalityDepthBlocks"):
+        follower(monkeypatch, fork=0, start_block=TIP - FINALITY_DEPTH)._find_fork(tip())

@@ -1,0 +1,172 @@
+"""Canceling, reopening, catching up and performing effects: each touches the rows that it names, in the states that
+it is for."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.dispatch.two_orgs import ORG, RETRY, Orgs
+from tests.support.deploying import NEIGHBOUR
+from traceplane.store.statements import attempts, cancel, enqueue, operate, outbox
+
+pytestmark = pytest.mark.services
+
+STOPPING = {
+    "waiting": {"retrying": ("Canceled", False), "queued": ("Canceled", False)},
+    "request_stop": {"running": ("Running", True)},
+    "withdraw_stop": {"stopping": ("Running", False)},
+    "end_running": {"running": ("Canceled", False), "stopping": ("Canceled", True)},
+}
+
+
+@pytest.mark.parametrize("statement", STOPPING)
+async def test_canceling_the_work_of_a_job_changes_its_tasks_of_the_right_states(statement: str, orgs: Orgs):
+    tasks = await orgs.every_state()
+    await orgs.every_state(NEIGHBOUR)
+    before, written = orgs.states(), orgs.written()["tasks"]
+    assert await cancel.count_running(orgs.conn, job_ids=[orgs.job("compact")]) == 2
+    await getattr(cancel, statement)(orgs.conn, job_ids=[orgs.job("compact")])
+    changed = {tasks[name]: state for name, state in STOPPING[statement].items()}
+    assert orgs.states() == {**before, **changed}
+    # And no other row was written, not even as it was.
+    assert len(set(orgs.written()["tasks"]) - set(written)) == len(changed)
+
+
+@pytest.mark.parametrize(
+    ("operation", "changes"),
+    [
+        ("reopen", {"dead": "Queued", "retrying": "Queued", "canceled": "Queued"}),
+        ("cancel", {"queued": "Canceled", "retrying": "Canceled", "running": "Running"}),
+    ],
+)
+async def test_a_person_changes_the_task_that_is_named_where_its_state_allows(
+    operation: str, changes: dict[str, str], orgs: Orgs
+):
+    tasks = await orgs.every_state()
+    await orgs.every_state(NEIGHBOUR)
+    for name, task in tasks.items():
+        before = orgs.states()
+        assert await getattr(operate, operation)(orgs.conn, org_id=NEIGHBOUR, task_id=task) is None
+        assert orgs.states() == before
+        await getattr(operate, operation)(orgs.conn, org_id=ORG, task_id=task)
+        after = orgs.states()
+        stays = before[task][1]
+        stop = operation == "cancel" and before[task][0] == "Running"
+        expected = (changes.get(name, before[task][0]), stop or stays)
+        assert after == {**before, task: expected}, name
+
+
+async def test_a_task_of_a_deleted_dag_is_not_reopened(orgs: Orgs):
+    tasks = await orgs.every_state()
+    orgs.rows("UPDATE dag_current_versions SET deleted_at = now() WHERE org_id = %s", ORG)
+    before = orgs.written()
+    found = await operate.reopen(orgs.conn, org_id=ORG, task_id=tasks["dead"])
+    assert found is not None
+    assert not found.current
+    assert not found.changed
+    assert orgs.written() == before
+
+
+async def test_a_source_is_not_canceled_by_hand(orgs: Orgs):
+    assert await enqueue.sources(orgs.conn, job_ids=[orgs.job("follow")]) == (orgs.job("follow"),)
+    ((task, _),) = orgs.states().items()
+    for claimed in (False, True):
+        if claimed:
+            await orgs.leases(job="follow")
+        before = orgs.written()
+        found = await operate.cancel(orgs.conn, org_id=ORG, task_id=task)
+        assert found is not None
+        assert not found.changed
+        assert orgs.written() == before
+
+
+async def test_missed_events_take_up_canceled_tasks_of_the_named_jobs(orgs: Orgs):
+    tasks = await orgs.every_state()
+    others = await orgs.every_state(NEIGHBOUR)
+    before = orgs.states()
+    assert await enqueue.missed_events(orgs.conn, job_ids=[orgs.job("compact")]) == (orgs.job("compact"),)
+    assert orgs.states() == {**before, tasks["canceled"]: ("Queued", False)}
+    assert orgs.states()[others["canceled"]] == ("Canceled", False)
+
+
+async def test_events_of_inputs_that_are_no_trigger_make_no_task(orgs: Orgs):
+    # `compact` reads the follower's blocks, and is triggered by `ranges` alone.
+    await orgs.cursor(5)
+    await orgs.cursor(6, output="logs")
+    assert not await enqueue.missed_events(orgs.conn, job_ids=[orgs.job("compact")])
+    assert [row["job_id"] for row in orgs.rows("SELECT job_id FROM tasks")] == [orgs.job("ranges")]
+
+
+async def test_only_sources_of_the_named_jobs_get_the_task_of_a_source(orgs: Orgs):
+    names = ["follow", "ranges", "compact"]
+    assert await enqueue.sources(orgs.conn, job_ids=[orgs.job(name) for name in names]) == (orgs.job("follow"),)
+    assert [row["job_id"] for row in orgs.rows("SELECT job_id FROM tasks")] == [orgs.job("follow")]
+
+
+async def test_a_new_priority_is_given_to_queued_tasks_of_its_version(orgs: Orgs):
+    tasks = await orgs.every_state()
+    await orgs.every_state(NEIGHBOUR)
+    await orgs.cursor(5)
+    orgs.rows("UPDATE dag_version_jobs SET priority = 1 WHERE job_id = %s", orgs.job("compact"))
+    orgs.rows("UPDATE dag_version_jobs SET priority = 1 WHERE job_id = %s", orgs.job("compact", NEIGHBOUR))
+    (version,) = orgs.rows("SELECT active_version_id AS id FROM dag_current_versions WHERE org_id = %s", ORG)
+    before = orgs.written()["tasks"]
+    await enqueue.reprioritise(orgs.conn, version_id=version["id"])
+    assert [str(row["id"]) for row in orgs.rows("SELECT id FROM tasks WHERE priority = 1")] == [tasks["queued"]]
+    assert len(set(orgs.written()["tasks"]) - set(before)) == 1
+
+
+OUTBOX = (
+    "INSERT INTO outbox (org_id, kind, payload, dedupe_key, available_at)"
+    " VALUES (%s, 'provision_hot_table', '{}', %s, now())"
+)
+
+
+async def test_an_effect_is_finished_by_the_lease_that_holds_it(orgs: Orgs):
+    for key in ("a", "b"):
+        orgs.rows(OUTBOX, ORG, key)
+    lost, other = await outbox.take(orgs.conn, limit=2, hold_seconds=60)
+    assert not await outbox.take(orgs.conn, limit=2, hold_seconds=60)
+    orgs.rows("UPDATE outbox SET available_at = now() WHERE id = %s", lost.id)
+    (held,) = await outbox.take(orgs.conn, limit=2, hold_seconds=60)
+    assert held.id == lost.id
+
+    async def endings(row: outbox.OutboxRow) -> list[bool]:
+        return [
+            await outbox.proceed(orgs.conn, row),
+            await outbox.fail(orgs.conn, row, error="", delay_seconds=0, final=False),
+            await outbox.finish(orgs.conn, row),
+        ]
+
+    before = orgs.written()
+    assert await endings(lost) == [False, False, False]
+    assert orgs.written() == before
+    assert await outbox.fail(orgs.conn, held, error="", delay_seconds=60, final=False)
+    assert await outbox.finish(orgs.conn, held)
+    before = orgs.written()
+    assert await endings(held) == [False, False, False]
+    assert orgs.written() == before
+    assert await outbox.proceed(orgs.conn, other)
+    assert [row["id"] for row in orgs.rows("SELECT id FROM outbox WHERE status = 'Done'")] == [held.id]
+
+
+async def test_effects_are_forgotten_when_they_were_done_long_ago(orgs: Orgs):
+    for key in ("old", "new", "failed", "pending"):
+        orgs.rows(OUTBOX, ORG, key)
+    done = "UPDATE outbox SET status = %s, finished_at = now() - make_interval(hours => %s) WHERE dedupe_key = %s"
+    for status, hours, key in (("Done", 2, "old"), ("Done", 0, "new"), ("Failed", 2, "failed")):
+        orgs.rows(done, status, hours, key)
+    assert await outbox.forget(orgs.conn, older_seconds=3600, limit=10) == 1
+    left = {row["dedupe_key"] for row in orgs.rows("SELECT dedupe_key FROM outbox")}
+    assert left == {"new", "failed", "pending"}
+    # Done or given up, it is not taken again.
+    assert len(await outbox.take(orgs.conn, limit=10, hold_seconds=60)) == 1
+
+
+async def test_a_task_that_was_reaped_is_retried_once(orgs: Orgs):
+    await orgs.partitions(1)
+    (lease,) = await orgs.leases()
+    orgs.rows("UPDATE tasks SET lease_expires_at = now() - interval '1 s'")
+    assert len(await attempts.reap(orgs.conn, retry=RETRY, limit=10)) == 1
+    assert not await orgs.complete(lease)
+    assert orgs.task(lease["task_id"])["status"] == "Failed"
