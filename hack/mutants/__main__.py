@@ -40,6 +40,7 @@ ROOMS = {
         (
             "tests/integration/dispatch/test_fences.py",
             "tests/integration/dispatch/test_claim_guards.py",
+            "tests/integration/dispatch/test_commit_guards.py",
             "tests/integration/dispatch/test_operation_guards.py",
         ),
     ),

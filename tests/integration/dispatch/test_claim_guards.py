@@ -17,6 +17,9 @@ STOPPED = [
     "UPDATE jobs SET paused = true WHERE org_id = %s",
     "UPDATE jobs SET provisioned_at = NULL WHERE org_id = %s",
     "UPDATE dag_current_versions SET deleted_at = now() WHERE org_id = %s",
+    # The version that is active holds other jobs.
+    "UPDATE dag_current_versions SET active_version_id = ("
+    "    SELECT id FROM dag_versions WHERE org_id <> dag_current_versions.org_id) WHERE org_id = %s",
 ]
 
 

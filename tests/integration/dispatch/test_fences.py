@@ -151,9 +151,12 @@ async def test_a_cursor_never_goes_back(orgs: Orgs):
 
 
 async def test_a_cursor_rises_to_what_the_run_read(orgs: Orgs):
-    # Further events of other outputs and of the other organisation are no reason to go further.
+    # Further events of other outputs and of the other organisation are no reason to go further, and a partition
+    # without a range says nothing of how far.
     await orgs.cursor(99, output="logs")
     await orgs.cursor(98, org=NEIGHBOUR)
+    unranged = {"id": str(uuid4()), "version": str(orgs.version("follow", "blocks")), "key": "unranged"}
+    await events.relay(orgs.conn, events=[unranged], invalidations=[])
     for value in (5, 6):
         await orgs.cursor(value)
         (lease,) = await orgs.leases(job="ranges", newest=True)

@@ -45,7 +45,10 @@ class Orgs:
                 self.sql.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
             self.sql.execute("UPDATE jobs SET paused = false, provisioned_at = now()")
             self.sql.execute("UPDATE dag_version_jobs SET max_concurrency = NULL, priority = 0")
-            self.sql.execute("UPDATE dag_current_versions SET deleted_at = NULL")
+            self.sql.execute(
+                "UPDATE dag_current_versions c SET deleted_at = NULL, active_version_id = v.id"
+                " FROM dag_versions v WHERE v.org_id = c.org_id"
+            )
 
     def rows(self, statement: LiteralString, *parameters: Any) -> list[dict[str, Any]]:
         """Rows of a statement in a transaction of its own."""

@@ -23,6 +23,7 @@ _END = f"""
 ended AS (
     UPDATE tasks t SET {{assignments}}
     FROM locked x
+    -- second guard: `locked` holds the rows already. It counts for a row that changed just before it was locked.
     WHERE t.id = x.id AND t.status = 'Running' AND t.attempt = x.attempt
     -- The lease columns as they were: a released task has none any more.
     RETURNING t.id, t.job_id, t.org_id, t.attempt, t.status, x.worker_id, x.lease_epoch, x.lease_token,

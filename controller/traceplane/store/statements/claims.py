@@ -95,7 +95,8 @@ dealt AS MATERIALIZED (
 claimed AS (
     UPDATE tasks t SET {CLAIMED}
     FROM dealt d, live l
-    -- The array keeps the planner to a TID scan; a join by id alone would look each row up in the index.
+    -- The array keeps the planner to a TID scan; a join by id alone would look each row up in the index. Each of
+    -- the two conditions is the other's second guard: the rows are locked, so neither place nor id changes.
     WHERE t.ctid = ANY(ARRAY(SELECT place FROM dealt)) AND t.id = d.id
     {_RETURNING}
 )
@@ -149,7 +150,9 @@ superseded AS (
     WHERE t.ctid = ANY(ARRAY(
         SELECT o.ctid FROM tasks o
         WHERE o.job_id = (SELECT id FROM live) AND o.status = 'Queued'
-          AND EXISTS (SELECT FROM picked) AND o.id NOT IN (SELECT id FROM picked)
+          AND EXISTS (SELECT FROM picked)
+          -- second guard: a row that `claimed` updated first is not updated again; but no order is promised.
+          AND o.id NOT IN (SELECT id FROM picked)
         ORDER BY o.priority, o.queued_at, o.id
         LIMIT {MAX_SUPERSEDED}
         FOR NO KEY UPDATE SKIP LOCKED))
@@ -159,6 +162,7 @@ claimed AS (
     UPDATE tasks t SET {CLAIMED},
         scope = t.scope || jsonb_build_object('upto', coalesce((SELECT spans FROM upto), '{{}}'::jsonb))
     FROM dealt d, live l
+    -- As above, each is the other's second guard.
     WHERE t.ctid = ANY(ARRAY(SELECT place FROM dealt)) AND t.id = d.id
     {_RETURNING}
 )

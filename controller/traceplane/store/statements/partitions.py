@@ -29,7 +29,8 @@ superseded AS (
     UPDATE partition_versions p SET superseded_at = statement_timestamp(), superseded_xid = pg_current_xact_id()
     FROM commits c
     WHERE p.dataset_version_id = c.dataset_version_id AND p.partition_key = c.key
-      AND p.superseded_at IS NULL AND c.nth = 1
+      AND p.superseded_at IS NULL
+      AND c.nth = 1  -- second guard: every partition that is committed at all has a first
     RETURNING p.id
 ),
 committed AS (
