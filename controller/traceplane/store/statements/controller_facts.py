@@ -168,15 +168,14 @@ SELECT name FROM assets WHERE org_id = %(org)s AND namespace = %(namespace)s AND
 """Assets that must have an object in the API server."""
 
 
-async def dag_facts(conn: Connection, *, org_id: UUID, namespace: str, dag: str) -> DagFacts | None:
+async def dag_facts(conn: Connection, dag: DagKey) -> DagFacts | None:
     """How a DAG stands; None where state has never heard of it."""
-    key = DagKey(org_id, namespace, dag).parameters
     async with conn.cursor(row_factory=dict_row) as pointers:
-        pointer = await (await pointers.execute(DAG, key)).fetchone()
+        pointer = await (await pointers.execute(DAG, dag.parameters)).fetchone()
     if pointer is None:
         return None
     jobs = await named(conn, JobFacts, JOBS, {"version": pointer["active_version_id"]})
-    busy = await column(conn, BUSY, key)
+    busy = await column(conn, BUSY, dag.parameters)
     return DagFacts(**pointer, jobs=tuple(jobs), busy_workers=frozenset(busy))
 
 
