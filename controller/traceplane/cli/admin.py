@@ -83,12 +83,7 @@ def list_users(output: Annotated[Output, typer.Option("--output", "-o")] = Outpu
     _with_state(work)
     from traceplane.cli import printing
 
-    columns = ("issuer", "subject", "name", "roles", "created_at")
-    if output in (Output.JSON, Output.YAML):
-        printing.structured(found, output)
-    else:
-        show = printing.comma_separated if output is Output.CSV else printing.table
-        show(columns, [[row[column] for column in columns] for row in found])
+    printing.rows(found, ("issuer", "subject", "name", "roles", "created_at"), output)
 
 
 def grant(role: Role, subject: Subject, issuer: Issuer) -> None:

@@ -27,6 +27,7 @@ _PAGE = 500
 """Objects in one page of a list: bounds the memory of one answer."""
 
 Object = dict[str, Any]
+"""A Kubernetes object, as the API server shows it."""
 
 
 class KubeError(TraceError):

@@ -48,12 +48,6 @@ def parse(text: str) -> Prefix:
     return Prefix(match[1], match[2])
 
 
-def is_below(location: str, prefix: Prefix) -> bool:
-    """Whether the canonical `location` is `prefix` itself or inside it. Raises BadPrefix."""
-    inner = parse(location)
-    return inner.bucket == prefix.bucket and inner.key.startswith(prefix.key)
-
-
 def session_policy(read: Sequence[Prefix], write: Sequence[Prefix]) -> str:
     """An IAM policy that allows objects below `read` to be got, below `write` to be got and put, and both listed.
 

@@ -131,7 +131,6 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 FromCell = Scans | HotScan | Piece | Result | Failed
-ToCell = Prepare | Run | HotRows
 
 
 class Closed(Exception):

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from traceplane.drivers.kube import Resource
+from traceplane.drivers.kube import Object, Resource
 from traceplane.graph.model import Graph
 from traceplane.reconcile.podfacts import PodFact
 from traceplane.reconcile.podspec import Platform
 from traceplane.store.statements.controller_facts import DagFacts
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

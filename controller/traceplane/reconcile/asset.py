@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from traceplane import graph as graphs
-from traceplane.drivers.kube import ASSETS, BUNDLES, JOBS
+from traceplane.drivers.kube import ASSETS, BUNDLES, JOBS, Object
 from traceplane.graph import Problem
 from traceplane.kinds import Asset
 from traceplane.kit import crash
 from traceplane.reconcile import conditions, policies
 from traceplane.reconcile.actions import Status
 from traceplane.reconcile.conditions import Condition, false, true
-from traceplane.reconcile.scope import Object, Scope
+from traceplane.reconcile.scope import Scope
 from traceplane.store.statements import asset_policies, controller_facts
 from traceplane.store.statements.asset_policies import Stored
 from traceplane.store.statements.controller_facts import AssetFacts
@@ -127,14 +126,8 @@ def _published(parts: Mapping[str, AssetFacts | None], remark: str) -> Condition
 
 
 def _status(obj: Object, new: list[Condition], facts: AssetFacts | None, namespace: str) -> Object:
-    old = (obj.get("status") or {}).get("conditions") or []
-    generation = int(obj["metadata"].get("generation") or 0)
     table = f"{namespace}.{obj['metadata']['name']}".replace("-", "_")
-    status: dict[str, Any] = {
-        "observedGeneration": generation,
-        "conditions": conditions.merged(old, new, generation, datetime.now(UTC)),
-        "table": table,
-    }
+    status: Object = {**conditions.observed(obj, new, datetime.now(UTC)), "table": table}
     if storage := (facts.storage if facts else obj["spec"].get("storage")):
         status["storage"] = storage
     if facts is None:
@@ -158,18 +151,11 @@ async def reconcile_bundle(scope: Scope, obj: Object) -> None:
     bundle = graphs.parse("Bundle", obj)
     problems = bundle if isinstance(bundle, list) else graphs.check_bundle(bundle)
     new = [false("Valid", "NotSupported", conditions.listed([str(problem) for problem in problems]))]
-    await scope.applier.status(Status(BUNDLES, obj, _conditions(obj, new)))
+    await scope.applier.status(Status(BUNDLES, obj, conditions.observed(obj, new, datetime.now(UTC))))
 
 
 async def reconcile_lone_job(scope: Scope, obj: Object) -> None:
     """A hand-written Job whose DAG is not there."""
     message = f"spec.dag: there is no DAG {obj['spec'].get('dag')} in namespace {scope.namespace}"
     new = [false("Valid", "DagNotFound", message), false("Ready", "NotRunning", message)]
-    await scope.applier.status(Status(JOBS, obj, _conditions(obj, new)))
-
-
-def _conditions(obj: Object, new: list[Condition]) -> Object:
-    old = (obj.get("status") or {}).get("conditions") or []
-    generation = int(obj["metadata"].get("generation") or 0)
-    merged = conditions.merged(old, new, generation, datetime.now(UTC))
-    return {"observedGeneration": generation, "conditions": merged}
+    await scope.applier.status(Status(JOBS, obj, conditions.observed(obj, new, datetime.now(UTC))))

@@ -54,11 +54,22 @@ def parsed(entries: Iterable[Mapping[str, Any]]) -> list[Condition]:
     return [Condition(e["type"], e["status"], e["reason"], e.get("message", "")) for e in entries]
 
 
-def merged(
-    old: Sequence[Mapping[str, Any]], new: Iterable[Condition], generation: int, now: datetime
-) -> list[dict[str, Any]]:
+def of(obj: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The conditions that an object shows."""
+    shown: Sequence[Mapping[str, Any]] = (obj.get("status") or {}).get("conditions") or []
+    return shown
+
+
+def observed(obj: Mapping[str, Any], new: Iterable[Condition], now: datetime) -> dict[str, Any]:
+    """The part of a status that every kind has: the generation that was looked at, and its conditions."""
+    generation = int(obj["metadata"].get("generation") or 0)
+    return {"observedGeneration": generation, "conditions": merged(obj, new, now)}
+
+
+def merged(obj: Mapping[str, Any], new: Iterable[Condition], now: datetime) -> list[dict[str, Any]]:
     """`new` as status entries: the time of the last transition stays where the status did not change."""
-    before = {entry["type"]: entry for entry in old}
+    generation = int(obj["metadata"].get("generation") or 0)
+    before = {entry["type"]: entry for entry in of(obj)}
     merged_entries = []
     for condition in new:
         previous = before.get(condition.type)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 
 import structlog
 
-from traceplane.drivers.kube import Kube
+from traceplane.drivers.kube import Kube, Object
 from traceplane.kit.loops import Loop
 from traceplane.observe import reconcile_metrics as metrics
 from traceplane.reconcile import gather, names
@@ -26,7 +26,7 @@ from traceplane.reconcile.handlers import LABELLED, WATCHED
 from traceplane.reconcile.health import Pulse
 from traceplane.reconcile.mirror import Mirror
 from traceplane.reconcile.queue import Key, WorkQueue
-from traceplane.reconcile.scope import Object, Scope
+from traceplane.reconcile.scope import Scope
 from traceplane.settings import ControllerSettings
 from traceplane.store.engine import Database
 from traceplane.store.migrate import check

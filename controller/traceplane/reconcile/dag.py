@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from traceplane.drivers.kube import ASSETS, DAGS
+from traceplane.drivers.kube import ASSETS, DAGS, Object
 from traceplane.errors import Refused, Stale, Unavailable
 from traceplane.graph import Graph
 from traceplane.kit import crash
@@ -22,7 +22,7 @@ from traceplane.observe import reconcile_metrics as metrics
 from traceplane.reconcile import decide, gather, names, status
 from traceplane.reconcile.actions import Input, Note, Status
 from traceplane.reconcile.podspec import Platform
-from traceplane.reconcile.scope import Object, Scope
+from traceplane.reconcile.scope import Scope
 from traceplane.store.statements import controller_facts
 from traceplane.versions import deploy as deployment
 from traceplane.versions import pause
@@ -176,21 +176,13 @@ class Dags:
         for job in facts.jobs if facts else ():
             if wanted.get(job.name, job.paused) != job.paused:
                 async with self._scope.database.transaction() as conn:
-                    await pause.set_paused(
-                        conn,
-                        org_id=self._scope.org_id,
-                        namespace=self._scope.namespace,
-                        dag=graph.dag if graph else "",
-                        job=job.name,
-                        paused=wanted[job.name],
-                    )
+                    dag = self._scope.dag_key(graph.dag if graph else "")
+                    await pause.set_paused(conn, dag, job=job.name, paused=wanted[job.name])
                 crash.point(PAUSED)
 
     async def _facts(self, dag: str) -> controller_facts.DagFacts | None:
         async with self._scope.database.transaction() as conn:
-            facts = await controller_facts.dag_facts(
-                conn, org_id=self._scope.org_id, namespace=self._scope.namespace, dag=dag
-            )
+            facts = await controller_facts.dag_facts(conn, self._scope.dag_key(dag))
         self._owners.update({str(job.job_id): dag for job in (facts.jobs if facts else ())})
         return facts
 

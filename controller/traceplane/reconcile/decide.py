@@ -8,15 +8,12 @@ deployed: an invalid or refused spec changes nothing here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from traceplane.drivers.kube import ASSETS, DEPLOYMENTS, FIELD_MANAGER, JOBS, PODS, Resource
+from traceplane.drivers.kube import ASSETS, DEPLOYMENTS, FIELD_MANAGER, JOBS, PODS, Object, Resource
 from traceplane.reconcile import names, podspec, projection, workers
 from traceplane.reconcile.actions import Apply, Delete, Disown, Input, Note, Plan, WorkerView
 from traceplane.reconcile.podfacts import Life, PodFact, fact_of
 from traceplane.store.statements.controller_facts import JobFacts
-
-Object = dict[str, Any]
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 
 import structlog
 
-from traceplane.drivers.kube import ASSETS, DAGS, DEPLOYMENTS, JOBS, PODS
+from traceplane.drivers.kube import ASSETS, DAGS, DEPLOYMENTS, JOBS, PODS, Object
 from traceplane.errors import Unavailable
 from traceplane.kit import crash
 from traceplane.reconcile import conditions, names, workers
 from traceplane.reconcile.actions import Delete, Note, Status
-from traceplane.reconcile.scope import Object, Scope
+from traceplane.reconcile.scope import Scope
 from traceplane.store.statements import controller_facts
 from traceplane.versions import deletion
 
@@ -63,11 +63,8 @@ class Deletions:
 
     async def orphan(self, name: str, resource_uid: str) -> None:
         """A DAG that state knows and the API server does not: its finalizer was taken off by hand."""
-        scope = self._scope
-        async with scope.database.transaction() as conn:
-            canceled = await deletion.finish(
-                conn, org_id=scope.org_id, namespace=scope.namespace, dag=name, resource_uid=resource_uid
-            )
+        async with self._scope.database.transaction() as conn:
+            canceled = await deletion.finish(conn, self._scope.dag_key(name), resource_uid)
         log.info("orphan retired", dag=name, canceled=canceled)
         crash.point(FINISHED)
         for resource in (DEPLOYMENTS, PODS):
@@ -77,15 +74,12 @@ class Deletions:
 
     async def _leave_state(self, dag: Object) -> tuple[int, frozenset[str]]:
         """Begin, or look again: how many tasks still run, and which workers hold them."""
-        metadata = dag["metadata"]
-        org, namespace, name = self._scope.org_id, self._scope.namespace, metadata["name"]
+        key = self._scope.dag_key(dag["metadata"]["name"])
         async with self._scope.database.transaction() as conn:
-            if not await deletion.begin(
-                conn, org_id=org, namespace=namespace, dag=name, resource_uid=metadata["uid"]
-            ):
+            if not await deletion.begin(conn, key, dag["metadata"]["uid"]):
                 return 0, frozenset()
-            running = await deletion.running(conn, org_id=org, namespace=namespace, dag=name)
-            facts = await controller_facts.dag_facts(conn, org_id=org, namespace=namespace, dag=name)
+            running = await deletion.running(conn, key)
+            facts = await controller_facts.dag_facts(conn, key)
         crash.point(BEGUN)
         return running, facts.busy_workers if facts else frozenset()
 
@@ -108,13 +102,7 @@ class Deletions:
         metadata = dag["metadata"]
         try:
             async with self._scope.database.transaction() as conn:
-                await deletion.finish(
-                    conn,
-                    org_id=self._scope.org_id,
-                    namespace=self._scope.namespace,
-                    dag=metadata["name"],
-                    resource_uid=metadata["uid"],
-                )
+                await deletion.finish(conn, self._scope.dag_key(metadata["name"]), metadata["uid"])
             crash.point(FINISHED)
         except Unavailable:
             # After its time the object goes without state, and the sweep of orphans cleans up there.
@@ -130,17 +118,9 @@ class Deletions:
         log.info("deleted", dag=metadata["name"], canceled=canceled)
 
     async def _show(self, dag: Object, message: str) -> None:
-        live: Object = dag.get("status") or {}
-        old = live.get("conditions") or []
-        kept = [
-            conditions.Condition(c["type"], c["status"], c["reason"], c.get("message", ""))
-            for c in old
-            if c["type"] in ("Valid", "Staged", "Degraded")
-        ]
+        kept = conditions.parsed(c for c in conditions.of(dag) if c["type"] in ("Valid", "Staged", "Degraded"))
         new = [*kept, conditions.false("Ready", "Draining", message)]
-        generation = int(dag["metadata"].get("generation") or 0)
-        merged = conditions.merged(old, new, generation, datetime.now(UTC))
-        status = {**{k: v for k, v in live.items() if k != "conditions"}, "conditions": merged}
+        status = {**(dag.get("status") or {}), "conditions": conditions.merged(dag, new, datetime.now(UTC))}
         await self._scope.applier.status(Status(DAGS, dag, status))
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from traceplane import graph as graphs
+from traceplane.drivers.kube import Object
 from traceplane.graph import Graph, Problem
 from traceplane.reconcile import names, policies
 from traceplane.reconcile.mirror import Mirror
@@ -21,7 +21,6 @@ from traceplane.store.statements.controller_facts import DagFacts
 from traceplane.versions.asset_policies import Policies
 from traceplane_sdk.operator import Operator, OutputSchema
 
-Object = dict[str, Any]
 Operators = Mapping[str, Operator]
 
 

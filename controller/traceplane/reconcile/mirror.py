@@ -14,10 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from traceplane.drivers.kube import FIELD_MANAGER
+from traceplane.drivers.kube import FIELD_MANAGER, Object
 from traceplane.reconcile import names
-
-Object = dict[str, Any]
 
 
 class Mirror:

@@ -16,9 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from traceplane.drivers.kube import Object
 from traceplane.reconcile import names
-
-Object = dict[str, Any]
 
 TOKEN_FILE = "/etc/trace/worker/token"  # noqa: S105  (a path)
 DSN_FILE = "/etc/trace/data/dsn"

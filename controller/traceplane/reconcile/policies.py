@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from traceplane import graph as graphs
+from traceplane.drivers.kube import Object
 from traceplane.graph import Graph
 from traceplane.kinds import Asset
 from traceplane.reconcile import names
@@ -21,8 +21,6 @@ from traceplane.store.statements.asset_policies import Policy, Stored
 from traceplane.store.statements.controller_facts import AssetFacts
 from traceplane.versions.asset_policies import Policies
 from traceplane_sdk.operator import Column, ColumnType, OutputSchema, Storage
-
-Object = dict[str, Any]
 
 
 def declared(asset: Asset, obj: Object, storage: str) -> Policy:

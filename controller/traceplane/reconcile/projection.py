@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from traceplane.drivers.kube import Object
 from traceplane.graph.model import Graph, GraphJob, Publication
 from traceplane.reconcile import names
-
-Object = dict[str, Any]
 
 
 def job(dag: Mapping[str, Any], node: GraphJob) -> Object:

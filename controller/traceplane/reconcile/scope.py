@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from traceplane.reconcile.apply import Applier
 from traceplane.reconcile.gather import Manifests
 from traceplane.reconcile.mirror import Mirror
 from traceplane.store.engine import Database
-
-Object = dict[str, Any]
-"""A Kubernetes object, as the API server shows it."""
+from traceplane.store.statements.pointers import DagKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +22,7 @@ class Scope:
     mirror: Mirror
     manifests: Manifests
     applier: Applier
+
+    def dag_key(self, name: str) -> DagKey:
+        """A DAG of the namespace, as state names it."""
+        return DagKey(self.org_id, self.namespace, name)

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
-from traceplane.drivers.kube import DAGS, JOBS
+from traceplane.drivers.kube import DAGS, JOBS, Object
 from traceplane.reconcile import conditions, names, readiness
 from traceplane.reconcile.actions import Input, Note, Plan, Status, WorkerView
 from traceplane.reconcile.conditions import false, true
 from traceplane.reconcile.readiness import JobConditions, Jobs, JobState
 from traceplane.store.statements.controller_facts import JobFacts
-
-Object = dict[str, Any]
 
 _FAILURES = 5
 _TRANSITIONS = {
@@ -67,25 +64,22 @@ def transitions(status: Status) -> list[Note]:
 
 def state_unavailable(dag: Object, problems: Sequence[str], error: str, now: datetime) -> Object:
     """Status of a DAG while the state database is away: what was known stays, and the outage is added."""
-    old: Object = dag.get("status") or {}
-    known = [c for c in old.get("conditions") or [] if c["type"] in ("Staged", "Ready")]
+    known = [c for c in conditions.of(dag) if c["type"] in ("Staged", "Ready")]
     new = [
         readiness.valid(tuple(problems)),
         *conditions.parsed(known),
         true("Degraded", "StateUnavailable", error),
     ]
     return {
-        **{key: value for key, value in old.items() if key != "conditions"},
+        **(dag.get("status") or {}),
         # Not `observedGeneration`: this generation was looked at, and nothing could be done about it yet.
-        "conditions": conditions.merged(old.get("conditions") or [], new, _generation(dag), now),
+        "conditions": conditions.merged(dag, new, now),
     }
 
 
 def _dag(i: Input, facts: Sequence[JobFacts], jobs: Jobs) -> Object:
-    old = (i.dag.get("status") or {}).get("conditions") or []
     status: Object = {
-        "observedGeneration": _generation(i.dag),
-        "conditions": conditions.merged(old, readiness.of_dag(i, jobs), _generation(i.dag), i.now),
+        **conditions.observed(i.dag, readiness.of_dag(i, jobs), i.now),
         "jobs": len(facts),
         "jobsReady": sum(job.ready.status == "True" for job in jobs.values()),
         "tasks": {
@@ -107,7 +101,6 @@ def _dag(i: Input, facts: Sequence[JobFacts], jobs: Jobs) -> Object:
 def _job(
     i: Input, obj: Object, facts: JobFacts | None, view: WorkerView | None, shown: JobConditions | None
 ) -> Object:
-    old = (obj.get("status") or {}).get("conditions") or []
     mine = tuple(p for p in i.problems if p.startswith(f"Job/{obj['metadata']['name']}:"))
     if i.problems:
         shared = f"DAG {i.name} is not valid; its condition Valid says why"
@@ -116,10 +109,7 @@ def _job(
         valid = true("Valid", "Accepted", f"part of DAG {i.name}")
     missing = false("Ready", "NotRunning", f"no running version of DAG {i.name} has this job")
     new = [valid, shown.ready, shown.degraded] if shown else [valid, missing]
-    status: Object = {
-        "observedGeneration": _generation(obj),
-        "conditions": conditions.merged(old, new, _generation(obj), i.now),
-    }
+    status = conditions.observed(obj, new, i.now)
     if facts is not None:
         status |= {
             "jobId": str(facts.job_id),
@@ -154,7 +144,3 @@ def _failures(jobs: Iterable[JobFacts]) -> list[Object]:
         }
         for job, failure in failed[:_FAILURES]
     ]
-
-
-def _generation(obj: Object) -> int:
-    return int(obj["metadata"].get("generation") or 0)

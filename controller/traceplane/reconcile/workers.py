@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
-from traceplane.drivers.kube import PODS
+from traceplane.drivers.kube import PODS, Object
 from traceplane.reconcile import names, podspec
 from traceplane.reconcile.actions import Create, Delete, Input, Note, Plan, Release, WorkerView
 from traceplane.reconcile.podfacts import Life, PodFact, fact_of
 from traceplane.reconcile.scaling import Demand, free_slots, restart_delay, wanted_workers
 from traceplane.store.statements.controller_facts import JobFacts
-
-Object = dict[str, Any]
 
 RESTARTS = "trace.dev/restarts"
 """Annotation of a pod: how many of its predecessors in the slot failed in a row."""

@@ -23,33 +23,17 @@ def _get(
     path: str, handler: Handler, response: Any, query: tuple[str, ...], statuses: tuple[int, ...] = (400, 404)
 ) -> tuple[Route, Handler]:
     """A list or an object that a reader sees; 304 where it has it already."""
-    row = Route(
-        "GET",
-        path,
-        handler.__name__,
-        Scheme.USER,
-        (handler.__doc__ or "").strip(),
-        response=response,
-        also={304: None},
-        statuses=statuses,
-        query=query,
-    )
-    return row, handler
+    return _row("GET", path, handler, response=response, also={304: None}, statuses=statuses, query=query)
 
 
 def _post(path: str, handler: Handler) -> tuple[Route, Handler]:
     """Something that a writer does to a task."""
-    row = Route(
-        "POST",
-        path,
-        handler.__name__,
-        Scheme.USER,
-        (handler.__doc__ or "").strip(),
-        response=shapes.OneTask,
-        statuses=(404, 409),
-        role="writer",
-    )
-    return row, handler
+    return _row("POST", path, handler, response=shapes.OneTask, statuses=(404, 409), role="writer")
+
+
+def _row(method: str, path: str, handler: Handler, **rest: Any) -> tuple[Route, Handler]:
+    summary = (handler.__doc__ or "").strip()
+    return Route(method, path, handler.__name__, Scheme.USER, summary, **rest), handler
 
 
 _ROWS = (

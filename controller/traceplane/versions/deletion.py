@@ -15,21 +15,20 @@ from traceplane.store.statements import cancel, pointers, publications, versions
 from traceplane.store.statements.pointers import DagKey
 
 
-async def begin(conn: Connection, *, org_id: UUID, namespace: str, dag: str, resource_uid: str) -> bool:
+async def begin(conn: Connection, dag: DagKey, resource_uid: str) -> bool:
     """Stop routing and publishing, cancel what waits, ask what runs to stop; False for another resource's DAG."""
-    return await _retire(conn, DagKey(org_id, namespace, dag), resource_uid) is not None
+    return await _retire(conn, dag, resource_uid) is not None
 
 
-async def running(conn: Connection, *, org_id: UUID, namespace: str, dag: str) -> int:
+async def running(conn: Connection, dag: DagKey) -> int:
     """How many tasks of the DAG still run."""
-    job_ids = await versions.generation_ids(conn, DagKey(org_id, namespace, dag))
-    return await cancel.count_running(conn, job_ids=job_ids)
+    return await cancel.count_running(conn, job_ids=await versions.generation_ids(conn, dag))
 
 
-async def finish(conn: Connection, *, org_id: UUID, namespace: str, dag: str, resource_uid: str) -> int:
+async def finish(conn: Connection, dag: DagKey, resource_uid: str) -> int:
     """Cancel what still waits or runs, without waiting for its workers; how many tasks ran."""
     # Everything again: a crash, or a controller of before, may have left out the first step.
-    job_ids = await _retire(conn, DagKey(org_id, namespace, dag), resource_uid)
+    job_ids = await _retire(conn, dag, resource_uid)
     return 0 if job_ids is None else await cancel.end_running(conn, job_ids=job_ids)
 
 

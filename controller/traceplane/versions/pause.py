@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from traceplane.store.engine import Connection
 from traceplane.store.statements import notify, versions
 from traceplane.store.statements.pointers import DagKey
 
 
-async def set_paused(conn: Connection, *, org_id: UUID, namespace: str, dag: str, job: str, paused: bool) -> bool:
+async def set_paused(conn: Connection, dag: DagKey, *, job: str, paused: bool) -> bool:
     """Pause or resume every generation of a job; whether anything changed. Resuming wakes its workers."""
-    changed = await versions.set_paused(conn, DagKey(org_id, namespace, dag), job=job, paused=paused)
+    changed = await versions.set_paused(conn, dag, job=job, paused=paused)
     if not paused:
         await notify.jobs(conn, changed)
     return bool(changed)

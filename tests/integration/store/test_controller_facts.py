@@ -12,11 +12,13 @@ from tests.integration.store.conftest import Deploy
 from tests.integration.store.watching import Statements
 from traceplane.store.engine import Database
 from traceplane.store.statements import controller_facts
+from traceplane.store.statements.pointers import DagKey
 from traceplane.versions import deletion
 
 pytestmark = pytest.mark.services
 Rows = Callable[..., list[tuple[Any, ...]]]
 NAMESPACE = {"org_id": services.ORG_ID, "namespace": "demo"}
+DAG = DagKey(**NAMESPACE, dag="chain")
 
 TASK = (
     "INSERT INTO tasks (org_id, namespace, job_id, dedupe_key, cause, scope, status, attempt, queued_at,"
@@ -46,14 +48,14 @@ def task(databases: services.Databases) -> Callable[..., None]:
 
 async def _dag(state: Database) -> controller_facts.DagFacts:
     async with state.transaction() as connection:
-        facts = await controller_facts.dag_facts(connection, **NAMESPACE, dag="chain")
+        facts = await controller_facts.dag_facts(connection, DAG)
     assert facts is not None
     return facts
 
 
 async def test_a_dag_that_state_never_heard_of_is_none(state: Database):
     async with state.transaction() as connection:
-        assert await controller_facts.dag_facts(connection, **NAMESPACE, dag="chain") is None
+        assert await controller_facts.dag_facts(connection, DAG) is None
 
 
 async def test_a_job_shows_its_queue(deploy: Deploy, state: Database, task: Callable[..., None]):
@@ -135,7 +137,7 @@ async def test_a_deleted_dag_is_known_no_more(deploy: Deploy, state: Database):
     await deploy(graphs.assembled(graphs.chain()))
     assert await known() == (("chain", "uid-1"),)
     async with state.transaction() as connection:
-        await deletion.begin(connection, **NAMESPACE, dag="chain", resource_uid="uid-1")
+        await deletion.begin(connection, DAG, "uid-1")
     assert await known() == ()
     facts = await _dag(state)
     assert facts.deleted_at is not None
@@ -156,7 +158,7 @@ async def test_looking_and_deploying_cost_as_many_statements_for_300_jobs_as_for
             counts.append(statements.count)
         statements.begin()
         async with state.transaction() as connection:
-            facts = await controller_facts.dag_facts(connection, **NAMESPACE, dag=graph.dag)
+            facts = await controller_facts.dag_facts(connection, DagKey(services.ORG_ID, "demo", graph.dag))
         assert facts is not None
         assert len(facts.jobs) == len(graph.jobs)
         assert statements.count == 3

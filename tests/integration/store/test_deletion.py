@@ -11,11 +11,12 @@ from tests import graphs, services
 from tests.integration.store.conftest import Deploy
 from traceplane.errors import Stale
 from traceplane.store.engine import Database
+from traceplane.store.statements.pointers import DagKey
 from traceplane.versions import deletion, pause
 
 pytestmark = pytest.mark.services
 Rows = Callable[..., list[tuple[Any, ...]]]
-DAG = {"org_id": services.ORG_ID, "namespace": "demo", "dag": "chain"}
+DAG = DagKey(services.ORG_ID, "demo", "chain")
 
 RUN = (
     "UPDATE tasks SET status = 'Running', attempt = 1, started_at = now(), lease_token = gen_random_uuid(),"
@@ -25,7 +26,7 @@ RUN = (
 
 async def _begin(state: Database, uid: str = "uid-1") -> bool:
     async with state.transaction() as connection:
-        return await deletion.begin(connection, **DAG, resource_uid=uid)
+        return await deletion.begin(connection, DAG, uid)
 
 
 async def test_a_deleted_dag_publishes_nothing_and_its_waiting_tasks_end(
@@ -45,11 +46,11 @@ async def test_running_tasks_are_asked_first_and_ended_last(deploy: Deploy, stat
     rows(RUN)
     await _begin(state)
     async with state.transaction() as connection:
-        assert await deletion.running(connection, **DAG) == 1
+        assert await deletion.running(connection, DAG) == 1
     assert rows("SELECT status, cancel_requested FROM tasks") == [("Running", True)]
     async with state.transaction() as connection:
-        assert await deletion.finish(connection, **DAG, resource_uid="uid-1") == 1
-        assert await deletion.running(connection, **DAG) == 0
+        assert await deletion.finish(connection, DAG, "uid-1") == 1
+        assert await deletion.running(connection, DAG) == 0
     assert rows("SELECT status FROM tasks") == [("Canceled",)]
     assert rows("SELECT attempt, result, worker_id FROM task_attempts") == [(1, "Canceled", "w")]
 
@@ -63,7 +64,7 @@ async def test_a_dag_applied_again_is_not_deleted_by_the_old_one(deploy: Deploy,
     assert revived.result == "Created"
     assert not await _begin(state, "old")
     async with state.transaction() as connection:
-        assert await deletion.finish(connection, **DAG, resource_uid="old") == 0
+        assert await deletion.finish(connection, DAG, "old") == 0
     assert rows("SELECT active_version_id, deleted_at FROM dag_current_versions") == [(revived.version_id, None)]
 
 
@@ -93,7 +94,7 @@ async def test_pausing_tells_whether_it_changed_anything(deploy: Deploy, state: 
     await deploy(graphs.assembled(graphs.chain()))
     for paused, changed in ((True, True), (True, False), (False, True)):
         async with state.transaction() as connection:
-            assert await pause.set_paused(connection, **DAG, job="ranges", paused=paused) is changed
+            assert await pause.set_paused(connection, DAG, job="ranges", paused=paused) is changed
         assert rows("SELECT name FROM jobs WHERE paused") == ([("ranges",)] if paused else [])
     await deploy(graphs.assembled(graphs.chain()))
     assert rows("SELECT name FROM jobs WHERE paused") == []
@@ -102,7 +103,7 @@ async def test_pausing_tells_whether_it_changed_anything(deploy: Deploy, state: 
 async def test_a_paused_job_stays_paused_over_a_deploy(deploy: Deploy, state: Database, rows: Rows):
     await deploy(graphs.assembled(graphs.chain()))
     async with state.transaction() as connection:
-        await pause.set_paused(connection, **DAG, job="ranges", paused=True)
+        await pause.set_paused(connection, DAG, job="ranges", paused=True)
     changed = graphs.chain()
     graphs.job(changed, "follow")["priority"] = "Bulk"
     await deploy(graphs.assembled(changed), generation=2)

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import dict_row
-
 from traceplane.store.documents import document
 from traceplane.store.engine import Connection
+from traceplane.store.rows import column, named
 
 _INSERT = """
 INSERT INTO assets (org_id, namespace, name, resource_uid, storage, federation, description, read_roles, policy)
@@ -102,20 +101,18 @@ async def declare(
 ) -> frozenset[str]:
     """Store policies; the names of those that changed. With `keep_roles`, stored roles stay as they are."""
     parameters = _parameters(org_id, namespace, policies) | {"keep_roles": keep_roles}
-    return frozenset(row[0] for row in await (await conn.execute(DECLARE, parameters)).fetchall())
+    return frozenset(await column(conn, DECLARE, parameters))
 
 
 async def close(conn: Connection, *, org_id: UUID, namespace: str, policies: Sequence[Policy]) -> frozenset[str]:
     """Give `read_roles` to assets that any reader could read so far; the names of those that changed."""
-    parameters = _parameters(org_id, namespace, policies)
-    return frozenset(row[0] for row in await (await conn.execute(CLOSE, parameters)).fetchall())
+    return frozenset(await column(conn, CLOSE, _parameters(org_id, namespace, policies)))
 
 
 async def stored(conn: Connection, *, org_id: UUID, namespace: str, names: Collection[str]) -> dict[str, Stored]:
     """The stored policies among `names`, by name."""
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(STORED, {"org": org_id, "namespace": namespace, "names": list(names)})
-        return {row["name"]: _stored(**row) for row in await cursor.fetchall()}
+    parameters = {"org": org_id, "namespace": namespace, "names": list(names)}
+    return {found.policy.name: found for found in await named(conn, _stored, STORED, parameters)}
 
 
 async def delete(conn: Connection, *, org_id: UUID, namespace: str, name: str) -> bool:

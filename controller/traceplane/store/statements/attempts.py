@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-import orjson
-
+from traceplane.store.documents import document
 from traceplane.store.engine import Connection
+from traceplane.store.rows import column, many
 from traceplane.store.statements.transitions import ENDED, HELD, HISTORY, RELEASED, RETRIED
 from traceplane.tasks.retries import NOT_SPENT, RetryPolicy
 
@@ -141,14 +141,14 @@ async def reap(conn: Connection, *, retry: RetryPolicy, limit: int) -> tuple[End
 
 async def release(conn: Connection, *, org_id: UUID, items: Sequence[dict[str, object]]) -> tuple[Ended, ...]:
     """Hand back `items` (task_id, attempt, lease_token, claim_id, state); what is stale is not in the answer."""
-    return await _ended(conn, RELEASE, {"org": org_id, "items": orjson.dumps(list(items)).decode()})
+    return await _ended(conn, RELEASE, {"org": org_id, "items": document(items)})
 
 
 async def end_worker(
     conn: Connection, *, org_id: UUID, worker_id: str, reason: str, message: str, retry: RetryPolicy
 ) -> tuple[Ended, ...]:
     """End the attempts of a worker whose pod ended, for `reason` (CamelCase, as the pod's own status says)."""
-    error = orjson.dumps({"code": reason, "message": message[:4096], "retryable": True}).decode()
+    error = document({"code": reason, "message": message[:4096], "retryable": True})
     statement = RELEASE_WORKER if reason in NOT_SPENT else FAIL_WORKER
     parameters = {"org": org_id, "worker": worker_id, "error": error, **retry.parameters()}
     return await _ended(conn, statement, parameters)
@@ -156,10 +156,8 @@ async def end_worker(
 
 async def retry_due(conn: Connection, *, limit: int) -> tuple[UUID, ...]:
     """Queue failed tasks whose time has come; the job generation of each."""
-    rows = await (await conn.execute(RETRY, {"limit": limit})).fetchall()
-    return tuple(row[0] for row in rows)
+    return tuple(await column(conn, RETRY, {"limit": limit}))
 
 
 async def _ended(conn: Connection, statement: str, parameters: dict[str, object]) -> tuple[Ended, ...]:
-    rows = await (await conn.execute(statement, parameters)).fetchall()
-    return tuple(Ended(*row) for row in rows)
+    return tuple(await many(conn, Ended, statement, parameters))

@@ -16,8 +16,7 @@ from functools import cache
 from typing import NamedTuple
 from uuid import UUID
 
-import orjson
-
+from traceplane.store.documents import document
 from traceplane.store.engine import Connection
 from traceplane.store.statements.enqueue import ENQUEUED, WANTED_OF_ACCEPTED
 from traceplane.store.statements.events import ACCEPTED
@@ -157,10 +156,10 @@ async def complete(
     )
     parameters = {
         "org": org_id,
-        "items": _document(sorted(batch.items, key=lambda item: str(item["task_id"]))),
-        "events": _document(batch.events),
-        "commits": _document(batch.commits),
-        "relocations": _document(batch.relocations),
+        "items": document(sorted(batch.items, key=lambda item: str(item["task_id"]))),
+        "events": document(batch.events),
+        "commits": document(batch.commits),
+        "relocations": document(batch.relocations),
         "keep_hot": keep_hot_seconds,
         **retry.parameters(),
     }
@@ -170,7 +169,7 @@ async def complete(
 
 async def settled(conn: Connection, *, org_id: UUID, items: Sequence[dict[str, object]]) -> dict[str, str]:
     """Result of each of `items` (task_id, attempt, lease_token, status) that was accepted before."""
-    rows = await (await conn.execute(SETTLED, {"org": org_id, "items": _document(items)})).fetchall()
+    rows = await (await conn.execute(SETTLED, {"org": org_id, "items": document(items)})).fetchall()
     return {row[0]: row[1] for row in rows}
 
 
@@ -178,7 +177,3 @@ async def state_size(conn: Connection, *, job_id: UUID, besides: Sequence[str]) 
     """Bytes of a job's operator state in other keys than `besides`."""
     row = await (await conn.execute(STATE_SIZE, {"job": job_id, "keys": list(besides)})).fetchone()
     return int(row[0]) if row else 0
-
-
-def _document(rows: Sequence[dict[str, object]]) -> str:
-    return orjson.dumps(list(rows)).decode()

@@ -13,9 +13,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import dict_row
 
 from traceplane.store.engine import Connection
+from traceplane.store.rows import column, named
 from traceplane.store.statements.pointers import DagKey
 
 
@@ -167,26 +168,23 @@ SELECT name FROM assets WHERE org_id = %(org)s AND namespace = %(namespace)s AND
 """Assets that must have an object in the API server."""
 
 
-async def dag_facts(conn: Connection, *, org_id: UUID, namespace: str, dag: str) -> DagFacts | None:
+async def dag_facts(conn: Connection, dag: DagKey) -> DagFacts | None:
     """How a DAG stands; None where state has never heard of it."""
-    key = DagKey(org_id, namespace, dag).parameters
     async with conn.cursor(row_factory=dict_row) as pointers:
-        pointer = await (await pointers.execute(DAG, key)).fetchone()
+        pointer = await (await pointers.execute(DAG, dag.parameters)).fetchone()
     if pointer is None:
         return None
-    async with conn.cursor(row_factory=class_row(JobFacts)) as cursor:
-        jobs = await (await cursor.execute(JOBS, {"version": pointer["active_version_id"]})).fetchall()
-    busy = await (await conn.execute(BUSY, key)).fetchall()
-    return DagFacts(**pointer, jobs=tuple(jobs), busy_workers=frozenset(worker for (worker,) in busy))
+    jobs = await named(conn, JobFacts, JOBS, {"version": pointer["active_version_id"]})
+    busy = await column(conn, BUSY, dag.parameters)
+    return DagFacts(**pointer, jobs=tuple(jobs), busy_workers=frozenset(busy))
 
 
 async def asset_facts(
     conn: Connection, *, org_id: UUID, namespace: str, names: Collection[str]
 ) -> dict[str, AssetFacts]:
     """Those of `names` that an active version publishes, by name."""
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(ASSETS, {"org": org_id, "namespace": namespace, "names": list(names)})
-        return dict(_asset_facts(**row) for row in await cursor.fetchall())
+    parameters = {"org": org_id, "namespace": namespace, "names": list(names)}
+    return dict(await named(conn, _asset_facts, ASSETS, parameters))
 
 
 async def known_dags(conn: Connection, *, org_id: UUID, namespace: str) -> tuple[tuple[str, str], ...]:
@@ -197,8 +195,7 @@ async def known_dags(conn: Connection, *, org_id: UUID, namespace: str) -> tuple
 
 async def known_assets(conn: Connection, *, org_id: UUID, namespace: str) -> tuple[str, ...]:
     """Name of every asset whose policy is stored and not deleted."""
-    rows = await (await conn.execute(KNOWN_ASSETS, {"org": org_id, "namespace": namespace})).fetchall()
-    return tuple(name for (name,) in rows)
+    return tuple(await column(conn, KNOWN_ASSETS, {"org": org_id, "namespace": namespace}))
 
 
 def _asset_facts(*, asset: str, **facts: Any) -> tuple[str, AssetFacts]:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from traceplane.store.documents import document
 from traceplane.store.engine import Connection
+from traceplane.store.rows import many
 from traceplane.store.statements.pointers import DagKey
 
 PUT_DATASETS = """
@@ -113,8 +114,7 @@ async def put_datasets(conn: Connection, dag: DagKey, rows: Sequence[DatasetRow]
 
 async def put_versions(conn: Connection, org_id: UUID, rows: Sequence[DatasetVersionRow]) -> list[PlacedVersion]:
     """The versions that are current with these rows; a row's own `id` and `location` count where it is new."""
-    found = await (await conn.execute(PUT_VERSIONS, {"org": org_id, "rows": document(rows)})).fetchall()
-    return [PlacedVersion(*row) for row in found]
+    return await many(conn, PlacedVersion, PUT_VERSIONS, {"org": org_id, "rows": document(rows)})
 
 
 async def put_inputs(conn: Connection, org_id: UUID, rows: Sequence[InputRow]) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from traceplane.store.engine import Connection
+from traceplane.store.rows import column
 from traceplane.store.statements.runnable import RUNNABLE
 from traceplane.store.statements.transitions import REOPENED
 
@@ -113,5 +114,4 @@ async def reprioritise(conn: Connection, *, version_id: UUID) -> None:
 
 
 async def _jobs(conn: Connection, statement: str, job_ids: Sequence[UUID]) -> tuple[UUID, ...]:
-    rows = await (await conn.execute(statement, {"jobs": list(job_ids)})).fetchall()
-    return tuple(row[0] for row in rows)
+    return tuple(await column(conn, statement, {"jobs": list(job_ids)}))

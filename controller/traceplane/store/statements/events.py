@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-import orjson
-
+from traceplane.store.documents import document
 from traceplane.store.engine import Connection
 from traceplane.store.statements.enqueue import ENQUEUED, WANTED_OF_ACCEPTED
 from traceplane.store.statements.transitions import HELD
@@ -177,10 +176,7 @@ async def _accept(
     events: Sequence[dict[str, object]],
     invalidations: Sequence[dict[str, object]],
 ) -> Accepted:
-    documents = {
-        "events": orjson.dumps(list(events)).decode(),
-        "invalidations": orjson.dumps(list(invalidations)).decode(),
-    }
+    documents = {"events": document(events), "invalidations": document(invalidations)}
     row = await (await conn.execute(statement, {**parameters, **documents})).fetchone()
     assert row is not None
     return Accepted(row[0], row[1], row[2], frozenset(row[3]))

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from traceplane.store.engine import Connection
+from traceplane.store.rows import column, first
 from traceplane.store.statements.runnable import RUNNABLE
 
 GENERATION = """
@@ -67,11 +68,9 @@ class GenerationRow:
 
 async def generation(conn: Connection, *, org_id: UUID, job_id: UUID) -> GenerationRow | None:
     """The job generation, or None where there is none of this id in the organisation."""
-    row = await (await conn.execute(GENERATION, {"org": org_id, "job": job_id})).fetchone()
-    return None if row is None else GenerationRow(*row)
+    return await first(conn, GenerationRow, GENERATION, {"org": org_id, "job": job_id})
 
 
 async def dispatcher_jobs(conn: Connection, *, org_id: UUID, limit: int) -> list[UUID]:
     """Generations of the Dispatcher runtime with queued tasks."""
-    rows = await (await conn.execute(DISPATCHER_JOBS, {"org": org_id, "limit": limit})).fetchall()
-    return [row[0] for row in rows]
+    return await column(conn, DISPATCHER_JOBS, {"org": org_id, "limit": limit})

@@ -13,6 +13,7 @@ from uuid import UUID
 from psycopg import sql
 
 from traceplane.store.engine import Connection
+from traceplane.store.rows import column, first
 from traceplane_sdk.columns import FORMS
 
 REQUEST = """
@@ -84,8 +85,7 @@ async def request(conn: Connection, job_ids: Sequence[UUID]) -> bool:
 
 async def hot_table(conn: Connection, version_id: UUID) -> HotTable | None:
     """The hot table of a dataset version (state); None where it is unknown or lives in object storage."""
-    row = await (await conn.execute(HOT_TABLE, {"version": version_id})).fetchone()
-    return None if row is None else HotTable(*row)
+    return await first(conn, HotTable, HOT_TABLE, {"version": version_id})
 
 
 async def mark_provisioned(conn: Connection, version_id: UUID) -> Sequence[UUID]:
@@ -93,8 +93,7 @@ async def mark_provisioned(conn: Connection, version_id: UUID) -> Sequence[UUID]
     parameters = {"version": version_id}
     async with conn.transaction():
         await conn.execute(LOCK_JOB, parameters)
-        rows = await (await conn.execute(MARK_PROVISIONED, parameters)).fetchall()
-    return [row[0] for row in rows]
+        return await column(conn, MARK_PROVISIONED, parameters)
 
 
 async def create(conn: Connection, table: HotTable) -> None:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-import orjson
-
+from traceplane.store.documents import document
 from traceplane.store.engine import Connection
 from traceplane.store.statements.transitions import HELD
 
@@ -57,7 +56,7 @@ async def renew(conn: Connection, *, org_id: UUID, leases: Sequence[Row]) -> dic
     """Extend `leases`; one that is lost has no entry."""
     # In the order of their ids, so that two requests never wait for one another's rows.
     ordered = sorted(leases, key=lambda lease: str(lease["task_id"]))
-    rows = await (await conn.execute(RENEW, {"org": org_id, "leases": _document(ordered)})).fetchall()
+    rows = await (await conn.execute(RENEW, {"org": org_id, "leases": document(ordered)})).fetchall()
     return {row[0]: Renewed(row[1], row[2], row[3]) for row in rows}
 
 
@@ -65,9 +64,5 @@ async def scopes(
     conn: Connection, *, org_id: UUID, leases: Sequence[Row]
 ) -> dict[str, tuple[int | None, int | None]]:
     """Inclusive range of each of `leases` that is held; None where a task has no range."""
-    rows = await (await conn.execute(SCOPES, {"org": org_id, "leases": _document(leases)})).fetchall()
+    rows = await (await conn.execute(SCOPES, {"org": org_id, "leases": document(leases)})).fetchall()
     return {row[0]: (row[1], row[2]) for row in rows}
-
-
-def _document(rows: Sequence[Row]) -> str:
-    return orjson.dumps(list(rows)).decode()

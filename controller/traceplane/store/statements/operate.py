@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from traceplane.store.engine import Connection
+from traceplane.store.rows import first
 from traceplane.store.statements.runnable import RUNNABLE
 from traceplane.store.statements.transitions import CANCELED, REOPENED, WAITS
 
@@ -83,5 +84,4 @@ async def cancel(conn: Connection, *, org_id: UUID, task_id: UUID) -> Found | No
 
 
 async def _operate(conn: Connection, statement: str, org_id: UUID, task_id: UUID) -> Found | None:
-    row = await (await conn.execute(statement, {"org": org_id, "task": task_id})).fetchone()
-    return None if row is None else Found(*row)
+    return await first(conn, Found, statement, {"org": org_id, "task": task_id})

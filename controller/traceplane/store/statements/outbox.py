@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from traceplane.store.engine import Connection
+from traceplane.store.rows import many
 
 TAKE = """
 WITH due AS (
@@ -73,8 +74,7 @@ class OutboxRow:
 
 async def take(conn: Connection, *, limit: int, hold_seconds: float) -> list[OutboxRow]:
     """Lease due rows."""
-    rows = await (await conn.execute(TAKE, {"limit": limit, "hold": hold_seconds})).fetchall()
-    return [OutboxRow(*row) for row in rows]
+    return await many(conn, OutboxRow, TAKE, {"limit": limit, "hold": hold_seconds})
 
 
 async def finish(conn: Connection, row: OutboxRow) -> bool:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from traceplane.store.engine import Connection
+from traceplane.store.rows import many
 from traceplane.store.statements.pointers import DagKey
 
 WITHDRAW_REST = """
@@ -52,8 +53,7 @@ async def replace(conn: Connection, dag: DagKey, version_id: UUID) -> list[Taken
     parameters = dag.parameters | {"version": version_id}
     await conn.execute(WITHDRAW_REST, parameters)
     await conn.execute(PUBLISH, parameters)
-    rows = await (await conn.execute(PUBLISHED_ELSEWHERE, parameters)).fetchall()
-    return [Taken(*row) for row in rows]
+    return await many(conn, Taken, PUBLISHED_ELSEWHERE, parameters)
 
 
 async def withdraw(conn: Connection, dag: DagKey) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from traceplane.store.engine import Connection
+from traceplane.store.rows import column
 
 EXPIRED_OUTPUTS = """
 SELECT DISTINCT output_location FROM (
@@ -51,8 +52,7 @@ DELETE FROM trace.pii_access_log WHERE id IN (
 
 async def expired_outputs(conn: Connection, *, older_seconds: float, limit: int) -> list[str]:
     """`s3://` addresses of exported files that no request can name any more."""
-    cursor = await conn.execute(EXPIRED_OUTPUTS, {"older": older_seconds, "limit": limit})
-    return [row[0] for row in await cursor.fetchall()]
+    return await column(conn, EXPIRED_OUTPUTS, {"older": older_seconds, "limit": limit})
 
 
 async def forget_results(conn: Connection, *, older_seconds: float, kept: Sequence[str], limit: int) -> int:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from traceplane.store.engine import Connection
+from traceplane.store.rows import first, many
 
 PRINCIPAL = """
 SELECT user_id, org_id, roles FROM catalog.principals WHERE issuer = %(issuer)s AND external_id = %(subject)s
@@ -85,8 +86,7 @@ class User:
 
 async def principal(conn: Connection, identity: Identity) -> Principal | None:
     """The user with this identity, of whatever organisation; None where there is none."""
-    row = await (await conn.execute(PRINCIPAL, identity._asdict())).fetchone()
-    return None if row is None else Principal(*row)
+    return await first(conn, Principal, PRINCIPAL, identity._asdict())
 
 
 async def add_user(conn: Connection, *, org_id: UUID, identity: Identity, name: str) -> bool:
@@ -107,5 +107,4 @@ async def revoke(conn: Connection, *, org_id: UUID, identity: Identity, role: st
 
 async def users(conn: Connection, *, org_id: UUID) -> list[User]:
     """Users by issuer and subject, at most 10,000."""
-    rows = await (await conn.execute(USERS, {"org": org_id})).fetchall()
-    return [User(*row) for row in rows]
+    return await many(conn, User, USERS, {"org": org_id})

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
-
 from traceplane.store.documents import document
 from traceplane.store.engine import Connection
+from traceplane.store.rows import column, named
 from traceplane.store.statements.pointers import DagKey
 
 GENERATIONS = """
@@ -152,16 +151,14 @@ async def generations(
     conn: Connection, dag: DagKey, *, active: UUID | None, wanted: Collection[tuple[str, str]]
 ) -> list[StoredGeneration]:
     """Those of the version `active`, and those among `wanted` (name, config hash) that exist."""
-    named = document([{"name": name, "config_hash": config_hash} for name, config_hash in wanted])
-    async with conn.cursor(row_factory=class_row(StoredGeneration)) as cursor:
-        await cursor.execute(GENERATIONS, dag.parameters | {"active": active, "wanted": named})
-        return await cursor.fetchall()
+    asked = document([{"name": name, "config_hash": config_hash} for name, config_hash in wanted])
+    parameters = dag.parameters | {"active": active, "wanted": asked}
+    return await named(conn, StoredGeneration, GENERATIONS, parameters)
 
 
 async def generation_ids(conn: Connection, dag: DagKey) -> list[UUID]:
     """Every generation of the DAG, of whatever version."""
-    rows = await (await conn.execute(GENERATION_IDS, dag.parameters)).fetchall()
-    return [row[0] for row in rows]
+    return await column(conn, GENERATION_IDS, dag.parameters)
 
 
 async def put_version(
@@ -169,10 +166,8 @@ async def put_version(
 ) -> UUID:
     """The id of the version with this hash: `version_id` where it is new."""
     parameters = {"id": version_id, "spec_hash": spec_hash, "spec": document(spec)}
-    row = await (await conn.execute(PUT_VERSION, dag.parameters | parameters)).fetchone()
-    assert row is not None, "it is either new or known"
-    found: UUID = row[0]
-    return found
+    found: list[UUID] = await column(conn, PUT_VERSION, dag.parameters | parameters)
+    return found[0]  # there is one: it is either new or known
 
 
 async def put_generations(conn: Connection, dag: DagKey, rows: Sequence[GenerationRow]) -> None:
@@ -200,5 +195,4 @@ async def put_members(
 
 async def set_paused(conn: Connection, dag: DagKey, *, job: str, paused: bool) -> list[UUID]:
     """Pause or resume every generation of a job; those that changed."""
-    rows = await (await conn.execute(SET_PAUSED, dag.parameters | {"job": job, "paused": paused})).fetchall()
-    return [row[0] for row in rows]
+    return await column(conn, SET_PAUSED, dag.parameters | {"job": job, "paused": paused})
