@@ -37,12 +37,13 @@ class NotTaken(Exception):
 
 def make_bucket(own: Settings) -> None:
     """The bucket, where it is missing."""
+    key_id, secret = own.read_s3_keys()
     s3 = boto3.client(
         "s3",
         endpoint_url=own.s3_endpoint_url,
         region_name=own.s3_region,
-        aws_access_key_id=own.secret("s3_access_key_id"),
-        aws_secret_access_key=own.secret("s3_secret_access_key"),
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
         config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1}),
     )
     try:
@@ -54,20 +55,20 @@ def make_bucket(own: Settings) -> None:
 
 def make_user(own: Settings, query: Settings) -> None:
     """The query service's user, with the keys it has now. Raises NotTaken."""
-    name = query.secret("s3_access_key_id")
-    if name == own.secret("s3_access_key_id"):
+    name, secret = query.read_s3_keys()
+    if name == own.read_s3_keys()[0]:
         print("the query service has the store's own key: values give it no other")
         return
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as files:
         for file, content in {
             "policies": {POLICY: policy(own.s3_bucket, own.org_id)},
-            "users": {name: {"secretKey": query.secret("s3_secret_access_key"), "status": "enabled"}},
+            "users": {name: {"secretKey": secret, "status": "enabled"}},
             "user_mappings": {name: {"version": 1, "policy": POLICY}},
         }.items():
             files.writestr(f"iam-assets/{file}.json", json.dumps(content))
     request = AWSRequest("PUT", f"{own.s3_endpoint_url}/minio/admin/v3/import-iam-v2", data=archive.getvalue())
-    signing = Credentials(own.secret("s3_access_key_id"), own.secret("s3_secret_access_key"))
+    signing = Credentials(*own.read_s3_keys())
     S3SigV4Auth(signing, "s3", own.s3_region).add_auth(request)
     answer = URLLib3Session(timeout=(2, 5)).send(request.prepare())
     if answer.status_code != 200 or json.loads(answer.text).get("failed"):
@@ -76,9 +77,11 @@ def make_user(own: Settings, query: Settings) -> None:
 
 def main(folder: Path) -> int:
     """0 once both are there; 1 when the store did not make them in time."""
-    own = load()
+    own = load(Settings)
     query = load(
-        s3_access_key_id_file=folder / "access-key-id", s3_secret_access_key_file=folder / "secret-access-key"
+        Settings,
+        s3_access_key_id_file=folder / "access-key-id",
+        s3_secret_access_key_file=folder / "secret-access-key",
     )
     deadline = time.monotonic() + SECONDS
     while True:

@@ -72,7 +72,7 @@ object store by keys of its own where there are any.
 {{/*
 Sizes in MiB, rounded down. A quantity; what of query.cacheSize is for cached files: the rest of the volume is for what
 blocks and folders take; and the memory that queries need together: each its budget and what it may have beyond it when
-it is ended (see traceplane/query/watch.py), beside the service, its helpers and what waits.
+it is ended (see traceplane/query/broker/memory_watch.py), beside the service, its helpers and what waits.
 */}}
 {{- define "trace.mebibytes" -}}
 {{- $text := ternary (printf "%.0f" (float64 .)) (toString .) (kindIs "float64" .) -}}

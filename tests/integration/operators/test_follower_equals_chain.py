@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import pairwise
 
 import pytest
@@ -86,8 +87,8 @@ def test_a_reorg_while_running_is_rewritten_and_recorded(databases: Databases, c
     times = [rows[number]["block_timestamp"] for number in rewritten for rows in (old, new)]
     for output in ("blocks", "transactions", "logs"):
         assert (found[output]["start"], found[output]["end"]) == (rewritten.start, head)
-        assert found[output]["time_start"] == min(times).isoformat()
-        assert found[output]["time_end"] == max(times).isoformat()
+        assert datetime.fromisoformat(found[output]["time_start"]) == min(times)
+        assert datetime.fromisoformat(found[output]["time_end"]) == max(times)
 
 
 @pytest.mark.parametrize("depth", [1, 5])
