@@ -24,7 +24,8 @@ timed() { # timed NAME SECONDS COMMAND...: runs it bounded; $scratch/NAME has wh
 
 ended() { # ended TITLE NAME BOUND CODE: says how a stage ended, and keeps it for the table
   local title=$1 name=$2 bound=$3 code=$4 real=0 user=0 system=0 outcome=ok
-  read -r real user system <"$scratch/$name" || true
+  # The last line: above it the shell says what it had to kill.
+  read -r real user system < <(tail -n 1 "$scratch/$name") || true
   [ "$code" -eq 0 ] || outcome="failed ($code)"
   [ "$code" -ne 124 ] || outcome="not done within $bound s"
   table+=("$(LC_ALL=C awk -v r="$real" -v c="$user" -v s="$system" -v o="$outcome" -v t="$title" \
@@ -70,6 +71,10 @@ join() { # waits for every stage that was begun, and shows what each wrote; the 
 
 finish() { # removes what still runs, and ends the output with what a reader looks for first
   local code=$?
+  for number in "${!began[@]}"; do # a stage before `join` failed: what these wrote says whether they did, too
+    printf -- '== %s (until it was ended)\n' "${titles[$number]}"
+    tail -n 100 "$scratch/$number.log"
+  done
   for process in "${began[@]}"; do # `timeout` is the child: it hands the signal on, and a stage removes its servers
     kill $(cat "/proc/$process/task/$process/children" 2>/dev/null) 2>/dev/null || true
   done
@@ -106,7 +111,7 @@ all() {
   # want the processor: it has kubelet probes and leases to answer in time, the others only their own tests.
   begin "with real databases, object store, chain and API server" 2400 nice -n 10 \
     .venv/bin/pytest -q -n 2 --dist worksteal -m "(services or apiserver) and not patient" tests operators
-  stage "on a whole cluster" 2700 .venv/bin/pytest -q --durations=12 -m cluster tests
+  stage "on a whole cluster" 2700 .venv/bin/pytest -q --durations=12 --maxfail=5 -m cluster tests
   join
 }
 

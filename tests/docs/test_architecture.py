@@ -23,6 +23,8 @@ def test_the_way_has_stops_and_five_of_them_are_enough_for_a_first_reading() -> 
 def test_a_stop_is_there(path: str, name: str) -> None:
     tree = ast.parse((ROOT / path).read_text())
     defined = {getattr(node, "name", "") for node in tree.body}
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
+    defined |= {getattr(target, "id", "") for node in assigned for target in node.targets}
     assert name in defined
 
 

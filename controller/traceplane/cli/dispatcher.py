@@ -71,6 +71,7 @@ async def serve(settings: DispatcherSettings) -> None:
         working = asyncio.create_task(parts.run(stop))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({*running, working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        by_itself = not stop.is_set()
         stop.set()
         parts.wakeups.close_waits()  # else a long poll would hold its server for the whole grace
         for server in servers:
@@ -81,6 +82,8 @@ async def serve(settings: DispatcherSettings) -> None:
             task.result()
         if fatal:
             raise fatal[0]  # the command line says why, and ends with exit code 1
+        if by_itself:
+            raise GiveUp("a server of the dispatcher did not start, or ended by itself; the log says why")
     finally:
         await parts.close()
 

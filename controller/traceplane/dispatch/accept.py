@@ -30,6 +30,8 @@ from traceplane.store.statements.source_outbox import SourceRow
 from traceplane_sdk.source_outbox import SourceEvent, SourceInvalidation
 from traceplane_sdk.wire import EventsRequest, Invalidation
 
+_INT64 = range(-(2**63), 2**63)
+
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
@@ -122,17 +124,27 @@ def unpack(rows: Sequence[SourceRow]) -> Unpacked:
 def _source_event(row: SourceRow) -> dict[str, object]:
     event = msgspec.convert(row.payload, SourceEvent)
     part = event.partition
-    if (event.cursor is None) == (part is None) or (part is not None and part.start > part.end):
-        raise Refused("an event has either a cursor or a partition whose start is not past its end")
+    if (event.cursor is None) == (part is None):
+        raise Refused("the event has neither a cursor nor a partition, or both")
     if part is None:
+        assert event.cursor is not None
+        _check_range(event.cursor, event.cursor)
         return {"cursor": event.cursor}
+    _check_range(part.start, part.end)
     return {"key": part.key, "start": part.start, "end": part.end}
+
+
+def _check_range(start: int, end: int) -> None:
+    """Refuse what the statement could not take: it would fail for the whole batch, every time."""
+    if start > end:
+        raise Refused(f"start {start} is past end {end}")
+    if start not in _INT64 or end not in _INT64:
+        raise Refused(f"{start} to {end} is beyond 64 bits")
 
 
 def _source_invalidation(row: SourceRow) -> dict[str, object]:
     given = msgspec.convert(row.payload, SourceInvalidation)
-    if given.start > given.end:
-        raise Refused("an invalidation's start is not past its end")
+    _check_range(given.start, given.end)
     return {
         "start": given.start,
         "end": given.end,

@@ -177,10 +177,15 @@ class Claims:
         ends = accumulate(claimant.wanted for claimant in claimants)
         context = payload.Context.read(claimed.context)
         leases: list[bytes | None] = []
-        taken = 0
+        begin = 0
         for claimant, end in zip(claimants, ends, strict=True):
-            rows = claimed.rows[taken:end]
-            taken = min(end, len(claimed.rows))
+            # By number, which is how the statement gave out claim ids: a row that changed between its snapshot and
+            # its lock is left out, and leaves a gap.
+            past = begin
+            while past < len(claimed.rows) and claimed.rows[past].number <= end:
+                past += 1
+            rows = claimed.rows[begin:past]
+            begin = past
             leases.append(self._lease(job, claimant, claimed, context, rows) if rows else None)
         return leases
 

@@ -17,7 +17,17 @@ import structlog
 from traceplane.dispatch.accept import Acceptance
 from traceplane.dispatch.complete import Completions
 from traceplane.dispatch.leases import Leases
-from traceplane.errors import GiveUp, Overloaded, Refused, Stale, TraceError, Unavailable
+from traceplane.errors import (
+    Forbidden,
+    GiveUp,
+    NotFound,
+    Overloaded,
+    Refused,
+    Stale,
+    TraceError,
+    Unauthenticated,
+    Unavailable,
+)
 from traceplane.identity.capability import Capabilities, TaskToken
 from traceplane_sdk import wire
 from traceplane_sdk.errors import CallRefused, DispatcherUnavailable, StaleLease
@@ -84,7 +94,12 @@ class InProcessPort:
             return await call(self._capabilities.verify(token))
 
         def once() -> Answer:
-            future = asyncio.run_coroutine_threadsafe(on_loop(), self._loop)
+            call_on_loop = on_loop()
+            try:
+                future = asyncio.run_coroutine_threadsafe(call_on_loop, self._loop)
+            except RuntimeError as error:  # the loop is closed: the process ends
+                call_on_loop.close()
+                raise DispatcherUnavailable("the dispatcher is shutting down") from error
             try:
                 return future.result(CALL_SECONDS)
             except Exception as error:  # the boundary between the dispatcher's errors and those of an attempt
@@ -98,7 +113,8 @@ class InProcessPort:
         if isinstance(error, Stale):
             return StaleLease(error.message)
         if isinstance(error, Refused):
-            return CallRefused(error.code, error.message)
+            identity = isinstance(error, Unauthenticated | Forbidden | NotFound)
+            return CallRefused(error.code, error.message, final=not identity)
         if isinstance(error, GiveUp):
             self.fatal = error
         elif not isinstance(error, (Unavailable, Overloaded, TimeoutError)):

@@ -31,6 +31,8 @@ from traceplane_sdk.wire import ClaimResponse
 
 SLOTS = 4
 """Tasks that run at once in one dispatcher."""
+MAX_CANDIDATES = 100
+"""Jobs with queued tasks that one pass looks at."""
 HAND_BACK_SECONDS = 15.0
 """Of the seconds between SIGTERM and the kill (45 in the chart), those that a run has to stop in."""
 
@@ -78,9 +80,12 @@ class LocalRuntime:
         if free <= 0:
             return 0
         async with self._state.autocommit() as conn:
-            jobs = await generations.dispatcher_jobs(conn, org_id=self._org_id, limit=free)
+            jobs = await generations.dispatcher_jobs(conn, org_id=self._org_id, limit=MAX_CANDIDATES)
         started = 0
         for job_id in jobs:
+            if started == free:
+                break
+            # Nothing comes of a job that runs as many tasks as it may: the slot goes to the next one.
             started += await self._start(job_id)
         return started
 

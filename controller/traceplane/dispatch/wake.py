@@ -29,6 +29,7 @@ class Wakeups:
     def __init__(self, state: Database) -> None:
         self._state = state
         self._count = 0
+        self._all = 0
         self._last: dict[UUID, int] = {}
         self._waiting: dict[UUID, set[asyncio.Future[object]]] = {}
         self._waiters = 0
@@ -49,6 +50,7 @@ class Wakeups:
             for future in self._waiting.get(job, ()):
                 if not future.done():
                     future.set_result(None)
+            self._last.pop(job, None)  # to the end, so that the oldest is forgotten first
             self._last[job] = self._count
         while len(self._last) > MAX_WAITERS:
             self._last.pop(next(iter(self._last)))
@@ -57,6 +59,7 @@ class Wakeups:
     def wake_all(self) -> None:
         """Wake every waiter: notifications may have been missed."""
         self.wake(list(self._waiting))
+        self._all = self._count  # for claims that look right now and do not wait yet
 
     def publish(self, jobs: Iterable[UUID]) -> None:
         """Wake the waiters of `jobs` in this and in every other process."""
@@ -78,7 +81,7 @@ class Wakeups:
         """
         if self._closing:
             return False
-        if self._last.get(job, 0) > ticket:
+        if max(self._last.get(job, 0), self._all) > ticket:
             return True
         if self._waiters >= MAX_WAITERS:
             raise Overloaded("too many long polls; try again")

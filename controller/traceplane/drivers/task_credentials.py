@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, InvalidEndpointConfigurationError
 
 from traceplane.drivers.objects import CONNECT_SECONDS, REQUEST_SECONDS
-from traceplane.errors import Refused, TraceError, Unavailable
+from traceplane.errors import InvalidSettings, Refused, TraceError, Unavailable
 from traceplane.settings.parts import ObjectStore
 from traceplane_sdk.wire import CredentialsResponse
 
@@ -61,7 +61,10 @@ class TaskCredentials:
 
     def _sts(self) -> Any:
         """A client with the platform's own keys as they are now; made anew only when they were rotated."""
-        own = self._settings.read_s3_keys()
+        try:
+            own = self._settings.read_s3_keys()
+        except InvalidSettings as error:  # they were there at start: the file is being replaced
+            raise Unavailable(error.message) from error
         if self._client is None or self._client[0] != own:
             self._client = (own, self._made(own))
         return self._client[1]

@@ -107,7 +107,8 @@ class WorkQueue:
         try:
             after = await self._reconcile(key)
             self._failures.pop(key, None)
-        except GiveUp:  # wrong of the whole process, not of this object
+        except GiveUp as fatal:  # wrong of the whole process, not of this object: reported, and it ends
+            self._report(key, _now() - started, fatal)
             raise
         except Exception as raised:  # reported, counted and tried again: one object must not stop the others
             error = raised

@@ -1,9 +1,9 @@
 """One attempt of one task: the run in a thread of its own, the heartbeat in another, and a supervisor of both.
 
-The supervising thread never executes operator code, so it can always see that a deadline passed, a lease was
-lost or a drain began. What it cannot do is end a thread. A run that ignores a request to stop for too long is
-given up as `Ending.STUCK`: its task is handed back where that is still possible, and fences refuse whatever it
-still writes. A worker pod then ends its process; the dispatcher, which serves others, leaves the thread its
+The supervising thread never executes operator code, so it always notices that a lease was lost, a cancellation
+was requested or a drain began. What it cannot do is end a thread. A run that ignores a request to stop for too
+long is given up as `Ending.STUCK`: its task is handed back where that is still possible, and fences refuse whatever
+it still writes. A worker pod then ends its process; the dispatcher, which serves others, leaves the thread its
 slot.
 """
 
@@ -121,7 +121,9 @@ class Attempt:
         if self._completion is None:
             return Ending.LEASE_LOST
         try:
-            return Ending(self._deliver(self._completion).status)
+            ending = Ending(self._deliver(self._completion).status)
+            canceled = self._control.reason is StopReason.CANCELED and ending is Ending.FAILED
+            return Ending.CANCELED if canceled else ending
         except StaleLease as error:
             if self._control.reason is StopReason.CANCELED:
                 return Ending.CANCELED  # the task has ended already, and so has the run: nothing is in doubt
@@ -143,8 +145,10 @@ class Attempt:
             self._port.complete(completion, self._lease.token, patience=self._lease_seconds)
         except CallRefused as refusal:
             self._log("completion refused", {"level": "error", "error": str(refusal)})
-            # The same run would report the same and be refused again, so no further attempt is spent on it.
-            failure = wire.TaskError(code="CompletionRefused", message=str(refusal)[:4096], retryable=False)
+            # Where it was refused for what it says, the next attempt would say the same: none is spent on it.
+            failure = wire.TaskError(
+                code="CompletionRefused", message=str(refusal)[:4096], retryable=not refusal.final
+            )
             completion = wire.Completion(fence=completion.fence, status="Failed", error=failure)
             self._port.complete(completion, self._lease.token, patience=self._lease_seconds)
         return completion

@@ -10,6 +10,8 @@ import structlog
 from traceplane_sdk import wire
 from traceplane_sdk.context import Log
 
+_TAKEN = frozenset({"event", "self"})
+"""Names that a logger's methods take for themselves."""
 _LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
 
 
@@ -33,7 +35,7 @@ def log(**bound: Any) -> Log:
     def write(event: str, fields: Mapping[str, Any]) -> None:
         level = fields.get("level")
         # An operator's fields are its own; a name that the logger takes for itself must not end the run.
-        rest = {f"{name}_" if name == "event" else name: value for name, value in fields.items() if name != "level"}
+        rest = {f"{name}_" if name in _TAKEN else name: value for name, value in fields.items() if name != "level"}
         getattr(logger, level if level in _LEVELS else "info")(event, **rest)
 
     return write

@@ -35,7 +35,7 @@ class State(StrEnum):
     """Done: its effects are facts. Final. Result `Superseded` where a newer task of the job did its work."""
 
     FAILED = "Failed"
-    """The last attempt failed. Waiting for its retry, or dead with no attempts left."""
+    """The last attempt failed. Waiting for its retry, or dead: no attempt is left, or none could help."""
 
     CANCELED = "Canceled"
     """Not wanted any more, by a person, by a new version of its DAG, or with its DAG. A person may reopen it, and
@@ -53,6 +53,7 @@ class Result(StrEnum):
     """The attempt ran longer than `timeoutSeconds`, heartbeats or not."""
     CANCELED = "Canceled"
     SUPERSEDED = "Superseded"
+    """Of a task alone (`tasks.result`): it is completed without an attempt."""
     RELEASED = "Released"
     """Handed back by a worker that drains, or lost with a node: spends no attempt."""
 

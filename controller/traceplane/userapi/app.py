@@ -23,6 +23,9 @@ from traceplane.web.authentication import Scheme
 from traceplane.web.principals import Principal
 from traceplane.web.rates import RateLimit
 
+STATE_SECONDS = 3.0
+"""Longest wait of a request for the state database, before it is answered 503: a person waits for it."""
+
 
 class UserApi:
     """The parts behind the routes. `state` is open while the application serves."""
@@ -37,7 +40,10 @@ class UserApi:
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         """Open the database inside the loop that serves, and close everything at the end."""
         self.state = Database(
-            self._settings.read_state_dsn(), application="trace-user-api", pool_size=self._settings.pool_size
+            self._settings.read_state_dsn(),
+            application="trace-user-api",
+            pool_size=self._settings.pool_size,
+            wait_seconds=STATE_SECONDS,
         )
         try:
             yield

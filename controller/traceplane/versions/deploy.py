@@ -153,9 +153,11 @@ async def _publish(conn: Connection, dag: DagKey, version_id: UUID) -> None:
 async def _move_work(
     conn: Connection, version_id: UUID, *, current: Collection[UUID], known: Collection[StoredGeneration]
 ) -> None:
-    """Cancel the work of generations left behind; take up that of generations that are current again."""
-    left = [generation.id for generation in known if generation.active and generation.id not in current]
-    back = [generation.id for generation in known if not generation.active and generation.id in current]
+    """Cancel the work of generations left behind; take up that of generations that become current."""
+    active = {generation.id for generation in known if generation.active}
+    left = list(active.difference(current))
+    # A generation that is new here may read a dataset version whose events are older than itself.
+    back = list(set(current).difference(active))
     await cancel.waiting(conn, job_ids=left)
     await cancel.request_stop(conn, job_ids=left)
     await cancel.withdraw_stop(conn, job_ids=back)

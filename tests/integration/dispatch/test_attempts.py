@@ -177,7 +177,7 @@ async def test_a_canceled_run_stops_and_its_task_is_canceled(
     claimed = await compaction()
     running = Process(port, claimed, host()).start()
     sql("UPDATE tasks SET cancel_requested = true WHERE id = %(id)s", id=claimed.task.task_id)
-    assert await running is Ending.FAILED
+    assert await running is Ending.CANCELED
     assert row(sql, claimed)["status"] == "Canceled"
 
 

@@ -363,6 +363,20 @@ async def test_retries_back_off_within_the_settings_bounds(
     assert sql(delay)[0]["d"] <= 45, "a run that held for long starts the count anew"
 
 
+async def test_tasks_released_together_may_save_one_key_and_the_later_lease_counts(
+    caller: Caller, jobs: dict[str, UUID], feed: Feed, sql: Sql
+):
+    await feed.partitions(2)
+    leases = await caller.claim(jobs["compact"], max_tasks=2)
+    later = max(leases, key=lambda lease: lease.task.lease_epoch)
+    released = [
+        completion(lease, "Released", state={"next": "later" if lease is later else "earlier"}) for lease in leases
+    ]
+    answer = await caller.task_call("complete", leases[0].capability_token, {"completions": released})
+    assert answer.status_code == 200, answer.text
+    assert [row["value"] for row in sql("SELECT value FROM operator_state WHERE key = 'next'")] == ["later"]
+
+
 async def test_a_released_task_is_queued_at_once_and_spends_no_attempt(
     caller: Caller, jobs: dict[str, UUID], feed: Feed, sql: Sql
 ):

@@ -152,7 +152,8 @@ def test_a_canceled_task_ends_and_the_worker_goes_on(dispatcher: ScriptedDispatc
     with worker(dispatcher.url, tmp_path):
         first = dispatcher.completion()
         assert first.error is not None
-        assert first.error.code == "Canceled"
+        # Retryable: should the request be withdrawn meanwhile, the task is not dead.
+        assert (first.error.code, first.error.retryable) == ("Canceled", True)
         dispatcher.put("test_operator", {"do": "return"})
         assert dispatcher.wait(COMPLETE, 2)[1].completions[0].status == "Completed"
 
@@ -226,15 +227,19 @@ def test_a_dispatcher_that_is_away_is_waited_for(dispatcher: ScriptedDispatcher,
     assert refused == 3
 
 
+@pytest.mark.parametrize(
+    ("status", "retryable"), [(400, False), (401, True)], ids=["for what it says", "for who said it"]
+)
 def test_a_refused_completion_becomes_a_failure_that_says_why(
-    dispatcher: ScriptedDispatcher, tmp_path: Path
+    dispatcher: ScriptedDispatcher, tmp_path: Path, status: int, retryable: bool
 ) -> None:
-    dispatcher.on_complete = lambda completion: (400, problem(400)) if completion.status == "Completed" else None
+    refusal = (status, problem(status))
+    dispatcher.on_complete = lambda completion: refusal if completion.status == "Completed" else None
     dispatcher.put("test_operator", {"do": "return"})
     with worker(dispatcher.url, tmp_path):
         second = dispatcher.wait(COMPLETE, 2)[1].completions[0]
     assert second.error is not None
-    assert (second.error.code, second.error.retryable) == ("CompletionRefused", False)
+    assert (second.error.code, second.error.retryable) == ("CompletionRefused", retryable)
     assert "as the test wants it" in second.error.message
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import structlog
 
 from traceplane.dispatch.effects import Effect
-from traceplane.errors import GiveUp, Refused, TraceError
+from traceplane.errors import Refused, TraceError
 from traceplane.kit import crash
 from traceplane.kit.loops import backoff
 from traceplane.observe import dispatch_metrics as metrics
@@ -39,7 +39,7 @@ class Outbox:
         self._effects = effects
 
     async def run_once(self) -> int:
-        """Perform one step of each of a batch of due rows; how many were tried. Raises GiveUp."""
+        """Perform one step of each of a batch of due rows; how many were tried."""
         async with self._state.autocommit() as conn:
             rows = await outbox.take(conn, limit=BATCH, hold_seconds=HOLD_SECONDS)
         if rows:
@@ -55,9 +55,9 @@ class Outbox:
                 raise Refused(f"no effect for outbox rows of kind {row.kind}")
             done = await effect.perform(row)
         except Exception as error:  # recorded on the row, which comes back with backoff or ends as Failed
+            # A GiveUp as well: a right that is missing on one table is that row's failure, and no reason to end a
+            # process that serves every DAG.
             await self._failed(row, error)
-            if isinstance(error, GiveUp):
-                raise
             return
         crash.point(AFTER_EFFECT)
         async with self._state.autocommit() as conn:
@@ -65,8 +65,7 @@ class Outbox:
         metrics.OUTBOX.labels(row.kind, "done" if done else "continued").inc()
 
     async def _failed(self, row: OutboxRow, error: Exception) -> None:
-        # GiveUp says that this process is set up wrong. That is no fault of the row: it waits for the next one.
-        exhausted = row.attempts >= self._settings.outbox_max_attempts and not isinstance(error, GiveUp)
+        exhausted = row.attempts >= self._settings.outbox_max_attempts
         final = isinstance(error, Refused) or exhausted
         delay = backoff(
             row.attempts, base=self._settings.outbox_base_seconds, limit=self._settings.outbox_max_seconds

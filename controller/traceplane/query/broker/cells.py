@@ -18,7 +18,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from queue import Queue
+from queue import Full, Queue
+
+import structlog
 
 from traceplane.errors import Unavailable
 from traceplane.query import wire
@@ -44,6 +46,8 @@ Arrow takes its memory there, too: its own allocator sets a GiB of addresses asi
 PROOF_SECONDS = 1.0
 """A cell that could not confine itself has ended by then."""
 
+log = structlog.get_logger("trace.query")
+
 
 class Cells:
     """Gives out ready cells, one per query. `entry` is what the zygote's process runs."""
@@ -61,7 +65,7 @@ class Cells:
         self._control: socket.socket | None = None
         self._closed = False
         self._memory = MemoryWatch()
-        # A full queue holds up queries that end, and so bounds the cells whose memory is not free again yet.
+        # Bounds the cells whose memory is not free again yet.
         self._killed: Queue[CellProcess | None] = Queue(MAX_UNREAPED)
         self._reaper = threading.Thread(target=self._reap_killed, name="cell-reaper", daemon=True)
         self._reaper.start()
@@ -105,7 +109,10 @@ class Cells:
             if self._closed:  # the reaper ends, or has ended
                 self._reap(cell)
             else:  # not here: the time the kernel takes to free its memory is no part of the query
-                self._killed.put(cell)
+                try:
+                    self._killed.put_nowait(cell)
+                except Full:  # many end at once: this query waits for the end of its own cell
+                    self._reap(cell)
 
     def close(self) -> None:
         """End every cell and the zygote."""
@@ -153,7 +160,10 @@ class Cells:
 
     def _reap_killed(self) -> None:
         while (cell := self._killed.get()) is not None:
-            self._reap(cell)
+            try:
+                self._reap(cell)
+            except Exception:  # the thread must outlive any one cell
+                log.exception("a cell was not reaped", cell=cell.number)
 
     def _reap(self, cell: CellProcess) -> None:
         """Wait for the end of a cell, however it comes about, and remove its socket and folder."""

@@ -81,8 +81,9 @@ locked AS (
 {_RELEASE},
 saved_state AS (
     INSERT INTO operator_state (job_id, key, org_id, value, task_id)
-    SELECT e.job_id, s.key, e.org_id, s.value, e.id
+    SELECT DISTINCT ON (e.job_id, s.key) e.job_id, s.key, e.org_id, s.value, e.id
     FROM ended e JOIN item x ON x.task_id = e.id CROSS JOIN LATERAL jsonb_each(x.state) s
+    ORDER BY e.job_id, s.key, e.lease_epoch DESC
     ON CONFLICT (job_id, key) DO UPDATE
         SET value = excluded.value, task_id = excluded.task_id, updated_at = statement_timestamp()
 )

@@ -39,7 +39,7 @@ _CLAIMANT = """(%(claims)s::uuid[])[width_bucket(n, %(starts)s::int8[])] AS clai
 
 _CONTEXT = """
     -- On the first row only: it is the same for all, and from the same snapshot as the claim.
-    CASE WHEN c.n = 1 THEN (
+    CASE WHEN c.n = (SELECT min(n) FROM claimed) THEN (
         SELECT jsonb_build_object(
             'state', (SELECT jsonb_object_agg(s.key, s.value) FROM operator_state s WHERE s.job_id = l.id),
             'cursors', (SELECT jsonb_object_agg(k.dataset_version_id, k.cursor_value)

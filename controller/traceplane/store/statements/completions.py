@@ -87,7 +87,7 @@ WHERE a.org_id = %(org)s AND (a.result = x.status OR (a.result = 'Canceled' AND 
 first delivery may have committed while this one waited for the row."""
 
 STATE_SIZE = """
-SELECT coalesce(sum(length(key) + length(value::text)), 0)::int8
+SELECT coalesce(sum(octet_length(key) + octet_length(value::text)), 0)::int8
 FROM operator_state WHERE job_id = %(job)s AND key <> ALL(%(keys)s::text[])
 """
 """Bytes of a job's operator state besides the named keys."""

@@ -4,8 +4,8 @@ A statement selects what is `wanted`, and `enqueued` makes it so: one task per j
 that a repeated cause makes no second task. To add a cause, write its `wanted`; everything else is here.
 
 One upstream event makes one task per dependent job generation, in the same statement that accepts the event. The
-dedupe key is the event's id, and event ids are deterministic per cause. Events of dataset versions that nothing
-live reads are kept for audit and make none.
+dedupe key is the event's id, which its producer chose and a repeat has again. Events of dataset versions that no
+runnable generation reads are kept for audit and make none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from uuid import UUID
 from traceplane.store.engine import Connection
 from traceplane.store.rows import column
 from traceplane.store.statements.runnable import RUNNABLE
-from traceplane.store.statements.transitions import REOPENED
+from traceplane.store.statements.transitions import REOPENED, WAITS
 
 _ENQUEUED = """
 enqueued AS (
@@ -32,7 +32,11 @@ enqueued AS (
 ENQUEUED = _ENQUEUED.format(on_conflict="DO NOTHING")
 """Make the tasks of `wanted`; those that exist stay as they are. Its rows are the jobs that got tasks."""
 
-_ENQUEUED_AGAIN = _ENQUEUED.format(on_conflict=f"DO UPDATE SET {REOPENED} WHERE t.status = 'Canceled'")
+_AGAIN = f"""DO UPDATE SET {REOPENED}, priority = excluded.priority,
+        max_attempts = t.attempt + excluded.max_attempts  -- all of its job's attempts before it again
+    WHERE t.status = 'Canceled'"""
+
+_ENQUEUED_AGAIN = _ENQUEUED.format(on_conflict=_AGAIN)
 """The same, and those that were canceled are wanted again."""
 
 _WANTED_OF_EVENT = """
@@ -67,7 +71,7 @@ WITH wanted AS ({_WANTED_OF_EVENT}
         FROM job_inputs i JOIN events e ON e.dataset_version_id = i.dataset_version_id
         WHERE i.job_id = j.id AND i.is_trigger AND (j.execution_strategy = 'PerUpdate' OR e.kind = 'Partition')
         ORDER BY CASE j.execution_strategy WHEN 'PerPartition' THEN e.id ELSE e.dataset_version_id END,
-                 e.cursor_value DESC
+                 e.cursor_value DESC NULLS LAST
     ) e
     WHERE j.id = ANY(%(jobs)s)
 ),
@@ -90,10 +94,10 @@ SELECT DISTINCT job_id FROM enqueued
 """
 """The one task of each AlwaysOn source: its run. A source that was canceled with its DAG runs again with it."""
 
-REPRIORITISE = """
+REPRIORITISE = f"""
 UPDATE tasks t SET priority = v.priority
 FROM dag_version_jobs v
-WHERE v.dag_version_id = %(version)s AND t.job_id = v.job_id AND t.status = 'Queued' AND t.priority <> v.priority
+WHERE v.dag_version_id = %(version)s AND t.job_id = v.job_id AND {WAITS} AND t.priority <> v.priority
 """
 """Waiting tasks follow the new priority of their job."""
 
@@ -109,7 +113,7 @@ async def sources(conn: Connection, *, job_ids: Sequence[UUID]) -> tuple[UUID, .
 
 
 async def reprioritise(conn: Connection, *, version_id: UUID) -> None:
-    """Give queued tasks the priority that a DAG version says."""
+    """Give tasks that wait the priority that a DAG version says."""
     await conn.execute(REPRIORITISE, {"version": version_id})
 
 

@@ -44,6 +44,7 @@ SELECT j.id
 FROM jobs j {RUNNABLE}
 WHERE j.org_id = %(org)s AND d.runtime = 'Dispatcher' AND j.provisioned_at IS NOT NULL AND NOT j.paused
   AND EXISTS (SELECT FROM tasks t WHERE t.job_id = j.id AND t.status = 'Queued')
+ORDER BY random()  -- no job is behind the same others for ever
 LIMIT %(limit)s
 """
 """Job generations of the Dispatcher runtime that have queued tasks."""

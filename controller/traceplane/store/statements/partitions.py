@@ -69,7 +69,7 @@ requested_deletions AS (
     INSERT INTO outbox (org_id, kind, payload, dedupe_key, available_at)
     SELECT org_id, 'delete_hot_rows',
            jsonb_build_object('dataset_version_id', hot, 'start', start, 'end', "end"),
-           'delete_hot_rows:' || hot || ':' || task_id || ':' || attempt,
+           'delete_hot_rows:' || hot || ':' || task_id || ':' || attempt || ':' || start || '-' || "end",
            -- A query that began before this commit still reads these rows hot; it has ended by then.
            statement_timestamp() + make_interval(secs => %(keep_hot)s)
     FROM relocating WHERE delete_hot

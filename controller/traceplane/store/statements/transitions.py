@@ -1,8 +1,8 @@
 """The transitions of `tasks.states` in SQL: each one's assignments, and the guards that several share, once.
 
 Fragments, to be put behind `UPDATE tasks t SET` or into a WHERE. The task's row is `t`; what else a fragment reads
-is said below it. A statement that ends attempts names its UPDATE `ended` and returns the columns of `ENDED`, which
-`HISTORY` and the fragments of `completions` read.
+is said below it. A statement that ends attempts names its UPDATE `ended` and returns the columns that
+`HISTORY` and the fragments of `completions` read from it.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ T = TypeVar("T")
 WORKER_HEADER = "X-Trace-Worker-Token"
 TASK_HEADER = "X-Trace-Task-Capability"
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+_ABOUT_CONTENT = frozenset({400, 413, 422})
+"""Statuses by which the dispatcher refuses a call for what it says."""
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 
 
@@ -112,5 +114,5 @@ def _problem(status: int, data: bytes) -> CallRefused:
     try:
         problem = msgspec.json.decode(data, type=wire.Problem)
     except msgspec.DecodeError:
-        return CallRefused("Unexpected", f"HTTP {status}: {data[:200].decode(errors='replace')}")
-    return CallRefused(problem.code, problem.detail)
+        return CallRefused("Unexpected", f"HTTP {status}: {data[:200].decode(errors='replace')}", final=False)
+    return CallRefused(problem.code, problem.detail, final=status in _ABOUT_CONTENT)

@@ -40,12 +40,17 @@ class Stopped(Exception):
 
 
 class CallRefused(Exception):
-    """The dispatcher refused a call; repeating it unchanged cannot help. `code` is the problem's stable code."""
+    """The dispatcher refused a call; repeating it unchanged cannot help. `code` is the problem's stable code.
 
-    def __init__(self, code: str, detail: str) -> None:
+    `final`: for what the call says, so that another attempt would be refused as well. Not so where the caller's
+    identity was refused, which another token mends, or where something else than the dispatcher answered.
+    """
+
+    def __init__(self, code: str, detail: str, *, final: bool = True) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
+        self.final = final
 
 
 class DispatcherUnavailable(Exception):

@@ -57,7 +57,8 @@ def run_task(claimed: wire.ClaimedTask, io: TaskIO) -> wire.Completion:
             raise StaleLease("the lease was lost while the task ran") from stopped
         if stopped.reason is StopReason.DRAINING:
             return wire.Completion(fence=fence, status="Released")
-        return _failed(fence, "Canceled", "the task was canceled while it ran", retryable=False)
+        # Ends as Canceled while the request to stop stands; where it was withdrawn meanwhile, the task is retried.
+        return _failed(fence, "Canceled", "the task was canceled while it ran", retryable=True)
     except StaleLease:
         raise
     except OperatorError as error:
