@@ -120,12 +120,13 @@ class Attempt:
     def _complete(self) -> Ending:
         if self._completion is None:
             return Ending.LEASE_LOST
+        # Read before the delivery: a heartbeat that arrives after it finds the lease gone, which is no reason.
+        canceled = self._control.reason is StopReason.CANCELED
         try:
             ending = Ending(self._deliver(self._completion).status)
-            canceled = self._control.reason is StopReason.CANCELED and ending is Ending.FAILED
-            return Ending.CANCELED if canceled else ending
+            return Ending.CANCELED if canceled and ending is Ending.FAILED else ending
         except StaleLease as error:
-            if self._control.reason is StopReason.CANCELED:
+            if canceled:
                 return Ending.CANCELED  # the task has ended already, and so has the run: nothing is in doubt
             self._log("completion refused: lease lost", {"level": "warning", "error": str(error)})
         except DispatcherUnavailable as error:

@@ -17,7 +17,16 @@ import pytest
 import structlog
 import uvicorn
 
-from tests.integration.dispatch.attempts import Counting, LateClock, Process, Run, WatchedPort, host, operate
+from tests.integration.dispatch.attempts import (
+    PATIENCE_SECONDS,
+    Counting,
+    LateClock,
+    Process,
+    Run,
+    WatchedPort,
+    host,
+    operate,
+)
 from tests.integration.dispatch.callers import Caller
 from tests.integration.dispatch.conftest import WORKER_TOKEN, Feed
 from traceplane.dispatch.dispatcher import Dispatcher
@@ -179,6 +188,24 @@ async def test_a_canceled_run_stops_and_its_task_is_canceled(
     sql("UPDATE tasks SET cancel_requested = true WHERE id = %(id)s", id=claimed.task.task_id)
     assert await running is Ending.CANCELED
     assert row(sql, claimed)["status"] == "Canceled"
+
+
+async def test_a_canceled_run_ends_so_although_a_heartbeat_follows_its_completion(
+    port: WatchedPort, operator: Operate, compaction: Any, sql: Sql
+) -> None:
+    class Late(WatchedPort):
+        def complete(self, completion: wire.Completion, token: str, patience: float) -> wire.CompletionState:
+            answer = super().complete(completion, token, patience)
+            for thread in threading.enumerate():
+                if thread.name == "heartbeat":  # ends by itself once a heartbeat finds no lease
+                    thread.join(timeout=PATIENCE_SECONDS)
+            return answer
+
+    operator(Counting())
+    claimed = await compaction()
+    running = Process(Late(port), claimed, host()).start()
+    sql("UPDATE tasks SET cancel_requested = true WHERE id = %(id)s", id=claimed.task.task_id)
+    assert await running is Ending.CANCELED
 
 
 async def test_a_run_whose_lease_is_lost_stops_and_completes_nothing(
