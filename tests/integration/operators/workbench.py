@@ -218,7 +218,7 @@ class Run:
             self.events.append((event, fields))
             self._changed.notify_all()
 
-    def _measure(self, name: str, value: float) -> None:
+    def _measure(self, name: str, value: float, _labels: Mapping[str, str]) -> None:
         with self._changed:
             self.measures[name] = value
             self._changed.notify_all()
