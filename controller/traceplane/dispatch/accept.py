@@ -129,7 +129,12 @@ def _source_event(row: SourceRow) -> dict[str, object]:
     if part is None:
         assert event.cursor is not None
         _check_range(event.cursor, event.cursor)
-        return {"cursor": event.cursor}
+        if event.final is None:
+            return {"cursor": event.cursor}
+        _check_range(event.final, event.final)
+        return {"cursor": event.cursor, "final": event.final}
+    if event.final is not None:
+        raise Refused("the event has a partition and says what is final, which goes with a cursor")
     _check_range(part.start, part.end)
     return {"key": part.key, "start": part.start, "end": part.end}
 
