@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from operators.block_follower.config import BlockFollowerConfig
+from operators.block_follower.confirmation import Confirmation
 from operators.block_follower.position import Blocks, Tip
 from operators.block_follower.reorg import NoForkPoint, fork_point, is_final, probes
+from operators.block_follower.reporting import Reporter
 from operators.chain.fetch import Batch, Fetcher
-from operators.chain.head import Head, disputed, hashes, head
+from operators.chain.head import Head, hashes
 from operators.chain.links import BrokenChain, check_links
 from operators.chain.pool import ProviderPool
 from traceplane_sdk import wire
@@ -39,12 +41,16 @@ class Follower:
         self._tip: Tip | None = None
         self._highest = -1  # of all tips: after a reorg to a shorter chain, what was final stays final
         self._reorgs = 0
+        self._doubt = False  # whether the last step failed: then the head is looked at twice
+        self.reporter = Reporter(ctx, pool, self._config.poll_seconds)
+        self._confirmation = Confirmation(ctx, pool, self.reporter)
 
     def start(self) -> None:
         """Take the fence and read the position. Called at the start and again after every failure."""
         with self._ctx.hot():
             pass  # raises the fence: no older follower can move the position that is read next
         self._set_tip(self._blocks.committed_tip(self._ctx.connection(), self._ctx.task))
+        self._doubt = True
 
     def fill_gaps(self) -> None:
         """Write what is missing below the tip. Called once the tip is known to be the chain's."""
@@ -56,14 +62,18 @@ class Follower:
         """Write what is new, or apply a reorg. True where the caller need not wait before the next step."""
         tip = self._tip
         at = None if tip is None else tip.number
-        latest = self._pool.with_failover(lambda provider: head(provider, at))
+        self._pool.watch()
+        latest = self._pool.head(at, self._doubt)
         following = self._config.start_block if at is None else at + 1
         self._measure(latest.number)
         if tip is not None and self._was_replaced(tip, latest):
             return self._reorganise(tip, latest)
+        self._confirmation.over()
         if latest.number < following:
             if at is not None and latest.number < at:
                 self._switch_provider()  # this one lags behind what it, or another, had already
+            if (self._pool.best_head or 0) < following:
+                self._went_well()
             return False
         try:
             self._write_up_to(following, latest.number)
@@ -73,6 +83,10 @@ class Follower:
             self._switch_provider()
             return False
         return True
+
+    def _went_well(self) -> None:
+        self._doubt = False
+        self.reporter.went_well()
 
     def _switch_provider(self) -> None:
         self._pool.rotate(self._pool.current())
@@ -86,7 +100,9 @@ class Follower:
                 self._announce(transaction, batch.start, batch.end)
                 transaction.position(batch.end)
             self._set_tip(Tip(batch.end, batch.headers[-1].block_hash))
+            self._pool.watch()
             self._measure(end)
+            self._went_well()
 
     def _was_replaced(self, tip: Tip, latest: Head) -> bool:
         """Whether the stored tip is not the chain's. A head below the tip is mere lag, unless hashes differ."""
@@ -108,8 +124,7 @@ class Follower:
         new_tip = None if parent is None else Tip(fork, parent)
         if replacement:
             new_tip = Tip(end, replacement[-1].headers[-1].block_hash)
-        if new_tip is not None and disputed(self._pool, new_tip.number, new_tip.block_hash):
-            self._ctx.log("reorg not confirmed by a second provider", level="warning", block_number=new_tip.number)
+        if new_tip is not None and not self._confirmation.of(new_tip, tip):
             return False
         with self._ctx.hot() as transaction:
             self._rewrite(transaction, fork, tip.number, replacement, "Reorg")
@@ -121,6 +136,8 @@ class Follower:
         self._ctx.measure("source_reorgs", self._reorgs)
         self._ctx.measure("source_reorg_depth_blocks", depth)
         self._set_tip(new_tip)
+        self._confirmation.over()
+        self._went_well()
         return True
 
     def _find_fork(self, tip: Tip) -> int:
@@ -180,6 +197,7 @@ class Follower:
             check_links(around.get(batch.start - 1), batch.headers)
             with self._ctx.hot() as transaction:
                 self._rewrite(transaction, batch.start - 1, batch.end, [batch], "GapFilled")
+            self._went_well()
 
     def _replace(self, transaction: HotTransaction, batch: Batch) -> None:
         for name in self._outputs:
@@ -202,6 +220,9 @@ class Follower:
 
     def _measure(self, head: int) -> None:
         at = self._tip.number if self._tip is not None else self._config.start_block - 1
+        head = max(head, self._pool.best_head or head)  # of all providers: one that lags must not look caught up
         self._ctx.measure("source_head_block", head)
         self._ctx.measure("source_cursor_block", at)
         self._ctx.measure("source_lag_blocks", max(0, head - at))
+        self.reporter.at(None if self._tip is None else at, head)
+        self.reporter.show()

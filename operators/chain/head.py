@@ -1,5 +1,8 @@
-"""The head of the chain, hashes of single heights, and whether a second provider agrees: requests small enough to
-be sent often."""
+"""The head of the chain and hashes of single heights: requests to one provider, small enough to be sent often.
+
+A head counts once its provider answers for the block: `latest` may come from another node behind the same address,
+or be made up, and a follower that believed it would request blocks that nobody has.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from operators.chain.calls import block_call, in_batches
-from operators.chain.faults import ProviderFault
-from operators.chain.pool import ProviderPool
+from operators.chain.faults import Kind, ProviderFault
 from operators.chain.provider import Json, Provider
 from operators.chain.values import quantity
 
 _BATCH = 64
 """Headers in one HTTP request."""
+_DOUBLINGS = 24
+"""Heights that are tried between a tip and a head that is not there: the tip and 1, 2, 4, ... blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +29,19 @@ class Head:
     at_tip: str | None
 
 
-def head(provider: Provider, tip: int | None) -> Head:
-    """The head and, in the same request, the hash at height `tip`. Raises ProviderFault."""
+def head(provider: Provider, tip: int | None, believed: int = -1) -> Head:
+    """The highest block the provider answers for and, in the same request, the hash at height `tip`.
+
+    A head of at most `believed` is not looked at twice. Raises ProviderFault.
+    """
     calls = [block_call("latest", full=False)]
     if tip is not None:
         calls.append(block_call(tip, full=False))
     latest, *at_tip = provider.batch(calls)
     if latest is None:
-        raise ProviderFault(f"{provider.name}: there is no latest block")
+        raise ProviderFault("there is no latest block", Kind.NOT_THERE_YET, provider=provider.name)
+    if _number(latest) > believed:
+        latest = _there(provider, latest, -1 if tip is None else tip)
     return Head(_number(latest), _hash(latest), next((_hash(block) for block in at_tip if block is not None), None))
 
 
@@ -42,16 +51,23 @@ def hashes(provider: Provider, numbers: Sequence[int]) -> dict[int, str]:
     return {_number(block): _hash(block) for block in blocks if block is not None}
 
 
-def disputed(pool: ProviderPool, number: int, block_hash: str) -> bool:
-    """Whether a second provider, where one answers, has another block or none at this height."""
-    second = pool.second(pool.current())
-    if second is None:
-        return False
-    try:
-        block = second.batch([block_call(number, full=False)])[0]
-    except ProviderFault:
-        return False  # no answer is no objection: a pool of one provider could never confirm either
-    return block is None or _hash(block) != block_hash
+def _there(provider: Provider, latest: Json, tip: int) -> Json:
+    """`latest` where the provider has it also by its number, else the highest block above `tip` that it has."""
+    claimed = _number(latest)
+    if (again := provider.batch([block_call(claimed, full=False)])[0]) is not None and _number(again) == claimed:
+        return again
+    tried = sorted({tip + 2**k for k in range(_DOUBLINGS)} | {claimed - 2**k for k in range(3)}, reverse=True)
+    found = hashes(provider, [number for number in tried if tip < number < claimed])
+    if not found:
+        words = f"it says that its head is block {claimed}, and does not have it"
+        raise ProviderFault(words, Kind.NOT_THERE_YET, provider=provider.name)
+    number = max(found)
+    return {"number": hex(number), "hash": found[number]}
+
+
+def number_and_hash(block: Json) -> tuple[int, str]:
+    """Of a block that a provider answered with. Raises ProviderFault."""
+    return _number(block), _hash(block)
 
 
 def _number(block: Json) -> int:

@@ -32,7 +32,7 @@ def follower(monkeypatch: pytest.MonkeyPatch, fork: int, start_block: int = 0) -
         return {number: chain[number] for number in numbers if number in chain}
 
     context: Any = SimpleNamespace(
-        config=SimpleNamespace(start_block=start_block, finality_depth_blocks=FINALITY_DEPTH),
+        config=SimpleNamespace(start_block=start_block, finality_depth_blocks=FINALITY_DEPTH, poll_seconds=1),
         task=SimpleNamespace(outputs=[SimpleNamespace(name="blocks")]),
         connection=lambda: None,
     )
