@@ -63,6 +63,11 @@ class Manners:
     """Blocks that the node is behind its chain."""
     stalled_at: int | None = None
     """A height beyond which the node does not go."""
+    beyond: Refusal | None = None
+    """The error for a block beyond the node's head; None: null, as the execution API has it."""
+    pruned_below: int | None = None
+    """The height below which blocks are not there any more."""
+    pruned: Refusal = field(default_factory=lambda: Refusal(code=4444, message="pruned history unavailable"))
     chain_id: int | None = None
     lie: Lie | None = None
     refuse: Refuse | None = None
@@ -204,27 +209,33 @@ class FakeNode:
         if method in self.manners.refuse_methods:
             return self.manners.refuse_methods[method].of(call["id"])
         try:
-            result = self._result(method, params)
+            result, height = self._result(method, params)
         except NoSuchMethod:
             return Refusal(code=-32601, message=f"the method {method} does not exist").of(call["id"])
+        if height is not None and height > self.head:
+            result = None
+            if self.manners.beyond is not None:
+                return self.manners.beyond.of(call["id"])
+        if height is not None and self.manners.pruned_below is not None and height < self.manners.pruned_below:
+            return self.manners.pruned.of(call["id"])
         if self.manners.lie is not None:
             result = self.manners.lie(method, params, result)
         return {"jsonrpc": "2.0", "id": call["id"], "result": result}
 
-    def _result(self, method: str, params: list[Json]) -> Json:
-        """The chain's answer, as far as this node has come."""
+    def _result(self, method: str, params: list[Json]) -> tuple[Json, int | None]:
+        """The chain's answer, and the height that it is about."""
         if method == "eth_chainId" and self.manners.chain_id is not None:
-            return hex(self.manners.chain_id)
+            return hex(self.manners.chain_id), None
         if method == "eth_blockNumber":
-            return hex(self.head)
+            return hex(self.head), None
         if params and params[0] in ("latest", "pending"):
             params = [hex(self.head), *params[1:]]
         result = self.chain.answer(method, params)
+        if params and str(params[0]).startswith("0x") and len(params[0]) < 66:
+            return result, int(params[0], 16)
         shown = result[0] if isinstance(result, list) and result else result
         height = (shown.get("number") or shown.get("blockNumber")) if isinstance(shown, dict) else None
-        if isinstance(result, list) and not result and len(params[0]) < 66:
-            height = params[0]  # no receipts: the block may be beyond the head all the same
-        return None if height is not None and int(height, 16) > self.head else result
+        return result, None if height is None else int(height, 16)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
 import pytest
 
@@ -278,6 +280,8 @@ def test_a_head_of_a_provider_that_fails_is_forgotten() -> None:
     with pytest.raises(ProviderFault):
         pool.ask(pool.current(), made_up)
     assert (pool.best_head, pool.current().name) == (10, "provider 0")
+    clock.now += 1
+    assert (pool.best_head, pool.current().name) == (10, "provider 0"), "also when it may be asked again"
 
 
 def test_heads_are_looked_at_only_as_often_as_needed() -> None:
@@ -304,6 +308,12 @@ def test_urls_are_exchanged_and_what_is_known_of_those_that_stay_is_kept() -> No
     assert pool.use(["http://2", "http://1", "http://1"])
     assert [one.name for one, _, _ in pool.standings()] == ["provider 0", "provider 1"]
     assert (pool.current() is kept, kept.name, second.calls.count("eth_chainId")) == (True, "provider 1", 2)
+    second.refusal = third.refusal = DOWN
+    assert str(fault_of(pool)).startswith("provider 0: HTTP 503")
+    pool.use(["http://1", "http://2"])
+    assert re.match("provider 0: HTTP 503.*; provider 1: HTTP 503", str(fault_of(pool)))
+    third.refusal = None
+    clock.now += 1
     pool.use(["http://2"])
     assert used(pool) == "provider 0"
     pool.use([])
