@@ -26,7 +26,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # A run that is told to end (SIGTERM, as `timeout` sends) ends its servers first, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A folder that outlives the run, and that `hack/verify.sh` reads.
-    config.pluginmanager.register(Flaky(ROOT / ".pytest_cache" / "flaky"))
+    config.pluginmanager.register(
+        Flaky(ROOT / ".pytest_cache" / "flaky", reports=not hasattr(config, "workerinput"))
+    )
 
 
 @pytest.hookimpl(trylast=True)
