@@ -17,14 +17,14 @@ import pytest
 MARKERS = ("cluster", "services", "apiserver")
 """Tests on real parts."""
 STAGES = ("cluster", "patient", "services")
-"""Stages of `make test` that run at one time, each with a report of its own: a test is of the first it is marked as."""
+"""Stages of `make test` that run at one time, each with its own report: a test is of the first it is marked as."""
 ALLOWED = 2
 """Flaky tests of one run. More are no accident: the machine is too small, or something is broken."""
 SUMMARY = "summary"
 
 
 class Flaky:
-    """Runs what fails once more, keeps first failures in a folder of the stage's in `folder`, and reports them last.
+    """Runs what fails once more, keeps first failures in the stage's folder in `folder`, and reports them last.
 
     `summary` in it has the lines of the newest run with such tests, and is empty where none was flaky.
     """
