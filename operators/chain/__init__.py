@@ -5,6 +5,7 @@
 | `faults` | what a provider may do wrong, and which answer means what |
 | `provider`, `pool` | one JSON-RPC endpoint; the endpoints of an rpcPool, with failover |
 | `calls`, `head` | requests to one provider: blocks with receipts; the head, hashes of heights |
+| `subscribe` | wake-ups at new heads, where a provider has WebSockets |
 | `values`, `decode`, `schemas` | hex to values; JSON-RPC objects to rows; the columns of those rows |
 | `checks`, `links` | what must hold within a block, and from block to block |
 | `fetch` | checked batches of rows, fetched ahead of their consumer |
