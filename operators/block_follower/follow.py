@@ -44,7 +44,7 @@ class Follower:
         """Take the fence and read the position. Called at the start and again after every failure."""
         with self._ctx.hot():
             pass  # raises the fence: no older follower can move the position that is read next
-        self._set_tip(self._blocks.tip(self._ctx.connection()))
+        self._set_tip(self._blocks.committed_tip(self._ctx.connection(), self._ctx.task))
 
     def fill_gaps(self) -> None:
         """Write what is missing below the tip. Called once the tip is known to be the chain's."""
@@ -84,6 +84,7 @@ class Follower:
             with self._ctx.hot() as transaction:
                 self._replace(transaction, batch)
                 self._announce(transaction, batch.start, batch.end)
+                transaction.position(batch.end)
             self._set_tip(Tip(batch.end, batch.last_hash))
             self._measure(end)
 
@@ -112,6 +113,7 @@ class Follower:
             return False
         with self._ctx.hot() as transaction:
             self._rewrite(transaction, fork, tip.number, replacement, "Reorg")
+            transaction.position(max(fork, end))
             if end == tip.number:  # a shorter chain has no new cursor; its invalidation alone moves dependents back
                 self._announce(transaction, fork + 1, end)
         self._reorgs += 1

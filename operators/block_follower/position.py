@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from operators.block_follower.reorg import missing_ranges
-from traceplane_sdk import wire
+from traceplane_sdk import hot, wire
+from traceplane_sdk.errors import OperatorError
 
 if TYPE_CHECKING:
     import psycopg
@@ -40,6 +41,23 @@ class Blocks:
             self._sql("select block_number, block_hash from {} order by block_number desc limit 1")
         ).fetchone()
         return None if row is None else Tip(*row)
+
+    def committed_tip(self, connection: psycopg.Connection[Any], task: wire.TaskPayload) -> Tip | None:
+        """The highest block, which must be one that the writer of `task` committed.
+
+        Raises OperatorError `RowsBeyondPosition` where the table reaches higher: the follower would go on above
+        rows that it never wrote. Rows of a release that committed no position are taken as they are.
+        """
+        tip, committed = self.tip(connection), hot.committed_position(connection, task)
+        if tip is not None and committed is not None and tip.number > committed:
+            raise OperatorError(
+                "RowsBeyondPosition",
+                f"{self._output.location} reaches to block {tip.number}, but the follower committed blocks up to "
+                f"{committed} only: something else wrote the rest. Nothing was written. Delete the rows above "
+                f"{committed} from all tables of this job, then run `tracectl retry`.",
+                retryable=False,
+            )
+        return tip
 
     def hashes(self, connection: psycopg.Connection[Any], start: int, end: int) -> dict[int, str]:
         """Height to hash for the stored blocks of an inclusive range."""

@@ -20,8 +20,8 @@ import pytest
 from tests.integration.operators.workbench import Dataset, JobUnderTest, Run, scratch_folder
 from tests.services import Databases, ObjectStore
 from traceplane_sdk import crashpoints, wire
+from traceplane_sdk.copyrows import copy_rows
 from traceplane_sdk.errors import OperatorError
-from traceplane_sdk.hot import copy_rows
 from traceplane_sdk.operator import ColumnType
 
 pytestmark = pytest.mark.services

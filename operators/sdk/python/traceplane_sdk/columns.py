@@ -40,7 +40,7 @@ class Form:
     postgres: str
     """Type of a hot table's column."""
     copy: Callable[[Any], str]
-    """A value as a field of COPY's text format."""
+    """A value as a field of COPY's text format. Raises TypeError, ValueError or OverflowError where it refuses."""
     arrow: tuple[str, ...]
     """Factory of pyarrow, and its arguments. Parquet's type follows from it."""
     duckdb: str
@@ -66,19 +66,29 @@ _STRING = ("string",)
 FORMS: Mapping[str, Form] = MappingProxyType(
     {
         ColumnType.INT32: Form(
-            postgres="integer", copy=str, arrow=("int32",), duckdb="INTEGER", pushdown="integer", bounds=True
+            postgres="integer",
+            copy=copytext.integer(-(2**31), 2**31 - 1),
+            arrow=("int32",),
+            duckdb="INTEGER",
+            pushdown="integer",
+            bounds=True,
         ),
         ColumnType.INT64: Form(
-            postgres="bigint", copy=str, arrow=("int64",), duckdb="BIGINT", pushdown="integer", bounds=True
+            postgres="bigint",
+            copy=copytext.integer(-(2**63), 2**63 - 1),
+            arrow=("int64",),
+            duckdb="BIGINT",
+            pushdown="integer",
+            bounds=True,
         ),
         # No pushdown: the two order and compare NaN in their own ways.
         ColumnType.FLOAT64: Form(
-            postgres="double precision", copy=repr, arrow=("float64",), duckdb="DOUBLE", pushdown=None
+            postgres="double precision", copy=copytext.real, arrow=("float64",), duckdb="DOUBLE", pushdown=None
         ),
         # Decimal digits outside Postgres: Arrow's Decimal256 stops at 76 digits, and 2^256 has 78.
         ColumnType.UINT256: Form(
             postgres="numeric(78,0)",
-            copy=str,
+            copy=copytext.integer(0, 2**256 - 1),
             arrow=_STRING,
             duckdb="VARCHAR",
             pushdown=None,

@@ -14,11 +14,12 @@ from traceplane_sdk.wire import Event, Invalidation, Partition
 
 
 class SourceEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of kind Event: new data up to `cursor`, or one `partition`."""
+    """A row of kind Event: new data up to `cursor`, final up to `final`, or one `partition`."""
 
     output: str = ""
     cursor: int | None = None
     partition: Partition | None = None
+    final: int | None = None
 
 
 class SourceInvalidation(msgspec.Struct, frozen=True, kw_only=True):

@@ -75,6 +75,8 @@ class TaskInput(msgspec.Struct, frozen=True, kw_only=True):
     sort_by: list[str]
     finality_depth: int | None = None
     first_value: int | None = None
+    sparse: bool = False
+    """Whether a value of the scope column may have no row: `trace.empty_ranges` of **data** says which."""
     trigger: bool = True
     cursor: CursorSpan | None = None
     partition: Partition | None = None
@@ -94,6 +96,8 @@ class TaskOutput(msgspec.Struct, frozen=True, kw_only=True):
     unique_key: list[str]
     scope_column: str
     sort_by: list[str]
+    sparse: bool = False
+    """Whether a value of the scope column may have no row, which the writer records."""
     relocated: list[Relocated] = []
     """Ranges of this hot version that moved to cold files, as of the claim: their rows are not missing."""
 
@@ -179,11 +183,15 @@ class HeartbeatResponse(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """New data in an output of the task: up to `cursor`, or one partition."""
+    """New data in an output of the task: up to `cursor`, or one partition.
+
+    `final` goes with a cursor: all values up to it will not change any more.
+    """
 
     output: Name
     cursor: int | None = None
     partition: Partition | None = None
+    final: int | None = None
 
 
 class Invalidation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
