@@ -20,6 +20,9 @@ MAX_WAIT_SECONDS = 60.0
 
 Id = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+Position = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 2)]
+"""A cursor, or an end of an inclusive range. The value after it has to fit, too: Postgres keeps the upper end of an
+`int8range` exclusive, and what no statement takes would fail for its whole batch, every time."""
 
 
 class Fence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,8 +37,8 @@ class Partition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An inclusive range with its key, `start-end`."""
 
     key: Name
-    start: int
-    end: int
+    start: Position
+    end: Position
 
 
 class CursorSpan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -189,7 +192,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """
 
     output: Name
-    cursor: int | None = None
+    cursor: Position | None = None
     partition: Partition | None = None
     final: int | None = None
 
@@ -198,8 +201,8 @@ class Invalidation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A range of an output that must be processed again. Times are RFC 3339, of the rows removed and added."""
 
     output: Name
-    start: int
-    end: int
+    start: Position
+    end: Position
     time_start: str | None = None
     time_end: str | None = None
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
