@@ -129,6 +129,7 @@ class JobUnderTest:
                 position,
                 trigger=trigger,
                 **({"cursor": changes["cursor"]} if "cursor" in changes else {}),
+                final=changes.get("final"),
                 **({"partition": changes["partition"]} if "partition" in changes else {}),
                 relocated=changes.get("relocated", {}).get(dataset.name, []),
             )

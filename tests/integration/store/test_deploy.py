@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -14,7 +15,10 @@ from tests import graphs, services
 from tests.integration.store.conftest import BUCKET, Deploy
 from tests.integration.store.watching import Statements
 from tests.unit.graph import doubles
+from traceplane import operator_registry
 from traceplane.errors import Stale, TraceError
+from traceplane.store.engine import Database
+from traceplane.store.statements import generations
 from traceplane.store.statements.asset_policies import Policy
 from traceplane.versions import deploy as deploying
 from traceplane.versions.asset_policies import Policies
@@ -159,6 +163,37 @@ async def test_scaling_and_tuning_keep_every_generation(deploy: Deploy, rows: Ro
         " WHERE j.name IN ('compact', 'ranges') ORDER BY j.name"
     ) == [("compact", 3, 1800), ("ranges", 0, 77)]
     assert rows("SELECT count(*) FROM tasks") == [(1,)]
+
+
+async def test_what_a_source_leaves_unchecked_and_may_leave_empty_is_stored_and_rebuilds_nothing(
+    deploy: Deploy, rows: Rows, state: Database
+):
+    def marked(**marks: Any) -> Any:
+        follower = operator_registry.load()["block_follower"]
+
+        def declare(*given: Any) -> Any:
+            return {name: replace(schema, **marks) for name, schema in follower.declare_outputs(*given).items()}
+
+        return {**operator_registry.load(), "block_follower": replace(follower, declare_outputs=declare)}
+
+    first = await deploy(graphs.assembled(graphs.chain(), marked(sparse=True, unverified=("bloom", "gas sum"))))
+    stored = "SELECT DISTINCT unverified, sparse FROM dataset_versions WHERE job_id = %s"
+    job = first.jobs[0].id
+    assert rows(stored, job) == [(["bloom", "gas sum"], True)]
+    async with state.autocommit() as conn:
+        follow, compact = [
+            await generations.generation(conn, org_id=services.ORG_ID, job_id=first.jobs[n].id) for n in (0, 2)
+        ]
+    assert follow is not None
+    assert compact is not None
+    assert {output["sparse"] for output in follow.outputs} == {True}
+    assert {given["name"]: given["sparse"] for given in compact.inputs} == {"ranges": False, "blocks": True}
+
+    changed = graphs.chain()
+    graphs.job(changed, "ranges")["timeoutSeconds"] = 77
+    second = await deploy(graphs.assembled(changed, marked(unverified=("bloom",))), generation=2)
+    assert second.jobs == first.jobs
+    assert rows(stored, job) == [(["bloom"], False)]
 
 
 async def test_waiting_tasks_follow_a_new_priority(deploy: Deploy, rows: Rows):

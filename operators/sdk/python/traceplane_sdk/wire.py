@@ -80,6 +80,8 @@ class TaskInput(msgspec.Struct, frozen=True, kw_only=True):
     first_value: int | None = None
     sparse: bool = False
     """Whether a value of the scope column may have no row: `trace.empty_ranges` of **data** says which."""
+    final: int | None = None
+    """All values up to it are final, as its source said; None where no source did. It outranks `finality_depth`."""
     trigger: bool = True
     cursor: CursorSpan | None = None
     partition: Partition | None = None
@@ -188,13 +190,14 @@ class HeartbeatResponse(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """New data in an output of the task: up to `cursor`, or one partition.
 
-    `final` goes with a cursor: all values up to it will not change any more.
+    `final` goes with a cursor: no value up to it will change any more. A source that knows gives it with every
+    event, from the first on; for a dataset without it, its finality depth counts.
     """
 
     output: Name
     cursor: Position | None = None
     partition: Partition | None = None
-    final: int | None = None
+    final: Position | None = None
 
 
 class Invalidation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
