@@ -85,7 +85,7 @@ class Follower:
                 self._replace(transaction, batch)
                 self._announce(transaction, batch.start, batch.end)
                 transaction.position(batch.end)
-            self._set_tip(Tip(batch.end, batch.last_hash))
+            self._set_tip(Tip(batch.end, batch.headers[-1].block_hash))
             self._measure(end)
 
     def _was_replaced(self, tip: Tip, latest: Head) -> bool:
@@ -105,9 +105,9 @@ class Follower:
         replacement = list(self._fetcher.stream(fork + 1, end, self._config.batch_blocks))
         parent = self._blocks.hashes(self._ctx.connection(), fork, fork).get(fork)
         check_links(parent, [header for batch in replacement for header in batch.headers])
-        new_tip = (
-            Tip(end, replacement[-1].last_hash) if replacement else None if parent is None else Tip(fork, parent)
-        )
+        new_tip = None if parent is None else Tip(fork, parent)
+        if replacement:
+            new_tip = Tip(end, replacement[-1].headers[-1].block_hash)
         if new_tip is not None and disputed(self._pool, new_tip.number, new_tip.block_hash):
             self._ctx.log("reorg not confirmed by a second provider", level="warning", block_number=new_tip.number)
             return False

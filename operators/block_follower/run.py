@@ -34,7 +34,7 @@ def run(ctx: Context) -> Result:
         connections=config.concurrency + 1,  # the fetching threads, and one for the head
     )
     outputs = [output.name for output in ctx.task.outputs]
-    fetcher = Fetcher(pool, outputs, batch_calls=config.batch_calls, threads=config.concurrency)
+    fetcher = Fetcher(pool, config.profile, outputs, batch_calls=config.batch_calls, threads=config.concurrency)
     try:
         return _keep_following(ctx, Follower(ctx, fetcher, pool))
     finally:
