@@ -125,7 +125,9 @@ def _source_event(row: SourceRow) -> dict[str, object]:
     if (event.cursor is None) == (part is None):
         raise Refused("the event has neither a cursor nor a partition, or both")
     if part is None:
-        return {"cursor": event.cursor} | ({} if event.final is None else {"final": event.final})
+        if event.final is None:
+            return {"cursor": event.cursor}
+        return {"cursor": event.cursor, "final": event.final}
     if event.final is not None:
         raise Refused("the event has a partition and says what is final, which goes with a cursor")
     _check_order(part.start, part.end)
