@@ -157,3 +157,13 @@ async def test_an_event_reaches_as_far_as_its_range_can_be_relocated(end: int, k
         assert await orgs.complete_all([{**lease, "status": "Completed"}], relocations=[moved])
     with nullcontext() if kept else pytest.raises(msgspec.ValidationError):
         msgspec.convert(part, wire.Partition)
+
+
+async def test_no_job_of_the_dispatcher_is_behind_the_same_others_for_ever(orgs: Orgs):
+    await orgs.partitions(1)
+    await orgs.cursor(5)
+    orgs.rows("UPDATE dag_version_jobs SET runtime = 'Dispatcher'")
+    seen = set()
+    for _ in range(200):  # chance misses one of two jobs so often once in 10^60
+        seen.update(await generations.dispatcher_jobs(orgs.conn, org_id=ORG, limit=1))
+    assert seen == {orgs.job("ranges"), orgs.job("compact")}

@@ -325,6 +325,21 @@ async def test_a_cursor_consumer_that_comes_back_gets_the_newest_event_alone(dep
     ]
 
 
+async def test_a_job_that_is_new_catches_up_on_events_older_than_itself(deploy: Deploy, rows: Rows):
+    manifest = graphs.chain()
+    await deploy(graphs.assembled(manifest))
+    for number in (5, 9):
+        _event(rows, "follow", "blocks", number)
+    rows("UPDATE dag_current_versions SET deleted_at = now()")
+    # It comes back with the follower's generation and its events, and with another job that reads them.
+    graphs.job(manifest, "ranges")["config"]["rangeSize"] = 40
+    await deploy(graphs.assembled(manifest), uid="uid-2")
+    assert rows(
+        "SELECT j.definition -> 'config' -> 'rangeSize', scope FROM tasks t JOIN jobs j ON j.id = t.job_id"
+        " WHERE j.name = 'ranges'"
+    ) == [(40, {"kind": "cursor", "cursor": 9})]
+
+
 async def test_an_asset_has_one_producer(deploy: Deploy, picture: Callable[[], Any]):
     await deploy(graphs.assembled(graphs.chain()))
     before = picture()
