@@ -1,18 +1,23 @@
 """Entry point of the follower: keeps it going through what passes, and stops it for what does not.
 
 An outage of a provider or of the database passes: the follower backs off, reads its position anew and goes on, so a
-restart of Postgres costs seconds and no attempt. It gives the attempt up only after many failures in a row. A lost
-fence, another chain than the configured one and a reorg below finality do not pass.
+restart of Postgres costs seconds and no attempt. It gives the attempt up only after many failures in a row. What a
+person has to mend at the providers (their chain, a key, an address, a limit) ends nothing: it stays visible, and
+the URLs are read again and again, so that a corrected Secret is taken up. A lost fence and a reorg below finality
+do not pass.
 """
 
 from __future__ import annotations
 
+import time
+
 from operators.block_follower.config import BlockFollowerConfig
 from operators.block_follower.follow import Follower
-from operators.chain.faults import ProviderFault, WrongChain
+from operators.chain.faults import Kind, ProviderFault
 from operators.chain.fetch import Fetcher
 from operators.chain.links import BrokenChain
 from operators.chain.pool import ProviderPool
+from operators.chain.profiles import is_known
 from traceplane_sdk.context import Context, Result
 from traceplane_sdk.database import DatabaseUnavailable
 from traceplane_sdk.errors import OperatorError
@@ -21,6 +26,21 @@ from traceplane_sdk.patience import backoff
 MAX_FAILURES = 40
 """Failures in a row, about 15 minutes, before the attempt ends and the dispatcher decides."""
 BACKOFF_BASE, BACKOFF_LIMIT = 0.5, 30.0
+URLS_SECONDS = 30.0
+"""How often the URLs of the pool are read again while all goes well."""
+WAIT_PART = 2.0
+"""How often they are while it does not."""
+_NOT_COUNTED = frozenset(
+    {
+        Kind.RATE_LIMITED,
+        Kind.NOT_THERE_YET,
+        Kind.PRUNED,
+        Kind.WRONG_CHAIN,
+        Kind.NOT_AUTHORISED,
+        Kind.MOVED,
+    }
+)
+"""Kinds of faults that another attempt would meet as well: only time or a person helps."""
 
 
 def run(ctx: Context) -> Result:
@@ -32,17 +52,52 @@ def run(ctx: Context) -> Result:
         timeout=config.request_timeout_seconds,
         max_bytes=config.max_response_mb * 1024 * 1024,
         connections=config.concurrency + 1,  # the fetching threads, and one for the head
+        wait=ctx.control.wait,
+    )
+    profile = config.profile
+    known = config.chain.profile is not None or is_known(config.chain_id)
+    ctx.log(
+        "following a chain" if known else "following a chain that no profile names, by Ethereum's rules",
+        chain_id=config.chain_id,
+        profile=profile.name,
+        unverified=list(profile.unverified),
     )
     outputs = [output.name for output in ctx.task.outputs]
-    fetcher = Fetcher(pool, config.profile, outputs, batch_calls=config.batch_calls, threads=config.concurrency)
+    fetcher = Fetcher(pool, profile, outputs, batch_calls=config.batch_calls, threads=config.concurrency)
     try:
-        return _keep_following(ctx, Follower(ctx, fetcher, pool))
+        return _keep_following(ctx, Follower(ctx, fetcher, pool), Urls(ctx, pool))
     finally:
         fetcher.close()
         pool.close()
 
 
-def _keep_following(ctx: Context, follower: Follower) -> Result:
+class Urls:
+    """The URLs of the pool, read again from the mounted Secret, which changes by itself."""
+
+    def __init__(self, ctx: Context, pool: ProviderPool) -> None:
+        self._ctx, self._pool = ctx, pool
+        self._read_at = time.monotonic()
+        self._refused = ""
+
+    def read(self, every: float = URLS_SECONDS) -> bool:
+        """Take up what changed, and return whether something did. A Secret of no use leaves the pool as it is."""
+        if time.monotonic() - self._read_at < every:
+            return False
+        self._read_at = time.monotonic()
+        try:
+            changed = self._pool.use(self._ctx.io.rpc_urls(self._ctx.config.rpc_pool))
+        except OperatorError as error:
+            if error.message != self._refused:
+                self._ctx.log("the provider URLs cannot be read again", level="warning", error=error.message)
+            self._refused = error.message
+            return False
+        self._refused = ""
+        if changed:
+            self._ctx.log("the providers of the pool have changed")
+        return changed
+
+
+def _keep_following(ctx: Context, follower: Follower, urls: Urls) -> Result:
     import psycopg
 
     failures = 0
@@ -50,6 +105,7 @@ def _keep_following(ctx: Context, follower: Follower) -> Result:
     while True:
         try:
             ctx.control.check()
+            urls.read()
             if not positioned:
                 follower.start()
                 positioned = True
@@ -60,15 +116,33 @@ def _keep_following(ctx: Context, follower: Follower) -> Result:
             failures = 0
             if not more:
                 ctx.control.wait(ctx.config.poll_seconds)
-        except WrongChain as error:
-            raise OperatorError("WrongChain", str(error), retryable=False) from error
         except (ProviderFault, BrokenChain, DatabaseUnavailable, psycopg.OperationalError) as error:
-            failures += 1
             positioned = False  # a commit whose answer was lost may have happened: the table says
+            counted = not isinstance(error, ProviderFault) or error.kind not in _NOT_COUNTED
+            failures += counted
             if failures >= MAX_FAILURES:
                 database = isinstance(error, (DatabaseUnavailable, psycopg.OperationalError))
                 code = "DataUnavailable" if database else "ProviderUnavailable"
                 raise OperatorError(code, f"{failures} failures in a row, the last: {error}") from error
-            delay = backoff(failures, base=BACKOFF_BASE, limit=BACKOFF_LIMIT)
+            delay = _delay(error, failures)
+            follower.reporter.failed(str(error))
             ctx.log("following failed", level="warning", error=str(error), failures=failures, wait=round(delay, 2))
-            ctx.control.wait(delay)
+            _wait(ctx, follower, urls, delay)
+
+
+def _wait(ctx: Context, follower: Follower, urls: Urls, seconds: float) -> None:
+    """Wait in parts, between which the state is reported; shorter where the URLs of the pool change meanwhile."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        ctx.control.wait(min(left, WAIT_PART))
+        follower.reporter.show()
+        if urls.read(every=WAIT_PART):
+            return
+
+
+def _delay(error: Exception, failures: int) -> float:
+    """Seconds until the next try: when the first provider may be asked again, or after a backoff."""
+    seconds = backoff(failures, base=BACKOFF_BASE, limit=BACKOFF_LIMIT)
+    if isinstance(error, ProviderFault) and error.retry_after is not None:
+        return min(max(error.retry_after, BACKOFF_BASE / 2), BACKOFF_LIMIT)
+    return seconds

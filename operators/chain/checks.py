@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from operators.chain.answers import Answer
+from operators.chain.block_data import BlockData
 from operators.chain.faults import ProviderFault
 from operators.chain.profiles import Profile
 from operators.chain.provider import Json
 from operators.chain.values import bloom_bits, quantity
 
-Check = Callable[[Answer], str | None]
+Check = Callable[[BlockData], str | None]
 """An answer -> what is wrong with it. Malformed input: KeyError, TypeError, ValueError."""
 
 EMPTY_BLOOM = "0x" + "00" * 256
@@ -27,20 +27,20 @@ _MAX_TYPE = 0xFF
 """EIP-2718 has one byte and ends at 0x7f; the ZK stack goes up to 0xff."""
 
 
-def height(answer: Answer) -> str | None:
+def height(answer: BlockData) -> str | None:
     """The block is of the requested height."""
     number = _number(answer.block, "number")
     return None if number == answer.number else f"the answer is block {number}"
 
 
-def receipt_count(answer: Answer) -> str | None:
+def receipt_count(answer: BlockData) -> str | None:
     """There is one receipt per transaction."""
     if len(answer.receipts) != len(answer.transactions):
         return f"{len(answer.transactions)} transactions, but {len(answer.receipts)} receipts"
     return None
 
 
-def same_block(answer: Answer) -> str | None:
+def same_block(answer: BlockData) -> str | None:
     """Transactions, receipts and logs all name the block, its height and their transaction, each in its place."""
     own, number = answer.block["hash"], answer.block["number"]
     for index, (transaction, receipt) in enumerate(zip(answer.transactions, answer.receipts, strict=True)):
@@ -61,12 +61,12 @@ def same_block(answer: Answer) -> str | None:
     return None
 
 
-def fields(answer: Answer) -> str | None:
+def fields(answer: BlockData) -> str | None:
     """Header and transactions have every field that a table of Ethereum's would have in each row."""
     return missing_field(answer, frozenset())
 
 
-def transaction_types(answer: Answer) -> str | None:
+def transaction_types(answer: BlockData) -> str | None:
     """A transaction's type is that of its receipt, and one byte."""
     for index, (transaction, receipt) in enumerate(zip(answer.transactions, answer.receipts, strict=True)):
         sent, outcome = transaction.get("type"), receipt.get("type")
@@ -77,7 +77,7 @@ def transaction_types(answer: Answer) -> str | None:
     return None
 
 
-def log_indexes(answer: Answer) -> str | None:
+def log_indexes(answer: BlockData) -> str | None:
     """Log indexes run from 0 through the block without a hole."""
     position = 0
     for receipt in answer.with_block_receipt:
@@ -88,7 +88,7 @@ def log_indexes(answer: Answer) -> str | None:
     return None
 
 
-def receipt_blooms(answer: Answer) -> str | None:
+def receipt_blooms(answer: BlockData) -> str | None:
     """A receipt's bloom is empty exactly where it has no logs."""
     for index, receipt in enumerate(answer.with_block_receipt):
         # An answer cut short may lack the logs and keep the bloom; no log at all leaves no bit set.
@@ -97,7 +97,7 @@ def receipt_blooms(answer: Answer) -> str | None:
     return None
 
 
-def header_bloom(answer: Answer) -> str | None:
+def header_bloom(answer: BlockData) -> str | None:
     """The header's bloom is the union of the receipts' (Yellow Paper, 4.4.1)."""
     own = _bits(answer.block)
     if own == _union(answer.with_block_receipt) or (answer.state_sync and own == _union(answer.receipts[:-1])):
@@ -105,7 +105,7 @@ def header_bloom(answer: Answer) -> str | None:
     return "the header's bloom is not that of the receipts"
 
 
-def gas(answer: Answer) -> str | None:
+def gas(answer: BlockData) -> str | None:
     """The last receipt's cumulative gas is the header's."""
     own = _number(answer.block, "gasUsed")
     if own == _used(answer.receipts) or (answer.state_sync and own == _used(answer.receipts[:-1])):
@@ -136,7 +136,7 @@ OPTIONAL_RECEIPT_FIELDS = ("cumulativeGasUsed", "logsBloom")
 """What the rule `fields` demands and some chain lacks. What else is not nullable is demanded anywhere."""
 
 
-def missing_field(answer: Answer, allowed: frozenset[str]) -> str | None:
+def missing_field(answer: BlockData, allowed: frozenset[str]) -> str | None:
     """The rule `fields`, but for the fields that a profile says its chain may lack."""
     sources: tuple[tuple[str, tuple[str, ...], Sequence[dict[str, Json]]], ...] = (
         ("the header", OPTIONAL_HEADER_FIELDS, (answer.block,)),
@@ -151,7 +151,7 @@ def missing_field(answer: Answer, allowed: frozenset[str]) -> str | None:
     return None
 
 
-def check(answer: Answer, profile: Profile) -> None:
+def check(answer: BlockData, profile: Profile) -> None:
     """Raise ProviderFault where `answer` breaks a rule that holds on chains of `profile`."""
     for name, rule in CHECKS.items():
         if name in profile.off:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from operators.chain import values
-from operators.chain.answers import Answer
+from operators.chain.block_data import BlockData
 from operators.chain.faults import ProviderFault
 from operators.chain.provider import Json
 from operators.chain.schemas import BLOCKS, LOGS, TRANSACTIONS
@@ -113,7 +113,7 @@ _KNOWN_LOG = frozenset(
 )
 
 
-def rows(answer: Answer, outputs: Collection[str]) -> dict[str, list[Row]]:
+def rows(answer: BlockData, outputs: Collection[str]) -> dict[str, list[Row]]:
     """The rows of a checked answer for `blocks` and what else of it `outputs` names. Raises ProviderFault."""
     try:
         block = block_row(answer)
@@ -132,7 +132,7 @@ def rows(answer: Answer, outputs: Collection[str]) -> dict[str, list[Row]]:
     return found
 
 
-def block_row(answer: Answer) -> Row:
+def block_row(answer: BlockData) -> Row:
     """The row of `blocks`. Raises ValueError."""
     decoded = _decode(answer.block, _BLOCK)
     decoded.insert(_BLOCK_COUNT_AT, len(answer.transactions))
@@ -156,7 +156,7 @@ def transaction_row(place: Place, index: int, transaction: Json, receipt: Json) 
     return (*place, index, *sent, *outcome, extra, receipt_extra)
 
 
-def log_rows(place: Place, answer: Answer) -> list[Row]:
+def log_rows(place: Place, answer: BlockData) -> list[Row]:
     """The rows of `logs` for a whole block, in order. Raises ValueError.
 
     Logs are numbered by their position in the block. Where the rule `log_indexes` holds, that is the index they

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from operators.chain import decode, state_sync
-from operators.chain.answers import answer
+from operators.chain.block_data import block_data
 from operators.chain.calls import blocks_with_receipts
 from operators.chain.checks import check
 from operators.chain.decode import Row
@@ -85,7 +85,7 @@ class Fetcher:
     def _rows(self, provider: Provider, number: int, block: Json, receipts: Json) -> dict[str, list[Row]]:
         if self._profile.beside is Beside.STATE_SYNC:
             block, receipts = state_sync.complete(provider, block, receipts)
-        whole = answer(number, block, receipts, self._profile)
+        whole = block_data(number, block, receipts, self._profile)
         check(whole, self._profile)
         return decode.rows(whole, self._outputs)
 

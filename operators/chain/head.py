@@ -1,5 +1,8 @@
-"""The head of the chain, hashes of single heights, and whether a second provider agrees: requests small enough to
-be sent often."""
+"""The head of the chain and hashes of single heights: requests to one provider, small enough to be sent often.
+
+A head counts once its provider answers for the block: `latest` may come from another node behind the same address,
+or be made up, and a follower that believed it would request blocks that nobody has.
+"""
 
 from __future__ import annotations
 
@@ -7,33 +10,49 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from operators.chain.calls import block_call, in_batches
-from operators.chain.faults import ProviderFault
-from operators.chain.pool import ProviderPool
+from operators.chain.faults import Kind, ProviderFault
 from operators.chain.provider import Json, Provider
 from operators.chain.values import quantity
 
 _BATCH = 64
 """Headers in one HTTP request."""
+_DOUBLINGS = 24
+"""Heights that are tried between a tip and a head that is not there: the tip and 1, 2, 4, ... blocks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The newest block, and the hash of the chain's block at the height of the caller's tip (None: it has none)."""
+    """The newest block, and the hash of the chain's block at the height of the caller's tip (None: it has none).
+
+    `final`: the height of the block that a tag names; None where no tag was asked for, or names no block yet.
+    """
 
     number: int
     block_hash: str
     at_tip: str | None
+    final: int | None = None
 
 
-def head(provider: Provider, tip: int | None) -> Head:
-    """The head and, in the same request, the hash at height `tip`. Raises ProviderFault."""
-    calls = [block_call("latest", full=False)]
-    if tip is not None:
-        calls.append(block_call(tip, full=False))
-    latest, *at_tip = provider.batch(calls)
+def head(provider: Provider, tip: int | None, believed: int = -1, tag: str | None = None) -> Head:
+    """The highest block the provider answers for and, in the same request, the hash at height `tip` and the
+    height of `tag` (`finalized` or `safe`).
+
+    A head of at most `believed` is not looked at twice. Raises ProviderFault.
+    """
+    wanted: list[int | str] = ["latest", *([] if tip is None else [tip]), *([] if tag is None else [tag])]
+    latest, *others = provider.batch([block_call(one, full=False) for one in wanted])
+    tagged = None if tag is None else others.pop()
+    at_tip = others[0] if others else None
     if latest is None:
-        raise ProviderFault(f"{provider.name}: there is no latest block")
-    return Head(_number(latest), _hash(latest), next((_hash(block) for block in at_tip if block is not None), None))
+        raise ProviderFault("there is no latest block", Kind.NOT_THERE_YET, provider=provider.name)
+    if _number(latest) > believed:
+        latest = _there(provider, latest, -1 if tip is None else tip)
+    return Head(
+        _number(latest),
+        _hash(latest),
+        None if at_tip is None else _hash(at_tip),
+        None if tagged is None else _number(tagged),
+    )
 
 
 def hashes(provider: Provider, numbers: Sequence[int]) -> dict[int, str]:
@@ -42,16 +61,35 @@ def hashes(provider: Provider, numbers: Sequence[int]) -> dict[int, str]:
     return {_number(block): _hash(block) for block in blocks if block is not None}
 
 
-def disputed(pool: ProviderPool, number: int, block_hash: str) -> bool:
-    """Whether a second provider, where one answers, has another block or none at this height."""
-    second = pool.second(pool.current())
-    if second is None:
-        return False
-    try:
-        block = second.batch([block_call(number, full=False)])[0]
-    except ProviderFault:
-        return False  # no answer is no objection: a pool of one provider could never confirm either
-    return block is None or _hash(block) != block_hash
+def _there(provider: Provider, latest: Json, tip: int) -> Json:
+    """`latest` where the provider has it also by its number, else the highest block above `tip` that it has."""
+    claimed = _number(latest)
+    if (again := provider.batch([block_call(claimed, full=False)])[0]) is not None and _number(again) == claimed:
+        return again
+    tried = sorted({tip + 2**k for k in range(_DOUBLINGS)} | {claimed - 2**k for k in range(3)}, reverse=True)
+    found = hashes(provider, [number for number in tried if tip < number < claimed])
+    if not found:
+        words = f"it says that its head is block {claimed}, and does not have it"
+        raise ProviderFault(words, Kind.NOT_THERE_YET, provider=provider.name)
+    number = max(found)
+    return {"number": hex(number), "hash": found[number]}
+
+
+def number_and_hash(block: Json) -> tuple[int, str]:
+    """Of a block that a provider answered with. Raises ProviderFault."""
+    return _number(block), _hash(block)
+
+
+def height_of(provider: Provider, block_hash: str) -> int | None:
+    """The height of a block, or None where the provider does not have it. Raises ProviderFault."""
+    block = provider.call("eth_getBlockByHash", block_hash, False)
+    return None if block is None else _number(block)
+
+
+def require_tag(provider: Provider, tag: str) -> None:
+    """Raise ProviderFault unless the provider names a block by `tag`."""
+    if provider.batch([block_call(tag, full=False)])[0] is None:
+        raise ProviderFault(f"no block has the tag {tag}", Kind.NOT_THERE_YET, provider=provider.name)
 
 
 def _number(block: Json) -> int:

@@ -25,7 +25,7 @@ class Rule(StrEnum):
 
 
 class Beside(StrEnum):
-    """What a chain has beside the receipts of ordinary transactions: see `answers`."""
+    """What a chain has beside the receipts of ordinary transactions: see `block_data`."""
 
     NOTHING = "nothing"
     BLOCK_RECEIPT = "a receipt without a transaction"

@@ -8,7 +8,7 @@ fewer from eth_getBlockReceipts; or the receipt alone (0xPolygon/bor#1654, erigo
 
 from __future__ import annotations
 
-from operators.chain.answers import is_state_sync
+from operators.chain.block_data import is_state_sync
 from operators.chain.faults import ProviderFault
 from operators.chain.provider import Json, Provider
 

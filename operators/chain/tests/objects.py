@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from operators.chain.answers import Answer, answer
+from operators.chain.block_data import BlockData, block_data
 from operators.chain.profiles import ETHEREUM, Profile
 
 BLOCK_HASH = "0x" + "b1" * 32
@@ -90,8 +90,8 @@ def block() -> dict[str, Any]:
 
 def whole(
     header: dict[str, Any] | None = None, outcome: Any = None, profile: Profile = ETHEREUM, number: int = NUMBER
-) -> Answer:
+) -> BlockData:
     """The block, or another in its place, and its receipts, taken apart."""
-    return answer(
+    return block_data(
         number, block() if header is None else header, receipts() if outcome is None else outcome, profile
     )

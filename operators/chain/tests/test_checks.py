@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from operators.chain import checks
-from operators.chain.answers import Answer, answer
+from operators.chain.block_data import BlockData, block_data
 from operators.chain.faults import ProviderFault
 from operators.chain.links import BrokenChain, Header, check_links
 from operators.chain.profiles import ETHEREUM, PROFILES, Profile, Rule
@@ -69,7 +69,7 @@ BROKEN: list[tuple[checks.Check, Change]] = [
 IDS = [f"{n}-{rule.__name__}" for n, (rule, _) in enumerate(BROKEN)]
 
 
-def _broken(change: Change, profile: Profile = ETHEREUM) -> Answer:
+def _broken(change: Change, profile: Profile = ETHEREUM) -> BlockData:
     block, receipts = objects.block(), objects.receipts()
     change(block, receipts)
     if block["transactions"][-1].get("type") == "0x102":
@@ -127,7 +127,7 @@ def test_a_block_without_transactions_used_no_gas() -> None:
 
 def _refused(block: Any, receipts: Any, profile: Profile = ETHEREUM) -> str:
     with pytest.raises(ProviderFault) as refused:
-        checks.check(answer(objects.NUMBER, block, receipts, profile), profile)
+        checks.check(block_data(objects.NUMBER, block, receipts, profile), profile)
     return str(refused.value)
 
 

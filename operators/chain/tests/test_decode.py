@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from operators.chain import decode
-from operators.chain.answers import Answer, answer
+from operators.chain.block_data import BlockData, block_data
 from operators.chain.faults import ProviderFault
 from operators.chain.profiles import PROFILES, Profile, Rule
 from operators.chain.schemas import BLOCKS, LOGS, OUTPUTS, TRANSACTIONS
@@ -17,7 +17,7 @@ COLUMNS = {"blocks": BLOCKS, "transactions": TRANSACTIONS, "logs": LOGS}
 UNNUMBERED = Profile(name="Custom", off=frozenset({Rule.LOG_INDEXES}))
 
 
-def rows(whole: Answer) -> dict[str, list[dict[str, Any]]]:
+def rows(whole: BlockData) -> dict[str, list[dict[str, Any]]]:
     """The rows of an answer, each with its columns' names."""
     found = decode.rows(whole, OUTPUTS)
     return {
@@ -26,7 +26,7 @@ def rows(whole: Answer) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def changed(what: str, **fields: Any) -> Answer:
+def changed(what: str, **fields: Any) -> BlockData:
     """The answer with fields of its block, its second transaction, that one's receipt or its log changed."""
     block, receipts = objects.block(), objects.receipts()
     target = {
@@ -149,7 +149,7 @@ def test_logs_are_numbered_by_their_position_where_a_chain_does_not() -> None:
 def test_a_receipt_without_a_transaction_has_its_logs_under_the_blocks_hash_and_the_rest_in_extra() -> None:
     own = {**objects.receipts()[1], "transactionHash": objects.BLOCK_HASH, "transactionIndex": "0x2"}
     own["logs"] = [{**own["logs"][0], "transactionHash": objects.BLOCK_HASH, "logIndex": "0x3"}]
-    whole = answer(objects.NUMBER, objects.block(), [*objects.receipts(), own], PROFILES["Celo"])
+    whole = block_data(objects.NUMBER, objects.block(), [*objects.receipts(), own], PROFILES["Celo"])
     found = rows(whole)
     assert [(row["transaction_index"], row["log_index"]) for row in found["logs"]] == [
         (0, 0),

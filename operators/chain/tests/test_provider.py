@@ -1,76 +1,143 @@
-"""What a provider's answers do: results in order, smaller batches, another provider, or a fault of its class."""
+"""What one provider's answers do: results in order, smaller batches, another pace, or a fault of its kind."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
 from operators.chain.calls import blocks_with_receipts
-from operators.chain.faults import BatchTooLarge, MethodMissing, ProviderFault, WrongChain, classify
-from operators.chain.head import disputed, hashes, head
-from operators.chain.pool import TRIES, ProviderPool
-from operators.chain.provider import Provider
+from operators.chain.faults import Kind, ProviderFault
+from operators.chain.pace import UNPACED
+from operators.chain.provider import MISSING_SECONDS
+from operators.chain.sizes import GROW_AFTER, GROW_AFTER_LIMIT, BatchSize
+from operators.chain.tests.providers import Clock, echo, provider_of, results
 
-Answer = Callable[[list[dict[str, Any]]], Any]
-"""The calls of one request -> the decoded body of the answer, or a whole response."""
-
-
-def provider_of(answer: Answer, max_bytes: int = 10_000) -> Provider:
-    def respond(request: httpx.Request) -> httpx.Response:
-        answered = answer(json.loads(request.content))
-        return answered if isinstance(answered, httpx.Response) else httpx.Response(200, json=answered)
-
-    return Provider("provider 0", "http://node", httpx.Client(transport=httpx.MockTransport(respond)), max_bytes)
+CALLS: list[tuple[str, list[Any]]] = [("m", [n]) for n in range(8)]
+REFUSED = {"id": None, "error": {"code": -32600, "message": "Invalid Request"}}
 
 
-def results(calls: list[dict[str, Any]], value: Callable[[dict[str, Any]], Any]) -> list[dict[str, Any]]:
-    return [{"id": call["id"], "result": value(call)} for call in calls]
+def limited_to(most: int, sizes: list[int], refusal: Any = None) -> Any:
+    """A provider that takes at most `most` calls in one request; `sizes` gets how many each request had."""
 
+    def answer(calls: list[dict[str, Any]]) -> Any:
+        sizes.append(len(calls))
+        return echo(calls) if len(calls) <= most else httpx.Response(413) if refusal is None else refusal
 
-def echo(calls: list[dict[str, Any]]) -> Any:
-    return results(calls, lambda call: call["params"][0])
+    return answer
 
 
 def test_answers_are_matched_by_id_whatever_their_order() -> None:
     provider = provider_of(lambda calls: list(reversed(echo(calls))))
-    assert provider.batch([("m", [n]) for n in range(5)]) == [0, 1, 2, 3, 4]
+    assert provider.batch(CALLS) == list(range(8))
 
 
-def test_a_batch_that_is_refused_for_its_size_is_split_until_it_passes() -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        httpx.Response(413),
+        httpx.Response(400, text="no"),
+        httpx.Response(500, json={"code": 31}),
+        REFUSED,
+        [REFUSED],
+    ],
+    ids=str,
+)
+def test_a_batch_that_is_refused_is_halved_until_it_passes_and_the_size_is_remembered(refusal: Any) -> None:
+    sizes: list[int] = []
+    provider = provider_of(limited_to(2, sizes, refusal))
+    assert provider.batch(CALLS) == list(range(8))
+    assert sizes == [8, 4, 2, 2, 2, 2]
+    assert provider.batch(CALLS) == list(range(8))
+    assert sizes[6:] == [2, 2, 2, 2]
+
+
+def test_a_provider_that_takes_no_arrays_gets_objects_at_once() -> None:
+    sent: list[Any] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        sent.append(request.content[:1])
+        if request.content[:1] == b"[":
+            return httpx.Response(400, text="batch requests are disabled")
+        return httpx.Response(200, json={"id": 1, "result": "0x1"})
+
+    provider = provider_of(echo)
+    provider._http = httpx.Client(transport=httpx.MockTransport(respond))
+    assert provider.call("eth_chainId") == "0x1"
+    assert sent == [b"{"], "its first question is no array"
+    assert provider.batch(CALLS) == ["0x1"] * 8
+    assert provider.batch(CALLS) == ["0x1"] * 8
+    assert sent[1:] == [b"[", *[b"{"] * 16]
+
+
+def test_an_array_that_one_object_answers_is_sent_one_by_one() -> None:
+    provider = provider_of(lambda calls: echo(calls)[0])
+    assert provider.batch(CALLS) == list(range(8))
+    assert provider.size.limit == 1
+
+
+def test_calls_that_a_server_leaves_out_are_sent_in_smaller_batches() -> None:
+    assert provider_of(lambda calls: echo(calls)[:3]).batch(CALLS) == list(range(8))
+
+
+def test_an_outage_says_nothing_of_sizes() -> None:
+    up = False
+    provider = provider_of(lambda calls: echo(calls) if up else httpx.Response(500))
+    with pytest.raises(ProviderFault, match=r"^provider 0: HTTP 500: unreachable: "):
+        provider.batch(CALLS)
+    up = True
+    assert (provider.batch(CALLS), provider.size.limit) == (list(range(8)), None)
+
+
+def test_an_answer_in_parts_that_took_too_long_is_asked_for_in_smaller_parts() -> None:
+    def answer(calls: list[dict[str, Any]]) -> Any:
+        if len(calls) > 2:
+            raise httpx.ReadTimeout("slow")
+        return echo(calls)
+
+    provider = provider_of(answer)
+    for limit in (4, 2):
+        with pytest.raises(ProviderFault, match=r"^provider 0: unreachable: no answer in time$"):
+            provider.batch(CALLS)
+        assert provider.size.limit == limit
+    assert provider.batch(CALLS) == list(range(8))
+
+
+def test_a_size_grows_again_after_a_run_and_each_time_later() -> None:
+    size = BatchSize()
+    size.shrunk(refused=8, passed=4)
+    assert size.next(3) == 3
+    for _ in range(GROW_AFTER):
+        assert size.next(64) == 4
+        size.passed(4)
+    assert size.next(64) == 8, "twice as many are tried"
+    size.shrunk(refused=8, passed=4)
+    assert size.limit == 4
+    for _ in range(2 * GROW_AFTER):
+        assert size.next(64) == 4
+        size.passed(4)
+    assert size.next(64) == 8
+    size.passed(8)
+    assert size.next(64) == 8
+    for _ in range(20):
+        size.shrunk(refused=16, passed=8)
+    assert size._grow_after == GROW_AFTER_LIMIT
+
+
+def test_an_answer_beyond_the_bound_is_halved_and_at_one_call_names_the_remedy() -> None:
     sizes: list[int] = []
 
     def answer(calls: list[dict[str, Any]]) -> Any:
         sizes.append(len(calls))
-        return echo(calls) if len(calls) <= 2 else httpx.Response(413)
+        return results(calls, lambda _: "x" * 200)
 
-    assert provider_of(answer).batch([("m", [n]) for n in range(5)]) == [0, 1, 2, 3, 4]
-    assert sizes == [5, 2, 3, 1, 2]
-
-
-def test_an_answer_beyond_the_bound_counts_as_too_large() -> None:
-    with pytest.raises(BatchTooLarge):
-        provider_of(lambda calls: results(calls, lambda _: "x" * 200), max_bytes=100).call("m", 1)
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "kind"),
-    [
-        (413, None, BatchTooLarge),
-        (500, None, ProviderFault),
-        (200, -32601, MethodMissing),
-        (200, -32005, BatchTooLarge),
-        (200, -32000, ProviderFault),
-        (200, None, ProviderFault),
-        (200, [], ProviderFault),
-        (200, "-32601", ProviderFault),
-    ],
-)
-def test_an_answer_has_one_class(status: int, code: object, kind: type[ProviderFault]) -> None:
-    assert classify(status, code) is kind
+    provider = provider_of(answer, max_bytes=500)
+    assert len(provider.batch(CALLS)) == 8
+    assert sizes == [8, 4, 2, 2, 2, 2]
+    with pytest.raises(ProviderFault, match=r"response too large.*maxResponseMb") as fault:
+        provider_of(answer, max_bytes=100).call("m", 1)
+    assert fault.value.kind is Kind.RESPONSE_TOO_LARGE
 
 
 @pytest.mark.parametrize(
@@ -78,137 +145,133 @@ def test_an_answer_has_one_class(status: int, code: object, kind: type[ProviderF
     [
         httpx.Response(200, content=b"<html>"),
         httpx.Response(200, content=b"\xff"),
+        httpx.Response(200, content=b"[" * 100_000),
         httpx.Response(502, json=[]),
         "text",
         5,
         [],
         [None, 5],
-        [{"id": [], "result": 1}],
-        [{"id": 999, "result": 1}],
+        [{"id": [], "result": 1}, 7],
+        [{"id": 999, "result": 1}, 7],
         [{"id": 1, "error": {"code": []}}],
         [{"id": 1, "error": "no"}],
         {"id": None, "error": {"code": {}, "message": None}},
+        {"error": {"code": 10**400, "message": ["x"], "data": {"backoff_seconds": {}}}},
         {},
     ],
-    ids=str,
+    ids=lambda answer: str(answer)[:30],
 )
 def test_whatever_a_provider_answers_is_a_result_or_its_fault(answer: Any) -> None:
     with pytest.raises(ProviderFault, match=r"^provider 0: "):
-        provider_of(lambda _: answer).call("m", 1)
+        provider_of(lambda _: answer, max_bytes=1_000_000).call("m", 1)
+    with pytest.raises(ProviderFault, match=r"^provider 0: "):
+        provider_of(lambda _: answer, max_bytes=1_000_000).batch([("m", [1]), ("m", [2])])
 
 
-def test_receipts_come_one_by_one_from_a_provider_without_block_receipts() -> None:
+def test_a_redirect_is_not_followed_and_its_target_not_quoted() -> None:
     asked: list[str] = []
 
     def answer(calls: list[dict[str, Any]]) -> Any:
         asked.extend(call["method"] for call in calls)
-        if any(call["method"] == "eth_getBlockReceipts" for call in calls):
-            return {"id": None, "error": {"code": -32601, "message": "no such method"}}
-        blocks = {"0x1": {"transactions": [{"hash": "a"}, {"hash": "b"}]}, "0x2": {"transactions": []}, "0x3": None}
-        return results(calls, lambda call: blocks.get(call["params"][0], f"receipt {call['params'][0]}"))
+        return httpx.Response(301, headers={"Location": "http://elsewhere/key"})
 
-    provider = provider_of(answer)
+    with pytest.raises(ProviderFault, match=r"HTTP 301: moved: .*correct the Secret") as fault:
+        provider_of(answer).call("m", 1)
+    assert (asked, "elsewhere" in str(fault.value)) == (["m"], False)
+
+
+def block_answer(call: dict[str, Any]) -> Any:
+    blocks = {"0x1": {"transactions": [{"hash": "a"}, {"hash": "b"}]}, "0x2": {"transactions": []}, "0x3": None}
+    return blocks.get(call["params"][0], f"receipt {call['params'][0]}")
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"code": -32601, "message": "no such method"},
+        {"code": -32602, "message": "Invalid params"},
+        {"code": -32000, "message": "unsupported method: eth_getBlockReceipts"},
+        {"code": -32001, "message": "rpc method is not whitelisted"},
+        {"code": -32603, "message": "Internal error"},
+        {"code": 35, "message": "upgrade"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_receipts_come_one_by_one_from_a_provider_without_block_receipts(refusal: Any, whole: bool) -> None:
+    asked: list[str] = []
+
+    def answer(calls: list[dict[str, Any]]) -> Any:
+        methods = [call["method"] for call in calls]
+        asked.extend(methods)
+        if "eth_getBlockReceipts" in methods and whole:
+            return {"id": None, "error": refusal}
+        return [
+            {"id": call["id"], "error": refusal}
+            if call["method"] == "eth_getBlockReceipts"
+            else results([call], block_answer)[0]
+            for call in calls
+        ]
+
+    clock = Clock()
+    provider = provider_of(answer, clock=clock)
     for _ in range(2):
         blocks, receipts = blocks_with_receipts(provider, [1, 2, 3], batch_calls=64)
         assert [block and len(block["transactions"]) for block in blocks] == [2, 0, None]
         assert receipts == [["receipt a", "receipt b"], [], []]
-    assert asked.count("eth_getBlockReceipts") == 3, "the method is tried once, not with every batch"
+    first = asked.count("eth_getBlockReceipts")
+    blocks_with_receipts(provider, [1], batch_calls=64)
+    assert asked.count("eth_getBlockReceipts") == first <= 6, "it is not tried with every batch"
+    clock.now += MISSING_SECONDS
+    blocks_with_receipts(provider, [1], batch_calls=64)
+    assert asked.count("eth_getBlockReceipts") > first, "it is tried again after a while"
 
 
-def pool_of(*chains: Answer) -> ProviderPool:
-    """A pool of chain 1 with one provider per function; `eth_chainId` is answered for them."""
-    pool = ProviderPool([f"http://{n}" for n in range(len(chains))], 1, timeout=1, max_bytes=10_000, connections=1)
+@pytest.mark.parametrize("receipts", [None, "too large"])
+def test_receipts_of_a_block_that_does_not_come_whole_come_one_by_one(receipts: str | None) -> None:
+    def answer(calls: list[dict[str, Any]]) -> Any:
+        return [
+            {"id": call["id"], "error": {"code": -32003, "message": "response too large"}}
+            if call["method"] == "eth_getBlockReceipts" and receipts is not None
+            else {"id": call["id"], "result": None if "Receipts" in call["method"] else block_answer(call)}
+            for call in calls
+        ]
 
-    def respond(request: httpx.Request) -> httpx.Response:
-        answered = chains[int(request.url.host)](json.loads(request.content))
-        return answered if isinstance(answered, httpx.Response) else httpx.Response(200, json=answered)
-
-    client = httpx.Client(transport=httpx.MockTransport(respond))
-    for provider in pool._all:
-        provider._http = client
-    return pool
-
-
-def chain_of(chain_id: int, height: int, branch: str = "", down: bool = False) -> Answer:
-    """A provider whose chain has blocks 0 to `height`, hashed `<height><branch>`."""
-
-    def value(call: dict[str, Any]) -> Any:
-        if call["method"] == "eth_chainId":
-            return hex(chain_id)
-        number = height if call["params"][0] == "latest" else int(call["params"][0], 16)
-        return {"number": hex(number), "hash": f"{number}{branch}"} if number <= height else None
-
-    return lambda calls: httpx.Response(503) if down else results(calls, value)
+    provider = provider_of(answer)
+    _, found = blocks_with_receipts(provider, [1, 2, 3], batch_calls=64)
+    assert found == [["receipt a", "receipt b"], [], None if receipts is None else []]
+    assert provider.block_receipts, "the method is there"
 
 
-def test_the_next_provider_is_used_when_one_fails_and_stays_in_use() -> None:
-    pool = pool_of(chain_of(1, 5, down=True), chain_of(1, 7))
-    assert pool.with_failover(lambda provider: (provider.name, head(provider, None).number)) == ("provider 1", 7)
-    assert pool.current().name == "provider 1"
+@pytest.mark.parametrize("block", [5, {}, {"transactions": None}, {"transactions": ["0x1"]}], ids=str)
+def test_a_block_without_whole_transactions_is_its_providers_fault(block: Any) -> None:
+    provider = provider_of(lambda calls: results(calls, lambda _: block))
+    provider.lacks_block_receipts()
+    with pytest.raises(ProviderFault, match=r"^provider 0: malformed"):
+        blocks_with_receipts(provider, [1], batch_calls=64)
 
 
-def test_a_provider_of_another_chain_is_never_used() -> None:
-    pool = pool_of(chain_of(2, 9), chain_of(1, 7))
-    assert pool.with_failover(lambda provider: provider.name) == "provider 1"
-    assert pool.second(pool.current()) is None
-
-
-def test_a_pool_of_other_chains_is_refused() -> None:
-    with pytest.raises(WrongChain, match="chain 1"):
-        pool_of(chain_of(2, 9), chain_of(3, 9)).current()
-
-
-def test_a_pool_that_does_not_answer_is_no_wrong_chain() -> None:
-    with pytest.raises(ProviderFault):
-        pool_of(chain_of(2, 9), chain_of(1, 9, down=True)).current()
-
-
-def test_a_request_is_tried_a_bounded_number_of_times() -> None:
-    tried: list[str] = []
-
-    def request(provider: Provider) -> None:
-        tried.append(provider.name)
-        raise ProviderFault(f"number {len(tried)}")
-
-    with pytest.raises(ProviderFault, match=f"number {TRIES}"):
-        pool_of(chain_of(1, 1), chain_of(1, 1)).with_failover(request)
-    assert tried == ["provider 0", "provider 1"] * (TRIES // 2)
-
-
-def test_threads_that_saw_one_provider_fail_move_on_once() -> None:
-    pool = pool_of(chain_of(1, 1), chain_of(1, 1), chain_of(1, 1))
-    failed = pool.current()
-    pool.rotate(failed)
-    pool.rotate(failed)
-    assert pool.current().name == "provider 1"
-
-
-def test_the_head_comes_with_the_hash_at_the_tip() -> None:
-    pool = pool_of(chain_of(1, 7))
-    seen = [head(pool.current(), tip) for tip in (None, 5, 9)]
-    assert [(one.number, one.block_hash, one.at_tip) for one in seen] == [
-        (7, "7", None),
-        (7, "7", "5"),
-        (7, "7", None),
-    ]
-
-
-def test_hashes_leave_out_heights_the_chain_lacks() -> None:
-    assert hashes(pool_of(chain_of(1, 100)).current(), range(30, 110)) == {n: str(n) for n in range(30, 101)}
-
-
-@pytest.mark.parametrize(
-    ("second", "expected"),
-    [
-        ([], False),
-        ([chain_of(1, 7)], False),
-        ([chain_of(1, 7, "b")], True),
-        ([chain_of(1, 6)], True),
-        ([chain_of(1, 7, "b", down=True)], False),
-        ([chain_of(2, 7, "b")], False),
-    ],
-)
-def test_a_block_is_disputed_by_a_second_provider_that_answers_otherwise(
-    second: list[Answer], expected: bool
-) -> None:
-    assert disputed(pool_of(chain_of(1, 7), *second), 7, "7") is expected
+def test_a_provider_that_limits_is_asked_half_as_fast_and_gradually_faster_again() -> None:
+    clock = Clock()
+    limited = False
+    provider = provider_of(lambda calls: httpx.Response(429) if limited else echo(calls), clock=clock)
+    for _ in range(20):  # 20 requests a second
+        clock.now += 0.05
+        provider.call("m", 1)
+    assert (clock.waited, provider.pace.rate) == ([], None)
+    limited = True
+    for _ in range(2):  # two that were on their way together count once
+        with pytest.raises(ProviderFault, match="HTTP 429: rate limited") as fault:
+            provider.call("m", 1)
+    assert fault.value.kind is Kind.RATE_LIMITED
+    limited = False
+    slow = provider.pace.rate or 0
+    assert 9 <= slow <= 12
+    before = clock.now
+    for _ in range(20):
+        provider.call("m", 1)
+    assert 1.0 < clock.now - before < 2.5
+    assert slow < (provider.pace.rate or 0) < slow + 1, "it recovers by a little each second"
+    provider.pace.rate = UNPACED
+    provider.call("m", 1)
+    assert provider.pace.rate is None, "beyond that there is no pace"

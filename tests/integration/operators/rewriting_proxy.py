@@ -32,7 +32,10 @@ class Proxy:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                status, answer = proxy.answer(json.loads(body))
+                sent = json.loads(body)
+                status, answer = proxy.answer(sent if isinstance(sent, list) else [sent])
+                if isinstance(sent, dict) and isinstance(answer, list):
+                    answer = answer[0]
                 content = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))

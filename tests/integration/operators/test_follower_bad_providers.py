@@ -147,12 +147,14 @@ def test_a_provider_of_another_chain_is_never_read(databases: Databases, chain: 
         run.stop()
         assert set(foreign.calls) == {"eth_chainId"}
         alone = follow(databases, [foreign.url])
-        completion = alone.run().finish()
-    assert completion is not None
-    assert completion.error is not None
-    assert (completion.error.code, completion.error.retryable) == ("WrongChain", False)
-    assert alone.rows("blocks") == []
-    following.equals(chain)
+        run = alone.run()
+        assert "provider 0: wrong chain: it serves chain 1" in run.logged("following failed")["error"]
+        assert alone.rows("blocks") == []
+        alone.urls[:] = [chain.url]  # a corrected Secret
+        run.reaches(head)
+        run.stop()
+    for one in (following, alone):
+        one.equals(chain)
 
 
 def test_a_reorg_that_a_second_provider_denies_is_not_applied(

@@ -1,0 +1,124 @@
+"""What a follower says of itself: whether it goes on, where it is, and how its providers do.
+
+A follower is healthy while it writes blocks or has the head. After a minute of neither it is not, and says why with
+the newest fault. Everything is reported when it changes, and measured at most once a second.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from operators.chain.pool import ProviderPool
+from traceplane_sdk.context import Context
+
+STUCK_SECONDS = 60.0
+"""Without a block written and without having the head, a follower is not healthy; besides the time it sleeps."""
+_EVERY = 1.0
+_QUOTED = 500
+"""Characters of a message; the pool's holds what several providers said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`position`: the highest stored block; `head`: the highest known one. None: not known."""
+
+    healthy: bool
+    message: str
+    position: int | None
+    head: int | None
+
+
+@dataclass(slots=True)
+class Health:
+    """When things last went well, and what went wrong since. Times in seconds of one clock."""
+
+    well_at: float
+    position: int | None = None
+    head: int | None = None
+    fault: str = ""
+    patience: float = STUCK_SECONDS
+
+    def went_well(self, now: float) -> None:
+        """A batch was written, or there is nothing to write."""
+        self.well_at, self.fault = now, ""
+
+    def report(self, now: float) -> Report:
+        """What to say at `now`."""
+        at = "nothing is stored yet" if self.position is None else f"block {self.position} is stored"
+        where = f"{at}, the head is {'not known' if self.head is None else f'block {self.head}'}"
+        if now - self.well_at <= self.patience:
+            return Report(True, where, self.position, self.head)
+        reason = self.fault or "no provider has a newer block"
+        message = f"no progress for more than {self.patience:.0f} s: {reason} ({where})"
+        return Report(False, message[:_QUOTED], self.position, self.head)
+
+
+class Reporter:
+    """Of one run, in its main thread. `sleeps`: seconds between two looks at the head."""
+
+    def __init__(
+        self, ctx: Context, pool: ProviderPool, sleeps: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.health = Health(clock(), patience=STUCK_SECONDS + sleeps)
+        self._ctx, self._pool, self._clock = ctx, pool, clock
+        self._shown_at = float("-inf")
+        self._healthy = True
+        self._providers: object = None
+
+    def at(self, position: int | None, head: int | None) -> None:
+        """The position, and the head where one was seen."""
+        self.health.position = position
+        self.health.head = head if head is not None else self.health.head
+
+    def went_well(self) -> None:
+        """A batch was written, or there is nothing to write."""
+        self.health.went_well(self._clock())
+        self.show()
+
+    def failed(self, words: str) -> None:
+        """Something keeps the follower from going on."""
+        self.health.fault = words
+        self.show()
+
+    def show(self) -> None:
+        """Report what changed, once a second at most."""
+        now = self._clock()
+        if now - self._shown_at >= _EVERY:
+            self._shown_at = now
+            self._show_providers()
+            self._report(self.health.report(now))
+
+    def _report(self, report: Report) -> None:
+        self._ctx.measure("source_healthy", float(report.healthy))
+        if report.healthy is not self._healthy:
+            self._healthy = report.healthy
+            event, level = ("source goes on", "info") if report.healthy else ("source is stuck", "warning")
+            self._ctx.log(event, level=level, reason=report.message, position=report.position, head=report.head)
+
+    def _show_providers(self) -> None:
+        shown = []
+        now = self._pool.now
+        for provider, standing, in_use in self._pool.standings():
+            out = max(0.0, standing.out_until - now)
+            for name, value in (
+                ("head_block", standing.head),
+                ("in_use", float(in_use)),
+                ("left_alone_seconds", out),
+                ("faults", float(standing.faults)),
+                ("batch_calls", provider.size.limit),
+                ("latency_seconds", provider.latency),
+                ("requests_per_second", provider.pace.rate),
+            ):
+                if value is not None:
+                    self._measure(provider.name, name, float(value))
+            kind = standing.fault.kind.value if standing.fault is not None else "none"
+            state = {"name": provider.name, "in_use": in_use, "left_alone": out > 0, "fault": kind}
+            shown.append(state | {"batch_calls": provider.size.limit, "paced": provider.pace.rate is not None})
+        if shown != self._providers:
+            self._providers = shown
+            self._ctx.log("providers", providers=shown)
+
+    def _measure(self, provider: str, name: str, value: float) -> None:
+        self._ctx.measure(f"source_{provider.replace(' ', '_')}_{name}", value)
