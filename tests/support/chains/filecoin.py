@@ -19,7 +19,9 @@ def chain(count: int) -> list[Height]:
     return epochs(0, count + len(NULL_ROUNDS), NULL_ROUNDS)
 
 
-def epochs(start: int, end: int, null: Collection[int], parent: str | None = None, branch: str = "") -> list[Height]:
+def epochs(
+    start: int, end: int, null: Collection[int], parent: str | None = None, branch: str = ""
+) -> list[Height]:
     """Blocks of the epochs from `start` to `end`, exclusive, but for those in `null`."""
     heights: list[Height] = []
     for number in range(start, end):

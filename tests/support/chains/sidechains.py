@@ -72,7 +72,10 @@ def celo(count: int) -> list[Height]:
     def change(height: Height) -> None:
         for name in ("difficulty", "gasLimit", "sha3Uncles", "uncles", "mixHash", "nonce", "baseFeePerGas"):
             del height.block[name]
-        height.block |= {"randomness": {"committed": digest("c"), "revealed": digest("r")}, "totalDifficulty": "0x1"}
+        height.block |= {
+            "randomness": {"committed": digest("c"), "revealed": digest("r")},
+            "totalDifficulty": "0x1",
+        }
         for sent in height.block["transactions"]:
             sent |= {"feeCurrency": address("cUSD"), "gatewayFee": "0x0", "gatewayFeeRecipient": None}
         if height.number % 2 == 0:
