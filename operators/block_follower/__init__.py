@@ -22,12 +22,13 @@ def _declare_outputs(
             raise OperatorRefusal(f"outputs[{position}]", f"{name!r} is none of {', '.join(OUTPUTS)}")
     if "blocks" not in outputs:
         raise OperatorRefusal("outputs", "needs 'blocks': gaps and reorgs are found by the stored headers")
-    return {name: schema_of(name, config.finality_depth_blocks, config.start_block) for name in outputs}
+    depth, first = config.finality_depth_blocks, config.start_block
+    return {name: schema_of(name, config.profile, depth, first) for name in outputs}
 
 
 OPERATOR = Operator(
     name="block_follower",
-    output_revision=1,
+    output_revision=2,
     summary="Follows the tip of an EVM chain into hot tables, through reorgs",
     config_model=BlockFollowerConfig,
     activations=frozenset({"Source"}),

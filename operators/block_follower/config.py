@@ -1,17 +1,54 @@
 """What a user may set on a block follower.
 
-Fields that decide rows (`chainId`, `startBlock`, `finalityDepthBlocks`) are part of the job's config hash; the
-rest is how fast and from where the same rows are fetched, and is neutral: tuning it rebuilds nothing.
+Fields that decide rows (`chainId`, `chain`, `startBlock`, `finality`, `finalityDepthBlocks`) are part of the job's
+config hash; the rest is how fast and from where the same rows are fetched, and is neutral: tuning it rebuilds
+nothing.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from operators.chain.profiles import CUSTOM, Profile, Rule, profile_of
+
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+
+
+class ChainConfig(BaseModel):
+    """Which consistency rules hold on the chain."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+    profile: (
+        Literal[
+            "Ethereum",
+            "OpStack",
+            "Arbitrum",
+            "PolygonPos",
+            "Bsc",
+            "Avalanche",
+            "ZkStack",
+            "Filecoin",
+            "Celo",
+            "Custom",
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Kind of chain (docs/reference/chains.md). Default: guessed from chainId, else Ethereum.",
+    )
+    skip: tuple[Rule, ...] = Field(
+        (), description="Rules that this chain breaks; with profile Custom, which has Ethereum's but these."
+    )
+
+    @model_validator(mode="after")
+    def _skips_in_custom(self) -> Self:
+        if self.skip and self.profile != CUSTOM:
+            raise ValueError("skip: goes with profile: Custom; the other profiles name their own rules")
+        return self
 
 
 class BlockFollowerConfig(BaseModel):
@@ -22,8 +59,15 @@ class BlockFollowerConfig(BaseModel):
     chain_id: int = Field(
         ge=1, lt=2**63, description="EIP-155 chain id; a provider of another chain is never read."
     )
+    chain: ChainConfig = Field(
+        ChainConfig(), description="Which consistency rules hold; what is off is listed as unverified."
+    )
     rpc_pool: DnsLabel = Field(description="Named set of provider URLs.")
     start_block: int = Field(0, ge=0, lt=2**53, description="First block of the datasets.")
+    finality: Literal["Depth", "Finalized", "Safe"] = Field(
+        "Depth",
+        description="What is final: blocks finalityDepthBlocks behind the head, or the chain's block of that tag.",
+    )
     finality_depth_blocks: int = Field(
         64, ge=1, le=1_000_000, description="How many blocks behind the head may still be replaced by a reorg."
     )
@@ -39,6 +83,11 @@ class BlockFollowerConfig(BaseModel):
     )
     request_timeout_seconds: float = Field(20.0, gt=0, le=600, description="Longest wait for one HTTP response.")
     max_response_mb: int = Field(256, ge=1, le=4096, description="Largest HTTP response that is read, in MiB.")
+
+    @property
+    def profile(self) -> Profile:
+        """The rules in use."""
+        return profile_of(self.chain_id, self.chain.profile, self.chain.skip)
 
 
 NEUTRAL = frozenset(

@@ -6,21 +6,26 @@ from then on no older follower can move the position that is read next.
 A reorg is applied in one transaction too, and only after its whole replacement is in hand: first the fork point
 by comparing stored hashes with the chain's, then every block from there, then the rewrite. Below the finality
 depth nothing is touched: readers rely on those rows being final, so a person has to decide.
+
+On a sparse chain a height may have no block. What proves that is the parent hash of the next block, so whatever is
+written ends at a block: heights above it wait for the next one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from operators.block_follower.config import BlockFollowerConfig
 from operators.block_follower.confirmation import Confirmation
+from operators.block_follower.finality import Finality, check_tag
 from operators.block_follower.position import Blocks, Tip
-from operators.block_follower.reorg import NoForkPoint, fork_point, is_final, probes
+from operators.block_follower.reorg import NoForkPoint, fork_point, probes
 from operators.block_follower.reporting import Reporter
 from operators.chain.fetch import Batch, Fetcher
-from operators.chain.head import Head, hashes
-from operators.chain.links import BrokenChain, check_links
+from operators.chain.head import Head, hashes, height_of
+from operators.chain.links import BrokenChain, Header, check_links, empty_between
 from operators.chain.pool import ProviderPool
 from traceplane_sdk import wire
 from traceplane_sdk.context import Context
@@ -39,7 +44,9 @@ class Follower:
         self._outputs = [output.name for output in ctx.task.outputs]
         self._blocks = Blocks(next(output for output in ctx.task.outputs if output.name == "blocks"))
         self._tip: Tip | None = None
-        self._highest = -1  # of all tips: after a reorg to a shorter chain, what was final stays final
+        self._finality = Finality(self._config)
+        self._sparse = self._config.profile.sparse
+        self._started = False
         self._reorgs = 0
         self._doubt = False  # whether the last step failed: then the head is looked at twice
         self.reporter = Reporter(ctx, pool, self._config.poll_seconds)
@@ -49,21 +56,26 @@ class Follower:
         """Take the fence and read the position. Called at the start and again after every failure."""
         with self._ctx.hot():
             pass  # raises the fence: no older follower can move the position that is read next
-        self._set_tip(self._blocks.tip(self._ctx.connection()))
+        if self._finality.tag is not None and not self._started:
+            check_tag(self._pool, self._finality.tag)
+        self._started = True
+        self._set_tip(self._blocks.committed_tip(self._ctx.connection(), self._ctx.task))
         self._doubt = True
 
     def fill_gaps(self) -> None:
         """Write what is missing below the tip. Called once the tip is known to be the chain's."""
         for low, high in self._blocks.gaps(self._ctx.connection(), self._config.start_block):
             self._ctx.log("filling a gap", start=low, end=high)
-            self._fill(low, high)
+            # Up to a block, also where the gap's last heights have none; there is one, since the tip lies above.
+            self._fill(low, self._next_block(high - 1, low).number if self._sparse else high)
 
     def step(self) -> bool:
         """Write what is new, or apply a reorg. True where the caller need not wait before the next step."""
         tip = self._tip
         at = None if tip is None else tip.number
         self._pool.watch()
-        latest = self._pool.head(at, self._doubt)
+        latest = self._pool.head(at, self._doubt, self._finality.tag)
+        self._finality.tagged(latest.final)
         following = self._config.start_block if at is None else at + 1
         self._measure(latest.number)
         if tip is not None and self._was_replaced(tip, latest):
@@ -82,7 +94,7 @@ class Follower:
             self._ctx.log("chain changed under a batch", level="warning", block_number=broken.number)
             self._switch_provider()
             return False
-        return True
+        return self._tip != tip
 
     def _went_well(self) -> None:
         self._doubt = False
@@ -94,11 +106,15 @@ class Follower:
     def _write_up_to(self, start: int, end: int) -> None:
         for batch in self._fetcher.stream(start, end, self._config.batch_blocks):
             self._ctx.control.check()
-            check_links(None if self._tip is None else self._tip.block_hash, batch.headers)
+            if not batch.headers:
+                continue  # of a sparse chain: the next block's parent will say whether these heights have none
+            first, last = start if self._tip is None else self._tip.number + 1, batch.headers[-1]
+            check_links(self._parent_at(first, batch.headers[0]), batch.headers)
             with self._ctx.hot() as transaction:
-                self._replace(transaction, batch)
-                self._announce(transaction, batch.start, batch.end)
-            self._set_tip(Tip(batch.end, batch.last_hash))
+                self._replace(transaction, first, last.number, batch)
+                self._announce(transaction, first, last.number)
+                transaction.position(last.number)
+            self._set_tip(Tip(last.number, last.block_hash))
             self._pool.watch()
             self._measure(end)
             self._went_well()
@@ -108,25 +124,35 @@ class Follower:
         if latest.at_tip is not None:
             return latest.at_tip != tip.block_hash
         if latest.number >= tip.number:
-            return False  # two nodes behind one address: one has the head, the other not yet the tip
+            # Two nodes behind one address: one has the head, the other not yet the tip. On a sparse chain a reorg
+            # may also have left the tip's height without a block: then the fork point says.
+            return self._sparse and latest.number > tip.number
         stored = self._blocks.hashes(self._ctx.connection(), latest.number, latest.number)
         return stored.get(latest.number, latest.block_hash) != latest.block_hash
 
     def _reorganise(self, tip: Tip, latest: Head) -> bool:
         fork = self._find_fork(tip)
         depth = tip.number - fork
+        if depth == 0:
+            return False  # another node has the tip
         # Only up to the old tip: newer blocks come as ordinary batches, so this transaction stays bounded.
         end = min(latest.number, tip.number)
         replacement = list(self._fetcher.stream(fork + 1, end, self._config.batch_blocks))
         parent = self._blocks.hashes(self._ctx.connection(), fork, fork).get(fork)
-        check_links(parent, [header for batch in replacement for header in batch.headers])
-        new_tip = (
-            Tip(end, replacement[-1].last_hash) if replacement else None if parent is None else Tip(fork, parent)
-        )
+        headers = [header for batch in replacement for header in batch.headers]
+        check_links(parent, headers)
+        new_tip = None if parent is None else Tip(fork, parent)
+        if headers:
+            new_tip = Tip(headers[-1].number, headers[-1].block_hash)
+        if (headers[-1].number if headers else fork) < end:
+            # Only that the next block builds on the new tip shows that there is none between.
+            check_links(None if new_tip is None else new_tip.block_hash, [self._next_block(end, fork)])
+            end = fork if new_tip is None else new_tip.number
         if new_tip is not None and not self._confirmation.of(new_tip, tip):
             return False
         with self._ctx.hot() as transaction:
             self._rewrite(transaction, fork, tip.number, replacement, "Reorg")
+            transaction.position(max(fork, end))
             if end == tip.number:  # a shorter chain has no new cursor; its invalidation alone moves dependents back
                 self._announce(transaction, fork + 1, end)
         self._reorgs += 1
@@ -141,7 +167,9 @@ class Follower:
     def _find_fork(self, tip: Tip) -> int:
         """Highest stored block that is still the chain's. OperatorError where a final block was replaced."""
         # The highest final block may be the fork point, since it stays; nothing below it may be.
-        lowest = max(self._config.start_block, self._highest - self._config.finality_depth_blocks)
+        lowest = max(self._config.start_block, self._finality.final)
+        if self._sparse and (block := self._blocks.at_or_below(self._ctx.connection(), lowest)) is not None:
+            lowest = block.number
         for low, high in probes(tip.number, lowest):
             stored = self._blocks.hashes(self._ctx.connection(), low, high)
             heights = range(low, high + 1)
@@ -149,7 +177,7 @@ class Follower:
                 return fork_point(stored, self._pool.with_failover(partial(hashes, numbers=heights)))
             except NoForkPoint:
                 continue
-        if not is_final(lowest - 1, self._highest, self._config.finality_depth_blocks):
+        if lowest - 1 >= self._finality.final:
             return lowest - 1  # every block since startBlock was replaced
         raise self._below_finality(lowest - 1, tip.number - lowest + 1)
 
@@ -157,7 +185,7 @@ class Follower:
         return OperatorError(
             "ReorgBelowFinality",
             f"the chain changed at or below block {fork + 1}, at least {depth} blocks deep, which is beyond "
-            f"finalityDepthBlocks={self._config.finality_depth_blocks}. Nothing was written. Check the providers; "
+            f"{self._finality}. Nothing was written. Check the providers; "
             "if the chain is right, deploy the DAG under a new name (or a larger finalityDepthBlocks).",
             retryable=False,
         )
@@ -165,13 +193,17 @@ class Follower:
     def _rewrite(
         self, transaction: HotTransaction, fork: int, old_tip: int, replacement: Sequence[Batch], reason: str
     ) -> None:
-        """Exchange every row after `fork`, and record which range and time span that was."""
+        """Exchange every row after `fork`, and record which range and time span that was.
+
+        The batches follow one another from `fork` on, and the last one ends at its last block.
+        """
         removed = self._blocks.times(transaction.connection, fork + 1, old_tip)
         added = [header.time for batch in replacement for header in batch.headers]
         times = sorted([time for time in removed if time is not None] + added)
+        rewritten = max((batch.headers[-1].number for batch in replacement if batch.headers), default=fork)
         for batch in replacement:
-            self._replace(transaction, batch)
-        rewritten = replacement[-1].end if replacement else fork
+            if batch.start <= rewritten:
+                self._replace(transaction, batch.start, min(batch.end, rewritten), batch)
         for name in self._outputs:
             if old_tip > rewritten:  # the chain became shorter
                 transaction.delete(name, rewritten + 1, old_tip)
@@ -191,15 +223,42 @@ class Follower:
         """Write a missing range. It lies behind the cursor, so dependents learn of it by an invalidation."""
         for batch in self._fetcher.stream(start, end, self._config.batch_blocks):
             self._ctx.control.check()
-            around = self._blocks.hashes(self._ctx.connection(), batch.start - 1, batch.end + 1)
-            check_links(around.get(batch.start - 1), batch.headers)
+            if not batch.headers:
+                continue
+            last = batch.headers[-1].number
+            check_links(self._blocks.parent_of(self._ctx.connection(), start), batch.headers)
             with self._ctx.hot() as transaction:
-                self._rewrite(transaction, batch.start - 1, batch.end, [batch], "GapFilled")
+                self._rewrite(transaction, start - 1, last, [replace(batch, start=start)], "GapFilled")
+            start = last + 1
             self._went_well()
+        if start <= end:
+            raise BrokenChain(start)  # blocks that a node has not, where another one has: tried again
 
-    def _replace(self, transaction: HotTransaction, batch: Batch) -> None:
+    def _replace(self, transaction: HotTransaction, start: int, end: int, batch: Batch) -> None:
+        """Make a batch's rows all that there is from `start` to `end`; a sparse chain has no others there."""
         for name in self._outputs:
-            transaction.replace(name, batch.start, batch.end, batch.rows[name])
+            transaction.replace(name, start, end, batch.rows[name])
+            for low, high in empty_between(start, end, batch.headers) if self._sparse else ():
+                transaction.record_empty(name, low, high)
+
+    def _parent_at(self, first: int, header: Header) -> str | None:
+        """What `header` must build on, where `first` is the lowest height that is not written yet."""
+        if self._tip is not None or header.number == first:
+            return None if self._tip is None else self._tip.block_hash
+        # Nothing is stored yet, and the first heights have no block: its parent must lie below them.
+        parent = self._pool.with_failover(partial(height_of, block_hash=header.parent_hash))
+        if parent is None or parent >= first:
+            raise BrokenChain(header.number)
+        return header.parent_hash
+
+    def _next_block(self, height: int, above: int) -> Header:
+        """The first block above `height` of a sparse chain. Raises BrokenChain where no provider has one."""
+        top = self._pool.head(None).number
+        for low in range(height + 1, top + 1, self._config.batch_blocks):
+            batch = self._fetcher.batch(low, min(low + self._config.batch_blocks - 1, top))
+            if batch.headers:
+                return batch.headers[0]
+        raise BrokenChain(above)
 
     def _announce(self, transaction: HotTransaction, start: int, end: int) -> None:
         """The cursor events of a batch, unless the strategy holds them back until a multiple is passed."""
@@ -208,13 +267,14 @@ class Follower:
             # No multiple of `step` among the counts of blocks `start` + 1 to `end` + 1.
             if (end + 1) // step == start // step:
                 return
+        final = self._finality.at(end)
         for name in self._outputs:
-            transaction.event(wire.Event(output=name, cursor=end))
+            transaction.event(wire.Event(output=name, cursor=end, final=final))
 
     def _set_tip(self, tip: Tip | None) -> None:
         self._tip = tip
         if tip is not None:
-            self._highest = max(self._highest, tip.number)
+            self._finality.reached(tip.number)
 
     def _measure(self, head: int) -> None:
         at = self._tip.number if self._tip is not None else self._config.start_block - 1

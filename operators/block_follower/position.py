@@ -10,14 +10,33 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from operators.block_follower.reorg import missing_ranges
-from traceplane_sdk import wire
+from traceplane_sdk import hot, wire
+from traceplane_sdk.errors import OperatorError
 
 if TYPE_CHECKING:
     import psycopg
     from psycopg import sql
 
-MAX_ISLANDS = 10_000
-"""Islands of contiguous rows looked at in one pass; more gaps than that are found in the next pass."""
+MAX_GAPS = 10_000
+"""Gaps found in one pass; more than that are found in the next pass."""
+
+# Gaps and islands: rows of one contiguous run share `block_number - row_number`. Of a sparse chain, what is
+# recorded as empty is held as well; a gap begins after the highest height that is held so far.
+_GAPS = """
+with islands as (
+    select min(block_number) as low, max(block_number) as high from (
+        select block_number, block_number - row_number() over (order by block_number) as island from {blocks}
+    ) as numbered group by island
+), held as (
+    select low, high from islands
+    union all select low, high from trace.empty_ranges where dataset_version_id = %(version)s
+    union all select %(first)s - 1, %(first)s - 1
+), before as (
+    select low, max(high) over (order by low, high rows between unbounded preceding and 1 preceding) as reached
+    from held
+)
+select reached + 1, low - 1 from before where low > reached + 1 and low > %(first)s order by 1 limit %(limit)s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +60,23 @@ class Blocks:
         ).fetchone()
         return None if row is None else Tip(*row)
 
+    def committed_tip(self, connection: psycopg.Connection[Any], task: wire.TaskPayload) -> Tip | None:
+        """The highest block, which must be one that the writer of `task` committed.
+
+        Raises OperatorError `RowsBeyondPosition` where the table reaches higher: the follower would go on above
+        rows that it never wrote. Rows of a release that committed no position are taken as they are.
+        """
+        tip, committed = self.tip(connection), hot.committed_position(connection, task)
+        if tip is not None and committed is not None and tip.number > committed:
+            raise OperatorError(
+                "RowsBeyondPosition",
+                f"{self._output.location} reaches to block {tip.number}, but the follower committed blocks up to "
+                f"{committed} only: something else wrote the rest. Nothing was written. Delete the rows above "
+                f"{committed} from all tables of this job, then run `tracectl retry`.",
+                retryable=False,
+            )
+        return tip
+
     def hashes(self, connection: psycopg.Connection[Any], start: int, end: int) -> dict[int, str]:
         """Height to hash for the stored blocks of an inclusive range."""
         rows = connection.execute(
@@ -60,24 +96,36 @@ class Blocks:
 
     def gaps(self, connection: psycopg.Connection[Any], first: int) -> list[tuple[int, int]]:
         """Inclusive ranges between `first` and the tip that are neither here nor moved to cold files."""
-        tip = self.tip(connection)
-        if tip is None:
-            return []
-        # Gaps and islands: rows of one contiguous run share `block_number - row_number`.
-        held = connection.execute(
-            self._sql(
-                "select min(block_number), max(block_number) from (select block_number,"
-                " block_number - row_number() over (order by block_number) as island from {}) as numbered"
-                " group by island order by 1 limit %s"
-            ),
-            (MAX_ISLANDS,),
+        missing = connection.execute(
+            self._sql(_GAPS, "blocks"), {"version": self._output.version, "first": first, "limit": MAX_GAPS}
         ).fetchall()
-        # A cut list says nothing of what lies above its last island.
-        end = tip.number if len(held) < MAX_ISLANDS else held[-1][1]
         moved = [(low, high) for relocated in self._output.relocated for low, high in relocated.ranges]
-        return missing_ranges(first, end, [(low, high) for low, high in held], moved)
+        return [gap for low, high in missing for gap in missing_ranges(max(low, first), high, [], moved)]
 
-    def _sql(self, text: str) -> sql.Composed:
+    def parent_of(self, connection: psycopg.Connection[Any], height: int) -> str | None:
+        """The hash of the stored block that one at `height` builds on; None where the tables cannot say.
+
+        They can where that block is at the height below, or all heights between are recorded as empty.
+        """
+        below = self.at_or_below(connection, height - 1)
+        if below is None:
+            return None
+        empty = hot.empty_ranges(connection, self._output.version, below.number + 1, height - 1)
+        return None if missing_ranges(below.number + 1, height - 1, empty, []) else below.block_hash
+
+    def at_or_below(self, connection: psycopg.Connection[Any], height: int) -> Tip | None:
+        """The highest stored block at or below a height."""
+        row = connection.execute(
+            self._sql(
+                "select block_number, block_hash from {} where block_number <= %s"
+                " order by block_number desc limit 1"
+            ),
+            (height,),
+        ).fetchone()
+        return None if row is None else Tip(*row)
+
+    def _sql(self, text: str, *names: str) -> sql.Composed:
         from psycopg import sql
 
-        return sql.SQL(text).format(sql.Identifier(*self._output.location.split(".")))
+        table = sql.Identifier(*self._output.location.split("."))
+        return sql.SQL(text).format(**dict.fromkeys(names, table)) if names else sql.SQL(text).format(table)

@@ -31,14 +31,6 @@ def probes(tip: int, lowest: int) -> Iterator[tuple[int, int]]:
         end, length = start - 1, length * 2
 
 
-def is_final(fork: int, highest_tip: int, finality_depth: int) -> bool:
-    """Whether replacing the blocks after `fork` would touch one that was called final.
-
-    Final are all heights up to `highest_tip - finality_depth`, where `highest_tip` is the highest tip ever stored.
-    """
-    return fork < highest_tip - finality_depth
-
-
 def missing_ranges(
     start: int, end: int, held: list[tuple[int, int]], elsewhere: list[tuple[int, int]]
 ) -> list[tuple[int, int]]:

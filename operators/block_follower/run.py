@@ -17,6 +17,7 @@ from operators.chain.faults import Kind, ProviderFault
 from operators.chain.fetch import Fetcher
 from operators.chain.links import BrokenChain
 from operators.chain.pool import ProviderPool
+from operators.chain.profiles import is_known
 from traceplane_sdk.context import Context, Result
 from traceplane_sdk.database import DatabaseUnavailable
 from traceplane_sdk.errors import OperatorError
@@ -53,8 +54,16 @@ def run(ctx: Context) -> Result:
         connections=config.concurrency + 1,  # the fetching threads, and one for the head
         wait=ctx.control.wait,
     )
+    profile = config.profile
+    known = config.chain.profile is not None or is_known(config.chain_id)
+    ctx.log(
+        "following a chain" if known else "following a chain that no profile names, by Ethereum's rules",
+        chain_id=config.chain_id,
+        profile=profile.name,
+        unverified=list(profile.unverified),
+    )
     outputs = [output.name for output in ctx.task.outputs]
-    fetcher = Fetcher(pool, outputs, batch_calls=config.batch_calls, threads=config.concurrency)
+    fetcher = Fetcher(pool, profile, outputs, batch_calls=config.batch_calls, threads=config.concurrency)
     try:
         return _keep_following(ctx, Follower(ctx, fetcher, pool), Urls(ctx, pool))
     finally:

@@ -75,6 +75,14 @@ def error_of(answer: Json) -> Json:
     return answer
 
 
+def says_no_block(error: Json) -> bool:
+    """Whether the error means that a height has no block, as null does: Filecoin's null rounds.
+
+    filecoin-project/lotus#10909 and #13694, blockscout/blockscout#8803.
+    """
+    return isinstance(error, dict) and "was a null round" in str(error.get("message"))
+
+
 def decoded_error(content: bytes, content_type: str) -> Json:
     """The error in the body of an HTTP error: JSON's, or the plain text; nothing of an HTML page."""
     try:

@@ -12,35 +12,36 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from operators.chain import decode, state_sync
+from operators.chain.block_data import block_data
 from operators.chain.calls import blocks_with_receipts
-from operators.chain.checks import check_block
-from operators.chain.decode import Row, block_row, log_row, transaction_row
+from operators.chain.checks import check
+from operators.chain.decode import Row
 from operators.chain.links import Header
 from operators.chain.pool import ProviderPool
+from operators.chain.profiles import Beside, Profile
 from operators.chain.provider import Json, Provider
 from operators.chain.schemas import BLOCKS
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Checked blocks of an inclusive range, and their rows."""
+    """Checked blocks of an inclusive range, and their rows. On a sparse chain some heights may have none."""
 
     start: int
     end: int
     headers: Sequence[Header]
     rows: dict[str, list[Row]]
 
-    @property
-    def last_hash(self) -> str:
-        """Hash of the highest block."""
-        return self.headers[-1].block_hash
-
 
 class Fetcher:
-    """Owns the threads that talk to providers. `outputs`: which tables to build rows for."""
+    """Owns the threads that talk to providers. `profile`: the chain's; `outputs`: which tables have rows."""
 
-    def __init__(self, pool: ProviderPool, outputs: Sequence[str], *, batch_calls: int, threads: int) -> None:
+    def __init__(
+        self, pool: ProviderPool, profile: Profile, outputs: Sequence[str], *, batch_calls: int, threads: int
+    ) -> None:
         self._pool = pool
+        self._profile = profile
         self._outputs = outputs
         self._batch_calls = batch_calls
         self._threads = threads
@@ -72,27 +73,21 @@ class Fetcher:
     def _batch(self, provider: Provider, start: int, end: int) -> Batch:
         numbers = range(start, end + 1)
         blocks, receipts = blocks_with_receipts(provider, numbers, self._batch_calls)
-        for number, block, block_receipts in zip(numbers, blocks, receipts, strict=True):
-            check_block(number, block, block_receipts)
-        rows = self._rows(blocks, receipts)
+        rows: dict[str, list[Row]] = {name: [] for name in ("blocks", *self._outputs)}
+        for number, block, outcome in zip(numbers, blocks, receipts, strict=True):
+            if block is None and self._profile.sparse:
+                continue  # whether there is none, or this node has it not yet, the next block's parent will say
+            for name, found in self._rows(provider, number, block, outcome).items():
+                rows[name] += found
         # Headers are read from the rows, so that the JSON objects, many times larger, can be freed here.
         return Batch(start, end, [_header(row) for row in rows["blocks"]], rows)
 
-    def _rows(self, blocks: Sequence[Json], receipts: Sequence[Sequence[Json]]) -> dict[str, list[Row]]:
-        rows: dict[str, list[Row]] = {name: [] for name in self._outputs}
-        pairs = list(zip(blocks, receipts, strict=True))
-        rows["blocks"] = [block_row(block) for block in blocks]
-        if "transactions" in rows:
-            rows["transactions"] = [
-                transaction_row(block, transaction, receipt)
-                for block, outcome in pairs
-                for transaction, receipt in zip(block["transactions"], outcome, strict=True)
-            ]
-        if "logs" in rows:
-            rows["logs"] = [
-                log_row(block, log) for block, outcome in pairs for receipt in outcome for log in receipt["logs"]
-            ]
-        return rows
+    def _rows(self, provider: Provider, number: int, block: Json, receipts: Json) -> dict[str, list[Row]]:
+        if self._profile.beside is Beside.STATE_SYNC:
+            block, receipts = state_sync.complete(provider, block, receipts)
+        whole = block_data(number, block, receipts, self._profile)
+        check(whole, self._profile)
+        return decode.rows(whole, self._outputs)
 
 
 _NUMBER, _HASH, _PARENT, _TIME = (

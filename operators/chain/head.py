@@ -22,27 +22,37 @@ _DOUBLINGS = 24
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The newest block, and the hash of the chain's block at the height of the caller's tip (None: it has none)."""
+    """The newest block, and the hash of the chain's block at the height of the caller's tip (None: it has none).
+
+    `final`: the height of the block that a tag names; None where no tag was asked for, or names no block yet.
+    """
 
     number: int
     block_hash: str
     at_tip: str | None
+    final: int | None = None
 
 
-def head(provider: Provider, tip: int | None, believed: int = -1) -> Head:
-    """The highest block the provider answers for and, in the same request, the hash at height `tip`.
+def head(provider: Provider, tip: int | None, believed: int = -1, tag: str | None = None) -> Head:
+    """The highest block the provider answers for and, in the same request, the hash at height `tip` and the
+    height of `tag` (`finalized` or `safe`).
 
     A head of at most `believed` is not looked at twice. Raises ProviderFault.
     """
-    calls = [block_call("latest", full=False)]
-    if tip is not None:
-        calls.append(block_call(tip, full=False))
-    latest, *at_tip = provider.batch(calls)
+    wanted: list[int | str] = ["latest", *([] if tip is None else [tip]), *([] if tag is None else [tag])]
+    latest, *others = provider.batch([block_call(one, full=False) for one in wanted])
+    tagged = None if tag is None else others.pop()
+    at_tip = others[0] if others else None
     if latest is None:
         raise ProviderFault("there is no latest block", Kind.NOT_THERE_YET, provider=provider.name)
     if _number(latest) > believed:
         latest = _there(provider, latest, -1 if tip is None else tip)
-    return Head(_number(latest), _hash(latest), next((_hash(block) for block in at_tip if block is not None), None))
+    return Head(
+        _number(latest),
+        _hash(latest),
+        None if at_tip is None else _hash(at_tip),
+        None if tagged is None else _number(tagged),
+    )
 
 
 def hashes(provider: Provider, numbers: Sequence[int]) -> dict[int, str]:
@@ -68,6 +78,18 @@ def _there(provider: Provider, latest: Json, tip: int) -> Json:
 def number_and_hash(block: Json) -> tuple[int, str]:
     """Of a block that a provider answered with. Raises ProviderFault."""
     return _number(block), _hash(block)
+
+
+def height_of(provider: Provider, block_hash: str) -> int | None:
+    """The height of a block, or None where the provider does not have it. Raises ProviderFault."""
+    block = provider.call("eth_getBlockByHash", block_hash, False)
+    return None if block is None else _number(block)
+
+
+def require_tag(provider: Provider, tag: str) -> None:
+    """Raise ProviderFault unless the provider names a block by `tag`."""
+    if provider.batch([block_call(tag, full=False)])[0] is None:
+        raise ProviderFault(f"no block has the tag {tag}", Kind.NOT_THERE_YET, provider=provider.name)
 
 
 def _number(block: Json) -> int:

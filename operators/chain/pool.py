@@ -147,12 +147,14 @@ class ProviderPool:
             now = self._clock()
             return [one for one in self._all if self._standings[one].usable(now)]
 
-    def head(self, tip: int | None, doubt: bool = False) -> Head:
-        """The head of the provider in use, or of another, and the hash at height `tip`. Raises ProviderFault.
+    def head(self, tip: int | None, doubt: bool = False, tag: str | None = None) -> Head:
+        """The head of the provider in use, or of another, the hash at height `tip`, the height of `tag`.
+
+        Raises ProviderFault.
 
         `doubt`: also a head that is near the best one counts only once the provider answers for it by number.
         """
-        return self.with_failover(lambda provider: self._head(provider, tip, doubt))
+        return self.with_failover(lambda provider: self._head(provider, tip, doubt, tag))
 
     @property
     def best_head(self) -> int | None:
@@ -235,10 +237,10 @@ class ProviderPool:
         until, _, soonest = min(out, key=lambda one: one[0])
         return ProviderFault(words, soonest.kind, retry_after=max(0.0, until - now))
 
-    def _head(self, provider: Provider, tip: int | None, doubt: bool = False) -> Head:
+    def _head(self, provider: Provider, tip: int | None, doubt: bool = False, tag: str | None = None) -> Head:
         best = self.best_head
         # One far ahead of the best that is known is looked at twice: a follower would run after it.
-        latest = head(provider, tip, -1 if doubt or best is None else best + LAG_BLOCKS)
+        latest = head(provider, tip, -1 if doubt or best is None else best + LAG_BLOCKS, tag)
         with self._lock:
             if provider in self._standings:
                 self._standings[provider].came_to(latest.number, self._clock())

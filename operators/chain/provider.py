@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from operators.chain.answers import decoded_error, error_of, refusal
+from operators.chain.answers import decoded_error, error_of, refusal, says_no_block
 from operators.chain.faults import Kind, ProviderFault
 from operators.chain.pace import Pace
 from operators.chain.sizes import BatchSize
@@ -194,6 +194,8 @@ class Provider:
             return entry["result"]
         if entry.get("error") is None and "message" not in entry:
             raise self._malformed("an answer has neither a result nor an error")
+        if says_no_block(error_of(entry)):
+            return None
         raise self._refused(HTTPStatus.OK, {}, error_of(entry), methods, array=False)
 
     def _malformed(self, words: str) -> ProviderFault:

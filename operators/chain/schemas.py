@@ -6,12 +6,21 @@ of the Ethereum execution API (https://ethereum.github.io/execution-apis) in sna
 per fork is nullable, since older blocks and other chains lack it:
 EIP-1559 base fee, EIP-4895 withdrawals, EIP-4844 blobs, EIP-4788 beacon root, EIP-7685 requests,
 EIP-2930 access list, EIP-7702 authorizations, EIP-658 receipt status (before it: a state root).
+Nullable too is what some chain lacks; whether the chain at hand may is a rule (`checks.fields`).
+
+Fields without a column, of other chains and of forks to come, are in `extra`, and a receipt's in `receipt_extra`:
+an object of the fields as given, NULL where there is none.
+
+What a sender or a genesis states may be any unsigned 64-bit number, and is UInt256: `gas_limit` and `nonce`. What
+is counted (gas used, sizes, blob gas) and what must sum with ease is Int64: 2^63 is beyond what any chain can burn
+in a block, and refused.
 
 A row's key is its place in the chain, not its hash: the table itself then refuses two blocks of one height.
 """
 
 from __future__ import annotations
 
+from operators.chain.profiles import Profile
 from traceplane_sdk.columns import ColumnType
 from traceplane_sdk.operator import Column, OutputSchema, Storage
 
@@ -32,16 +41,16 @@ BLOCKS = _columns(
     ("block_hash", HEX),
     ("block_timestamp", TIMESTAMP),
     ("parent_hash", HEX),
-    ("sha3_uncles", HEX),
+    ("sha3_uncles", HEX, _NULL),
     ("miner", HEX),
     ("state_root", HEX),
     ("transactions_root", HEX),
     ("receipts_root", HEX),
-    ("logs_bloom", HEX),
-    ("difficulty", UINT256),
-    ("gas_limit", INT64),
+    ("logs_bloom", HEX, _NULL),
+    ("difficulty", UINT256, _NULL),
+    ("gas_limit", UINT256, _NULL),
     ("gas_used", INT64),
-    ("extra_data", HEX),
+    ("extra_data", HEX, _NULL),
     ("mix_hash", HEX, _NULL),
     ("nonce", HEX, _NULL),
     ("base_fee_per_gas", UINT256, _NULL),
@@ -52,8 +61,9 @@ BLOCKS = _columns(
     ("requests_hash", HEX, _NULL),
     ("size", INT64, _NULL),
     ("transaction_count", INT32),
-    ("uncles", JSON),
+    ("uncles", JSON, _NULL),
     ("withdrawals", JSON, _NULL),
+    ("extra", JSON, _NULL),
 )
 
 TRANSACTIONS = _columns(
@@ -62,14 +72,14 @@ TRANSACTIONS = _columns(
     ("block_timestamp", TIMESTAMP),
     ("transaction_index", INT32),
     ("transaction_hash", HEX),
-    ("type", INT32),
+    ("type", INT32, _NULL),
     ("chain_id", INT64, _NULL),
-    ("nonce", INT64),
+    ("nonce", UINT256, _NULL),
     ("from_address", HEX),
     ("to_address", HEX, _NULL),
     ("value", UINT256),
     ("input", HEX),
-    ("gas_limit", INT64),
+    ("gas_limit", UINT256, _NULL),
     ("gas_price", UINT256, _NULL),
     ("max_fee_per_gas", UINT256, _NULL),
     ("max_priority_fee_per_gas", UINT256, _NULL),
@@ -84,13 +94,15 @@ TRANSACTIONS = _columns(
     ("status", INT32, _NULL),
     ("root", HEX, _NULL),
     ("gas_used", INT64),
-    ("cumulative_gas_used", INT64),
+    ("cumulative_gas_used", INT64, _NULL),
     ("effective_gas_price", UINT256, _NULL),
     ("contract_address", HEX, _NULL),
-    ("logs_bloom", HEX),
+    ("logs_bloom", HEX, _NULL),
     ("log_count", INT32),
     ("blob_gas_used", INT64, _NULL),
     ("blob_gas_price", UINT256, _NULL),
+    ("extra", JSON, _NULL),
+    ("receipt_extra", JSON, _NULL),
 )
 
 LOGS = _columns(
@@ -106,11 +118,12 @@ LOGS = _columns(
     ("topic2", HEX, _NULL),
     ("topic3", HEX, _NULL),
     ("data", HEX),
+    ("extra", JSON, _NULL),
 )
 
 
-def schema_of(output: str, finality_depth: int, first_block: int) -> OutputSchema:
-    """Schema of `blocks`, `transactions` or `logs`. KeyError for another name."""
+def schema_of(output: str, profile: Profile, finality_depth: int, first_block: int) -> OutputSchema:
+    """Schema of `blocks`, `transactions` or `logs` of a chain of `profile`. KeyError for another name."""
     columns, key, indexes = _TABLES[output]
     return OutputSchema(
         storage=Storage.POSTGRES,
@@ -121,6 +134,8 @@ def schema_of(output: str, finality_depth: int, first_block: int) -> OutputSchem
         indexes=indexes,
         finality_depth=finality_depth,
         first_value=first_block,
+        unverified=profile.unverified,
+        sparse=profile.sparse,
     )
 
 

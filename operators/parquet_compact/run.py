@@ -54,7 +54,8 @@ def _check(hot: Snapshot, inputs: list[wire.TaskInput], partition: wire.Partitio
         if is_witness(one):
             check_final(one, partition, hot.highest(one.location, one.scope_column))
             counted = hot.count(one.location, one.scope_column, partition.start, partition.end)
-            check_whole(one.name, partition, *counted)
+            empty = hot.empty(one.version, partition.start, partition.end) if one.sparse else 0
+            check_whole(one.name, partition, *counted, empty)
 
 
 def _write(ctx: Context, hot: Snapshot, source: wire.TaskInput, commit: PartitionCommit) -> None:

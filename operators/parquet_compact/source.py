@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from traceplane_sdk import database, wire
 from traceplane_sdk.columns import FORMS
@@ -34,6 +35,15 @@ class Snapshot:
             f" where {name} between {int(start)} and {int(end)}"
         )
         return int(row[0]), int(row[1])
+
+    def empty(self, version: str, start: int, end: int) -> int:
+        """How many values of `start` to `end` are recorded as empty in a sparse dataset version."""
+        value = self._one(
+            f"select coalesce(sum(least(high, {int(end)}) - greatest(low, {int(start)}) + 1), 0)::bigint"
+            f" from trace.empty_ranges where dataset_version_id = '{UUID(version)}'"
+            f" and low <= {int(end)} and high >= {int(start)}"
+        )[0]
+        return int(value)
 
     def highest(self, table: str, column: str) -> int | None:
         """The highest value of `column`."""

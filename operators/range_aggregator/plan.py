@@ -23,10 +23,9 @@ class Range:
         return f"{self.start}-{self.end}"
 
 
-def complete_ranges(next_start: int, upto: int, size: int, finality_depth: int, limit: int) -> list[Range]:
-    """The first `limit` ranges from `next_start` whose end is at most `upto - finality_depth`, in order."""
+def complete_ranges(next_start: int, last_final: int, size: int, limit: int) -> list[Range]:
+    """The first `limit` ranges from `next_start` whose end is at most `last_final`, in order."""
     ranges: list[Range] = []
-    last_final = upto - finality_depth
     while len(ranges) < limit:
         end = (next_start // size + 1) * size - 1  # the next multiple, exclusive
         if end > last_final:

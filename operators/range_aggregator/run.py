@@ -25,7 +25,9 @@ def run(ctx: Context) -> Result:
     if source.cursor is None or source.finality_depth is None or source.first_value is None:
         raise OperatorError("BadTask", "the input has no cursor, finality depth or first value", retryable=False)
     next_start = int(ctx.state.get(NEXT_START, source.first_value))
-    ranges = complete_ranges(next_start, source.cursor.upto, config.range_size, source.finality_depth, MAX_RANGES)
+    # What the source says of its chain outranks a distance from the head.
+    final = source.cursor.upto - source.finality_depth if source.final is None else source.final
+    ranges = complete_ranges(next_start, final, config.range_size, MAX_RANGES)
     if not ranges:
         return Result()
     output = ctx.task.outputs[0]

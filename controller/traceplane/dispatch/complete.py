@@ -248,7 +248,10 @@ def event_row(event: Event) -> dict[str, Any]:
     if (event.cursor is None) == (part is None):
         raise Refused("events: give either cursor or partition", code="BadEvent")
     if part is None:
-        return {"output": event.output, "cursor": event.cursor}
+        final = {} if event.final is None else {"final": event.final}
+        return {"output": event.output, "cursor": event.cursor, **final}
+    if event.final is not None:
+        raise Refused("events: final goes with a cursor, not with a partition", code="BadEvent")
     if part.start > part.end:
         raise Refused(f"events: partition {part.key!r} ends before it starts", code="BadEvent")
     return {"output": event.output, "key": part.key, "start": part.start, "end": part.end}

@@ -23,12 +23,13 @@ PER_PARTITION = "PerPartition"
 class Context:
     """What the tasks of one claim read besides their own rows.
 
-    `state` is JSON. `cursors` by dataset version; `relocated` holds (hot version, cold version, first, last,
-    cold location) in ascending order.
+    `state` is JSON. `cursors` and `final` by dataset version; `relocated` holds (hot version, cold version, first,
+    last, cold location) in ascending order.
     """
 
     state: bytes
     cursors: dict[str, int]
+    final: dict[str, int]
     relocated: tuple[tuple[str, str, int | None, int | None, str], ...]
 
     @classmethod
@@ -38,6 +39,7 @@ class Context:
         return cls(
             orjson.dumps(document.get("state") or {}),
             document.get("cursors") or {},
+            document.get("final") or {},
             tuple(tuple(row) for row in document.get("relocated") or ()),
         )
 
@@ -110,8 +112,8 @@ def _inputs(job: Generation, context: Context, row: ClaimedRow) -> list[bytes]:
 
 
 def _pinned(scope: dict[str, Any], context: Context, version: str) -> dict[str, Any]:
-    """What one task reads of one input: a partition or a span of the cursor, and which of it lies cold."""
-    pinned: dict[str, Any] = {}
+    """What one task reads of one input: partition or span of the cursor, what is final, what of it lies cold."""
+    pinned: dict[str, Any] = {"final": context.final[version]} if version in context.final else {}
     low: int | None = None
     high: int | None = None
     if scope["kind"] == "partition":

@@ -28,7 +28,7 @@ from traceplane_sdk.runner import run_task
 
 STOP_SECONDS = 20.0
 """How long a canceled run, or one whose lease is lost, may take to stop."""
-HAND_BACK_SECONDS = 2.0
+LAST_CALL_SECONDS = 2.0
 """How long handing back the task of a stuck run may take: the process is about to be killed."""
 LOOK_SECONDS = 5.0
 """How often the supervising thread looks if nothing wakes it."""
@@ -76,7 +76,14 @@ class Attempt:
         interval = min(self._host.times.heartbeat, self._lease_seconds / 3)
         with (
             task_io.scratch(self._host.scratch_dir) as directory,
-            Heartbeat(self._port, self._lease, self._control, interval=interval, lease_seconds=self._lease_seconds),
+            Heartbeat(
+                self._port,
+                self._lease,
+                self._control,
+                interval=interval,
+                lease_seconds=self._lease_seconds,
+                log=self._log,
+            ),
         ):
             io = task_io.task_io(self._port, self._host, self._lease, self._control, self._log, directory)
             threading.Thread(target=self._run, args=(io,), name="run", daemon=True).start()
@@ -161,7 +168,7 @@ class Attempt:
         if reason is StopReason.DRAINING:
             released = wire.Completion(fence=self._lease.fence, status="Released")
             try:
-                self._port.complete(released, self._lease.token, patience=HAND_BACK_SECONDS)
+                self._port.complete(released, self._lease.token, patience=LAST_CALL_SECONDS)
             except (StaleLease, CallRefused, DispatcherUnavailable) as error:
                 self._log("not handed back; the lease will expire", {"level": "warning", "error": str(error)})
         return Ending.STUCK

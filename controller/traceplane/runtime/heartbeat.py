@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from traceplane.runtime.port import TaskPort
 from traceplane_sdk import wire
+from traceplane_sdk.context import Log
 from traceplane_sdk.control import Control
 from traceplane_sdk.errors import CallRefused, DispatcherUnavailable, StaleLease, StopReason
 
@@ -34,6 +35,7 @@ class Heartbeat:
         *,
         interval: float,
         lease_seconds: float,
+        log: Log,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._port = port
@@ -41,6 +43,7 @@ class Heartbeat:
         self._control = control
         self._interval = interval
         self._lease_seconds = lease_seconds
+        self._log = log
         self._clock = clock
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -66,6 +69,11 @@ class Heartbeat:
                     self._control.stop(StopReason.LEASE_LOST)
                     return
             except (StaleLease, CallRefused):
+                self._control.stop(StopReason.LEASE_LOST)
+                return
+            except Exception as error:
+                # Without this thread nothing renews the lease, and nobody would notice: the run must not go on.
+                self._log("heartbeats ended unexpectedly", {"level": "error", "error": repr(error)})
                 self._control.stop(StopReason.LEASE_LOST)
                 return
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from traceplane_sdk.context import Measure
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
@@ -35,6 +37,6 @@ class Host:
     """None where runs of this process may not reach the query service."""
     scratch_dir: Path | None
     """None where the process has no disk to lend."""
-    measure: Callable[[str, float], None] = lambda _name, _value: None
+    measure: Measure = lambda _name, _value, _labels: None
     beat: Callable[[], None] = lambda: None
     """Called by the supervising thread several times a minute: liveness, where a probe looks at it."""

@@ -23,6 +23,7 @@ from traceplane_sdk.errors import OperatorError
 from traceplane_sdk.queries import QueryService
 
 MAX_PROVIDERS = 32
+_SCHEMES = ("http://", "https://", "ws://", "wss://")
 _POOL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 
 # The SDK knows nothing of how a process is ended, so the process that runs it declares its crash points.
@@ -68,8 +69,11 @@ def provider_urls(rpc_dir: Path | None, pool: str) -> Sequence[str]:
     except OSError as error:
         raise OperatorError("NoProvider", f"rpcPool {pool!r}: cannot read {path}: {error.strerror}") from error
     urls = [line for line in lines if line and not line.startswith("#")][:MAX_PROVIDERS]
-    if not urls or not all(url.startswith(("http://", "https://")) for url in urls):
-        raise OperatorError("NoProvider", f"rpcPool {pool!r}: {path} must hold one http(s) URL a line")
+    if not all(url.startswith(_SCHEMES) for url in urls) or not any(url.startswith("http") for url in urls):
+        raise OperatorError(
+            "NoProvider",
+            f"rpcPool {pool!r}: {path} must hold one URL a line, http(s) ones and, for new heads, ws(s) ones",
+        )
     return urls
 
 

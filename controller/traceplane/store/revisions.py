@@ -3,8 +3,8 @@
 They are constants so that a process can compare them at start without loading the migration scripts.
 """
 
-STATE = "s0004"
-DATA = "d0003"
+STATE = "s0005"
+DATA = "d0004"
 
 STATE_VERSION_TABLE = "trace_schema_state"
 DATA_VERSION_TABLE = "trace_schema_data"

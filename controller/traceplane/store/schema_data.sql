@@ -10,6 +10,13 @@ BEGIN
     RETURN NULL;
 END $$;
 
+CREATE TABLE trace.empty_ranges (
+    dataset_version_id uuid NOT NULL,
+    low bigint NOT NULL,
+    high bigint NOT NULL,
+    CONSTRAINT empty_ranges_range_check CHECK ((low <= high))
+);
+
 CREATE TABLE trace.pii_access_log (
     id uuid NOT NULL,
     org_id uuid NOT NULL,
@@ -122,8 +129,12 @@ CREATE TABLE trace.write_fences (
     dataset_version_id uuid NOT NULL,
     writer text NOT NULL,
     epoch bigint NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    "position" bigint
 );
+
+ALTER TABLE ONLY trace.empty_ranges
+    ADD CONSTRAINT empty_ranges_pkey PRIMARY KEY (dataset_version_id, low);
 
 ALTER TABLE ONLY trace.pii_access_log
     ADD CONSTRAINT pii_access_log_pkey PRIMARY KEY (id);
@@ -164,6 +175,8 @@ GRANT USAGE ON SCHEMA hot TO trace_query;
 
 GRANT USAGE ON SCHEMA trace TO trace_writer;
 GRANT USAGE ON SCHEMA trace TO trace_query;
+
+GRANT SELECT,INSERT,DELETE ON TABLE trace.empty_ranges TO trace_writer;
 
 GRANT INSERT ON TABLE trace.pii_access_log TO trace_query;
 

@@ -187,6 +187,8 @@ CREATE TABLE public.dataset_versions (
     first_value bigint,
     provisioned_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    sparse boolean DEFAULT false NOT NULL,
+    unverified text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT dataset_versions_storage_check CHECK ((storage = ANY (ARRAY['Postgres'::text, 'S3'::text])))
 );
 
@@ -358,6 +360,13 @@ CREATE TABLE public.dataset_cursors (
     updated_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.dataset_finality (
+    dataset_version_id uuid NOT NULL,
+    org_id uuid NOT NULL,
+    final_value bigint NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.events (
     id uuid NOT NULL,
     org_id uuid NOT NULL,
@@ -515,6 +524,8 @@ CREATE TABLE public.tasks (
     outputs jsonb,
     result text,
     cancel_requested boolean DEFAULT false NOT NULL,
+    report jsonb,
+    advanced_at timestamp with time zone,
     CONSTRAINT tasks_attempt_check CHECK (((attempt >= 0) AND ((max_attempts IS NULL) OR (max_attempts >= 1)))),
     CONSTRAINT tasks_cause_check CHECK ((cause = ANY (ARRAY['Event'::text, 'Source'::text, 'Invalidation'::text, 'Manual'::text]))),
     CONSTRAINT tasks_failed_retries_or_ends_check CHECK (((status <> 'Failed'::text) OR ((next_retry_at IS NULL) <> (finished_at IS NULL)))),
@@ -569,6 +580,9 @@ ALTER TABLE ONLY public.data_invalidations
 
 ALTER TABLE ONLY public.dataset_cursors
     ADD CONSTRAINT dataset_cursors_pkey PRIMARY KEY (dataset_version_id, job_id);
+
+ALTER TABLE ONLY public.dataset_finality
+    ADD CONSTRAINT dataset_finality_pkey PRIMARY KEY (dataset_version_id);
 
 ALTER TABLE ONLY public.dataset_versions
     ADD CONSTRAINT dataset_versions_dataset_id_config_hash_key UNIQUE (dataset_id, config_hash);
@@ -753,6 +767,12 @@ ALTER TABLE ONLY public.dataset_cursors
 
 ALTER TABLE ONLY public.dataset_cursors
     ADD CONSTRAINT dataset_cursors_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id);
+
+ALTER TABLE ONLY public.dataset_finality
+    ADD CONSTRAINT dataset_finality_dataset_version_id_fkey FOREIGN KEY (dataset_version_id) REFERENCES public.dataset_versions(id);
+
+ALTER TABLE ONLY public.dataset_finality
+    ADD CONSTRAINT dataset_finality_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id);
 
 ALTER TABLE ONLY public.dataset_versions
     ADD CONSTRAINT dataset_versions_dataset_id_fkey FOREIGN KEY (dataset_id) REFERENCES public.datasets(id);

@@ -87,6 +87,8 @@ def _version_row(
         indexes=schema.indexes,
         finality_depth=schema.finality_depth,
         first_value=schema.first_value,
+        sparse=schema.sparse,
+        unverified=schema.unverified,
     )
 
 

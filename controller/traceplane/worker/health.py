@@ -8,13 +8,32 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 STALE_SECONDS = 120.0
 MAX_MEASURES = 64
 """Distinct names that operators may measure under; more are dropped."""
+MAX_LABELS = 4
+"""Labels that one name may have."""
+MAX_SERIES = 64
+"""Distinct combinations of label values that one name may have; more are dropped."""
+
+
+_UNLABELED: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """One name that an operator measures under, and the combinations of label values seen so far."""
+
+    labels: frozenset[str]
+    gauge: Gauge
+    series: set[tuple[str, ...]] = field(default_factory=set)
 
 
 class Health:
@@ -26,7 +45,7 @@ class Health:
             "trace_worker_tasks", "Attempts this worker ended, by result", ["result"], registry=self.registry
         )
         self.running = Gauge("trace_worker_running", "Tasks running now", registry=self.registry)
-        self._measures: dict[str, Gauge] = {}
+        self._measures: dict[str, _Measured] = {}
         self._last_beat = time.monotonic()
 
     def beat(self) -> None:
@@ -37,15 +56,19 @@ class Health:
         """Whether the main thread was at work lately."""
         return time.monotonic() - self._last_beat < STALE_SECONDS
 
-    def measure(self, name: str, value: float) -> None:
-        """Take what an operator measures as gauge `trace_{name}`."""
-        gauge = self._measures.get(name)
-        # Names come from operators: one with a block number in it must not fill the memory.
-        if gauge is None and len(self._measures) < MAX_MEASURES:
-            gauge = Gauge(f"trace_{name}", "Measured by the operator", registry=self.registry)
-            self._measures[name] = gauge
-        if gauge is not None:
-            gauge.set(value)
+    def measure(self, name: str, value: float, labels: Mapping[str, str] = _UNLABELED) -> None:
+        """Take what an operator measures as gauge `trace_{name}`, with the labels it first came with."""
+        measured = self._measures.get(name)
+        # Names and values come from operators: one with a block number in it must not fill the memory.
+        if measured is None and len(self._measures) < MAX_MEASURES and len(labels) <= MAX_LABELS:
+            gauge = Gauge(f"trace_{name}", "Measured by the operator", sorted(labels), registry=self.registry)
+            measured = self._measures[name] = _Measured(frozenset(labels), gauge)
+        if measured is None or measured.labels != labels.keys():
+            return
+        series = tuple(labels[label] for label in sorted(labels))
+        if series in measured.series or len(measured.series) < MAX_SERIES:
+            measured.series.add(series)
+            (measured.gauge.labels(*series) if series else measured.gauge).set(value)
 
 
 def serve(health: Health, host: str, port: int) -> ThreadingHTTPServer:

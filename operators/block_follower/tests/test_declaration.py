@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from operators.block_follower import OPERATOR
 from operators.block_follower.config import NEUTRAL, BlockFollowerConfig
+from operators.chain.profiles import CUSTOM, PROFILES
 from traceplane_sdk.operator import InputSchema, OperatorRefusal
 
 CONFIG = OPERATOR.config_model.model_validate({"chainId": 5, "rpcPool": "local", "startBlock": 7})
@@ -21,6 +22,39 @@ def test_outputs_carry_start_and_finality() -> None:
     assert {(one.first_value, one.finality_depth, one.scope_column) for one in declared.values()} == {
         (7, 64, "block_number")
     }
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "unverified", "sparse"),
+    [
+        ({"chainId": 1}, "Ethereum", (), False),
+        ({"chainId": 999_999}, "Ethereum", (), False),
+        ({"chainId": 8453}, "OpStack", (), False),
+        ({"chainId": 42161}, "Arbitrum", ("gas",), False),
+        ({"chainId": 314}, "Filecoin", ("consecutive_heights", "gas", "header_bloom"), True),
+        ({"chainId": 314, "chain": {"profile": "Ethereum"}}, "Ethereum", (), False),
+        ({"chainId": 137}, "PolygonPos", ("state-sync transactions of before Madhugiri",), False),
+        (
+            {"chainId": 7, "chain": {"profile": "Custom", "skip": ["log_indexes"]}},
+            "Custom",
+            ("log_indexes",),
+            False,
+        ),
+    ],
+)
+def test_a_profile_follows_from_the_chain_id_unless_it_is_named(
+    config: dict[str, object], name: str, unverified: tuple[str, ...], sparse: bool
+) -> None:
+    chosen = BlockFollowerConfig.model_validate({"rpcPool": "local", **config})
+    assert chosen.profile.name == name
+    for schema in OPERATOR.declare_outputs(chosen, [], ["blocks", "logs"]).values():
+        assert (schema.unverified, schema.sparse) == (unverified, sparse)
+
+
+def test_every_profile_can_be_named() -> None:
+    for name in (*PROFILES, CUSTOM):
+        chosen = BlockFollowerConfig.model_validate({"chainId": 5, "rpcPool": "local", "chain": {"profile": name}})
+        assert chosen.profile.name == name
 
 
 @pytest.mark.parametrize(
@@ -49,6 +83,11 @@ def test_a_source_takes_no_inputs() -> None:
         {"batchBlocks": 0},
         {"start_block": 3},
         {"emitStrategy": "Sometimes"},
+        {"finality": "latest"},
+        {"chain": {"profile": "Solana"}},
+        {"chain": {"profile": "Ethereum", "skip": ["gas"]}},
+        {"chain": {"skip": ["gas"]}},
+        {"chain": {"profile": "Custom", "skip": ["same_block"]}},
     ],
 )
 def test_a_wrong_config_is_refused(wrong: dict[str, object]) -> None:
@@ -58,7 +97,7 @@ def test_a_wrong_config_is_refused(wrong: dict[str, object]) -> None:
 
 def test_what_decides_rows_is_not_neutral() -> None:
     fields = {field.alias for field in BlockFollowerConfig.model_fields.values()}
-    assert fields - NEUTRAL == {"chainId", "startBlock", "finalityDepthBlocks"}
+    assert fields - NEUTRAL == {"chainId", "chain", "startBlock", "finality", "finalityDepthBlocks"}
 
 
 def test_declaring_loads_no_driver() -> None:

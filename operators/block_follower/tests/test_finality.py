@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from operators.block_follower import follow
+from operators.block_follower.config import BlockFollowerConfig
+from operators.block_follower.finality import Finality, check_tag
 from operators.block_follower.follow import Follower
 from operators.block_follower.position import Tip
+from operators.chain.faults import Kind, ProviderFault
 from operators.chain.head import Head
 from traceplane_sdk.errors import OperatorError
 
@@ -19,7 +22,12 @@ FINALITY_DEPTH = 10
 HEAD = Head(TIP, f"new-{TIP}", f"new-{TIP}")
 
 
-def follower(monkeypatch: pytest.MonkeyPatch, fork: int, start_block: int = 0) -> Follower:
+def config(start_block: int = 0, finality: str = "Depth") -> BlockFollowerConfig:
+    chosen = {"startBlock": start_block, "finalityDepthBlocks": FINALITY_DEPTH, "finality": finality}
+    return BlockFollowerConfig.model_validate({"chainId": 1, "rpcPool": "local", **chosen})
+
+
+def follower(monkeypatch: pytest.MonkeyPatch, fork: int, start_block: int = 0, finality: str = "Depth") -> Follower:
     """A follower that stored the blocks up to TIP, of which the chain replaced those after `fork`. It has nothing
     to fetch blocks with, and no transaction to write them in."""
     stored = {number: f"old-{number}" for number in range(start_block, TIP + 1)}
@@ -32,7 +40,7 @@ def follower(monkeypatch: pytest.MonkeyPatch, fork: int, start_block: int = 0) -
         return {number: chain[number] for number in numbers if number in chain}
 
     context: Any = SimpleNamespace(
-        config=SimpleNamespace(start_block=start_block, finality_depth_blocks=FINALITY_DEPTH, poll_seconds=1),
+        config=config(start_block, finality),
         task=SimpleNamespace(outputs=[SimpleNamespace(name="blocks")]),
         connection=lambda: None,
     )
@@ -79,3 +87,70 @@ def test_every_block_since_the_first_may_be_replaced_while_none_is_final(monkeyp
 def test_the_first_block_may_not_be_replaced_once_it_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OperatorError, match="finalityDepthBlocks"):
         follower(monkeypatch, fork=0, start_block=TIP - FINALITY_DEPTH)._find_fork(tip())
+
+
+@pytest.mark.parametrize(("finality", "tag"), [("Depth", None), ("Finalized", "finalized"), ("Safe", "safe")])
+def test_the_tag_that_is_asked_for_is_the_configured_one(finality: str, tag: str | None) -> None:
+    assert Finality(config(finality=finality)).tag == tag
+
+
+def test_by_depth_an_event_says_nothing_since_its_dataset_does() -> None:
+    finality = Finality(config())
+    finality.reached(TIP)
+    assert (finality.final, finality.at(TIP)) == (TIP - FINALITY_DEPTH, None)
+
+
+def test_by_tag_the_highest_known_block_of_the_tag_is_final_and_never_goes_back() -> None:
+    finality = Finality(config(finality="Finalized"))
+    finality.reached(TIP)
+    assert finality.at(TIP) is None
+    for tagged, final in [(None, -1), (30, 30), (20, 30), (None, 30), (40, 40)]:
+        finality.tagged(tagged)
+        assert finality.final == final
+    assert finality.at(TIP) == 40
+    assert finality.at(35) == 35
+
+
+def test_by_tag_what_is_not_written_yet_is_not_final() -> None:
+    finality = Finality(config(finality="Safe"))
+    finality.reached(10)
+    finality.tagged(90)
+    assert finality.final == 10
+    finality.reached(50)
+    assert finality.final == 50
+
+
+@pytest.mark.parametrize(("fork", "found"), [(30, True), (45, True), (29, False)])
+def test_by_tag_a_reorg_reaches_down_to_the_tag_whatever_the_depth(
+    fork: int, found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    following = follower(monkeypatch, fork, finality="Finalized")
+    following._finality.tagged(30)
+    if found:
+        assert following._find_fork(tip()) == fork
+        return
+    with pytest.raises(OperatorError, match="the chain's finalized block"):
+        following._find_fork(tip())
+
+
+@pytest.mark.parametrize(
+    ("kind", "retried"),
+    [(Kind.REFUSED, False), (Kind.METHOD_MISSING, False), (Kind.MALFORMED, False), (Kind.NOT_THERE_YET, True)],
+)
+def test_a_chain_without_the_tag_is_said_at_the_start(kind: Kind, retried: bool) -> None:
+    with pytest.raises(OperatorError, match="Set finality: Depth") as refused:
+        check_tag(pool_that_fails(kind), "finalized")
+    assert (refused.value.code, refused.value.retryable) == ("NoFinalityTag", retried)
+
+
+@pytest.mark.parametrize("kind", [Kind.RATE_LIMITED, Kind.NOT_AUTHORISED, Kind.UNREACHABLE, Kind.WRONG_CHAIN])
+def test_a_provider_that_is_away_says_nothing_of_the_tag(kind: Kind) -> None:
+    with pytest.raises(ProviderFault):
+        check_tag(pool_that_fails(kind), "finalized")
+
+
+def pool_that_fails(kind: Kind) -> Any:
+    def failing(_request: object) -> None:
+        raise ProviderFault("no", kind)
+
+    return SimpleNamespace(with_failover=failing)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.block_follower.reorg import NoForkPoint, fork_point, is_final, missing_ranges, probes
+from operators.block_follower.reorg import NoForkPoint, fork_point, missing_ranges, probes
 
 
 def _chain(length: int, fork: int, branch: str) -> dict[int, str]:
@@ -31,12 +31,6 @@ def test_chains_without_a_common_block_have_no_fork_point() -> None:
 def test_probes_cover_every_height_once_from_the_tip_down(tip: int, lowest: int) -> None:
     heights = [number for low, high in probes(tip, lowest) for number in range(high, low - 1, -1)]
     assert heights == list(range(tip, lowest - 1, -1))
-
-
-@given(st.integers(0, 300), st.integers(0, 300), st.integers(1, 100))
-def test_a_fork_is_final_when_a_final_block_would_be_replaced(fork: int, tip: int, depth: int) -> None:
-    final = [number for number in range(tip + 1) if number <= tip - depth]
-    assert is_final(fork, tip, depth) == any(number > fork for number in final)
 
 
 _ranges = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 8)).map(lambda r: (r[0], r[0] + r[1])), max_size=8)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from operators.chain.block_data import BlockData, block_data
+from operators.chain.profiles import ETHEREUM, Profile
+
 BLOCK_HASH = "0x" + "b1" * 32
 FIRST, SECOND = "0x" + "01" * 32, "0x" + "02" * 32
 NUMBER = 18
+
+
+def bloom(bits: int) -> str:
+    """256 bytes of hex."""
+    return f"0x{bits:0512x}"
 
 
 def _log(transaction: int, index: int) -> dict[str, Any]:
@@ -22,12 +30,14 @@ def _log(transaction: int, index: int) -> dict[str, Any]:
     }
 
 
-def _receipt(transaction: int, bloom: int, gas: int, logs: list[dict[str, Any]]) -> dict[str, Any]:
+def _receipt(transaction: int, bits: int, gas: int, logs: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "blockHash": BLOCK_HASH,
+        "blockNumber": hex(NUMBER),
         "transactionHash": (FIRST, SECOND)[transaction],
         "transactionIndex": hex(transaction),
-        "logsBloom": hex(bloom),
+        "type": "0x2",
+        "logsBloom": bloom(bits),
         "gasUsed": hex(21_000),
         "cumulativeGasUsed": hex(gas),
         "status": "0x1",
@@ -62,16 +72,26 @@ def block() -> dict[str, Any]:
         }
         for index, tx_hash in enumerate((FIRST, SECOND))
     ]
-    roots = ("hash", "sha3Uncles", "miner", "stateRoot", "transactionsRoot", "receiptsRoot", "extraData")
+    roots = ("hash", "sha3Uncles", "stateRoot", "transactionsRoot", "receiptsRoot", "extraData")
     return {
         **dict.fromkeys(roots, BLOCK_HASH),
         "number": hex(NUMBER),
         "parentHash": "0x" + "b0" * 32,
         "timestamp": "0x64",
-        "logsBloom": hex(0b0111),
+        "miner": "0x" + "cc" * 20,
+        "logsBloom": bloom(0b0111),
         "difficulty": "0x0",
         "gasLimit": hex(30_000_000),
         "gasUsed": hex(42_000),
         "uncles": [],
         "transactions": transactions,
     }
+
+
+def whole(
+    header: dict[str, Any] | None = None, outcome: Any = None, profile: Profile = ETHEREUM, number: int = NUMBER
+) -> BlockData:
+    """The block, or another in its place, and its receipts, taken apart."""
+    return block_data(
+        number, block() if header is None else header, receipts() if outcome is None else outcome, profile
+    )

@@ -37,12 +37,21 @@ def _input(**changes: object) -> wire.TaskInput:
 @pytest.mark.parametrize(("rows", "distinct"), [(99, 99), (101, 100), (100, 99), (0, 0)])
 def test_a_range_that_is_not_whole_is_refused(rows: int, distinct: int) -> None:
     with pytest.raises(OperatorError, match="100 are due") as error:
-        check_whole("blocks", PARTITION, rows, distinct)
+        check_whole("blocks", PARTITION, rows, distinct, 0)
     assert error.value.code == "RangeNotWhole"
 
 
 def test_a_whole_range_passes() -> None:
-    check_whole("blocks", PARTITION, 100, 100)
+    check_whole("blocks", PARTITION, 100, 100, 0)
+
+
+@pytest.mark.parametrize(("rows", "whole"), [(97, True), (96, False), (98, False)])
+def test_values_recorded_as_empty_are_not_due_and_a_hole_beside_them_is(rows: int, whole: bool) -> None:
+    if whole:
+        check_whole("blocks", PARTITION, rows, rows, 3)
+    else:
+        with pytest.raises(OperatorError, match="where 97 are due"):
+            check_whole("blocks", PARTITION, rows, rows, 3)
 
 
 @pytest.mark.parametrize(("highest", "final"), [(209, True), (208, False), (None, False)])
@@ -52,6 +61,15 @@ def test_finality_counts_from_the_highest_row(highest: int | None, final: bool) 
     else:
         with pytest.raises(OperatorError, match="may still change"):
             check_final(_input(), PARTITION, highest)
+
+
+@pytest.mark.parametrize(("said", "final"), [(199, True), (198, False)])
+def test_what_the_source_says_is_final_outranks_the_depth(said: int, final: bool) -> None:
+    if final:
+        check_final(_input(final=said), PARTITION, 199)
+    else:
+        with pytest.raises(OperatorError, match="final up to 198"):
+            check_final(_input(final=said), PARTITION, 10_000)
 
 
 def test_only_a_dataset_with_one_row_per_value_is_a_witness() -> None:

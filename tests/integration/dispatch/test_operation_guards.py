@@ -171,3 +171,22 @@ async def test_a_task_that_was_reaped_is_retried_once(orgs: Orgs):
     assert len(await attempts.reap(orgs.conn, retry=RETRY, limit=10)) == 1
     assert not await orgs.complete(lease)
     assert orgs.task(lease["task_id"])["status"] == "Failed"
+
+
+async def test_a_task_that_is_taken_up_again_has_all_the_attempts_of_its_job(orgs: Orgs):
+    tasks = await orgs.every_state()
+    again = [tasks["dead"], tasks["canceled"]]
+    orgs.rows("UPDATE tasks SET attempt = 7, max_attempts = 7 WHERE id = ANY(%s::uuid[])", again)
+    (job,) = orgs.rows("SELECT max_attempts FROM dag_version_jobs WHERE job_id = %s", orgs.job("compact"))
+    await operate.reopen(orgs.conn, org_id=ORG, task_id=tasks["dead"])
+    await enqueue.missed_events(orgs.conn, job_ids=[orgs.job("compact")])
+    assert [orgs.task(task)["status"] for task in again] == ["Queued", "Queued"]
+    assert [orgs.task(task)["max_attempts"] for task in again] == [7 + job["max_attempts"]] * 2
+
+
+async def test_a_source_that_is_taken_up_again_has_no_limit_of_attempts(orgs: Orgs):
+    await enqueue.sources(orgs.conn, job_ids=[orgs.job("follow")])
+    ((task, _),) = orgs.states().items()
+    await cancel.waiting(orgs.conn, job_ids=[orgs.job("follow")])
+    await operate.reopen(orgs.conn, org_id=ORG, task_id=task)
+    assert (orgs.task(task)["status"], orgs.task(task)["max_attempts"]) == ("Queued", None)

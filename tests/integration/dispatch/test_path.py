@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,35 +13,14 @@ import psycopg
 import pytest
 
 from tests import services
+from tests.integration.dispatch.blocks import write_blocks
 from tests.integration.dispatch.callers import Caller, fence_of
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane_sdk import wire
 from traceplane_sdk.context import TaskIO
-from traceplane_sdk.hot import fenced
 from traceplane_sdk.runner import run_task
 
 pytestmark = pytest.mark.services
-
-_VALUES: dict[str, Callable[[int], Any]] = {
-    "Int32": lambda n: n % 1000,
-    "Int64": lambda n: n,
-    "Float64": float,
-    "UInt256": lambda n: n,
-    "Hex": lambda n: f"0x{n:064x}",
-    "Text": str,
-    "Bool": lambda n: n % 2 == 0,
-    "Timestamp": lambda n: datetime.fromtimestamp(1_700_000_000 + n, UTC),
-    "Json": lambda n: {"n": n},
-}
-
-
-def write_blocks(dsn: str, task: wire.TaskPayload, first: int, last: int) -> None:
-    """What a follower does: rows and their event in one fenced transaction."""
-    output = next(output for output in task.outputs if output.name == "blocks")
-    rows = [[_VALUES[column.type](number) for column in output.columns] for number in range(first, last + 1)]
-    with psycopg.connect(dsn, autocommit=True) as connection, fenced(connection, task) as transaction:
-        transaction.replace("blocks", first, last, rows)
-        transaction.event(wire.Event(output="blocks", cursor=last))
 
 
 async def test_a_block_goes_from_the_chain_to_cold_files(

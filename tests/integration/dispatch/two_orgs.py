@@ -26,8 +26,8 @@ WORKER = "worker-1"
 Lease = dict[str, Any]
 """task_id, attempt, lease_token, claim_id: the shape of `leases.Row`."""
 
-WRITTEN = ("tasks", "task_attempts", "events", "data_invalidations", "dataset_cursors", "operator_state",
-           "partition_versions", "relocations", "outbox")  # fmt: skip
+WRITTEN = ("tasks", "task_attempts", "events", "data_invalidations", "dataset_cursors", "dataset_finality",
+           "operator_state", "partition_versions", "relocations", "outbox")  # fmt: skip
 """Every table that a statement about tasks may write."""
 
 

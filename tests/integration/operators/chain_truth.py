@@ -20,6 +20,29 @@ def moment(value: str) -> datetime:
     return datetime.fromtimestamp(int(value, 16), UTC)
 
 
+# Written out, not derived from the follower's columns: a field that it forgets is one that this list misses.
+BLOCK_FIELDS = """
+    number hash parentHash timestamp sha3Uncles miner stateRoot transactionsRoot receiptsRoot logsBloom difficulty
+    gasLimit gasUsed extraData mixHash nonce baseFeePerGas withdrawalsRoot blobGasUsed excessBlobGas
+    parentBeaconBlockRoot requestsHash size transactions uncles withdrawals
+"""
+PLACE = "blockHash blockNumber blockTimestamp transactionIndex"
+TRANSACTION_FIELDS = f"""
+    {PLACE} hash type chainId nonce from to value input gas gasPrice maxFeePerGas maxPriorityFeePerGas
+    maxFeePerBlobGas accessList blobVersionedHashes authorizationList v yParity r s
+"""
+RECEIPT_FIELDS = f"""
+    {PLACE} transactionHash type from to status root gasUsed cumulativeGasUsed effectiveGasPrice contractAddress
+    logsBloom logs blobGasUsed blobGasPrice
+"""
+LOG_FIELDS = f"{PLACE} transactionHash logIndex address topics data removed"
+
+
+def others(source: dict[str, Any], fields: str) -> dict[str, Any] | None:
+    """What a node says beyond the fields that have a column."""
+    return {name: value for name, value in source.items() if name not in fields.split()} or None
+
+
 def blocks(chain: Chain, start: int, end: int) -> list[dict[str, Any]]:
     """Rows of `blocks` for an inclusive range."""
     rows = []
@@ -53,6 +76,7 @@ def blocks(chain: Chain, start: int, end: int) -> list[dict[str, Any]]:
                 "transaction_count": len(block["transactions"]),
                 "uncles": block["uncles"],
                 "withdrawals": block.get("withdrawals"),
+                "extra": others(block, BLOCK_FIELDS),
             }
         )
     return rows
@@ -101,6 +125,8 @@ def transactions(chain: Chain, start: int, end: int) -> list[dict[str, Any]]:
                     "log_count": len(receipt["logs"]),
                     "blob_gas_used": number(receipt.get("blobGasUsed")),
                     "blob_gas_price": number(receipt.get("blobGasPrice")),
+                    "extra": others(tx, TRANSACTION_FIELDS),
+                    "receipt_extra": others(receipt, RECEIPT_FIELDS),
                 }
             )
     return rows
@@ -127,6 +153,7 @@ def logs(chain: Chain, start: int, end: int) -> list[dict[str, Any]]:
                 "topic2": topics[2],
                 "topic3": topics[3],
                 "data": log["data"],
+                "extra": others(log, LOG_FIELDS),
             }
         )
     return rows

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 
 import msgspec
 
@@ -26,7 +27,7 @@ def main() -> None:
         crash.arm(given["crash_at"])
     claimed = msgspec.json.decode(json.dumps(given["claim"]), type=wire.ClaimedTask)
 
-    def measure(name: str, value: float) -> None:
+    def measure(name: str, value: float, _labels: Mapping[str, str]) -> None:
         if name == "source_cursor_block":
             print(f"at {int(value)}", flush=True)
 

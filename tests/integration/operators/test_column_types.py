@@ -19,7 +19,7 @@ from tests.integration.operators.workbench import Dataset
 from tests.services import Databases
 from traceplane.query.relations import hot_sql
 from traceplane_sdk.columns import FORMS, TYPE_MARK, ColumnType
-from traceplane_sdk.hot import copy_rows
+from traceplane_sdk.copyrows import copy_rows
 from traceplane_sdk.operator import Column, OutputSchema, Storage
 from traceplane_sdk.parquet import ParquetFile, arrow_schema, row_groups
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ import pytest
 
 from tests.integration.operators.workbench import Dataset, JobUnderTest, Run, scratch_folder
 from tests.services import Databases, ObjectStore
-from traceplane_sdk import crashpoints, wire
+from traceplane_sdk import crashpoints, empty_ranges, wire
+from traceplane_sdk.copyrows import copy_rows
 from traceplane_sdk.errors import OperatorError
-from traceplane_sdk.hot import copy_rows
 from traceplane_sdk.operator import ColumnType
 
 pytestmark = pytest.mark.services
@@ -33,13 +34,20 @@ class Compaction:
     """A compact job over a filled set of hot tables."""
 
     def __init__(
-        self, databases: Databases, store: ObjectStore, bucket: str, tmp_path: Path, **config: Any
+        self,
+        databases: Databases,
+        store: ObjectStore,
+        bucket: str,
+        tmp_path: Path,
+        sparse: bool = False,
+        **config: Any,
     ) -> None:
         follower = JobUnderTest.declare(
             "block_follower",
             {"chainId": 1, "rpcPool": "local", "finalityDepthBlocks": 10},
             ("blocks", "transactions", "logs"),
         )
+        follower.outputs = [replace(one, schema=replace(one.schema, sparse=sparse)) for one in follower.outputs]
         ranges = JobUnderTest.declare(
             "range_aggregator",
             {"cursorColumn": "block_number", "rangeSize": 100},
@@ -66,6 +74,13 @@ class Compaction:
                 ]
                 table = psycopg.sql.Identifier(*self.hot[name].location.split("."))
                 copy_rows(connection, table, self.hot[name].columns, rows)
+
+    def empty(self, low: int, high: int) -> None:
+        """Heights without a block."""
+        with psycopg.connect(self.databases.data_dsn) as connection:
+            for dataset in self.hot.values():
+                connection.execute(f"delete from {dataset.location} where block_number between {low} and {high}")
+                empty_ranges.record(connection, dataset.version, low, high)
 
     def run(self, start: int, end: int, attempt: int = 1, **changes: Any) -> Run:
         partition = wire.Partition(f"{start}-{end}", start, end)
@@ -290,6 +305,49 @@ def test_a_range_that_may_still_change_is_not_committed(
     error = failed(work.run(0, 99))
     assert (error.code, error.retryable) == ("RangeNotFinal", True)
     assert object_store.keys(work.bucket) == []
+
+
+@pytest.mark.parametrize(("said", "code"), [(99, None), (98, "RangeNotFinal")])
+def test_what_the_source_says_is_final_decides(
+    compaction: Callable[..., Compaction], said: int, code: str | None
+) -> None:
+    work = compaction()
+    work.fill(0, 100)  # by the depth, nothing of it were final
+    completion = work.run(0, 99, final=said).finish()
+    assert completion is not None
+    assert (completion.error.code if completion.error else None) == code
+
+
+def test_values_without_a_row_are_no_holes_where_the_writer_recorded_them(
+    compaction: Callable[..., Compaction],
+) -> None:
+    work = compaction(sparse=True)
+    work.fill(0, 130)
+    work.empty(42, 44)
+    work.empty(97, 110)
+    completion = completed(work.run(0, 99))
+    assert [one.rows for one in completion.outputs] == [94, 188, 282]
+    [path] = work.files(completion.outputs[0])
+    heights = pq.read_table(path).column("block_number").to_pylist()
+    assert heights == [n for n in range(97) if n not in (42, 43, 44)]
+
+
+def test_a_hole_beside_values_without_a_row_is_refused_all_the_same(compaction: Callable[..., Compaction]) -> None:
+    work = compaction(sparse=True)
+    work.fill(0, 130)
+    work.empty(42, 44)
+    with psycopg.connect(work.databases.data_dsn) as connection:
+        connection.execute(f"delete from {work.hot['blocks'].location} where block_number = 45")
+    error = failed(work.run(0, 99))
+    assert error.code == "RangeNotWhole"
+    assert "96 rows with 96 values in 0-99, where 97 are due" in error.message
+
+
+def test_empties_of_a_dataset_that_has_every_value_count_for_nothing(compaction: Callable[..., Compaction]) -> None:
+    work = compaction()
+    work.fill(0, 130)
+    work.empty(42, 44)
+    assert failed(work.run(0, 99)).code == "RangeNotWhole"
 
 
 def test_a_range_that_was_moved_before_is_not_moved_again(compaction: Callable[..., Compaction]) -> None:

@@ -30,16 +30,18 @@ def _job(databases: Databases, start: int = 0) -> JobUnderTest:
     return job
 
 
-def _run(databases: Databases, job: JobUnderTest, upto: int, epoch: int) -> Run:
-    claimed = job.claim(epoch, {"kind": "cursor"}, cursor=wire.CursorSpan(None, upto))
+def _run(databases: Databases, job: JobUnderTest, upto: int, epoch: int, final: int | None = None) -> Run:
+    claimed = job.claim(epoch, {"kind": "cursor"}, cursor=wire.CursorSpan(None, upto), final=final)
     run = Run(claimed, data_dsn=lambda: databases.writer_dsn)
     run.finish()
     return run
 
 
-def _accepted(databases: Databases, job: JobUnderTest, upto: int, epoch: int) -> list[str]:
+def _accepted(
+    databases: Databases, job: JobUnderTest, upto: int, epoch: int, final: int | None = None
+) -> list[str]:
     """Run, and keep the state as the dispatcher would when it accepts the completion."""
-    completion = _run(databases, job, upto, epoch).completion
+    completion = _run(databases, job, upto, epoch, final).completion
     assert completion is not None
     assert completion.status == "Completed", completion
     job.state.update(completion.state)
@@ -57,6 +59,14 @@ def test_each_final_range_is_written_and_fired_once(databases: Databases) -> Non
     fired = [_accepted(databases, job, upto, epoch) for epoch, upto in enumerate((13, 14, 14, 37, 20, 44), 1)]
     assert fired == [[], ["3-9"], [], ["10-19", "20-29"], [], ["30-39"]]
     assert _rows(databases, job) == [("3-9", 3, 9), ("10-19", 10, 19), ("20-29", 20, 29), ("30-39", 30, 39)]
+
+
+def test_ranges_follow_what_the_source_says_is_final_and_not_the_depth(databases: Databases) -> None:
+    job = _job(databases)
+    # -1: before the source knows of any final block.
+    said = [(14, -1), (1000, 8), (1000, 9), (1000, 28), (1000, 29)]
+    fired = [_accepted(databases, job, upto, epoch, final) for epoch, (upto, final) in enumerate(said, 1)]
+    assert fired == [[], [], ["0-9"], ["10-19"], ["20-29"]]
 
 
 def test_a_completion_that_was_lost_fires_again_and_writes_nothing_twice(databases: Databases) -> None:

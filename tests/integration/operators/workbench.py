@@ -59,6 +59,7 @@ class Dataset:
             unique_key=list(self.schema.unique_key),
             scope_column=self.schema.scope_column,
             sort_by=list(self.schema.sort_by),
+            sparse=self.schema.sparse,
             relocated=list(relocated),
         )
 
@@ -75,6 +76,7 @@ class Dataset:
             sort_by=list(self.schema.sort_by),
             finality_depth=self.schema.finality_depth,
             first_value=self.schema.first_value,
+            sparse=self.schema.sparse,
             **more,
         )
 
@@ -127,6 +129,7 @@ class JobUnderTest:
                 position,
                 trigger=trigger,
                 **({"cursor": changes["cursor"]} if "cursor" in changes else {}),
+                final=changes.get("final"),
                 **({"partition": changes["partition"]} if "partition" in changes else {}),
                 relocated=changes.get("relocated", {}).get(dataset.name, []),
             )
@@ -218,7 +221,7 @@ class Run:
             self.events.append((event, fields))
             self._changed.notify_all()
 
-    def _measure(self, name: str, value: float) -> None:
+    def _measure(self, name: str, value: float, _labels: Mapping[str, str]) -> None:
         with self._changed:
             self.measures[name] = value
             self._changed.notify_all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -14,7 +15,10 @@ from tests import graphs, services
 from tests.integration.store.conftest import BUCKET, Deploy
 from tests.integration.store.watching import Statements
 from tests.unit.graph import doubles
+from traceplane import operator_registry
 from traceplane.errors import Stale, TraceError
+from traceplane.store.engine import Database
+from traceplane.store.statements import generations
 from traceplane.store.statements.asset_policies import Policy
 from traceplane.versions import deploy as deploying
 from traceplane.versions.asset_policies import Policies
@@ -161,6 +165,37 @@ async def test_scaling_and_tuning_keep_every_generation(deploy: Deploy, rows: Ro
     assert rows("SELECT count(*) FROM tasks") == [(1,)]
 
 
+async def test_what_a_source_leaves_unchecked_and_may_leave_empty_is_stored_and_rebuilds_nothing(
+    deploy: Deploy, rows: Rows, state: Database
+):
+    def marked(**marks: Any) -> Any:
+        follower = operator_registry.load()["block_follower"]
+
+        def declare(*given: Any) -> Any:
+            return {name: replace(schema, **marks) for name, schema in follower.declare_outputs(*given).items()}
+
+        return {**operator_registry.load(), "block_follower": replace(follower, declare_outputs=declare)}
+
+    first = await deploy(graphs.assembled(graphs.chain(), marked(sparse=True, unverified=("bloom", "gas sum"))))
+    stored = "SELECT DISTINCT unverified, sparse FROM dataset_versions WHERE job_id = %s"
+    job = first.jobs[0].id
+    assert rows(stored, job) == [(["bloom", "gas sum"], True)]
+    async with state.autocommit() as conn:
+        follow, compact = [
+            await generations.generation(conn, org_id=services.ORG_ID, job_id=first.jobs[n].id) for n in (0, 2)
+        ]
+    assert follow is not None
+    assert compact is not None
+    assert {output["sparse"] for output in follow.outputs} == {True}
+    assert {given["name"]: given["sparse"] for given in compact.inputs} == {"ranges": False, "blocks": True}
+
+    changed = graphs.chain()
+    graphs.job(changed, "ranges")["timeoutSeconds"] = 77
+    second = await deploy(graphs.assembled(changed, marked(unverified=("bloom",))), generation=2)
+    assert second.jobs == first.jobs
+    assert rows(stored, job) == [(["bloom"], False)]
+
+
 async def test_waiting_tasks_follow_a_new_priority(deploy: Deploy, rows: Rows):
     await deploy(graphs.assembled(graphs.chain()))
     changed = graphs.chain()
@@ -288,6 +323,21 @@ async def test_a_cursor_consumer_that_comes_back_gets_the_newest_event_alone(dep
     assert rows("SELECT scope FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.name = 'ranges'") == [
         ({"kind": "cursor", "cursor": 9},)
     ]
+
+
+async def test_a_job_that_is_new_catches_up_on_events_older_than_itself(deploy: Deploy, rows: Rows):
+    manifest = graphs.chain()
+    await deploy(graphs.assembled(manifest))
+    for number in (5, 9):
+        _event(rows, "follow", "blocks", number)
+    rows("UPDATE dag_current_versions SET deleted_at = now()")
+    # It comes back with the follower's generation and its events, and with another job that reads them.
+    graphs.job(manifest, "ranges")["config"]["rangeSize"] = 40
+    await deploy(graphs.assembled(manifest), uid="uid-2")
+    assert rows(
+        "SELECT j.definition -> 'config' -> 'rangeSize', scope FROM tasks t JOIN jobs j ON j.id = t.job_id"
+        " WHERE j.name = 'ranges'"
+    ) == [(40, {"kind": "cursor", "cursor": 9})]
 
 
 async def test_an_asset_has_one_producer(deploy: Deploy, picture: Callable[[], Any]):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -61,8 +62,19 @@ class Port:
         raise AssertionError
 
 
-def beating(port: Port, control: Control) -> Heartbeat:
-    return Heartbeat(port, Lease(claimed()), control, interval=0.001, lease_seconds=10.0, clock=lambda: port.clock)
+Lines = list[tuple[str, Mapping[str, Any]]]
+
+
+def beating(port: Port, control: Control, lines: Lines | None = None) -> Heartbeat:
+    return Heartbeat(
+        port,
+        Lease(claimed()),
+        control,
+        interval=0.001,
+        lease_seconds=10.0,
+        log=lambda event, fields: (lines if lines is not None else []).append((event, fields)),
+        clock=lambda: port.clock,
+    )
 
 
 def stopped(control: Control) -> StopReason | None:
@@ -99,4 +111,16 @@ def test_a_refused_heartbeat_means_that_the_lease_is_lost(answer: Exception) -> 
     port, control = Port(answer), Control()
     with beating(port, control):
         assert stopped(control) is StopReason.LEASE_LOST
+    assert not port.alive.is_set()
+
+
+@pytest.mark.parametrize(
+    "failure", [ValueError("an answer of another shape"), IndexError("no lease in the answer")]
+)
+def test_an_error_that_nobody_foresaw_is_logged_and_means_that_the_lease_is_lost(failure: Exception) -> None:
+    port, control = Port(failure), Control()
+    lines: Lines = []
+    with beating(port, control, lines):
+        assert stopped(control) is StopReason.LEASE_LOST
+    assert lines == [("heartbeats ended unexpectedly", {"level": "error", "error": repr(failure)})]
     assert not port.alive.is_set()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from traceplane_sdk import wire
-from traceplane_sdk.hot import encode_rows
+from traceplane_sdk.columns import FORMS, ColumnType
+from traceplane_sdk.copyrows import encode_rows
+from traceplane_sdk.errors import OperatorError
 
 _UNESCAPE = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
 
@@ -54,3 +59,50 @@ def test_a_long_copy_comes_in_bounded_pieces() -> None:
     chunks = list(encode_rows(_columns("Text"), [("x" * 300_000,)] * 10))
     assert len(chunks) == 3
     assert sum(map(len, chunks)) == 10 * 300_001
+
+
+_REFUSED: dict[str, list[Any]] = {
+    "Int32": ["7", "7\t999", 7.0, True, 2**31, -(2**31) - 1],
+    "Int64": ["7", "7\n1\t2", 7.0, False, 2**63, -(2**63) - 1],
+    "UInt256": ["7", 7.0, True, -1, 2**256],
+    "Float64": ["0.5", "nan\t1", True, 10**400],
+    "Hex": [7, b"0x", True],
+    "Text": [7, b"text", ["text"]],
+    "Bool": ["t", 1, 0],
+    "Timestamp": ["2026-01-01", 1.5, True, 10**15, datetime(2026, 1, 1)],
+    "Json": [float("nan"), {1, 2}, datetime(2026, 1, 1, tzinfo=UTC)],
+}
+
+
+def test_every_type_says_what_it_refuses() -> None:
+    assert set(_REFUSED) == set(FORMS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [(kind, value) for kind, values in _REFUSED.items() for value in values]
+)
+def test_a_value_that_its_column_is_not_made_of_is_refused_by_the_columns_name(kind: str, value: Any) -> None:
+    with pytest.raises(OperatorError, match=f"column c1 .{kind}.") as refused:
+        list(encode_rows(_columns("Int64", kind), [(1, value)]))
+    assert refused.value.code == "BadValue"
+    assert "999" not in refused.value.message, "a hostile value is not repeated"
+
+
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.datetimes(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(list(ColumnType)), _ANYTHING)
+def test_any_value_at_all_is_one_field_of_one_row_or_refused(kind: ColumnType, value: Any) -> None:
+    with contextlib.suppress(OperatorError):
+        encoded = "".join(encode_rows(_columns(kind, "Int64"), [(value, 5)]))
+        ((_, last),) = _read_back(encoded)
+        assert last == "5"
+
+
+def test_a_row_of_another_length_is_refused() -> None:
+    with pytest.raises(OperatorError, match="other than 2 values for 2 columns"):
+        list(encode_rows(_columns("Int64", "Int64"), [(1,)]))

@@ -8,7 +8,7 @@ import pytest
 
 from traceplane.errors import InvalidSettings
 from traceplane.settings import Settings
-from traceplane.worker.health import MAX_MEASURES, Health
+from traceplane.worker.health import MAX_LABELS, MAX_MEASURES, MAX_SERIES, Health
 from traceplane.worker.host import worker_token
 
 
@@ -33,3 +33,24 @@ def test_an_operator_cannot_fill_memory_with_measures() -> None:
         health.measure(f"m{number}", 1)
     names = [metric.name for metric in health.registry.collect() if metric.name.startswith("trace_m")]
     assert len(names) == MAX_MEASURES
+
+
+def test_labels_make_a_series_each_and_no_more_than_a_bounded_number() -> None:
+    health = Health()
+    for number in range(MAX_SERIES + 10):
+        health.measure("provider_head_block", number, {"provider": str(number)})
+    health.measure("provider_head_block", 99, {"provider": "0"})
+    (metric,) = [metric for metric in health.registry.collect() if metric.name == "trace_provider_head_block"]
+    assert len(metric.samples) == MAX_SERIES
+    assert {sample.labels["provider"]: sample.value for sample in metric.samples}["0"] == 99
+
+
+def test_a_name_keeps_the_labels_that_it_first_came_with() -> None:
+    health = Health()
+    health.measure("m", 1, {"provider": "0"})
+    health.measure("m", 2)
+    health.measure("m", 3, {"class": "x"})
+    health.measure("wide", 1, {f"l{number}": "" for number in range(MAX_LABELS + 1)})
+    samples = [sample for metric in health.registry.collect() for sample in metric.samples]
+    assert [(s.labels, s.value) for s in samples if s.name == "trace_m"] == [({"provider": "0"}, 1)]
+    assert not [s for s in samples if s.name == "trace_wide"]

@@ -44,6 +44,9 @@ _CONTEXT = """
             'state', (SELECT jsonb_object_agg(s.key, s.value) FROM operator_state s WHERE s.job_id = l.id),
             'cursors', (SELECT jsonb_object_agg(k.dataset_version_id, k.cursor_value)
                         FROM dataset_cursors k WHERE k.job_id = l.id),
+            'final', (SELECT jsonb_object_agg(f.dataset_version_id, f.final_value)
+                      FROM job_inputs i JOIN dataset_finality f ON f.dataset_version_id = i.dataset_version_id
+                      WHERE i.job_id = l.id),
             'relocated', (SELECT jsonb_agg(jsonb_build_array(
                                      r.hot_version_id, r.cold_version_id, lower(x), upper(x) - 1, v.location)
                                  ORDER BY r.hot_version_id, r.cold_version_id, lower(x))
@@ -208,7 +211,7 @@ class ClaimedRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What one claim statement did. `context` is JSON text: state, cursors and relocations of the job."""
+    """What one claim statement did. `context` is JSON text: state, cursors, finality and relocations of the job."""
 
     limited: bool
     rows: tuple[ClaimedRow, ...]

@@ -19,7 +19,7 @@ from uuid import UUID
 from traceplane.store.documents import document
 from traceplane.store.engine import Connection
 from traceplane.store.statements.enqueue import ENQUEUED, WANTED_OF_ACCEPTED
-from traceplane.store.statements.events import ACCEPTED
+from traceplane.store.statements.events import ACCEPTED, RAISED
 from traceplane.store.statements.partitions import COMMITTED, RELOCATED
 from traceplane.store.statements.transitions import ENDED, HELD, HISTORY
 from traceplane.tasks.retries import RetryPolicy
@@ -69,9 +69,9 @@ saved_state AS (
 _REPORTED = """
 reported_events AS (
     SELECT x.id, v.org_id, v.dataset_id, v.id AS dataset_version_id, x.cursor AS cursor_value,
-           x.key AS partition_key, x.start AS range_start, x."end" AS range_end, d.id AS task_id
+           x.key AS partition_key, x.start AS range_start, x."end" AS range_end, x.final, d.id AS task_id
     FROM jsonb_to_recordset(%(events)s::jsonb)
-        AS x(id uuid, task_id uuid, output text, cursor int8, key text, start int8, "end" int8)
+        AS x(id uuid, task_id uuid, output text, cursor int8, key text, start int8, "end" int8, final int8)
     JOIN ended d ON d.id = x.task_id AND d.status = 'Completed'
     JOIN dataset_versions v ON v.job_id = d.job_id
     JOIN datasets o ON o.id = v.dataset_id AND o.output = x.output
@@ -102,6 +102,7 @@ class Parts:
     commits: bool = False
     relocations: bool = False
     events: bool = False
+    finality: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,8 @@ def statement(parts: Parts) -> str:
     enqueued = "'{}'::uuid[]"
     if parts.events:
         ctes += [_REPORTED, ACCEPTED, WANTED_OF_ACCEPTED, ENQUEUED]
+        if parts.finality:
+            ctes.append(RAISED)
         enqueued = "(SELECT coalesce(array_agg(DISTINCT job_id), '{}') FROM enqueued)"
     return ",".join(ctes) + f"\nSELECT id::text, job_id, status, {enqueued} FROM ended"
 
@@ -153,6 +156,7 @@ async def complete(
         commits=bool(batch.commits),
         relocations=bool(batch.relocations),
         events=bool(batch.events),
+        finality=any(event.get("final") is not None for event in batch.events),
     )
     parameters = {
         "org": org_id,

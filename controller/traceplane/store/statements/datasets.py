@@ -30,18 +30,21 @@ RETURNING job, output, id
 PUT_VERSIONS = """
 INSERT INTO dataset_versions (id, org_id, dataset_id, job_id, config_hash, schema_hash, storage, location, columns,
                               unique_key, scope_column, sort_by, indexes, finality_depth, first_value,
-                              provisioned_at)
+                              sparse, unverified, provisioned_at)
 SELECT r.id, %(org)s, r.dataset_id, r.job_id, r.config_hash, r.schema_hash, r.storage, r.location, r.columns,
        ARRAY(SELECT jsonb_array_elements_text(r.unique_key)), r.scope_column,
        ARRAY(SELECT jsonb_array_elements_text(r.sort_by)), r.indexes, r.finality_depth, r.first_value,
+       r.sparse, ARRAY(SELECT jsonb_array_elements_text(r.unverified)),
        -- A prefix needs no provisioning; a table does.
        CASE r.storage WHEN 'S3' THEN statement_timestamp() END
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(id uuid, dataset_id uuid, job_id uuid, config_hash text,
     schema_hash text, storage text, location text, columns jsonb, unique_key jsonb, scope_column text,
-    sort_by jsonb, indexes jsonb, finality_depth bigint, first_value bigint)
--- A known version takes new marks that neither its place nor its rows depend on (PII, finality).
+    sort_by jsonb, indexes jsonb, finality_depth bigint, first_value bigint,
+    sparse boolean, unverified jsonb)
+-- A known version takes new marks that neither its place nor its rows depend on (PII, finality, what is checked).
 ON CONFLICT (dataset_id, config_hash) DO UPDATE
-SET columns = excluded.columns, finality_depth = excluded.finality_depth, first_value = excluded.first_value
+SET columns = excluded.columns, finality_depth = excluded.finality_depth, first_value = excluded.first_value,
+    sparse = excluded.sparse, unverified = excluded.unverified
 RETURNING id, dataset_id, storage, location
 """
 """The version of each dataset that a generation writes, new or known by the generation's hash."""
@@ -83,6 +86,8 @@ class DatasetVersionRow:
     indexes: Sequence[Sequence[str]]
     finality_depth: int | None
     first_value: int | None
+    sparse: bool
+    unverified: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,48 @@ accepted AS (
 )"""
 """Insert the events of `reported_events`; only those that are new go on."""
 
+_FINALITY = """
+known AS (
+    SELECT dataset_version_id, org_id, max(final) AS final, min(start) - 1 AS below
+    FROM (
+        -- Never past the cursor: what is final but not written yet is nobody's to read.
+        SELECT e.dataset_version_id, e.org_id, least(r.final, e.cursor_value) AS final, NULL::int8 AS start
+        FROM accepted e JOIN reported_events r ON r.id = e.id
+        WHERE r.final IS NOT NULL
+        {invalidated}
+    ) reported
+    GROUP BY dataset_version_id, org_id
+),
+raised AS (
+    INSERT INTO dataset_finality AS f (dataset_version_id, org_id, final_value)
+    SELECT dataset_version_id, org_id, final FROM known WHERE below IS NULL
+    -- Events come in any order, and a source may know less after a restart: it never goes back by itself.
+    ON CONFLICT (dataset_version_id) DO UPDATE
+        SET final_value = excluded.final_value, updated_at = statement_timestamp()
+        WHERE f.final_value < excluded.final_value
+)"""
+
+RAISED = _FINALITY.format(invalidated="")
+"""How far datasets are final, by the events of `accepted`."""
+
+_RAISED_OR_LOWERED = (
+    _FINALITY.format(
+        invalidated="""
+        UNION ALL
+        SELECT i.dataset_version_id, i.org_id, NULL, i.range_start FROM invalidated i"""
+    )
+    + """,
+lowered AS (
+    -- Only rows that `raised` leaves alone: a statement changes a row once. Where both came, the lower one counts.
+    UPDATE dataset_finality f
+    SET final_value = least(greatest(f.final_value, k.final), k.below), updated_at = statement_timestamp()
+    FROM known k
+    WHERE f.dataset_version_id = k.dataset_version_id AND k.below IS NOT NULL
+      AND f.final_value <> least(greatest(f.final_value, k.final), k.below)
+)"""
+)
+"""The same, and what was rewritten is final no more, until the source says so again."""
+
 _INVALIDATED = """
 invalidated AS (
     INSERT INTO data_invalidations (id, org_id, dataset_id, dataset_version_id, kind, range_start, range_end,
@@ -37,7 +79,7 @@ invalidated AS (
     SELECT id, org_id, dataset_id, dataset_version_id, 'Rows', start, "end", time_start, time_end, reason, detail
     FROM reported_invalidations
     ON CONFLICT (id) DO NOTHING
-    RETURNING id
+    RETURNING id, org_id, dataset_version_id, range_start
 )"""
 
 _COUNTS = """
@@ -54,9 +96,9 @@ WITH held AS MATERIALIZED (
 ),
 reported_events AS (
     SELECT x.id, v.org_id, v.dataset_id, v.id AS dataset_version_id, x.cursor AS cursor_value,
-           x.key AS partition_key, x.start AS range_start, x."end" AS range_end, h.id AS task_id
+           x.key AS partition_key, x.start AS range_start, x."end" AS range_end, x.final, h.id AS task_id
     FROM jsonb_to_recordset(%(events)s::jsonb)
-        AS x(id uuid, output text, cursor int8, key text, start int8, "end" int8)
+        AS x(id uuid, output text, cursor int8, key text, start int8, "end" int8, final int8)
     CROSS JOIN held h
     JOIN dataset_versions v ON v.job_id = h.job_id
     JOIN datasets o ON o.id = v.dataset_id AND o.output = x.output
@@ -73,7 +115,8 @@ reported_invalidations AS (
     JOIN dataset_versions v ON v.job_id = h.job_id
     JOIN datasets o ON o.id = v.dataset_id AND o.output = x.output
 ),
-{_INVALIDATED}
+{_INVALIDATED},
+{_RAISED_OR_LOWERED}
 {_COUNTS.format(known="(SELECT count(*) FROM held)")}
 """
 """Accept events and invalidations of one running task."""
@@ -81,9 +124,9 @@ reported_invalidations AS (
 RELAY = f"""
 WITH reported_events AS (
     SELECT x.id, v.org_id, v.dataset_id, v.id AS dataset_version_id, x.cursor AS cursor_value,
-           x.key AS partition_key, x.start AS range_start, x."end" AS range_end, x.task_id
+           x.key AS partition_key, x.start AS range_start, x."end" AS range_end, x.final, x.task_id
     FROM jsonb_to_recordset(%(events)s::jsonb)
-        AS x(id uuid, version uuid, task_id uuid, cursor int8, key text, start int8, "end" int8)
+        AS x(id uuid, version uuid, task_id uuid, cursor int8, key text, start int8, "end" int8, final int8)
     JOIN dataset_versions v ON v.id = x.version
 ),
 {ACCEPTED},
@@ -96,7 +139,8 @@ reported_invalidations AS (
              reason text, detail jsonb)
     JOIN dataset_versions v ON v.id = x.version
 ),
-{_INVALIDATED}
+{_INVALIDATED},
+{_RAISED_OR_LOWERED}
 {_COUNTS.format(known="(SELECT count(*) FROM reported_events) + (SELECT count(*) FROM reported_invalidations)")}
 """
 """Accept rows of the source outbox, in any order and any number of times."""

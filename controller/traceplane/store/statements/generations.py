@@ -22,7 +22,8 @@ SELECT j.id, j.org_id, j.namespace, j.dag, j.name, j.operator, j.activation, j.e
                       'position', i.position, 'name', d.output, 'dataset', v.dataset_id, 'version', v.id,
                       'storage', v.storage, 'location', v.location, 'columns', v.columns,
                       'scope_column', v.scope_column, 'sort_by', v.sort_by, 'finality_depth', v.finality_depth,
-                      'first_value', v.first_value, 'trigger', i.is_trigger) ORDER BY i.position)
+                      'first_value', v.first_value, 'sparse', v.sparse, 'trigger', i.is_trigger)
+                  ORDER BY i.position)
            FROM job_inputs i JOIN dataset_versions v ON v.id = i.dataset_version_id
            JOIN datasets d ON d.id = v.dataset_id
            WHERE i.job_id = j.id), '[]'),
@@ -30,7 +31,7 @@ SELECT j.id, j.org_id, j.namespace, j.dag, j.name, j.operator, j.activation, j.e
            SELECT jsonb_agg(jsonb_build_object(
                       'name', d.output, 'dataset', v.dataset_id, 'version', v.id, 'storage', v.storage,
                       'location', v.location, 'columns', v.columns, 'unique_key', v.unique_key,
-                      'scope_column', v.scope_column, 'sort_by', v.sort_by)
+                      'scope_column', v.scope_column, 'sort_by', v.sort_by, 'sparse', v.sparse)
                   ORDER BY array_position(ARRAY(
                       SELECT jsonb_array_elements_text(j.definition -> 'outputs')), d.output), d.output)
            FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_id

@@ -3,7 +3,8 @@
 A dataset is (DAG, job, output) with a stable id; a dataset version is one generation of it with a place of its
 own (a hot table or a cold prefix), so generations coexist and only pointers in this database decide which one
 is read. Coverage is kept as ranges: `partition_versions` for cold commits, `dataset_cursors` for how far each
-consumer read, `relocations` for hot rows that now live in cold files.
+consumer read, `dataset_finality` for how far a dataset will not change any more, `relocations` for hot rows that
+now live in cold files.
 
 A partition remembers the transactions that committed and superseded it. So which files a reader saw is a question
 to Postgres's own snapshots, exact where a clock could not be: a transaction that began earlier may commit later.
@@ -15,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -25,6 +27,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
     func,
 )
 from sqlalchemy import (
@@ -89,6 +92,8 @@ dataset_versions = Table(
     big("first_value", null=True),
     moment("provisioned_at"),
     stamped("created_at"),
+    Column("sparse", Boolean, nullable=False, server_default=false()),
+    Column("unverified", ARRAY(Text), nullable=False, server_default="{}"),
     UniqueConstraint("dataset_id", "config_hash"),
     one_of("storage", "Postgres", "S3"),
     Index(None, "job_id"),
@@ -185,6 +190,15 @@ dataset_cursors = Table(
     big("cursor_value"),
     stamped("updated_at"),
     Index(None, "job_id"),
+)
+
+dataset_finality = Table(
+    "dataset_finality",
+    state,
+    _version(primary_key=True),
+    org(),
+    big("final_value"),
+    stamped("updated_at"),
 )
 
 data_invalidations = Table(

@@ -2,7 +2,8 @@
 
 A worker that writes hot rows takes its row of `write_fences` in the same transaction, which refuses an epoch
 older than the row holds, and leaves its events and invalidations in `source_outbox`. So a stale writer cannot
-write, and a crash between rows and event loses neither. The dispatcher relays the outbox into state by id.
+write, and a crash between rows and event loses neither. The dispatcher relays the outbox into state by id. The same
+row keeps how far the writer has got; `empty_ranges` says which values of a sparse output have no row.
 
 Hot tables (`hot.d_<uuid hex>`) are made from `dataset_versions` in state, one per dataset version, and are
 therefore not declared here. `dataset_version_id`, `org_id` and `task_id` refer to state softly: no foreign key
@@ -29,6 +30,17 @@ write_fences = Table(
     words("writer", primary_key=True),
     big("epoch"),
     stamped("updated_at"),
+    big("position", null=True),
+    schema="trace",
+)
+
+empty_ranges = Table(
+    "empty_ranges",
+    data,
+    Column("dataset_version_id", Uuid, primary_key=True),
+    Column("low", BigInteger, primary_key=True, autoincrement=False),
+    big("high"),
+    CheckConstraint("low <= high", name="range"),
     schema="trace",
 )
 
@@ -94,6 +106,7 @@ GRANTS = (
     "GRANT USAGE ON SCHEMA trace, hot TO trace_writer",
     "GRANT USAGE ON SCHEMA hot TO trace_query",
     "GRANT SELECT, INSERT, UPDATE ON trace.write_fences, trace.source_outbox TO trace_writer",
+    "GRANT SELECT, INSERT, DELETE ON trace.empty_ranges TO trace_writer",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA hot TO trace_writer",
     "GRANT SELECT ON ALL TABLES IN SCHEMA hot TO trace_query",
     "ALTER DEFAULT PRIVILEGES IN SCHEMA hot GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO trace_writer",

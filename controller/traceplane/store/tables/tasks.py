@@ -7,6 +7,8 @@ for updates that touch no indexed column.
 
 `lease_epochs` counts every claim ever made. A claim's number is the epoch under which its worker takes the
 write fences in data, so a later attempt always outranks an earlier one.
+
+`report` is what a running source said of itself last, and `advanced_at` when its position last changed.
 """
 
 from __future__ import annotations
@@ -72,6 +74,8 @@ tasks = Table(
     document("outputs", null=True),
     words("result", null=True),
     Column("cancel_requested", Boolean, nullable=False, server_default=false()),
+    document("report", null=True),
+    moment("advanced_at"),
     UniqueConstraint("job_id", "dedupe_key"),
     one_of("cause", *Cause),
     one_of("status", *State),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Log = Callable[[str, Mapping[str, Any]], None]
 Emit = Callable[[Sequence[wire.Event], Sequence[wire.Invalidation]], int]
+Measure = Callable[[str, float, Mapping[str, str]], None]
 
 
 def _no_pools(pool: str) -> Sequence[str]:
@@ -35,6 +36,19 @@ def _no_pools(pool: str) -> Sequence[str]:
 
 def _silent(_event: str, _fields: Mapping[str, Any]) -> None:
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a source says of itself, in words for an operator: `tracectl` and the DAG's condition show them.
+
+    `position` is the last value that was written, `head` the last one that is known to exist; None where unknown.
+    """
+
+    healthy: bool
+    message: str
+    position: int | None = None
+    head: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +69,10 @@ class TaskIO:
     """A directory of this attempt's own, or None where there is none."""
     crash_point: Callable[[str], None] = no_crash
     """Passed at the places `traceplane_sdk.crashpoints` names, for failure drills."""
-    measure: Callable[[str, float], None] = lambda _name, _value: None
-    """Takes what an operator measures of itself: a snake_case name with its unit, and the newest value."""
+    measure: Measure = lambda _name, _value, _labels: None
+    """Takes what an operator measures of itself: a snake_case name with its unit, the newest value, labels."""
+    report: Callable[[Report], None] = lambda _report: None
+    """Takes the newest report of a source; the platform shows it with the next heartbeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +105,19 @@ class Context:
         """One structured line; `event` in lower case words."""
         self.io.log(event, fields)
 
-    def measure(self, name: str, value: float) -> None:
-        """The newest value of something the operator measures, such as `source_head_block`."""
-        self.io.measure(name, value)
+    def measure(self, name: str, value: float, **labels: Any) -> None:
+        """The newest value of something the operator measures, such as `source_head_block`.
+
+        A name has the same few labels every time, and each label few values: what is beyond that is dropped.
+        """
+        self.io.measure(name, value, {label: str(text) for label, text in labels.items()})
+
+    def report(self, healthy: bool, message: str, position: int | None, head: int | None) -> None:
+        """How the source is, for people: `message` as an operator would say it, `position` of `head` written.
+
+        Cheap, so call it whenever something changed. A source that reports unhealthy is not Ready.
+        """
+        self.io.report(Report(healthy, message, position, head))
 
     def trigger(self) -> wire.TaskInput:
         """The input that fired this task. OperatorError where there is not exactly one."""

@@ -20,6 +20,7 @@ class Control:
         self._changed = threading.Condition()
         self._reason: StopReason | None = None
         self._paused = False
+        self._woken = False
 
     @property
     def reason(self) -> StopReason | None:
@@ -49,7 +50,14 @@ class Control:
                 raise Stopped(self._reason)
 
     def wait(self, seconds: float) -> None:
-        """Sleep for `seconds`, then as `check`; ends at once with Stopped when asked to end."""
+        """Sleep for `seconds` or until `wake`, then as `check`; ends at once with Stopped when asked to end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._reason is not None, timeout=seconds)
+            self._changed.wait_for(lambda: self._reason is not None or self._woken, timeout=seconds)
+            self._woken = False
         self.check()
+
+    def wake(self) -> None:
+        """End the current `wait`, or the next one where the run is busy: there is something to do."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()

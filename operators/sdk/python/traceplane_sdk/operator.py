@@ -45,6 +45,9 @@ class OutputSchema:
     `scope_column` is the column of whole numbers that partitions, invalidations and relocations are ranges of.
     `sort_by` is the order of rows in cold files. `finality_depth` is how many values behind the cursor a row
     may still change; `first_value` is where the dataset begins. Both None where the notion does not apply.
+    `unverified` names rules that hold where the rows come from but are not checked. `sparse`: a value of the scope
+    column may have no row, and a writer records which (`hot.HotTransaction.record_empty`). Neither decides a row,
+    so neither is part of a hash: changing them rebuilds nothing.
     """
 
     storage: Storage
@@ -55,6 +58,8 @@ class OutputSchema:
     indexes: tuple[tuple[str, ...], ...] = ()
     finality_depth: int | None = None
     first_value: int | None = None
+    unverified: tuple[str, ...] = ()
+    sparse: bool = False
 
 
 @dataclass(frozen=True, slots=True)

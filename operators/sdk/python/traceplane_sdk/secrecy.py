@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from traceplane_sdk.context import TaskIO
+from traceplane_sdk.context import Report, TaskIO
 from traceplane_sdk.dsn import BadDsn, parameters
 
 REDACTED = "[secret]"
@@ -49,7 +49,10 @@ class RunSecrets:
         def log(event: str, fields: Mapping[str, Any]) -> None:
             io.log(event, self.redacted(fields))
 
-        return replace(io, data_dsn=data_dsn, rpc_urls=rpc_urls, log=log)
+        def report(given: Report) -> None:
+            io.report(replace(given, message=self.redacted(given.message)))
+
+        return replace(io, data_dsn=data_dsn, rpc_urls=rpc_urls, log=log, report=report)
 
     def redacted(self, value: Any) -> Any:
         """`value` with every secret in its texts replaced, through mappings and sequences."""

@@ -20,6 +20,9 @@ MAX_WAIT_SECONDS = 60.0
 
 Id = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+Position = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 2)]
+"""A cursor, or an end of an inclusive range. The value after it has to fit, too: Postgres keeps the upper end of an
+`int8range` exclusive, and what no statement takes would fail for its whole batch, every time."""
 
 
 class Fence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,8 +37,8 @@ class Partition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An inclusive range with its key, `start-end`."""
 
     key: Name
-    start: int
-    end: int
+    start: Position
+    end: Position
 
 
 class CursorSpan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,6 +78,10 @@ class TaskInput(msgspec.Struct, frozen=True, kw_only=True):
     sort_by: list[str]
     finality_depth: int | None = None
     first_value: int | None = None
+    sparse: bool = False
+    """Whether a value of the scope column may have no row: `trace.empty_ranges` of **data** says which."""
+    final: int | None = None
+    """All values up to it are final, as its source said; None where no source did. It outranks `finality_depth`."""
     trigger: bool = True
     cursor: CursorSpan | None = None
     partition: Partition | None = None
@@ -94,6 +101,8 @@ class TaskOutput(msgspec.Struct, frozen=True, kw_only=True):
     unique_key: list[str]
     scope_column: str
     sort_by: list[str]
+    sparse: bool = False
+    """Whether a value of the scope column may have no row, which the writer records."""
     relocated: list[Relocated] = []
     """Ranges of this hot version that moved to cold files, as of the claim: their rows are not missing."""
 
@@ -179,19 +188,24 @@ class HeartbeatResponse(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """New data in an output of the task: up to `cursor`, or one partition."""
+    """New data in an output of the task: up to `cursor`, or one partition.
+
+    `final` goes with a cursor: no value up to it will change any more. A source that knows gives it with every
+    event, from the first on; for a dataset without it, its finality depth counts.
+    """
 
     output: Name
-    cursor: int | None = None
+    cursor: Position | None = None
     partition: Partition | None = None
+    final: Position | None = None
 
 
 class Invalidation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A range of an output that must be processed again. Times are RFC 3339, of the rows removed and added."""
 
     output: Name
-    start: int
-    end: int
+    start: Position
+    end: Position
     time_start: str | None = None
     time_end: str | None = None
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
