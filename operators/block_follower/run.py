@@ -100,7 +100,7 @@ class Urls:
 def _keep_following(ctx: Context, follower: Follower, urls: Urls) -> Result:
     import psycopg
 
-    failures = 0
+    failures = in_a_row = 0
     positioned = whole = False
     while True:
         try:
@@ -113,20 +113,20 @@ def _keep_following(ctx: Context, follower: Follower, urls: Urls) -> Result:
             if not whole:  # after a step that went well: below a tip that is the chain's, a gap can be filled
                 follower.fill_gaps()
                 whole = True
-            failures = 0
+            failures = in_a_row = 0
             if not more:
                 ctx.control.wait(ctx.config.poll_seconds)
         except (ProviderFault, BrokenChain, DatabaseUnavailable, psycopg.OperationalError) as error:
             positioned = False  # a commit whose answer was lost may have happened: the table says
-            counted = not isinstance(error, ProviderFault) or error.kind not in _NOT_COUNTED
-            failures += counted
+            in_a_row += 1
+            failures += not isinstance(error, ProviderFault) or error.kind not in _NOT_COUNTED
             if failures >= MAX_FAILURES:
                 database = isinstance(error, (DatabaseUnavailable, psycopg.OperationalError))
                 code = "DataUnavailable" if database else "ProviderUnavailable"
                 raise OperatorError(code, f"{failures} failures in a row, the last: {error}") from error
-            delay = _delay(error, failures)
+            delay = _delay(error, in_a_row)
             follower.reporter.failed(str(error))
-            ctx.log("following failed", level="warning", error=str(error), failures=failures, wait=round(delay, 2))
+            ctx.log("following failed", level="warning", error=str(error), failures=in_a_row, wait=round(delay, 2))
             _wait(ctx, follower, urls, delay)
 
 
@@ -140,9 +140,8 @@ def _wait(ctx: Context, follower: Follower, urls: Urls, seconds: float) -> None:
             return
 
 
-def _delay(error: Exception, failures: int) -> float:
+def _delay(error: Exception, in_a_row: int) -> float:
     """Seconds until the next try: when the first provider may be asked again, or after a backoff."""
-    seconds = backoff(failures, base=BACKOFF_BASE, limit=BACKOFF_LIMIT)
     if isinstance(error, ProviderFault) and error.retry_after is not None:
         return min(max(error.retry_after, BACKOFF_BASE / 2), BACKOFF_LIMIT)
-    return seconds
+    return backoff(in_a_row, base=BACKOFF_BASE, limit=BACKOFF_LIMIT)

@@ -27,9 +27,9 @@ class BatchSize:
         with self._lock:
             if self.limit is None:
                 return wanted
-            if self._run < self._grow_after:
+            if wanted <= self.limit or self._run < self._grow_after:
                 return min(wanted, self.limit)
-            self._run = 0  # one request tries; those beside it keep to what is known
+            self._run = 0  # one try at a time, of the threads that share a provider
             return min(wanted, 2 * self.limit)
 
     def passed(self, size: int) -> None:
