@@ -12,8 +12,10 @@ from operators.block_follower import run
 from operators.block_follower.confirmation import CONFIRM_SECONDS, Confirmation
 from operators.block_follower.position import Tip
 from operators.block_follower.reporting import STUCK_SECONDS, Health, Reporter
+from operators.block_follower.urls import URLS_SECONDS, Urls
 from operators.chain.faults import Kind, ProviderFault
 from operators.chain.tests.providers import Chain, Clock, pool_of
+from traceplane_sdk.context import Report
 from traceplane_sdk.database import DatabaseUnavailable
 from traceplane_sdk.errors import OperatorError, Stopped, StopReason
 
@@ -24,11 +26,15 @@ class Ctx:
     def __init__(self, waits: int = 10**9) -> None:
         self.config = SimpleNamespace(poll_seconds=1.0, rpc_pool="local")
         self.io = SimpleNamespace(rpc_urls=lambda _pool: ["http://0"])
-        self.control = SimpleNamespace(check=lambda: None, wait=self._wait)
+        self.control = SimpleNamespace(check=lambda: None, wait=self._wait, wake=self._wake)
         self.logged: list[tuple[str, dict[str, Any]]] = []
         self.measures: dict[str, float] = {}
+        self.reports: list[Report] = []
         self.clock = Clock()
         self._waits = waits
+
+    def _wake(self) -> None:
+        raise AssertionError("nothing announces heads here")
 
     def _wait(self, seconds: float) -> None:
         self.clock.wait(seconds)
@@ -38,8 +44,11 @@ class Ctx:
     def log(self, event: str, **fields: Any) -> None:
         self.logged.append((event, fields))
 
-    def measure(self, name: str, value: float) -> None:
+    def measure(self, name: str, value: float, **_labels: str) -> None:
         self.measures[name] = value
+
+    def report(self, healthy: bool, message: str, position: int | None, head: int | None) -> None:
+        self.reports.append(Report(healthy, message, position, head))
 
 
 class Failing:
@@ -61,7 +70,7 @@ class Failing:
 def keep_following(ctx: Ctx, error: Exception, monkeypatch: pytest.MonkeyPatch) -> Failing:
     monkeypatch.setattr(run.time, "monotonic", ctx.clock)
     follower, pool = Failing(error), SimpleNamespace(use=lambda _urls: False)
-    run._keep_following(ctx, follower, run.Urls(ctx, pool))  # type: ignore[arg-type]
+    run._keep_following(ctx, follower, Urls(ctx, pool, ["http://0"]))  # type: ignore[arg-type]
     return follower
 
 
@@ -105,7 +114,7 @@ def test_waiting_ends_when_the_urls_change(monkeypatch: pytest.MonkeyPatch) -> N
     ctx = Ctx()
     monkeypatch.setattr(run.time, "monotonic", ctx.clock)
     pool = pool_of(Chain(), clock=ctx.clock)
-    urls = run.Urls(ctx, pool)  # type: ignore[arg-type]
+    urls = Urls(ctx, pool, ["http://0"])  # type: ignore[arg-type]
     shown: list[float] = []
     follower: Any = SimpleNamespace(reporter=SimpleNamespace(show=lambda: shown.append(ctx.clock.now)))
     run._wait(ctx, follower, urls, 9.0)  # type: ignore[arg-type]
@@ -115,7 +124,7 @@ def test_waiting_ends_when_the_urls_change(monkeypatch: pytest.MonkeyPatch) -> N
     run._wait(ctx, follower, urls, 30.0)  # type: ignore[arg-type]
     assert len(ctx.clock.waited) == 6
     assert not urls.read(), "while all goes well, not so often"
-    ctx.clock.now += run.URLS_SECONDS
+    ctx.clock.now += URLS_SECONDS
     ctx.io.rpc_urls = lambda _pool: ["http://0"]
     assert urls.read()
 
@@ -127,7 +136,7 @@ def test_a_secret_of_no_use_leaves_the_pool_as_it_is_and_is_logged_once() -> Non
     ctx = Ctx()
     ctx.io.rpc_urls = refuse
     pool = pool_of(Chain(), clock=ctx.clock)
-    urls = run.Urls(ctx, pool)  # type: ignore[arg-type]
+    urls = Urls(ctx, pool, ["http://0"])  # type: ignore[arg-type]
     assert not any([urls.read(every=0), urls.read(every=0)])
     assert [event for event, _ in ctx.logged] == ["the provider URLs cannot be read again"]
     assert pool.current().url == "http://0"
@@ -168,6 +177,7 @@ def test_a_follower_that_seldom_looks_is_not_stuck_between_two_looks() -> None:
     clock.now += 60
     reporter.show()
     assert ctx.measures["source_healthy"] == 0
+    assert [report.healthy for report in ctx.reports] == [True, False]
     assert [event for event, _ in ctx.logged] == ["providers", "source is stuck"]
 
 

@@ -50,14 +50,20 @@ class Control:
                 raise Stopped(self._reason)
 
     def wait(self, seconds: float) -> None:
-        """Sleep for `seconds` or until `wake`, then as `check`; ends at once with Stopped when asked to end."""
+        """Sleep for `seconds`, then as `check`; ends at once with Stopped when asked to end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._reason is not None, timeout=seconds)
+        self.check()
+
+    def wait_for_wake(self, seconds: float) -> None:
+        """As `wait`, and ends at `wake`. For the one thread that has nothing to do until then."""
         with self._changed:
             self._changed.wait_for(lambda: self._reason is not None or self._woken, timeout=seconds)
             self._woken = False
         self.check()
 
     def wake(self) -> None:
-        """End the current `wait`, or the next one where the run is busy: there is something to do."""
+        """End the current `wait_for_wake`, or the next one where the run is busy: there is something to do."""
         with self._changed:
             self._woken = True
             self._changed.notify_all()
