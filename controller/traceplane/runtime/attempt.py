@@ -20,6 +20,7 @@ from traceplane.runtime.heartbeat import Heartbeat, Lease
 from traceplane.runtime.host import Host
 from traceplane.runtime.journal import of_task
 from traceplane.runtime.port import TaskPort
+from traceplane.runtime.reports import Reports
 from traceplane_sdk import wire
 from traceplane_sdk.context import TaskIO
 from traceplane_sdk.control import Control
@@ -58,6 +59,7 @@ class Attempt:
         self._log = of_task(host.worker_id, claimed)
         self._control = Control()
         self._lease = Lease(claimed)
+        self._reports = Reports()
         self._lease_seconds = claimed.lease_seconds or lease_length(
             claimed.lease_expires_at, datetime.now(UTC), host.times.lease
         )
@@ -73,19 +75,19 @@ class Attempt:
         """Run, wait, complete. `drain_started` gives when (monotonic) the process began to drain, or None."""
         task = self._claimed.task
         self._log("claimed", {"operator": task.operator, "cause": task.cause})
-        interval = min(self._host.times.heartbeat, self._lease_seconds / 3)
-        with (
-            task_io.scratch(self._host.scratch_dir) as directory,
-            Heartbeat(
-                self._port,
-                self._lease,
-                self._control,
-                interval=interval,
-                lease_seconds=self._lease_seconds,
-                log=self._log,
-            ),
-        ):
-            io = task_io.task_io(self._port, self._host, self._lease, self._control, self._log, directory)
+        heartbeat = Heartbeat(
+            self._port,
+            self._lease,
+            self._control,
+            self._reports,
+            interval=min(self._host.times.heartbeat, self._lease_seconds / 3),
+            lease_seconds=self._lease_seconds,
+            log=self._log,
+        )
+        with task_io.scratch(self._host.scratch_dir) as directory, heartbeat:
+            io = task_io.task_io(
+                self._port, self._host, self._lease, self._control, self._log, directory, self._reports.put
+            )
             threading.Thread(target=self._run, args=(io,), name="run", daemon=True).start()
             return self._complete() if self._supervise(drain_started) else self._give_up()
 

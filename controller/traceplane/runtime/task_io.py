@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -17,7 +17,7 @@ from traceplane.runtime.heartbeat import Lease
 from traceplane.runtime.host import Host
 from traceplane.runtime.port import TaskPort
 from traceplane_sdk import crashpoints, wire
-from traceplane_sdk.context import Log, TaskIO
+from traceplane_sdk.context import Log, Report, TaskIO
 from traceplane_sdk.control import Control
 from traceplane_sdk.errors import OperatorError
 from traceplane_sdk.queries import QueryService
@@ -31,7 +31,15 @@ for _point in crashpoints.ALL:
     crash.declare(_point)
 
 
-def task_io(port: TaskPort, host: Host, lease: Lease, control: Control, log: Log, directory: Path | None) -> TaskIO:
+def task_io(
+    port: TaskPort,
+    host: Host,
+    lease: Lease,
+    control: Control,
+    log: Log,
+    directory: Path | None,
+    report: Callable[[Report], None],
+) -> TaskIO:
     """Everything one attempt may reach."""
 
     def emit(events: Sequence[wire.Event], invalidations: Sequence[wire.Invalidation]) -> int:
@@ -54,6 +62,7 @@ def task_io(port: TaskPort, host: Host, lease: Lease, control: Control, log: Log
         scratch=directory,
         crash_point=crash.point,
         measure=host.measure,
+        report=report,
     )
 
 
