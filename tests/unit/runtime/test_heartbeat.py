@@ -127,7 +127,6 @@ def test_a_refused_heartbeat_means_that_the_lease_is_lost(answer: Exception) -> 
     assert not port.alive.is_set()
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     "failure", [ValueError("an answer of another shape"), IndexError("no lease in the answer")]
 )
@@ -138,7 +137,8 @@ def test_an_error_that_nobody_foresaw_is_logged_and_means_that_the_lease_is_lost
         assert stopped(control) is StopReason.LEASE_LOST
     assert lines == [("heartbeats ended unexpectedly", {"level": "error", "error": repr(failure)})]
     assert not port.alive.is_set()
-=======
+
+
 def test_a_report_goes_along_until_the_dispatcher_has_it_and_no_longer() -> None:
     port, reports = Port(DispatcherUnavailable("away")), Reports()
     reports.put(Report(True, "following", 1, 1))
@@ -158,4 +158,3 @@ def test_trouble_does_not_wait_for_the_next_heartbeat(monkeypatch: pytest.Monkey
         reports.put(Report(False, "provider 0: HTTP 401", 1, 5))
         assert port.alive.wait(PATIENCE_SECONDS)
     assert [report.message for report in port.reported if report] == ["provider 0: HTTP 401"]
->>>>>>> w-platform
