@@ -142,7 +142,7 @@ def test_an_error_that_nobody_foresaw_is_logged_and_means_that_the_lease_is_lost
 def test_a_report_goes_along_until_the_dispatcher_has_it_and_no_longer() -> None:
     port, reports = Port(DispatcherUnavailable("away")), Reports()
     reports.put(Report(True, "following", 1, 1))
-    beats = Heartbeat(port, Lease(claimed()), Control(), reports, interval=60, lease_seconds=10.0)
+    beats = beating(port, Control(), reports=reports)
     with pytest.raises(DispatcherUnavailable):
         beats.renew()
     beats.renew()
