@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 fast=(-m "not services and not apiserver and not cluster")
-flaky=.pytest_cache/flaky/summary # written by tests/support/flaky.py
+flaky=.pytest_cache/flaky # each stage's summary is written by tests/support/flaky.py
 scratch=$(mktemp -d)
 touch "$scratch/begun"
 table=()  # a line of the table for each stage
@@ -84,7 +84,9 @@ finish() { # removes what still runs, and ends the output with what a reader loo
     printf -- '%s\n' "${table[@]}"
   fi
   # Only what this run wrote: the newest run before it may have been another day's.
-  if [ "$flaky" -nt "$scratch/begun" ]; then cat "$flaky"; fi
+  for summary in "$flaky"/*/summary; do
+    if [ "$summary" -nt "$scratch/begun" ]; then cat "$summary"; fi
+  done
   if [ "$code" -eq 0 ]; then
     printf -- '== all good after %s s\n' "$SECONDS"
   elif [ "${#table[@]}" -gt 0 ]; then

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,7 +26,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # A run that is told to end (SIGTERM, as `timeout` sends) ends its servers first, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A folder that outlives the run, and that `hack/verify.sh` reads.
-    config.pluginmanager.register(Flaky(ROOT / ".pytest_cache" / "flaky"))
+    config.pluginmanager.register(
+        Flaky(ROOT / ".pytest_cache" / "flaky", reports=not hasattr(config, "workerinput"))
+    )
 
 
 @pytest.hookimpl(trylast=True)
@@ -37,8 +39,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[services.Postgres]:
-    """The run's Postgres server."""
-    with services.postgres() as server:
+    """The run's Postgres server, its own where it shares none."""
+    shared = services.shared_postgres()
+    with nullcontext(shared) if shared else services.postgres() as server:
         yield server
 
 

@@ -7,5 +7,6 @@ another guard that would hold too, and a comment on its line or on the line abov
 no use and goes.
 
 `make mutants` runs every room, and takes hours; `make mutants ROOM=statements ONLY=leases` runs a part. With
-`FIRST=1` only the quick tests of a room run, seconds for a mutant; what survives them is then run without it.
+`FIRST=1` only the quick tests of a room run, three to eight seconds for a mutant; what survives them is then run
+without it. A mutant whose tests could not run at all (it does not load, say) proves nothing and is listed apart.
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,11 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hack.mutants.guards import Guard, python_guards, sql_guards
+from hack.mutants.runs import Outcome, Runs, runs
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "controller/traceplane"
-SECONDS = 900
-"""A mutant may make a test wait for what never comes; that is noticed, too."""
+SECONDS = 1800.0
+"""How long the tests of a room may take with every guard in place."""
+PATIENCE = 4.0
+GRACE_SECONDS = 30.0
+"""A mutant may make a test wait for what never comes. Its run has so many times the time of the whole code, and so
+many seconds more."""
+
+Limits = tuple[float, ...]
+"""Seconds for each stage of a room's tests that is to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,42 +109,44 @@ def mutants(rooms: Sequence[str], only: str) -> list[Mutant]:
     return [mutant for mutant in found if only in str(mutant)]
 
 
-def survives(mutant: Mutant, copy: Path, first_only: bool) -> bool:
-    """Whether the tests of its room pass without the guard."""
-    target = copy / mutant.path
-    source = target.read_text()
+def outcome(number: int, mutant: Mutant, runs: Runs, limits: Limits) -> Outcome:
+    """What the tests of its room make of the code without the guard. `number` is another for each mutant."""
+    target = runs.copy / mutant.path
+    source, times = target.read_text(), target.stat()
     target.write_text(mutant.guard.removed(source))
+    os.utime(target, (number, number))  # unlike any time at which the file was compiled before
     try:
-        return room_passes(ROOMS[mutant.room], copy, first_only)
+        return run_room(ROOMS[mutant.room], runs, limits)
     finally:
         target.write_text(source)
+        os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def room_passes(room: Room, copy: Path, first_only: bool) -> bool:
-    """Whether the quick tests of a room pass, and then, unless `first_only`, all of them."""
-    if room.first and not passes(room.first, copy, parallel=False):
-        return False
-    return first_only or passes(room.tests, copy, parallel=True)
+def run_room(room: Room, runs: Runs, limits: Limits) -> Outcome:
+    """Run the quick tests of a room and then, where they pass and there are limits for them, all of them."""
+    found = Outcome.PASSED
+    for (tests, parallel), seconds in zip(stages(room), limits, strict=False):
+        found = runs.run(tests, parallel=parallel, seconds=seconds)
+        if found is not Outcome.PASSED:
+            break
+    return found
 
 
-def passes(tests: Sequence[str], copy: Path, *, parallel: bool) -> bool:
-    """Whether `tests` pass on the checkout in `copy`."""
-    # The copy stands before the installed package, in the processes that the tests start as well.
-    paths = [copy / "controller", copy / "operators/sdk/python", copy]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
-    # Each worker of a parallel run starts its own services: the quick tests are too short for that.
-    spread = ("-n", "2", "--dist", "worksteal") if parallel else ("-n", "0")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", *spread]
-    try:
-        ran = subprocess.run(
-            [*command, "-m", "not cluster and not apiserver and not patient", *tests],
-            cwd=copy, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return False
-    if ran.returncode not in (0, 1, 2):
-        raise SystemExit(f"the tests could not run:\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}")
-    return ran.returncode == 0
+def stages(room: Room) -> list[tuple[tuple[str, ...], bool]]:
+    """The tests of a room in the order in which they run, and whether two processes share them."""
+    return [(room.first, False), (room.tests, True)] if room.first else [(room.tests, True)]
+
+
+def limits_of(name: str, runs: Runs, first_only: bool) -> Limits:
+    """Seconds that each stage of a room may take. Ends the program where a test fails with every guard in place."""
+    limits = []
+    for tests, parallel in stages(ROOMS[name])[: 1 if first_only else None]:
+        started = time.monotonic()
+        if runs.run(tests, parallel=parallel, seconds=SECONDS) is not Outcome.PASSED:
+            log = runs.log.read_text(errors="replace")
+            raise SystemExit(f"{log[-3000:]}\nthe tests of {name} fail with every guard in place: mend them first")
+        limits.append(GRACE_SECONDS + PATIENCE * (time.monotonic() - started))
+    return tuple(limits)
 
 
 def main() -> int:
@@ -156,23 +165,23 @@ def main() -> int:
     if arguments.list:
         print(*chosen, f"{len(chosen)} mutants", sep="\n")
         return 0
-    survivors = []
+    outcomes: dict[Outcome, list[Mutant]] = {one: [] for one in Outcome}
     with tempfile.TemporaryDirectory(prefix="trace-mutants-") as directory:
         copy = Path(directory) / "checkout"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "node_modules"))
         (copy / ".venv").symlink_to(ROOT / ".venv")  # what the tests start as a command
-        for room in sorted({mutant.room for mutant in chosen}):
-            if not room_passes(ROOMS[room], copy, first_only):
-                raise SystemExit(f"the tests of {room} fail with every guard in place: mend them first")
-        for number, mutant in enumerate(chosen, start=1):
-            started = time.monotonic()
-            survived = survives(mutant, copy, first_only)
-            survivors += [mutant] if survived else []
-            outcome = "SURVIVES" if survived else "killed"
-            print(f"[{number}/{len(chosen)}] {outcome} ({time.monotonic() - started:.0f} s) {mutant}", flush=True)
-    killed = len(chosen) - len(survivors)
-    print(f"{killed} mutants were killed by tests, {len(survivors)} survive", *survivors, sep="\n")
-    return 1 if survivors else 0
+        with runs(copy) as running:
+            limits = {name: limits_of(name, running, first_only) for name in {mutant.room for mutant in chosen}}
+            for number, mutant in enumerate(chosen, start=1):
+                started = time.monotonic()
+                found = outcome(number, mutant, running, limits[mutant.room])
+                outcomes[found].append(mutant)
+                seconds = time.monotonic() - started
+                print(f"[{number}/{len(chosen)}] {found} ({seconds:.0f} s) {mutant}", flush=True)
+    for found in (Outcome.BROKEN, Outcome.PASSED):
+        print(*(f"{found}: {mutant}" for mutant in outcomes[found]), sep="\n", end="\n" if outcomes[found] else "")
+    print(", ".join(f"{len(listed)} {found}" for found, listed in outcomes.items()))
+    return 1 if outcomes[Outcome.PASSED] or outcomes[Outcome.BROKEN] else 0
 
 
 if __name__ == "__main__":

@@ -11,23 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from operators.chain.pool import ProviderPool
-from traceplane_sdk.context import Context
+from traceplane_sdk.context import Context, Report
 
 STUCK_SECONDS = 60.0
 """Without a block written and without having the head, a follower is not healthy; besides the time it sleeps."""
 _EVERY = 1.0
 _QUOTED = 500
 """Characters of a message; the pool's holds what several providers said."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """`position`: the highest stored block; `head`: the highest known one. None: not known."""
-
-    healthy: bool
-    message: str
-    position: int | None
-    head: int | None
 
 
 @dataclass(slots=True)
@@ -91,6 +81,7 @@ class Reporter:
             self._report(self.health.report(now))
 
     def _report(self, report: Report) -> None:
+        self._ctx.report(report.healthy, report.message, report.position, report.head)
         self._ctx.measure("source_healthy", float(report.healthy))
         if report.healthy is not self._healthy:
             self._healthy = report.healthy
@@ -112,13 +103,11 @@ class Reporter:
                 ("requests_per_second", provider.pace.rate),
             ):
                 if value is not None:
-                    self._measure(provider.name, name, float(value))
+                    number = provider.name.removeprefix("provider ")
+                    self._ctx.measure(f"source_provider_{name}", float(value), provider=number)
             kind = standing.fault.kind.value if standing.fault is not None else "none"
             state = {"name": provider.name, "in_use": in_use, "left_alone": out > 0, "fault": kind}
             shown.append(state | {"batch_calls": provider.size.limit, "paced": provider.pace.rate is not None})
         if shown != self._providers:
             self._providers = shown
             self._ctx.log("providers", providers=shown)
-
-    def _measure(self, provider: str, name: str, value: float) -> None:
-        self._ctx.measure(f"source_{provider.replace(' ', '_')}_{name}", value)

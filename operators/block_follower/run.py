@@ -13,6 +13,7 @@ import time
 
 from operators.block_follower.config import BlockFollowerConfig
 from operators.block_follower.follow import Follower
+from operators.block_follower.urls import Urls, requested
 from operators.chain.faults import Kind, ProviderFault
 from operators.chain.fetch import Fetcher
 from operators.chain.links import BrokenChain
@@ -26,10 +27,8 @@ from traceplane_sdk.patience import backoff
 MAX_FAILURES = 40
 """Failures in a row, about 15 minutes, before the attempt ends and the dispatcher decides."""
 BACKOFF_BASE, BACKOFF_LIMIT = 0.5, 30.0
-URLS_SECONDS = 30.0
-"""How often the URLs of the pool are read again while all goes well."""
 WAIT_PART = 2.0
-"""How often they are while it does not."""
+"""How often the URLs of the pool are read again, and the state is reported, while a failure is waited out."""
 _NOT_COUNTED = frozenset(
     {
         Kind.RATE_LIMITED,
@@ -46,8 +45,9 @@ _NOT_COUNTED = frozenset(
 def run(ctx: Context) -> Result:
     """Follow until asked to stop (Stopped is raised then); never returns."""
     config: BlockFollowerConfig = ctx.config
+    given = ctx.io.rpc_urls(config.rpc_pool)
     pool = ProviderPool(
-        ctx.io.rpc_urls(config.rpc_pool),
+        requested(given),
         config.chain_id,
         timeout=config.request_timeout_seconds,
         max_bytes=config.max_response_mb * 1024 * 1024,
@@ -64,43 +64,19 @@ def run(ctx: Context) -> Result:
     )
     outputs = [output.name for output in ctx.task.outputs]
     fetcher = Fetcher(pool, profile, outputs, batch_calls=config.batch_calls, threads=config.concurrency)
+    urls = Urls(ctx, pool, given)
     try:
-        return _keep_following(ctx, Follower(ctx, fetcher, pool), Urls(ctx, pool))
+        return _keep_following(ctx, Follower(ctx, fetcher, pool), urls)
     finally:
+        urls.close()
         fetcher.close()
         pool.close()
-
-
-class Urls:
-    """The URLs of the pool, read again from the mounted Secret, which changes by itself."""
-
-    def __init__(self, ctx: Context, pool: ProviderPool) -> None:
-        self._ctx, self._pool = ctx, pool
-        self._read_at = time.monotonic()
-        self._refused = ""
-
-    def read(self, every: float = URLS_SECONDS) -> bool:
-        """Take up what changed, and return whether something did. A Secret of no use leaves the pool as it is."""
-        if time.monotonic() - self._read_at < every:
-            return False
-        self._read_at = time.monotonic()
-        try:
-            changed = self._pool.use(self._ctx.io.rpc_urls(self._ctx.config.rpc_pool))
-        except OperatorError as error:
-            if error.message != self._refused:
-                self._ctx.log("the provider URLs cannot be read again", level="warning", error=error.message)
-            self._refused = error.message
-            return False
-        self._refused = ""
-        if changed:
-            self._ctx.log("the providers of the pool have changed")
-        return changed
 
 
 def _keep_following(ctx: Context, follower: Follower, urls: Urls) -> Result:
     import psycopg
 
-    failures = 0
+    failures = in_a_row = 0
     positioned = whole = False
     while True:
         try:
@@ -113,20 +89,20 @@ def _keep_following(ctx: Context, follower: Follower, urls: Urls) -> Result:
             if not whole:  # after a step that went well: below a tip that is the chain's, a gap can be filled
                 follower.fill_gaps()
                 whole = True
-            failures = 0
+            failures = in_a_row = 0
             if not more:
-                ctx.control.wait(ctx.config.poll_seconds)
+                ctx.control.wait_for_wake(ctx.config.poll_seconds)
         except (ProviderFault, BrokenChain, DatabaseUnavailable, psycopg.OperationalError) as error:
             positioned = False  # a commit whose answer was lost may have happened: the table says
-            counted = not isinstance(error, ProviderFault) or error.kind not in _NOT_COUNTED
-            failures += counted
+            in_a_row += 1
+            failures += not isinstance(error, ProviderFault) or error.kind not in _NOT_COUNTED
             if failures >= MAX_FAILURES:
                 database = isinstance(error, (DatabaseUnavailable, psycopg.OperationalError))
                 code = "DataUnavailable" if database else "ProviderUnavailable"
                 raise OperatorError(code, f"{failures} failures in a row, the last: {error}") from error
-            delay = _delay(error, failures)
+            delay = _delay(error, in_a_row)
             follower.reporter.failed(str(error))
-            ctx.log("following failed", level="warning", error=str(error), failures=failures, wait=round(delay, 2))
+            ctx.log("following failed", level="warning", error=str(error), failures=in_a_row, wait=round(delay, 2))
             _wait(ctx, follower, urls, delay)
 
 
@@ -140,9 +116,8 @@ def _wait(ctx: Context, follower: Follower, urls: Urls, seconds: float) -> None:
             return
 
 
-def _delay(error: Exception, failures: int) -> float:
+def _delay(error: Exception, in_a_row: int) -> float:
     """Seconds until the next try: when the first provider may be asked again, or after a backoff."""
-    seconds = backoff(failures, base=BACKOFF_BASE, limit=BACKOFF_LIMIT)
     if isinstance(error, ProviderFault) and error.retry_after is not None:
         return min(max(error.retry_after, BACKOFF_BASE / 2), BACKOFF_LIMIT)
-    return seconds
+    return backoff(in_a_row, base=BACKOFF_BASE, limit=BACKOFF_LIMIT)

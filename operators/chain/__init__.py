@@ -5,6 +5,7 @@
 | `faults` | what a provider may do wrong, and which answer means what |
 | `provider`, `pool` | one JSON-RPC endpoint; the endpoints of an rpcPool, with failover |
 | `calls`, `head` | requests to one provider: blocks with receipts; the head, hashes of heights |
+| `subscribe` | wake-ups at new heads, where a provider has WebSockets |
 | `answers` | from an HTTP answer that is no result to a fault |
 | `block_data`, `values` | block and receipts taken apart; hex to values, by one grammar |
 | `decode`, `schemas` | JSON-RPC objects to rows; the columns of those rows |

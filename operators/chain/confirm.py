@@ -15,8 +15,8 @@ from operators.chain.head import number_and_hash
 from operators.chain.pool import ProviderPool
 from operators.chain.provider import Provider
 
-_VOTERS = 4
-"""Other providers that are asked, at most."""
+_VOTERS = 5
+"""Providers that are asked, at most."""
 
 
 class Verdict(StrEnum):
@@ -41,8 +41,9 @@ def verdict(pool: ProviderPool, new: Block, old: Block) -> tuple[Verdict, list[s
 
     Confirmed where nobody else can be asked: a pool of one provider could never confirm.
     """
-    confirming, denying, behind = 1, [], []
-    for other in pool.others(pool.current())[:_VOTERS]:
+    voters = pool.usable()
+    confirming, denying, behind = 0, [], []
+    for other in voters[:_VOTERS] if len(voters) > 1 else []:
         try:
             said = pool.ask(other, lambda one: _vote(one, new, old))
         except ProviderFault:
@@ -57,9 +58,8 @@ def verdict(pool: ProviderPool, new: Block, old: Block) -> tuple[Verdict, list[s
             confirming += 1
     if denying and confirming <= len(denying):
         return Verdict.DENIED, denying
-    if behind and confirming == 1:
-        return Verdict.PENDING, behind
-    return Verdict.CONFIRMED, []
+    # One that confirms is where the reorg was seen; it takes another, unless nobody else can know sooner or later.
+    return (Verdict.PENDING, behind) if behind and confirming < 2 else (Verdict.CONFIRMED, [])
 
 
 def _vote(provider: Provider, new: Block, old: Block) -> Verdict:

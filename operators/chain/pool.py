@@ -141,11 +141,11 @@ class ProviderPool:
             at = choose(self._in_order(), self._current, self._clock(), exclude={self._current})
             self._current = self._current if at is None else at
 
-    def others(self, first: Provider) -> list[Provider]:
-        """The providers besides `first` that may be asked."""
+    def usable(self) -> list[Provider]:
+        """The providers that may be asked."""
         with self._lock:
             now = self._clock()
-            return [one for one in self._all if one is not first and self._standings[one].usable(now)]
+            return [one for one in self._all if self._standings[one].usable(now)]
 
     def head(self, tip: int | None, doubt: bool = False, tag: str | None = None) -> Head:
         """The head of the provider in use, or of another, the hash at height `tip`, the height of `tag`.

@@ -27,7 +27,10 @@ class BatchSize:
         with self._lock:
             if self.limit is None:
                 return wanted
-            return min(wanted, self.limit if self._run < self._grow_after else 2 * self.limit)
+            if wanted <= self.limit or self._run < self._grow_after:
+                return min(wanted, self.limit)
+            self._run = 0  # one try at a time, of the threads that share a provider
+            return min(wanted, 2 * self.limit)
 
     def passed(self, size: int) -> None:
         """A request of `size` calls was answered."""

@@ -10,7 +10,15 @@ uses them the same way.
 from tests.services.api_server import ApiServer, api_server
 from tests.services.chain import CHAIN_ID, Chain, chain
 from tests.services.object_store import ObjectStore, object_store
-from tests.services.postgres import ORG_ID, Databases, Postgres, postgres, postgres_binaries
+from tests.services.postgres import (
+    ORG_ID,
+    Databases,
+    Postgres,
+    postgres,
+    postgres_binaries,
+    share_postgres,
+    shared_postgres,
+)
 from tests.services.process import ROOT, Part, ServiceError, free_port, start, temporary_folder, tool
 
 __all__ = [
@@ -30,6 +38,8 @@ __all__ = [
     "object_store",
     "postgres",
     "postgres_binaries",
+    "share_postgres",
+    "shared_postgres",
     "start",
     "temporary_folder",
     "tool",

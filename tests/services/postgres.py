@@ -6,6 +6,7 @@ server without a checkpoint. A pair is copied from a migrated template, which ta
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -52,7 +53,8 @@ class Databases:
 class Postgres:
     """A Postgres server and the pairs of databases made on it."""
 
-    part: Part
+    part: Part | None
+    """None: another run's server, which this one cannot stop, crash or restart."""
     port: int
     user: str
     settings: tuple[str, ...]
@@ -73,12 +75,11 @@ class Postgres:
 
     def databases(self) -> Databases:
         """A pair copied from a migrated template, which takes a tenth of a second instead of a migration."""
-        if self._template is None:
-            self._template = self._make_template()
+        templates = self.template()
         number = next(self._names)
         state, data = f"state_{number}", f"data_{number}"
         with self.admin() as connection:
-            for name, template in zip((state, data), self._template, strict=True):
+            for name, template in zip((state, data), templates, strict=True):
                 # Copied as files, without fsync, in three fifths of the time that a copy through the log takes.
                 copy = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
                 connection.execute(copy.format(sql.Identifier(name), sql.Identifier(template)))
@@ -89,6 +90,12 @@ class Postgres:
             self.dsn(data, "query"),
             self.dsn(state, "query"),
         )
+
+    def template(self) -> tuple[str, str]:
+        """Names of the migrated pair that `databases` copies, made when it is asked for first."""
+        if self._template is None:
+            self._template = self._make_template()
+        return self._template
 
     def drop(self, databases: Databases) -> None:
         """Drop a pair, ending whoever is still connected."""
@@ -156,6 +163,26 @@ def postgres(settings: Sequence[str] = ()) -> Iterator[Postgres]:
             yield server
         finally:
             server.stop()
+
+
+SHARED = "TRACE_TEST_SHARED_POSTGRES"
+"""Environment variable by which many short runs use one server (`hack.mutants`)."""
+
+
+def share_postgres(server: Postgres) -> dict[str, str]:
+    """The environment of runs that shall use `server`; its migrated template is made here, once for all of them."""
+    return {SHARED: json.dumps({"port": server.port, "user": server.user, "template": server.template()})}
+
+
+def shared_postgres() -> Postgres | None:
+    """The server that this run shares with others, if it does."""
+    given = os.environ.get(SHARED)
+    if given is None:
+        return None
+    shared = json.loads(given)
+    # Databases of runs that were killed are still there.
+    names = count(os.getpid() * 1000)
+    return Postgres(None, shared["port"], shared["user"], (), names, tuple(shared["template"]))
 
 
 def _run_postgres(folder: Path, user: str, port: int, settings: tuple[str, ...]) -> Part:

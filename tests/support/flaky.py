@@ -1,9 +1,10 @@
-"""A test on the cluster that fails is run once more. When it passes then it is reported as flaky.
+"""A test on real parts that fails is run once more. When it passes then it is reported as flaky.
 
-A whole cluster on a busy machine fails a test now and then for reasons that are no defect, and a run of twenty
-minutes should not be lost to one. It should not hide one either: a flaky test is named in the last lines of the
-run with the file that has its first failure, which is in the output, too; and more than a few fail the run.
-pytest-rerunfailures runs the test and the fixtures that failed again; the report is made here.
+Real servers on a busy machine fail a test now and then, and a run of twenty minutes should not be lost to one. It
+should not hide one either: a flaky test is a defect, of the product or of the test. It is named in the last lines
+of the run with the file of its first failure, which is in the output, too; and more than a few fail the run.
+pytest-rerunfailures runs the test and the fixtures that failed again; the report is made here. Under pytest-xdist
+the workers run and the process that started them reports.
 """
 
 from __future__ import annotations
@@ -13,23 +14,27 @@ from pathlib import Path
 
 import pytest
 
-MARKER = "cluster"
+MARKERS = ("cluster", "services", "apiserver")
+"""Tests on real parts."""
+STAGES = ("cluster", "patient", "services")
+"""Stages of `make test` that run at one time, each with its own report: a test is of the first it is marked as."""
 ALLOWED = 2
 """Flaky tests of one run. More are no accident: the machine is too small, or something is broken."""
 SUMMARY = "summary"
 
 
 class Flaky:
-    """Runs what fails once more, keeps first failures in `folder`, and reports them last.
+    """Runs what fails once more, keeps first failures in the stage's folder in `folder`, and reports them last.
 
-    `folder/summary` has the lines of the newest run with tests on the cluster, and is empty where none was flaky.
+    `summary` in it has the lines of the newest run with such tests, and is empty where none was flaky.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, reports: bool = True) -> None:
+        self._root = folder
+        self._reports = reports
+        self._folder: Path | None = None
         self._first: dict[str, Path] = {}
         self._failed: set[str] = set()
-        self._watched = False
 
     @property
     def flaky(self) -> dict[str, Path]:
@@ -38,24 +43,30 @@ class Flaky:
 
     # When deselection is over: a run without these tests, beside the one with them, leaves the report alone.
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        again = [item for item in session.items if item.get_closest_marker(MARKER)]
-        for item in again:
-            item.add_marker(pytest.mark.flaky(reruns=1))
-        self._watched = bool(again)
-        if again:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for old in self._folder.iterdir():
-                old.unlink()
+        for item in session.items:
+            if any(item.get_closest_marker(marker) for marker in MARKERS):
+                item.add_marker(pytest.mark.flaky(reruns=1))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if not self._reports or not any(marker in report.keywords for marker in MARKERS):
+            return
+        folder = self._folder or self._begin(next((s for s in STAGES if s in report.keywords), STAGES[-1]))
         if report.outcome == "rerun":  # type: ignore[comparison-overlap]  # what pytest-rerunfailures calls it
-            path = self._folder / (re.sub(r"[^\w.-]+", "_", report.nodeid) + ".txt")
+            path = folder / (re.sub(r"[^\w.-]+", "_", report.nodeid)[-200:] + ".txt")
             # A test that fails in its call and again in its teardown says both.
             with path.open("a") as file:
                 file.write(text_of(report))
             self._first[report.nodeid] = path
         elif report.failed:
             self._failed.add(report.nodeid)
+
+    def _begin(self, stage: str) -> Path:
+        """The stage's folder, without what an earlier run left in it."""
+        self._folder = self._root / stage
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for old in self._folder.iterdir():
+            old.unlink()
+        return self._folder
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if len(self.flaky) > ALLOWED and session.exitstatus == pytest.ExitCode.OK:
@@ -71,7 +82,7 @@ class Flaky:
         lines = self.lines()
         for line in lines:
             terminalreporter.write_line(line, yellow=True)
-        if self._watched:
+        if self._folder is not None:
             (self._folder / SUMMARY).write_text("".join(f"{line}\n" for line in lines))
         return result
 

@@ -82,7 +82,9 @@ def tasks(
             # Any one DAG may have the newest tasks of all: so the limit is applied again after the merge.
             found += [{"dag": name, **row} for row in islice(pages, limit)]
     rows = sorted(found, key=lambda row: str(row["id"]), reverse=True)[:limit]
-    columns = ("id", "dag", "job", "status", "attempt", "scope", "worker_id", "queued_at", "error")
+    columns = ("id", "dag", "job", "status", "attempt", "scope", "worker_id", "queued_at", "error", "report")
+    if output in (Output.TABLE, Output.CSV):  # in words; where a source is, its metrics and the other forms say
+        rows = [row | {"report": (row.get("report") or {}).get("message")} for row in rows]
     printing.rows(rows, columns, output)
 
 

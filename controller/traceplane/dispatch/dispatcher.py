@@ -142,7 +142,7 @@ def build(settings: DispatcherSettings) -> Dispatcher:
     objects: Objects = S3Objects(settings)
     claims = Claims(settings, state, jobs, capabilities, wakeups)
     completions = Completions(settings, state, jobs, claims, wakeups, objects)
-    leases = Leases(settings, state, jobs, claims, capabilities, TaskCredentials(settings))
+    leases = Leases(settings, state, jobs, claims, capabilities, TaskCredentials(settings), wakeups)
     acceptance = Acceptance(settings, state, jobs, wakeups)
     port = InProcessPort(asyncio.get_running_loop(), capabilities, leases, completions, acceptance)
     return Dispatcher(

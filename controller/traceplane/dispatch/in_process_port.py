@@ -63,7 +63,7 @@ class InProcessPort:
         self.fatal: GiveUp | None = None
         """What no call will get past: the process must end. An attempt cannot end it, so the runtime looks here."""
 
-    def heartbeat(self, leases: Sequence[wire.Fence], token: str, patience: float) -> wire.HeartbeatResponse:
+    def heartbeat(self, leases: Sequence[wire.Renewal], token: str, patience: float) -> wire.HeartbeatResponse:
         """Renew leases."""
         body = _checked(wire.HeartbeatRequest(list(leases)))
         states = self._call(lambda task: self._leases.heartbeat(task, body.leases), token, patience)

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from traceplane.dispatch.claim import Claims
 from traceplane.dispatch.generations import Generations
+from traceplane.dispatch.wake import Wakeups
 from traceplane.drivers.task_credentials import TaskCredentials
 from traceplane.errors import Refused, Stale
 from traceplane.identity import prefixes
@@ -20,7 +21,7 @@ from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Database
 from traceplane.store.failures import retrying
 from traceplane.store.statements import leases as statements
-from traceplane_sdk.wire import CredentialsResponse, Fence, HeartbeatState
+from traceplane_sdk.wire import CredentialsResponse, Fence, HeartbeatState, Renewal
 
 
 class Leases:
@@ -34,6 +35,7 @@ class Leases:
         claims: Claims,
         capabilities: Capabilities,
         credentials: TaskCredentials | None,
+        wakeups: Wakeups,
     ) -> None:
         self._settings = settings
         self._state = state
@@ -41,11 +43,12 @@ class Leases:
         self._claims = claims
         self._capabilities = capabilities
         self._credentials = credentials
+        self._wakeups = wakeups
 
-    async def heartbeat(self, token: TaskToken, leases: Sequence[Fence]) -> list[HeartbeatState]:
-        """The state of each lease, in order; a lost one has no expiry."""
+    async def heartbeat(self, token: TaskToken, leases: Sequence[Renewal]) -> list[HeartbeatState]:
+        """The state of each lease, in order; a lost one has no expiry. A source's report is kept with its task."""
         token.require((fence.task_id, fence.attempt) for fence in leases)
-        wanted = {fence.task_id: _row(token, fence) for fence in leases}
+        wanted = {fence.task_id: _row(token, fence) | _report(fence) for fence in leases}
         if len(wanted) != len(leases):
             raise Refused("leases: a task is named twice", code="DuplicateTask")
 
@@ -54,6 +57,7 @@ class Leases:
                 return await statements.renew(conn, org_id=self._settings.org_id, leases=list(wanted.values()))
 
         renewed = await retrying(unit)
+        self._wakeups.publish(one.job_id for one in renewed.values() if one.news)
         lost = [(fence.task_id, fence.attempt) for fence in leases if UUID(fence.task_id) not in renewed]
         if lost:
             audit.stale("heartbeat", lost)
@@ -99,6 +103,10 @@ def _row(token: TaskToken, fence: Fence) -> dict[str, object]:
         "lease_token": fence.lease_token,
         "claim_id": token.claim_id,
     }
+
+
+def _report(lease: Renewal) -> dict[str, object]:
+    return {} if lease.report is None else {"report": lease.report}
 
 
 def _state(fence: Fence, renewed: statements.Renewed | None, next_token: str | None) -> HeartbeatState:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from traceplane.graph.wording import suggestion
-from traceplane.kinds.fields import FORMS
+from traceplane.kinds.fields import MEANINGS
 from traceplane.kinds.rules import INVALID, REQUIRED
 
 UNKNOWN_FIELD = "UnknownField"
@@ -82,7 +82,7 @@ def _explain(kind: str, detail: Any, model: type[BaseModel]) -> tuple[str, str]:
         return INVALID, f"must be {allowed}, not {_shown(value)}; {suggestion(str(value)[:_QUOTED], known)}"
     if kind == "string_pattern_mismatch":
         pattern = detail["ctx"]["pattern"]
-        return INVALID, f"{_shown(value)} must be {FORMS.get(pattern, f'text that matches {pattern}')}"
+        return INVALID, f"{_shown(value)} must be {MEANINGS.get(pattern, f'text that matches {pattern}')}"
     if kind in _BOUNDS:
         message = _BOUNDS[kind].format(**detail["ctx"])
         if detail["ctx"].get("min_length") == 1:

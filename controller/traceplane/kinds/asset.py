@@ -140,6 +140,10 @@ class AssetSpec(Model):
     )
 
 
+MAX_UNVERIFIED = 64
+"""Rules that a status lists."""
+
+
 class AssetStatus(Model):
     """What the controller last saw of the dataset behind the name."""
 
@@ -155,6 +159,9 @@ class AssetStatus(Model):
     rows: Annotated[int, Field(ge=0)] | None = None
     bytes: Annotated[int, Field(ge=0)] | None = None
     last_materialization: Annotated[str, Field(max_length=64)] | None = None
+    unverified: Annotated[list[Text], Field(max_length=MAX_UNVERIFIED)] | None = Field(
+        None, description="Rules that hold on the chain, or wherever the rows come from, but are not checked."
+    )
 
 
 class Asset(Resource):

@@ -38,7 +38,7 @@ S3_URI: Final = "^s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]/[^*?]{1,900}$"
 SHA256: Final = "^[0-9a-f]{64}$"
 ROLE: Final = "^[A-Za-z0-9][-A-Za-z0-9_.:]{0,62}$"
 
-FORMS: Final[Mapping[str, str]] = {
+MEANINGS: Final[Mapping[str, str]] = {
     LABEL: "a DNS-1123 label: a-z, 0-9 and -, at most 63, no - at either end",
     ASSET_NAME: "an asset name: a-z, 0-9 and -, beginning with a letter, at most 128",
     LABEL_VALUE: "a label's value: letters, digits and -_. between letters or digits, at most 63",
@@ -75,7 +75,7 @@ def _quantity(value: object) -> str | int:
         isinstance(value, str) and len(value) <= 32 and re.fullmatch(QUANTITY, value)
     ):
         return value
-    raise PydanticCustomError("quantity", "must be " + FORMS[QUANTITY])
+    raise PydanticCustomError("quantity", "must be " + MEANINGS[QUANTITY])
 
 
 Quantity = Annotated[

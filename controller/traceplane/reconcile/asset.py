@@ -13,6 +13,7 @@ from traceplane import graph as graphs
 from traceplane.drivers.kube import ASSETS, BUNDLES, JOBS, Object
 from traceplane.graph import Problem
 from traceplane.kinds import Asset
+from traceplane.kinds.asset import MAX_UNVERIFIED
 from traceplane.kit import crash
 from traceplane.reconcile import conditions, policies
 from traceplane.reconcile.actions import Status
@@ -47,7 +48,7 @@ class Assets:
         else:
             await self._declare(asset, obj, facts.get(name), stored)
             condition = ready(asset, facts, policies.left_behind(obj, stored))
-        status = _status(obj, [condition], facts.get(name), self._scope.namespace)
+        status = _status(obj, [condition], facts.get(name), self._scope.namespace) | _unverified(facts)
         await self._scope.applier.status(Status(ASSETS, obj, status))
 
     async def forget(self, name: str) -> None:
@@ -144,6 +145,12 @@ def _status(obj: Object, new: list[Condition], facts: AssetFacts | None, namespa
         "lastMaterialization": conditions.stamp(at.astimezone(UTC)) if at else None,
     }
     return status | {key: value for key, value in shown.items() if value is not None}
+
+
+def _unverified(facts: Mapping[str, AssetFacts]) -> Object:
+    """What nobody checked of the rows behind the name; a Federated asset's, of both halves."""
+    rules = sorted({rule for found in facts.values() for rule in found.unverified})
+    return {"unverified": rules[:MAX_UNVERIFIED]} if rules else {}
 
 
 async def reconcile_bundle(scope: Scope, obj: Object) -> None:

@@ -12,7 +12,7 @@ What Trace's conditions mean:
 | DAG | Ready | the spec as applied is the running version, its tables exist and its sources are available |
 | DAG | Degraded | something needs a person or is being retried: dead tasks, failing workers, state unavailable |
 | Job | Valid | it is part of the DAG's valid graph |
-| Job | Ready | its tables exist and, for a source, its pod is available |
+| Job | Ready | its tables exist and, for a source, its pod is available and it gets on |
 | Job | Degraded | its tasks died, or its pods fail or cannot start; the reason is the pod's own |
 | Asset | Ready | an active version publishes it (a Federated one: both of its parts) and readers can query it |
 | Bundle | Valid | always False for now: nothing runs bundles yet |

@@ -134,6 +134,25 @@ def paused(job: JobState) -> Condition | None:
     return true("Ready", "Paused", "dispatch is paused") if job.facts.paused else None
 
 
+def source_stalled(job: JobState) -> Condition | None:
+    """Its run says that it does not get on, and why. The next report that says otherwise makes it Ready again."""
+    report = job.facts.report
+    if report is None or report["healthy"]:
+        return None
+    return false("Ready", "SourceStalled", report["message"] or "it does not advance, and does not say why")
+
+
+def source_failed(job: JobState) -> Condition | None:
+    """A source has one task, whose run never ends: while that has failed, nothing is written."""
+    facts = job.facts
+    if facts.activation != "Source" or not (facts.retrying or facts.dead):
+        return None
+    error = last_error(facts)
+    then = "it is tried again" if facts.retrying else "it waits for `tracectl retry`"
+    why = f"{error.get('code') or 'no code'}: {str(error.get('message') or '')[:1024]}"
+    return false("Ready", "SourceStalled", f"its run failed and {then}: {why}")
+
+
 # Does a job need a person, or is it being retried?
 
 
@@ -161,7 +180,7 @@ def tasks_dead(job: JobState) -> Condition | None:
 DAG_STAGED: tuple[DagCheck, ...] = (rebuild_not_supported,)
 DAG_READY: tuple[DagCheck, ...] = (spec_invalid, spec_refused, not_deployed, jobs_not_ready)
 DAG_DEGRADED: tuple[DagCheck, ...] = (jobs_degraded,)
-JOB_READY: tuple[JobCheck, ...] = (tables_missing, source_unavailable, paused)
+JOB_READY: tuple[JobCheck, ...] = (tables_missing, source_unavailable, paused, source_stalled, source_failed)
 JOB_DEGRADED: tuple[JobCheck, ...] = (pods_refused, pods_failing, tasks_dead)
 
 

@@ -20,6 +20,7 @@ from traceplane.runtime.heartbeat import Heartbeat, Lease
 from traceplane.runtime.host import Host
 from traceplane.runtime.journal import of_task
 from traceplane.runtime.port import TaskPort
+from traceplane.runtime.reports import Reports
 from traceplane_sdk import wire
 from traceplane_sdk.context import TaskIO
 from traceplane_sdk.control import Control
@@ -28,7 +29,7 @@ from traceplane_sdk.runner import run_task
 
 STOP_SECONDS = 20.0
 """How long a canceled run, or one whose lease is lost, may take to stop."""
-HAND_BACK_SECONDS = 2.0
+LAST_CALL_SECONDS = 2.0
 """How long handing back the task of a stuck run may take: the process is about to be killed."""
 LOOK_SECONDS = 5.0
 """How often the supervising thread looks if nothing wakes it."""
@@ -58,6 +59,7 @@ class Attempt:
         self._log = of_task(host.worker_id, claimed)
         self._control = Control()
         self._lease = Lease(claimed)
+        self._reports = Reports()
         self._lease_seconds = claimed.lease_seconds or lease_length(
             claimed.lease_expires_at, datetime.now(UTC), host.times.lease
         )
@@ -73,12 +75,19 @@ class Attempt:
         """Run, wait, complete. `drain_started` gives when (monotonic) the process began to drain, or None."""
         task = self._claimed.task
         self._log("claimed", {"operator": task.operator, "cause": task.cause})
-        interval = min(self._host.times.heartbeat, self._lease_seconds / 3)
-        with (
-            task_io.scratch(self._host.scratch_dir) as directory,
-            Heartbeat(self._port, self._lease, self._control, interval=interval, lease_seconds=self._lease_seconds),
-        ):
-            io = task_io.task_io(self._port, self._host, self._lease, self._control, self._log, directory)
+        heartbeat = Heartbeat(
+            self._port,
+            self._lease,
+            self._control,
+            self._reports,
+            interval=min(self._host.times.heartbeat, self._lease_seconds / 3),
+            lease_seconds=self._lease_seconds,
+            log=self._log,
+        )
+        with task_io.scratch(self._host.scratch_dir) as directory, heartbeat:
+            io = task_io.task_io(
+                self._port, self._host, self._lease, self._control, self._log, directory, self._reports.put
+            )
             threading.Thread(target=self._run, args=(io,), name="run", daemon=True).start()
             return self._complete() if self._supervise(drain_started) else self._give_up()
 
@@ -161,7 +170,7 @@ class Attempt:
         if reason is StopReason.DRAINING:
             released = wire.Completion(fence=self._lease.fence, status="Released")
             try:
-                self._port.complete(released, self._lease.token, patience=HAND_BACK_SECONDS)
+                self._port.complete(released, self._lease.token, patience=LAST_CALL_SECONDS)
             except (StaleLease, CallRefused, DispatcherUnavailable) as error:
                 self._log("not handed back; the lease will expire", {"level": "warning", "error": str(error)})
         return Ending.STUCK

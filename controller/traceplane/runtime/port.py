@@ -17,7 +17,7 @@ from traceplane_sdk import wire
 class TaskPort(Protocol):
     """The calls of one attempt. `token` is its capability token; each call is safe to repeat."""
 
-    def heartbeat(self, leases: Sequence[wire.Fence], token: str, patience: float) -> wire.HeartbeatResponse:
+    def heartbeat(self, leases: Sequence[wire.Renewal], token: str, patience: float) -> wire.HeartbeatResponse:
         """Renew leases. A lost one is answered without an expiry, not by StaleLease."""
 
     def events(self, request: wire.EventsRequest, token: str) -> int:

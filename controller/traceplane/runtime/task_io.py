@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -17,12 +17,13 @@ from traceplane.runtime.heartbeat import Lease
 from traceplane.runtime.host import Host
 from traceplane.runtime.port import TaskPort
 from traceplane_sdk import crashpoints, wire
-from traceplane_sdk.context import Log, TaskIO
+from traceplane_sdk.context import Log, Report, TaskIO
 from traceplane_sdk.control import Control
 from traceplane_sdk.errors import OperatorError
 from traceplane_sdk.queries import QueryService
 
 MAX_PROVIDERS = 32
+_SCHEMES = ("http://", "https://", "ws://", "wss://")
 _POOL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 
 # The SDK knows nothing of how a process is ended, so the process that runs it declares its crash points.
@@ -30,7 +31,15 @@ for _point in crashpoints.ALL:
     crash.declare(_point)
 
 
-def task_io(port: TaskPort, host: Host, lease: Lease, control: Control, log: Log, directory: Path | None) -> TaskIO:
+def task_io(
+    port: TaskPort,
+    host: Host,
+    lease: Lease,
+    control: Control,
+    log: Log,
+    directory: Path | None,
+    report: Callable[[Report], None],
+) -> TaskIO:
     """Everything one attempt may reach."""
 
     def emit(events: Sequence[wire.Event], invalidations: Sequence[wire.Invalidation]) -> int:
@@ -53,6 +62,7 @@ def task_io(port: TaskPort, host: Host, lease: Lease, control: Control, log: Log
         scratch=directory,
         crash_point=crash.point,
         measure=host.measure,
+        report=report,
     )
 
 
@@ -68,8 +78,11 @@ def provider_urls(rpc_dir: Path | None, pool: str) -> Sequence[str]:
     except OSError as error:
         raise OperatorError("NoProvider", f"rpcPool {pool!r}: cannot read {path}: {error.strerror}") from error
     urls = [line for line in lines if line and not line.startswith("#")][:MAX_PROVIDERS]
-    if not urls or not all(url.startswith(("http://", "https://")) for url in urls):
-        raise OperatorError("NoProvider", f"rpcPool {pool!r}: {path} must hold one http(s) URL a line")
+    if not all(url.startswith(_SCHEMES) for url in urls) or not any(url.startswith("http") for url in urls):
+        raise OperatorError(
+            "NoProvider",
+            f"rpcPool {pool!r}: {path} must hold one URL a line, http(s) ones and, for new heads, ws(s) ones",
+        )
     return urls
 
 

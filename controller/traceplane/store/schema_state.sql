@@ -525,7 +525,6 @@ CREATE TABLE public.tasks (
     result text,
     cancel_requested boolean DEFAULT false NOT NULL,
     report jsonb,
-    advanced_at timestamp with time zone,
     CONSTRAINT tasks_attempt_check CHECK (((attempt >= 0) AND ((max_attempts IS NULL) OR (max_attempts >= 1)))),
     CONSTRAINT tasks_cause_check CHECK ((cause = ANY (ARRAY['Event'::text, 'Source'::text, 'Invalidation'::text, 'Manual'::text]))),
     CONSTRAINT tasks_failed_retries_or_ends_check CHECK (((status <> 'Failed'::text) OR ((next_retry_at IS NULL) <> (finished_at IS NULL)))),

@@ -65,8 +65,17 @@ class DagJob(msgspec.Struct):
     oldest_queued_at: datetime | None
 
 
+class Report(msgspec.Struct):
+    """What a running source said of itself: `position` is the last value written, `head` the last one known."""
+
+    healthy: bool
+    message: str
+    position: int | None
+    head: int | None
+
+
 class Task(msgspec.Struct):
-    """One task. `result` is that of its last attempt, `error` what it died of."""
+    """One task. `result` is that of its last attempt, `error` what it died of, `report` a running source's last."""
 
     id: UUID
     job: str
@@ -84,6 +93,7 @@ class Task(msgspec.Struct):
     finished_at: datetime | None
     result: str | None
     error: dict[str, Any] | None
+    report: Report | None
 
 
 class OneTask(Task):
@@ -94,7 +104,7 @@ class OneTask(Task):
 
 
 class Asset(msgspec.Struct):
-    """A published asset that the caller may read."""
+    """A published asset that the caller may read. `unverified`: rules that its rows were not checked against."""
 
     namespace: str
     name: str
@@ -108,6 +118,7 @@ class Asset(msgspec.Struct):
     scope_column: str | None
     cold_version: UUID | None
     provisioned: bool
+    unverified: list[str]
 
 
 class AssetVersion(msgspec.Struct):

@@ -107,7 +107,7 @@ def test_a_provider_of_another_chain_answers_nothing_but_its_chain_id() -> None:
         pool.with_failover(lambda provider: hashes(provider, [1]))
         watched(pool, clock)
     assert set(other.calls) == {"eth_chainId"}
-    assert [one.name for one in pool.others(pool.current())] == []
+    assert [one.name for one in pool.usable()] == ["provider 1"]
 
 
 def test_every_provider_of_another_chain_is_a_fault_that_names_them() -> None:

@@ -112,6 +112,7 @@ def test_a_size_grows_again_after_a_run_and_each_time_later() -> None:
         assert size.next(64) == 4
         size.passed(4)
     assert size.next(64) == 8, "twice as many are tried"
+    assert size.next(64) == 4, "by one request"
     size.shrunk(refused=8, passed=4)
     assert size.limit == 4
     for _ in range(2 * GROW_AFTER):

@@ -79,6 +79,28 @@ def test_an_out_of_memory_kill_ends_the_attempt_and_shows_on_the_job(world: Worl
     world.until(lambda: "WorkerFailed" in world.events(), "the Event is posted")
 
 
+def test_what_a_source_reports_makes_the_dag_unready_and_ready_again(world: World) -> None:
+    world.led(RECONCILE_SECONDS="600")  # only a notification makes it look
+    world.running_chain()
+    world.claim("source", job="follow")
+
+    world.report("follow", healthy=False, message="provider 0: HTTP 401: not authorised")
+    world.until(lambda: world.holds("dags", "chain", "Ready", "False", "SourceStalled"), "the source is stalled")
+    said = world.condition("dags", "chain", "Ready")["message"]
+    assert said == "follow: provider 0: HTTP 401: not authorised"
+    assert world.holds("jobs", "chain-follow", "Ready", "False", "SourceStalled")
+    assert world.holds("dags", "chain", "Degraded", "False")
+
+    world.report("follow", healthy=True, message="following")
+    world.until(lambda: world.holds("dags", "chain", "Ready"), "it is ready by itself")
+
+    world.report("follow", healthy=False, message="no answer")
+    world.until(lambda: world.holds("dags", "chain", "Ready", "False", "SourceStalled"), "the source is stalled")
+    world.sql("UPDATE tasks SET lease_expires_at = now() WHERE status = 'Running'")
+    world.sql("SELECT pg_notify('trace_wake', id::text) FROM jobs WHERE name = 'follow'")
+    world.until(lambda: world.holds("dags", "chain", "Ready"), "the report ended with its lease")
+
+
 def test_an_eviction_hands_the_task_back_unspent(world: World) -> None:
     world.led()
     world.running_chain()
@@ -264,6 +286,23 @@ def test_a_user_s_asset_wins_over_the_projection(world: World) -> None:
     assert world.sql(roles) == [{"read_roles": ["finance"]}]
     world.patch("assets", "hot-blocks", {"spec": {"description": "For everybody."}})
     world.until(lambda: world.sql(roles) == [{"read_roles": []}], "an Asset that a user applies opens it")
+
+
+def test_an_asset_lists_what_was_not_checked_and_a_federated_one_that_of_both_halves(world: World) -> None:
+    world.led()
+    world.running_chain()
+    world.apply(world.federated())
+    for storage, rules in (("Postgres", ["gas sum", "bloom"]), ("S3", ["gas sum", "types"])):
+        world.sql("UPDATE dataset_versions SET unverified = %s WHERE storage = %s", rules, storage)
+
+    def listed(asset: str, rules: list[str]) -> bool:
+        found = world.get("assets", asset) or {}
+        return (found.get("status") or {}).get("unverified") == rules
+
+    world.until(lambda: listed("hot-blocks", ["bloom", "gas sum"]), "the asset lists them")
+    world.until(lambda: listed("blocks", ["bloom", "gas sum", "types"]), "so does the federated one")
+    world.sql("UPDATE dataset_versions SET unverified = '{}'")
+    world.until(lambda: "unverified" not in (world.get("assets", "hot-blocks") or {})["status"], "all is checked")
 
 
 def test_an_asset_that_is_wrong_elsewhere_closes_its_data_and_opens_nothing(world: World) -> None:

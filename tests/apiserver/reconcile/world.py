@@ -7,6 +7,7 @@ official client and its own field manager. Waiting is always for something that 
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -264,6 +265,17 @@ class World:
             worker_id,
             job,
         )
+
+    def report(self, job: str, *, healthy: bool, message: str) -> None:
+        """Play the dispatcher: a running source reports, and that is news."""
+        said = {"healthy": healthy, "message": message, "position": 7, "head": 9}
+        self.sql(
+            "UPDATE tasks t SET report = %s::jsonb FROM jobs j"
+            " WHERE j.id = t.job_id AND j.name = %s AND t.status = 'Running'",
+            json.dumps(said),
+            job,
+        )
+        self.sql("SELECT pg_notify('trace_wake', id::text) FROM jobs WHERE name = %s", job)
 
     # The example, step by step
 

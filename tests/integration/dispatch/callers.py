@@ -61,9 +61,10 @@ class Caller:
         body = {"completions": [completion(claimed, status, **more)]}
         return await self.task_call("complete", claimed.capability_token, body)
 
-    async def heartbeat(self, claimed: wire.ClaimedTask) -> wire.HeartbeatState:
-        """Extend one lease."""
-        answer = await self.task_call("heartbeat", claimed.capability_token, {"leases": [fence_of(claimed)]})
+    async def heartbeat(self, claimed: wire.ClaimedTask, **report: Any) -> wire.HeartbeatState:
+        """Extend one lease, with what its source reports where it does."""
+        lease = {**fence_of(claimed), **({"report": report} if report else {})}
+        answer = await self.task_call("heartbeat", claimed.capability_token, {"leases": [lease]})
         assert answer.status_code == 200, answer.text
         return msgspec.json.decode(answer.content, type=wire.HeartbeatResponse).leases[0]
 

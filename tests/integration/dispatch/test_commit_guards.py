@@ -109,3 +109,15 @@ async def test_a_claim_reads_the_relocations_of_its_own_inputs(orgs: Orgs):
     assert answer is not None
     (row,) = orgs.rows("SELECT %s::jsonb -> 'relocated' AS relocated", answer.context)
     assert [hot for hot, *_ in row["relocated"]] == [str(orgs.version("follow", "blocks"))]
+
+
+async def test_an_output_in_postgres_gets_no_partition_and_no_relocation(orgs: Orgs):
+    await orgs.cursor(5)
+    (lease,) = await orgs.leases(job="ranges", newest=True)
+    (position,) = orgs.rows("SELECT position FROM job_inputs WHERE job_id = %s", orgs.job("ranges"))
+    moved = relocation(lease, output="ranges", input=position["position"])
+    item = {**lease, "status": "Completed"}
+    assert await orgs.complete_all([item], commits=[commit(lease, output="ranges")], relocations=[moved])
+    assert not orgs.rows("SELECT id FROM partition_versions")
+    assert not orgs.rows("SELECT ranges FROM relocations")
+    assert not orgs.rows("SELECT id FROM outbox")

@@ -24,6 +24,11 @@ async def renew(orgs: Orgs, org: UUID, lease: Lease) -> bool:
     return bool(await leases.renew(orgs.conn, org_id=org, leases=[lease]))
 
 
+async def renew_and_report(orgs: Orgs, org: UUID, lease: Lease) -> bool:
+    said = {**lease, "report": {"healthy": False, "message": "no answer"}}
+    return bool(await leases.renew(orgs.conn, org_id=org, leases=[said]))
+
+
 async def scopes(orgs: Orgs, org: UUID, lease: Lease) -> bool:
     return bool(await leases.scopes(orgs.conn, org_id=org, leases=[lease]))
 
@@ -48,7 +53,7 @@ async def report(orgs: Orgs, org: UUID, lease: Lease) -> bool:
     return bool(found.known)
 
 
-CALLS: list[Call] = [renew, scopes, complete, release, report]
+CALLS: list[Call] = [renew, renew_and_report, scopes, complete, release, report]
 
 
 @pytest.mark.parametrize("call", CALLS)

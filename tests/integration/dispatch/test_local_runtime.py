@@ -14,10 +14,11 @@ import structlog
 
 from tests.integration.dispatch.attempts import HEARTBEAT_SECONDS, PATIENCE_SECONDS, Counting, LateClock, operate
 from tests.integration.dispatch.conftest import Feed
-from traceplane.dispatch import local_runtime
+from traceplane.dispatch import local_runtime, payload
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane.errors import GiveUp
 from traceplane.runtime import attempt
+from traceplane.store.statements import generations
 from traceplane_sdk import wire
 from traceplane_sdk.context import Context, Result
 from traceplane_sdk.wire import HeartbeatState
@@ -193,3 +194,27 @@ async def test_what_no_run_gets_past_ends_the_runtime(
     await dispatcher.local.idle()
     with pytest.raises(GiveUp, match="lacks a right"):
         await loop_of("local")()
+
+
+async def test_a_job_that_runs_as_much_as_it_may_does_not_keep_a_slot_from_the_next(
+    dispatcher: Dispatcher,
+    source: UUID,
+    jobs: dict[str, UUID],
+    feed: Feed,
+    sql: Sql,
+    loop_of: LoopOf,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await feed.cursor(10)
+    assert await dispatcher.claims.claim(job_id=jobs["ranges"], worker_id="another", max_tasks=1) != payload.EMPTY
+    await feed.cursor(20)  # queued, and not to be claimed: one run of a PerUpdate job at a time
+
+    async def busy_first(*_: Any, **__: Any) -> list[UUID]:
+        return [jobs["ranges"], source]
+
+    monkeypatch.setattr(generations, "dispatcher_jobs", busy_first)
+    monkeypatch.setattr(local_runtime, "SLOTS", 1)
+    operate(monkeypatch, lambda _ctx: None)
+    assert await loop_of("local")() == 1
+    await dispatcher.local.idle()
+    assert sql("SELECT status FROM tasks WHERE job_id = %(job)s", job=source) == [{"status": "Completed"}]

@@ -3,11 +3,14 @@ it is for."""
 
 from __future__ import annotations
 
-import pytest
+from uuid import uuid4
 
-from tests.integration.dispatch.two_orgs import ORG, RETRY, Orgs
+import pytest
+from psycopg import sql
+
+from tests.integration.dispatch.two_orgs import ORG, RETRY, WORKER, Orgs
 from tests.support.deploying import NEIGHBOUR
-from traceplane.store.statements import attempts, cancel, enqueue, operate, outbox
+from traceplane.store.statements import attempts, cancel, enqueue, events, operate, outbox
 
 pytestmark = pytest.mark.services
 
@@ -171,3 +174,113 @@ async def test_a_task_that_was_reaped_is_retried_once(orgs: Orgs):
     assert len(await attempts.reap(orgs.conn, retry=RETRY, limit=10)) == 1
     assert not await orgs.complete(lease)
     assert orgs.task(lease["task_id"])["status"] == "Failed"
+
+
+async def test_a_task_that_is_taken_up_again_has_all_the_attempts_of_its_job(orgs: Orgs):
+    tasks = await orgs.every_state()
+    again = [tasks["dead"], tasks["canceled"]]
+    orgs.rows("UPDATE tasks SET attempt = 7, max_attempts = 7 WHERE id = ANY(%s::uuid[])", again)
+    (job,) = orgs.rows("SELECT max_attempts FROM dag_version_jobs WHERE job_id = %s", orgs.job("compact"))
+    await operate.reopen(orgs.conn, org_id=ORG, task_id=tasks["dead"])
+    await enqueue.missed_events(orgs.conn, job_ids=[orgs.job("compact")])
+    assert [orgs.task(task)["status"] for task in again] == ["Queued", "Queued"]
+    assert [orgs.task(task)["max_attempts"] for task in again] == [7 + job["max_attempts"]] * 2
+
+
+async def test_a_source_that_is_taken_up_again_has_no_limit_of_attempts(orgs: Orgs):
+    await enqueue.sources(orgs.conn, job_ids=[orgs.job("follow")])
+    ((task, _),) = orgs.states().items()
+    await cancel.waiting(orgs.conn, job_ids=[orgs.job("follow")])
+    await operate.reopen(orgs.conn, org_id=ORG, task_id=task)
+    assert (orgs.task(task)["status"], orgs.task(task)["max_attempts"]) == ("Queued", None)
+
+
+async def test_only_what_an_input_that_triggers_says_of_a_partition_makes_a_task_for_each(orgs: Orgs):
+    part = {"key": "0-19", "start": 0, "end": 19}
+    for job, output, scope in (
+        ("follow", "logs", part),
+        ("follow", "transactions", part),
+        ("ranges", "ranges", {"cursor": 9}),
+    ):
+        event = {"id": str(uuid4()), "version": str(orgs.version(job, output)), **scope}
+        await events.relay(orgs.conn, events=[event], invalidations=[])
+    assert not orgs.states()
+    await enqueue.missed_events(orgs.conn, job_ids=[orgs.job("compact")])
+    assert not orgs.states()
+    # `compact` reads these blocks, and only `ranges` is triggered by them.
+    event = {"id": str(uuid4()), "version": str(orgs.version("follow", "blocks")), **part}
+    await events.relay(orgs.conn, events=[event], invalidations=[])
+    await enqueue.missed_events(orgs.conn, job_ids=[orgs.job("compact")])
+    assert [row["job_id"] for row in orgs.rows("SELECT job_id FROM tasks")] == [orgs.job("ranges")]
+
+
+async def test_a_report_is_of_the_output_that_it_names(orgs: Orgs):
+    await enqueue.sources(orgs.conn, job_ids=[orgs.job("follow")])
+    (lease,) = await orgs.leases(job="follow")
+    fence = {
+        "task": lease["task_id"],
+        "attempt": lease["attempt"],
+        "token": lease["lease_token"],
+        "claim": lease["claim_id"],
+    }
+    outputs = ["blocks", "transactions", "logs"]
+    reported = [{"id": str(uuid4()), "output": output, "cursor": 9} for output in outputs]
+    reorgs = [
+        {"id": str(uuid4()), "output": output, "start": 1, "end": 2, "reason": "Reorg", "detail": {}}
+        for output in outputs
+    ]
+    accepted = await events.report(orgs.conn, org_id=ORG, fence=fence, events=reported, invalidations=reorgs)
+    assert (accepted.known, accepted.events, accepted.invalidations) == (1, 3, 3)
+    for table, sent in (("events", reported), ("data_invalidations", reorgs)):
+        query = sql.SQL("SELECT id::text, dataset_version_id FROM {}").format(sql.Identifier(table))
+        stored = {row["id"]: row["dataset_version_id"] for row in orgs.sql.execute(query)}
+        assert stored == {item["id"]: orgs.version("follow", item["output"]) for item in sent}
+
+
+async def test_a_stop_is_withdrawn_from_what_still_runs_alone(orgs: Orgs):
+    await orgs.partitions(1)
+    (lease,) = await orgs.leases()
+    await cancel.request_stop(orgs.conn, job_ids=[orgs.job("compact")])
+    assert await orgs.complete(lease, "Canceled")
+    before = orgs.written()
+    await cancel.withdraw_stop(orgs.conn, job_ids=[orgs.job("compact")])
+    assert orgs.written() == before
+
+
+async def test_a_task_that_is_late_and_overdue_ends_once_as_timed_out(orgs: Orgs):
+    await orgs.partitions(1)
+    (lease,) = await orgs.leases()
+    orgs.rows("UPDATE tasks SET lease_expires_at = now() - interval '1 s', deadline_at = now() - interval '1 s'")
+    found = await attempts.reap(orgs.conn, retry=RETRY, limit=10)
+    assert [(end.task_id, end.result) for end in found] == [(lease["task_id"], "TimedOut")]
+    assert [row["result"] for row in orgs.rows("SELECT result FROM task_attempts")] == ["TimedOut"]
+
+
+@pytest.mark.parametrize("reason", ["OOMKilled", "Evicted"])
+async def test_the_end_of_a_worker_leaves_what_it_completed_as_it_is(reason: str, orgs: Orgs):
+    await orgs.partitions(1)
+    (lease,) = await orgs.leases()
+    assert await orgs.complete(lease)
+    orgs.rows("UPDATE tasks SET worker_id = %s", WORKER)
+    before = orgs.written()
+    assert not await attempts.end_worker(
+        orgs.conn, org_id=ORG, worker_id=WORKER, reason=reason, message="", retry=RETRY
+    )
+    assert orgs.written() == before
+
+
+async def test_old_events_of_cursors_are_forgotten_with_their_tasks_but_for_the_furthest(orgs: Orgs):
+    for org, values in ((ORG, (10, 20)), (NEIGHBOUR, (10, 99))):
+        for value in values:
+            await orgs.cursor(value, org)
+            assert await orgs.complete((await orgs.leases(job="ranges", newest=True, org=org))[0], org=org)
+        await orgs.partitions(2, org)
+        for lease in await orgs.leases(2, org=org):
+            assert await orgs.complete(lease, org=org)
+    tasks, before = len(orgs.states()), len(orgs.rows("SELECT id FROM events"))
+    assert await events.forget(orgs.conn, older_seconds=3600, limit=10) == 0
+    orgs.rows("UPDATE events SET created_at = now() - interval '2 hours'")
+    assert await events.forget(orgs.conn, older_seconds=3600, limit=10) == 4  # an event of each, and its task
+    left = orgs.rows("SELECT cursor_value FROM events WHERE kind = 'Cursor' ORDER BY 1")
+    assert [row["cursor_value"] for row in left] == [20, 99]
+    assert (len(orgs.rows("SELECT id FROM events")), len(orgs.states())) == (before - 2, tasks - 2)

@@ -224,6 +224,7 @@ WRONG_COMPLETIONS: list[tuple[dict[str, Any], int, str]] = [
         "BadRelocation",
     ),
     ({"status": "Completed", "surprise": 1}, 400, "InvalidBody"),
+    ({"status": "Completed", "events": [{"output": "blocks", "cursor": 2**63}]}, 400, "InvalidBody"),
     ({"status": "Completed", "state": {"big": "x" * (wire.MAX_STATE_BYTES + 1)}}, 413, "StateTooLarge"),
     (
         {"status": "Completed", "events": [{"output": "blocks", "cursor": 1}] * (wire.MAX_ITEMS + 1)},

@@ -1,4 +1,4 @@
-"""Whatever the manners of its providers are, a follower ends with the rows of the chain; and how it goes about it."""
+"""Whatever the manners of its providers are, a follower ends with the rows of the chain."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.services import Chain, Databases
 from tests.support.fake_chain import FakeChain, ethereum
 from tests.support.fake_node import Manners, Refusal, fake_node
 from tests.support.manners import MANNERS, Manner
+from traceplane_sdk.context import Report
 
 pytestmark = pytest.mark.services
 
@@ -106,7 +107,10 @@ def reorged(chain: FakeChain, depth: int) -> None:
 
 
 @pytest.mark.parametrize("lag", [4, 0])
-def test_a_provider_that_lags_neither_confirms_nor_denies_a_reorg(databases: Databases, lag: int) -> None:
+def test_a_provider_that_lags_neither_confirms_nor_denies_a_reorg(
+    databases: Databases, lag: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing, "STALL_SECONDS", 600)  # else one that stands still for a while lags too
     chain = FakeChain(1, ethereum(FIRST))
     slow_chain = FakeChain(1, ethereum(FIRST))
     with fake_node(chain) as node, fake_node(slow_chain, Manners(lag=lag)) as slow:
@@ -145,8 +149,10 @@ def test_a_source_that_does_not_go_on_says_so_and_why(
         assert "provider 0: unreachable" in stuck["reason"]
         assert (stuck["position"], stuck["head"]) == (FIRST - 1, FIRST - 1)
         run.wait("measured", lambda seen: seen.measures["source_healthy"] == 0)
+        assert Report(False, stuck["reason"], FIRST - 1, FIRST - 1) in run.reports
         node.manners.close = False
         run.logged("source goes on")
+        assert run.reports[-1].healthy
         run.stop()
     holds(following, chain)
 
@@ -157,10 +163,10 @@ def test_the_state_of_the_pool_is_measured_and_logged_when_it_changes(databases:
         following = follow(databases, [node.url, other.url], chainId=1)
         run = following.run()
         run.reaches(FIRST - 1)
-        run.wait("in use", lambda seen: seen.measures.get("source_provider_1_in_use") == 1)
-        run.wait("head", lambda seen: seen.measures.get("source_provider_1_head_block") == FIRST - 1)
+        run.wait("in use", lambda seen: seen.measures.get("source_provider_in_use{provider=1}") == 1)
+        run.wait("head", lambda seen: seen.measures.get("source_provider_head_block{provider=1}") == FIRST - 1)
         run.stop()
         logged = [fields["providers"] for event, fields in run.events if event == "providers"]
     assert all(before != after for before, after in pairwise(logged))
     assert [one["in_use"] for one in logged[-1]] == [False, True]
-    assert run.measures["source_provider_0_head_block"] == FIRST - 1 - 15
+    assert run.measures["source_provider_head_block{provider=0}"] == FIRST - 1 - 15

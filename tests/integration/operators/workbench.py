@@ -18,7 +18,7 @@ import psycopg
 
 from traceplane_sdk import wire
 from traceplane_sdk.columns import FORMS
-from traceplane_sdk.context import TaskIO
+from traceplane_sdk.context import Report, TaskIO
 from traceplane_sdk.control import Control
 from traceplane_sdk.errors import StaleLease, StopReason
 from traceplane_sdk.operator import InputSchema, OutputSchema, Storage
@@ -165,12 +165,13 @@ class Run:
     def __init__(self, claimed: wire.ClaimedTask, **io: Any) -> None:
         self._changed = threading.Condition()
         self.measures: dict[str, float] = {}
+        self.reports: list[Report] = []
         self.events: list[tuple[str, Mapping[str, Any]]] = []
         self.completion: wire.Completion | None = None
         self.stale = False
         self._finished = False
         self.control = Control()
-        self._io = TaskIO(control=self.control, log=self._log, measure=self._measure, **io)
+        self._io = TaskIO(control=self.control, log=self._log, measure=self._measure, report=self._report, **io)
         self._claimed = claimed
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -221,7 +222,13 @@ class Run:
             self.events.append((event, fields))
             self._changed.notify_all()
 
-    def _measure(self, name: str, value: float, _labels: Mapping[str, str]) -> None:
+    def _report(self, report: Report) -> None:
+        with self._changed:
+            self.reports.append(report)
+            self._changed.notify_all()
+
+    def _measure(self, name: str, value: float, labels: Mapping[str, str]) -> None:
+        name += "".join(f"{{{label}={text}}}" for label, text in labels.items())
         with self._changed:
             self.measures[name] = value
             self._changed.notify_all()

@@ -95,6 +95,25 @@ def test_killed_cells_that_are_not_reaped_yet_are_bounded(made: cells.Cells, hel
     until(lambda: not made._all and not any(cell.folder.exists() for cell in used))
 
 
+def test_the_reaper_outlives_a_cell_that_it_could_not_reap(
+    made: cells.Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = made._reap
+    failures = [OSError(errno.EIO, "the folder cannot be removed")]
+
+    def reap(cell: cell_process.CellProcess) -> None:
+        real(cell)
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(made, "_reap", reap)
+    for _ in range(2):
+        with made.one() as cell:
+            pass
+        until(lambda cell=cell: cell.number not in made._all and not cell.folder.exists())
+    assert not failures
+
+
 def test_a_query_that_ends_after_the_service_closed_is_reaped(made: cells.Cells) -> None:
     with made.one() as cell:
         made.close()

@@ -18,16 +18,28 @@ from tests.unit.graph import doubles
 from traceplane import operator_registry
 from traceplane.errors import Stale, TraceError
 from traceplane.store.engine import Database
-from traceplane.store.statements import generations
+from traceplane.store.statements import browse_assets, controller_facts, generations
 from traceplane.store.statements.asset_policies import Policy
 from traceplane.versions import deploy as deploying
 from traceplane.versions.asset_policies import Policies
 from traceplane.versions.deploy import PublishedElsewhere
 from traceplane.versions.diff import RebuildNotSupported
 from traceplane.versions.limits import PrefixesTooLarge
+from traceplane_sdk.operator import Operator
 
 pytestmark = pytest.mark.services
 Rows = Callable[..., list[tuple[Any, ...]]]
+
+
+def marked(**marks: Any) -> dict[str, Operator]:
+    """The operators, with marks on what the follower declares."""
+    operators = operator_registry.load()
+    follower = operators["block_follower"]
+
+    def declare(*given: Any) -> Any:
+        return {name: replace(schema, **marks) for name, schema in follower.declare_outputs(*given).items()}
+
+    return {**operators, "block_follower": replace(follower, declare_outputs=declare)}
 
 
 async def test_a_first_deploy_makes_everything_current(deploy: Deploy, rows: Rows):
@@ -168,14 +180,6 @@ async def test_scaling_and_tuning_keep_every_generation(deploy: Deploy, rows: Ro
 async def test_what_a_source_leaves_unchecked_and_may_leave_empty_is_stored_and_rebuilds_nothing(
     deploy: Deploy, rows: Rows, state: Database
 ):
-    def marked(**marks: Any) -> Any:
-        follower = operator_registry.load()["block_follower"]
-
-        def declare(*given: Any) -> Any:
-            return {name: replace(schema, **marks) for name, schema in follower.declare_outputs(*given).items()}
-
-        return {**operator_registry.load(), "block_follower": replace(follower, declare_outputs=declare)}
-
     first = await deploy(graphs.assembled(graphs.chain(), marked(sparse=True, unverified=("bloom", "gas sum"))))
     stored = "SELECT DISTINCT unverified, sparse FROM dataset_versions WHERE job_id = %s"
     job = first.jobs[0].id
@@ -194,6 +198,17 @@ async def test_what_a_source_leaves_unchecked_and_may_leave_empty_is_stored_and_
     second = await deploy(graphs.assembled(changed, marked(unverified=("bloom",))), generation=2)
     assert second.jobs == first.jobs
     assert rows(stored, job) == [(["bloom"], False)]
+
+
+async def test_what_is_not_checked_shows_on_the_assets_hot_and_cold(deploy: Deploy, state: Database):
+    await deploy(graphs.assembled(graphs.chain(), marked(unverified=("gas sum", "bloom"))))
+    org, names = services.ORG_ID, ["hot-blocks", "cold-blocks"]
+    async with state.autocommit() as conn:
+        facts = await controller_facts.asset_facts(conn, org_id=org, namespace="demo", names=names)
+        seen = await browse_assets.asset(conn, org, namespace="demo", asset="cold-blocks", roles=[])
+    assert [facts[name].unverified for name in names] == [["gas sum", "bloom"]] * 2
+    assert seen is not None
+    assert seen["unverified"] == ["bloom", "gas sum"]
 
 
 async def test_waiting_tasks_follow_a_new_priority(deploy: Deploy, rows: Rows):
@@ -323,6 +338,21 @@ async def test_a_cursor_consumer_that_comes_back_gets_the_newest_event_alone(dep
     assert rows("SELECT scope FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.name = 'ranges'") == [
         ({"kind": "cursor", "cursor": 9},)
     ]
+
+
+async def test_a_job_that_is_new_catches_up_on_events_older_than_itself(deploy: Deploy, rows: Rows):
+    manifest = graphs.chain()
+    await deploy(graphs.assembled(manifest))
+    for number in (5, 9):
+        _event(rows, "follow", "blocks", number)
+    rows("UPDATE dag_current_versions SET deleted_at = now()")
+    # It comes back with the follower's generation and its events, and with another job that reads them.
+    graphs.job(manifest, "ranges")["config"]["rangeSize"] = 40
+    await deploy(graphs.assembled(manifest), uid="uid-2")
+    assert rows(
+        "SELECT j.definition -> 'config' -> 'rangeSize', scope FROM tasks t JOIN jobs j ON j.id = t.job_id"
+        " WHERE j.name = 'ranges'"
+    ) == [(40, {"kind": "cursor", "cursor": 9})]
 
 
 async def test_an_asset_has_one_producer(deploy: Deploy, picture: Callable[[], Any]):

@@ -112,6 +112,11 @@ def test_oversized_statements_do_not_kill_the_parser(sql: str) -> None:
         ("SELECT 1 FROM x AT (VERSION => 1)", "StatementNotAllowed", 14),
         ("SELECT ?", "ParametersNotSupported", None),
         ("SELECT 1::nothing", "TypeNotAllowed", None),
+        ("SELECT 1 FROM elsewhere.research.prices", "RelationNotFound", 14),
+        ("DELETE FROM blocks", "NotOneSelect", None),
+        ("SELECT " + "1," * parser.MAX_TOKENS + "1", "QueryTooLarge", None),
+        ("SELECT " + "(" * 51 + "1" + ")" * 51, "QueryTooDeep", 57),
+        ("SELECT 1 FROM " + ", ".join(f"t{n}" for n in range(65)), "QueryTooLarge", None),
     ],
 )
 def test_a_refusal_says_what_and_where(sql: str, code: str, position: int | None) -> None:
@@ -120,6 +125,21 @@ def test_a_refusal_says_what_and_where(sql: str, code: str, position: int | None
     assert refusal.value.code == code
     if position is not None:
         assert refusal.value.position == position
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT " + "(" * 50 + "1" + ")" * 50, "SELECT 1 FROM " + ", ".join(f"t{n}" for n in range(64))]
+)
+def test_what_is_as_large_as_it_may_be_is_admitted(sql: str) -> None:
+    allowlist.check(sql)
+
+
+def test_a_kind_of_query_that_duckdb_learns_later_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = parser.parse("SELECT 1")
+    tree["node"]["type"] = "UPDATE_NODE"
+    monkeypatch.setattr(parser, "parse", lambda _sql: tree)
+    with pytest.raises(Refusal, match="update may not be used"):
+        allowlist.check("SELECT 1")
 
 
 def test_relations_are_named_once_lower_case_in_order() -> None:

@@ -79,6 +79,7 @@ def job(name: str = "compact", **values: Any) -> JobFacts:
         dead=0,
         oldest_queued_seconds=None,
         last_failure=None,
+        report=None,
     )
     return replace(facts, **values)
 

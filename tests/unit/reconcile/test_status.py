@@ -76,6 +76,42 @@ def test_why_a_dag_is_not_ready(changes: dict[str, Any], reason: str) -> None:
     assert condition(shown(observed(**changes))["chain"], "Ready") == ("False", reason)
 
 
+def reported(healthy: bool, message: str) -> dict[str, Any]:
+    return {"healthy": healthy, "message": message, "position": 7, "head": 9}
+
+
+def dying(name: str = "follow", **counts: int) -> Any:
+    error = {"code": "WrongChain", "message": "chain id 5"}
+    return job(name, last_failure={"task": "t", "attempt": 1, "error": error, "time": None}, **counts)
+
+
+def test_a_source_that_says_it_does_not_get_on_makes_its_dag_unready_in_its_own_words() -> None:
+    source = job("follow", report=reported(False, "provider 0: HTTP 401: not authorised"))
+    found = shown(observed(facts=facts(source)))
+    assert condition(found["chain-follow"], "Ready") == ("False", "SourceStalled")
+    assert condition(found["chain"], "Ready") == ("False", "SourceStalled")
+    assert message(found["chain"], "Ready") == "follow: provider 0: HTTP 401: not authorised"
+    assert condition(found["chain"], "Degraded") == ("False", "AsExpected")
+
+
+WELL = [{"report": reported(True, "following")}, {"report": None}, {"report": reported(False, ""), "paused": True}]
+
+
+@pytest.mark.parametrize("changes", WELL)
+def test_a_source_that_gets_on_or_is_paused_or_says_nothing_is_ready(changes: dict[str, Any]) -> None:
+    assert condition(shown(observed(facts=facts(job("follow", **changes))))["chain"], "Ready")[0] == "True"
+
+
+@pytest.mark.parametrize(
+    ("counts", "then"), [({"retrying": 1}, "it is tried again"), ({"dead": 1}, "it waits for `tracectl retry`")]
+)
+def test_a_source_whose_run_failed_is_not_ready(counts: dict[str, int], then: str) -> None:
+    found = shown(observed(facts=facts(dying(**counts))))
+    assert condition(found["chain"], "Ready") == ("False", "SourceStalled")
+    assert message(found["chain"], "Ready") == f"follow: its run failed and {then}: WrongChain: chain id 5"
+    assert condition(shown(observed(facts=facts(dying("compact", **counts))))["chain"], "Ready")[0] == "True"
+
+
 DEGRADED = [
     pytest.param({"pods": (pod(0, failed("OOMKilled", 137)),)}, "OOMKilled", id="out of memory"),
     pytest.param({"pods": (pod(0, waiting("ImagePullBackOff")),)}, "ImagePullBackOff", id="no image"),

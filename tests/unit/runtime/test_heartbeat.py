@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
+from traceplane.runtime import heartbeat
 from traceplane.runtime.heartbeat import Heartbeat, Lease
+from traceplane.runtime.reports import Reports
 from traceplane_sdk import wire
+from traceplane_sdk.context import Report
 from traceplane_sdk.control import Control
 from traceplane_sdk.errors import CallRefused, DispatcherUnavailable, StaleLease, StopReason
 
@@ -43,9 +47,11 @@ class Port:
         self.failures = list(failures)
         self.clock = 0.0
         self.alive = threading.Event()
+        self.reported: list[wire.SourceReport | None] = []
 
-    def heartbeat(self, leases: Sequence[wire.Fence], token: str, patience: float) -> wire.HeartbeatResponse:
+    def heartbeat(self, leases: Sequence[wire.Renewal], token: str, patience: float) -> wire.HeartbeatResponse:
         self.clock += 4.0
+        self.reported += [lease.report for lease in leases]
         if self.failures:
             raise self.failures.pop(0)
         self.alive.set()
@@ -61,8 +67,27 @@ class Port:
         raise AssertionError
 
 
-def beating(port: Port, control: Control) -> Heartbeat:
-    return Heartbeat(port, Lease(claimed()), control, interval=0.001, lease_seconds=10.0, clock=lambda: port.clock)
+Lines = list[tuple[str, Mapping[str, Any]]]
+
+
+def beating(
+    port: Port,
+    control: Control,
+    lines: Lines | None = None,
+    *,
+    reports: Reports | None = None,
+    interval: float = 0.001,
+) -> Heartbeat:
+    return Heartbeat(
+        port,
+        Lease(claimed()),
+        control,
+        reports or Reports(),
+        interval=interval,
+        lease_seconds=10.0,
+        log=lambda event, fields: (lines if lines is not None else []).append((event, fields)),
+        clock=lambda: port.clock,
+    )
 
 
 def stopped(control: Control) -> StopReason | None:
@@ -100,3 +125,36 @@ def test_a_refused_heartbeat_means_that_the_lease_is_lost(answer: Exception) -> 
     with beating(port, control):
         assert stopped(control) is StopReason.LEASE_LOST
     assert not port.alive.is_set()
+
+
+@pytest.mark.parametrize(
+    "failure", [ValueError("an answer of another shape"), IndexError("no lease in the answer")]
+)
+def test_an_error_that_nobody_foresaw_is_logged_and_means_that_the_lease_is_lost(failure: Exception) -> None:
+    port, control = Port(failure), Control()
+    lines: Lines = []
+    with beating(port, control, lines):
+        assert stopped(control) is StopReason.LEASE_LOST
+    assert lines == [("heartbeats ended unexpectedly", {"level": "error", "error": repr(failure)})]
+    assert not port.alive.is_set()
+
+
+def test_a_report_goes_along_until_the_dispatcher_has_it_and_no_longer() -> None:
+    port, reports = Port(DispatcherUnavailable("away")), Reports()
+    reports.put(Report(True, "following", 1, 1))
+    beats = beating(port, Control(), reports=reports)
+    with pytest.raises(DispatcherUnavailable):
+        beats.renew()
+    beats.renew()
+    beats.renew()
+    report = wire.SourceReport(healthy=True, message="following", position=1, head=1)
+    assert port.reported == [report, report, None]
+
+
+def test_trouble_does_not_wait_for_the_next_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "SPACING_SECONDS", 0.0)
+    port, reports = Port(), Reports()
+    with beating(port, Control(), reports=reports, interval=10 * PATIENCE_SECONDS):
+        reports.put(Report(False, "provider 0: HTTP 401", 1, 5))
+        assert port.alive.wait(PATIENCE_SECONDS)
+    assert [report.message for report in port.reported if report] == ["provider 0: HTTP 401"]

@@ -21,11 +21,11 @@ def _pool(folder: Path, content: str) -> Path:
 
 
 def test_provider_urls_are_one_a_line(tmp_path: Path) -> None:
-    rpc_dir = _pool(tmp_path, "# the fast one\nhttp://a:1\n\nhttps://b/key\n")
-    assert provider_urls(rpc_dir, "local") == ["http://a:1", "https://b/key"]
+    rpc_dir = _pool(tmp_path, "# the fast one\nhttp://a:1\n\nhttps://b/key\nwss://b/key\n")
+    assert provider_urls(rpc_dir, "local") == ["http://a:1", "https://b/key", "wss://b/key"]
 
 
-@pytest.mark.parametrize("content", ["", "# none\n", "ftp://a\n", "http://a\nnonsense secret\n"])
+@pytest.mark.parametrize("content", ["", "# none\n", "ftp://a\n", "wss://a\n", "http://a\nnonsense secret\n"])
 def test_a_pool_without_usable_urls_is_named_and_no_url_is_shown(tmp_path: Path, content: str) -> None:
     with pytest.raises(OperatorError) as refusal:
         provider_urls(_pool(tmp_path, content), "local")

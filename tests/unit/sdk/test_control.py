@@ -45,3 +45,25 @@ def test_a_stop_ends_a_pause() -> None:
     control.stop(StopReason.DRAINING)
     with pytest.raises(Stopped):
         control.check()
+
+
+def test_a_wake_up_ends_the_wait_it_comes_during_or_the_next_one_and_no_other() -> None:
+    control, waiting = Control(), threading.Event()
+    control.wake()
+    control.wait_for_wake(3600)  # woken while the run was busy
+    thread = threading.Thread(target=lambda: (waiting.set(), control.wait_for_wake(3600)), daemon=True)
+    thread.start()
+    assert waiting.wait(10)
+    control.wake()
+    thread.join(10)
+    assert not thread.is_alive()
+    control.wait_for_wake(0.01)
+    assert control.reason is None
+
+
+def test_a_wake_up_ends_no_other_wait() -> None:
+    control = Control()
+    control.wake()
+    control.wait(0.01)
+    control.wait_for_wake(3600)
+    assert control.reason is None

@@ -104,5 +104,5 @@ def test_any_value_at_all_is_one_field_of_one_row_or_refused(kind: ColumnType, v
 
 
 def test_a_row_of_another_length_is_refused() -> None:
-    with pytest.raises(OperatorError, match="a row of 1 values for 2 columns"):
+    with pytest.raises(OperatorError, match="other than 2 values for 2 columns"):
         list(encode_rows(_columns("Int64", "Int64"), [(1,)]))

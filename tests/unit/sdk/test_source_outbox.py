@@ -72,3 +72,37 @@ def test_a_malformed_time_is_refused_by_its_writer() -> None:
     bad = wire.Invalidation(output="blocks", start=1, end=2, time_start="yesterday", reason="Reorg")
     with pytest.raises(msgspec.ValidationError, match="time_start"):
         source_outbox.payload(bad)
+
+
+BEYOND = [
+    ("Event", {"cursor": 2**63 - 1}),
+    ("Event", {"cursor": -(2**63) - 1}),
+    ("Event", {"partition": {"key": "0-9", "start": 0, "end": 2**63 - 1}}),
+    ("Event", {"partition": {"key": "0-9", "start": -(2**63) - 1, "end": 9}}),
+    ("Invalidation", {"start": 0, "end": 2**63 - 1, "reason": "Reorg"}),
+    ("Invalidation", {"start": -(2**63) - 1, "end": 0, "reason": "Reorg"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"), [*BEYOND, ("Invalidation", {"start": 2, "end": 1, "reason": "Reorg"})]
+)
+def test_a_row_that_no_statement_takes_is_set_aside_and_its_neighbours_go_on(
+    kind: str, payload: dict[str, object]
+) -> None:
+    unpacked = unpack([row(kind, json.dumps(payload)), row("Event", '{"cursor": 7}')])
+    assert [row_id for row_id, _ in unpacked.malformed] == [ID]
+    assert ([event["cursor"] for event in unpacked.events], unpacked.invalidations) == ([7], [])
+
+
+@pytest.mark.parametrize(("kind", "payload"), BEYOND)
+def test_a_number_beyond_what_state_keeps_is_refused_by_its_writer_and_by_the_task_api(
+    kind: str, payload: dict[str, object]
+) -> None:
+    announced = wire.Event if kind == "Event" else wire.Invalidation
+    with pytest.raises(msgspec.ValidationError, match="Expected `int`"):
+        msgspec.json.decode(json.dumps({"output": "blocks", **payload}), type=announced)
+    part = payload.get("partition")
+    given = {**payload, "partition": wire.Partition(**part)} if isinstance(part, dict) else payload
+    with pytest.raises(msgspec.ValidationError, match="Expected `int`"):
+        source_outbox.payload(announced(output="blocks", **given))

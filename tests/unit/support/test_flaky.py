@@ -14,8 +14,10 @@ import pytest
 from tests.support.flaky import Flaky
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "cluster: on the cluster")
-    config.pluginmanager.register(Flaky(Path("kept")))
+    for marker in ("cluster", "services"):
+        config.addinivalue_line("markers", f"{marker}: on real parts")
+    reports = not hasattr(config, "workerinput")
+    config.pluginmanager.register(Flaky(Path(%r) / "kept", reports=reports))
 
 @pytest.fixture(scope="session")
 def tries():
@@ -67,7 +69,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def run(*tests: str, options: tuple[str, ...] = ()) -> pytest.RunResult:
-        pytester.makeconftest(CONFTEST)
+        pytester.makeconftest(CONFTEST % str(pytester.path))
         pytester.makepyfile("import pytest\n" + "\n".join(tests))
         return pytester.runpytest_inprocess("-p", "pytest_rerunfailures", "-q", "-ra", *options)
 
@@ -75,7 +77,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
 
 
 def summary(pytester: pytest.Pytester) -> list[str]:
-    return Path(pytester.path, "kept", flaky.SUMMARY).read_text().splitlines()
+    return Path(pytester.path, "kept", "cluster", flaky.SUMMARY).read_text().splitlines()
 
 
 def test_what_passes_the_second_time_passes_and_is_named_last(run, pytester: pytest.Pytester) -> None:
@@ -89,7 +91,7 @@ def test_what_passes_the_second_time_passes_and_is_named_last(run, pytester: pyt
 def test_its_first_failure_is_shown_and_kept_in_the_file_that_is_named(run, pytester: pytest.Pytester) -> None:
     result = run(once("a"))
     (line,) = summary(pytester)
-    kept = Path(pytester.path, line.rpartition(" ")[2]).read_text()
+    kept = Path(line.rpartition(" ")[2]).read_text()
     for text in ("AssertionError: the first time", "what a printed, 1"):
         assert text in kept
         assert text in result.stdout.str()
@@ -116,7 +118,17 @@ def test_more_than_a_few_fail_the_run(run, pytester: pytest.Pytester, count: int
     assert (f"FLAKY {count} tests, and a run with more than 2 fails" in summary(pytester)) is (code != 0)
 
 
-def test_what_is_not_on_the_cluster_is_run_once(run, pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+def test_services_have_a_report_of_their_own_made_once(run, pytester: pytest.Pytester, workers: str) -> None:
+    on_services = once("b").replace("mark.cluster", "mark.services")
+    assert run(on_services, options=("-p", "xdist", workers)).ret == pytest.ExitCode.OK
+    kept = Path(pytester.path, "kept", "services")
+    (line,) = (kept / flaky.SUMMARY).read_text().splitlines()
+    assert Path(line.rpartition(" ")[2]).read_text().count("AssertionError: the first time") == 1
+    assert not Path(pytester.path, "kept", "cluster").exists()
+
+
+def test_what_is_not_on_real_parts_is_run_once(run, pytester: pytest.Pytester) -> None:
     assert run(ELSEWHERE, PASSES).ret == pytest.ExitCode.TESTS_FAILED
     assert summary(pytester) == []
 
@@ -132,4 +144,4 @@ def test_a_run_without_flaky_tests_clears_the_report_of_the_one_before(run, pyte
     run(once("a"))
     run(PASSES)
     assert summary(pytester) == []
-    assert [path.name for path in Path(pytester.path, "kept").iterdir()] == [flaky.SUMMARY]
+    assert [path.name for path in Path(pytester.path, "kept", "cluster").iterdir()] == [flaky.SUMMARY]

@@ -80,7 +80,7 @@ def _run(
     seen: list[pa.RecordBatch] = []
     batches = pa.RecordBatchReader.from_batches(schema, _kept(rest, seen))
     bounds = {"max_rows": query.max_rows, "max_bytes": query.max_bytes}
-    if query.format in columnar.FORMS:
+    if query.format in columnar.FORMATS:
         answer = columnar.render(query.format, columns, batches, versions, **bounds)
     else:
         answer = rows.render(query.format, columns, batches, **bounds)

@@ -105,8 +105,8 @@ def _tree(sql: str) -> dict[str, Any]:
         raise Refusal(TOO_COMPLEX, TOO_COMPLEX_TEXT)
     if answer.get("error", True):
         raise Refusal("InvalidQuery", str(answer.get("error_message", "not a SELECT"))[:MAX_MESSAGE])
-    # Counted again: what becomes of the text here is what is checked, however it was split above.
     parsed: list[dict[str, Any]] = answer["statements"]
+    # second guard: what becomes of the text here is what is checked, however it was split above.
     if len(parsed) != 1:
         raise Refusal("NotOneSelect", f"one SELECT is wanted, not {len(parsed)} statements")
     return parsed[0]
@@ -118,6 +118,7 @@ def _serialized(sql: str) -> dict[str, Any]:
         row = _duckdb().execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
         answer: dict[str, Any] = orjson.loads(row[0] if row else "{}")
     except orjson.JSONDecodeError as error:
+        # second guard: what DuckDB keeps to MAX_EXPRESSION_DEPTH is flatter than the 1024 levels that orjson reads.
         if "depth limit" in str(error):
             raise Refusal("QueryTooDeep", "the statement nests too deep") from None
         if "memory" in str(error):

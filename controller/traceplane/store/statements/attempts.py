@@ -57,6 +57,7 @@ locked AS (
         WHERE t.id IN (SELECT id FROM overdue)
         UNION ALL
         SELECT 'LeaseExpired', 'no heartbeat before the lease ended'
+        -- second guard: an UPDATE takes one of several rows for a task, but nobody promises which.
         WHERE t.id NOT IN (SELECT id FROM overdue)
     ) r
     WHERE t.id IN (SELECT id FROM late UNION SELECT id FROM overdue)
@@ -93,7 +94,8 @@ saved_state AS (
 
 _OF_WORKER = """
     FROM tasks t
-    WHERE t.status = 'Running' AND t.worker_id = %(worker)s AND t.org_id = %(org)s
+    WHERE t.worker_id = %(worker)s AND t.org_id = %(org)s
+      AND t.status = 'Running'  -- second guard: so does the update; here, what has ended does not use up the limit
     ORDER BY t.id LIMIT 10000
     FOR NO KEY UPDATE"""
 
@@ -114,7 +116,8 @@ WITH locked AS (SELECT {_LOCKED}, 'Released' AS result, %(error)s::jsonb AS erro
 RETRY = f"""
 WITH due AS (
     SELECT t.ctid AS place FROM tasks t
-    WHERE t.status = 'Failed' AND t.next_retry_at <= statement_timestamp()
+    WHERE t.next_retry_at <= statement_timestamp()
+      AND t.status = 'Failed'  -- second guard: no other task has such a time (retry_of_failed); it names the index
     ORDER BY t.next_retry_at LIMIT %(limit)s
     FOR NO KEY UPDATE SKIP LOCKED
 )

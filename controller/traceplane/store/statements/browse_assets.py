@@ -16,7 +16,9 @@ ASSETS = """
 SELECT r.namespace, r.name, r.storage, coalesce(a.description, '') AS description, r.read_roles, r.federation,
        r.dataset_id AS dataset, r.dataset_version_id AS version, r.columns, r.scope_column,
        coalesce(r.cold_version_id, CASE WHEN r.storage = 'S3' THEN r.dataset_version_id END) AS cold_version,
-       r.provisioned
+       r.provisioned,
+       ARRAY(SELECT DISTINCT rule FROM dataset_versions v CROSS JOIN LATERAL unnest(v.unverified) rule
+             WHERE v.id IN (r.dataset_version_id, r.cold_version_id) ORDER BY rule) AS unverified
 FROM catalog.relations r
 LEFT JOIN assets a
   ON a.org_id = r.org_id AND a.namespace = r.namespace AND a.name = r.name AND a.deleted_at IS NULL

@@ -51,7 +51,8 @@ ORDER BY j.name
 
 _TASK_COLUMNS = """
 t.id, j.name AS job, j.id AS job_id, t.status, t.attempt, t.max_attempts, t.cause, t.scope, t.worker_id,
-t.queued_at, t.started_at, t.heartbeat_at, t.next_retry_at, t.finished_at, t.result, t.error
+t.queued_at, t.started_at, t.heartbeat_at, t.next_retry_at, t.finished_at, t.result, t.error,
+CASE t.status WHEN 'Running' THEN t.report END AS report
 """
 
 DAG_TASKS = f"""

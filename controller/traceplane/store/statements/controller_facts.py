@@ -47,6 +47,8 @@ class JobFacts:
     oldest_queued_seconds: float | None
     last_failure: Mapping[str, Any] | None
     """`task`, `attempt`, `error`, `time` of the newest failed task; None where none is failed now."""
+    report: Mapping[str, Any] | None
+    """What a running source said of itself last (`wire.SourceReport`), for as long as its lease holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,8 @@ class AssetFacts:
     columns: Sequence[Mapping[str, Any]]
     """`name`, `type`, `nullable`, `pii` of each."""
     scope_column: str
+    unverified: Sequence[str]
+    """Rules that hold where the rows come from but are not checked."""
 
 
 DAG = """
@@ -101,7 +105,7 @@ SELECT j.id AS job_id, j.name, j.config_hash, j.operator, j.activation, d.runtim
            SELECT FROM dataset_versions v WHERE v.job_id = j.id AND v.provisioned_at IS NULL) AS provisioned,
        d.min_workers, d.max_workers, d.max_concurrency, d.idle_timeout_seconds, d.placement,
        queue.queued, queue.oldest AS oldest_queued_seconds, running.running, failed.retrying, failed.dead,
-       newest.failure AS last_failure
+       newest.failure AS last_failure, source.report
 FROM dag_version_jobs d
 JOIN jobs j ON j.id = d.job_id
 -- LATERAL, one for each status: so the planner answers each from the partial index of that status.
@@ -120,6 +124,11 @@ LEFT JOIN LATERAL (
     FROM tasks WHERE job_id = j.id AND status = 'Failed'
     -- Tasks that are retried have not finished: they come first, and then the task that died last.
     ORDER BY finished_at DESC NULLS FIRST LIMIT 1) newest ON true
+LEFT JOIN LATERAL (
+    SELECT report FROM tasks
+    WHERE job_id = j.id AND status = 'Running' AND j.activation = 'Source' AND report IS NOT NULL
+      AND lease_expires_at > statement_timestamp()
+    ORDER BY heartbeat_at DESC LIMIT 1) source ON true
 WHERE d.dag_version_id = %(version)s
 ORDER BY j.name
 """
@@ -137,7 +146,7 @@ ASSETS = """
 SELECT p.asset, d.dag, d.job, d.output, d.id AS dataset_id, v.id AS dataset_version_id, v.storage,
        v.provisioned_at IS NOT NULL AS provisioned, furthest.cursor_value AS cursor, current.partitions,
        current.rows, current.bytes, greatest(current.last_commit, furthest.created_at) AS last_materialised_at,
-       v.columns, v.scope_column
+       v.columns, v.scope_column, v.unverified
 FROM asset_publications p
 JOIN datasets d ON d.id = p.dataset_id
 JOIN dag_current_versions c ON (c.org_id, c.namespace, c.dag) = (d.org_id, d.namespace, d.dag)

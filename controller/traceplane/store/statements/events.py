@@ -151,8 +151,7 @@ WITH deleted_events AS (
         SELECT e.id FROM events e
         WHERE e.kind = 'Cursor' AND e.created_at < statement_timestamp() - make_interval(secs => %(older)s)
           -- Its task may still run, or wait to.
-          AND NOT EXISTS (SELECT FROM tasks t WHERE t.event_id = e.id
-                            AND t.status IN ('Queued', 'Running', 'Failed') AND t.finished_at IS NULL)
+          AND NOT EXISTS (SELECT FROM tasks t WHERE t.event_id = e.id AND t.finished_at IS NULL)
           -- Never the furthest of a dataset version: it says how far a PerUpdate job has to read.
           AND EXISTS (SELECT FROM events n WHERE n.dataset_version_id = e.dataset_version_id
                         AND n.cursor_value > e.cursor_value)
@@ -162,7 +161,8 @@ WITH deleted_events AS (
 ),
 deleted_tasks AS (
     DELETE FROM tasks t USING deleted_events g JOIN job_inputs i ON i.dataset_version_id = g.dataset_version_id
-    WHERE t.job_id = i.job_id AND t.dedupe_key = 'event:' || g.id AND t.status IN ('Completed', 'Canceled')
+    WHERE t.dedupe_key = 'event:' || g.id AND t.status IN ('Completed', 'Canceled')
+      AND t.job_id = i.job_id  -- second guard: no other job has a task of this event; it finds the index
     RETURNING t.id
 )
 SELECT (SELECT count(*) FROM deleted_events), (SELECT count(*) FROM deleted_tasks)

@@ -20,20 +20,34 @@ Row = dict[str, object]
 _LEASES = """jsonb_to_recordset(%(leases)s::jsonb)
         AS x(task_id uuid, attempt int4, lease_token uuid, claim_id uuid)"""
 
-RENEW = f"""
+_RENEW = f"""
 WITH renewed AS (
     UPDATE tasks t SET
         heartbeat_at = statement_timestamp(),
         -- By the length it was granted.
-        lease_expires_at = statement_timestamp() + (t.lease_expires_at - t.heartbeat_at)
-    FROM {_LEASES}
+        lease_expires_at = statement_timestamp() + (t.lease_expires_at - t.heartbeat_at) {{reported}}
+    FROM {{leases}}
     WHERE t.id = x.task_id AND {HELD}
-    RETURNING t.id, t.job_id, t.lease_expires_at, t.cancel_requested
+    RETURNING t.id, t.job_id, t.lease_expires_at, t.cancel_requested, {{news}} AS news
 )
-SELECT r.id, r.lease_expires_at, r.cancel_requested, j.paused
+SELECT r.id, r.lease_expires_at, r.cancel_requested, j.paused, r.job_id, r.news
 FROM renewed r JOIN jobs j ON j.id = r.job_id
 """
+
+RENEW = _RENEW.format(leases=_LEASES, reported="", news="false")
 """Extend leases. One that is past its end but not reaped yet is still held."""
+
+RENEW_AND_REPORT = _RENEW.format(
+    leases="""jsonb_to_recordset(%(leases)s::jsonb)
+        AS x(task_id uuid, attempt int4, lease_token uuid, claim_id uuid, report jsonb)
+    JOIN tasks before ON before.id = x.task_id""",
+    reported=", report = coalesce(x.report, t.report)",
+    # A source that goes on as well as before is no news, whatever its position is: it has one with every heartbeat.
+    news="""coalesce(x.report -> 'healthy' IS DISTINCT FROM before.report -> 'healthy'
+        OR (NOT (x.report ->> 'healthy')::bool AND x.report -> 'message' <> before.report -> 'message'), false)
+        AND x.report IS NOT NULL""",
+)
+"""The same, and keep what sources report; `news` where people should see it."""
 
 SCOPES = f"""
 SELECT t.id::text, t.range_start, t.range_end
@@ -50,14 +64,18 @@ class Renewed:
     lease_expires_at: datetime
     canceled: bool
     paused: bool
+    job_id: UUID
+    news: bool
+    """Whether its source reports another health than before, or another trouble."""
 
 
 async def renew(conn: Connection, *, org_id: UUID, leases: Sequence[Row]) -> dict[UUID, Renewed]:
-    """Extend `leases`; one that is lost has no entry."""
+    """Extend `leases`, some of which may have a `report` to keep; one that is lost has no entry."""
     # In the order of their ids, so that two requests never wait for one another's rows.
     ordered = sorted(leases, key=lambda lease: str(lease["task_id"]))
-    rows = await (await conn.execute(RENEW, {"org": org_id, "leases": document(ordered)})).fetchall()
-    return {row[0]: Renewed(row[1], row[2], row[3]) for row in rows}
+    statement = RENEW_AND_REPORT if any(lease.get("report") for lease in leases) else RENEW
+    rows = await (await conn.execute(statement, {"org": org_id, "leases": document(ordered)})).fetchall()
+    return {row[0]: Renewed(*row[1:]) for row in rows}
 
 
 async def scopes(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 RUNNABLE = """
     JOIN dag_current_versions c
-      ON c.org_id = j.org_id AND c.namespace = j.namespace AND c.dag = j.dag AND c.deleted_at IS NULL
+      ON c.org_id = j.org_id AND c.deleted_at IS NULL
+     -- second guard: a version holds generations of its own DAG alone. These are the primary key.
+     AND c.namespace = j.namespace AND c.dag = j.dag
     CROSS JOIN LATERAL (
         SELECT v.* FROM dag_version_jobs v
         WHERE v.job_id = j.id AND v.dag_version_id IN (c.active_version_id, c.staged_version_id)

@@ -23,7 +23,7 @@ CLAIMED = """status = 'Running', attempt = t.attempt + 1, next_retry_at = NULL,
         claim_id = d.claim_id, worker_id = d.worker_id,
         lease_token = gen_random_uuid(), lease_epoch = nextval('lease_epochs'),
         lease_expires_at = l.lease_expires_at, heartbeat_at = l.now, started_at = l.now,
-        deadline_at = l.deadline_at"""
+        deadline_at = l.deadline_at, report = NULL"""
 """Queued -> Running. `d` is the claimant's row (claim_id, worker_id), `l` the job's limits (`claims.live`)."""
 
 SUPERSEDED = "status = 'Completed', result = 'Superseded', finished_at = statement_timestamp()"

@@ -8,7 +8,7 @@ for updates that touch no indexed column.
 `lease_epochs` counts every claim ever made. A claim's number is the epoch under which its worker takes the
 write fences in data, so a later attempt always outranks an earlier one.
 
-`report` is what a running source said of itself last, and `advanced_at` when its position last changed.
+`report` is what a running source said of itself last: `traceplane_sdk.wire.SourceReport`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,6 @@ tasks = Table(
     words("result", null=True),
     Column("cancel_requested", Boolean, nullable=False, server_default=false()),
     document("report", null=True),
-    moment("advanced_at"),
     UniqueConstraint("job_id", "dedupe_key"),
     one_of("cause", *Cause),
     one_of("status", *State),

@@ -49,7 +49,7 @@ class TaskApi:
         answer = self._send("/internal/task-claim", request, headers, wire.ClaimResponse, timeout=timeout)
         return answer.tasks
 
-    def heartbeat(self, leases: Sequence[wire.Fence], token: str, patience: float) -> wire.HeartbeatResponse:
+    def heartbeat(self, leases: Sequence[wire.Renewal], token: str, patience: float) -> wire.HeartbeatResponse:
         """Renew leases; trying again for up to `patience` seconds."""
         body = wire.HeartbeatRequest(list(leases))
         return self._call("/v1/task/heartbeat", body, token, wire.HeartbeatResponse, patience)

@@ -7,11 +7,11 @@ that must know a type's form in one of these reads it here: a new type is a memb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 from traceplane_sdk import copytext
 
@@ -39,8 +39,8 @@ class Form:
 
     postgres: str
     """Type of a hot table's column."""
-    copy: Callable[[Any], str]
-    """A value as a field of COPY's text format. Raises TypeError, ValueError or OverflowError where it refuses."""
+    copy: copytext.Encoder
+    """Values as fields of COPY's text format. TypeError, ValueError or OverflowError where one is refused."""
     arrow: tuple[str, ...]
     """Factory of pyarrow, and its arguments. Parquet's type follows from it."""
     duckdb: str
@@ -67,7 +67,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
     {
         ColumnType.INT32: Form(
             postgres="integer",
-            copy=copytext.integer(-(2**31), 2**31 - 1),
+            copy=copytext.integers(-(2**31), 2**31 - 1),
             arrow=("int32",),
             duckdb="INTEGER",
             pushdown="integer",
@@ -75,7 +75,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         ),
         ColumnType.INT64: Form(
             postgres="bigint",
-            copy=copytext.integer(-(2**63), 2**63 - 1),
+            copy=copytext.integers(-(2**63), 2**63 - 1),
             arrow=("int64",),
             duckdb="BIGINT",
             pushdown="integer",
@@ -83,12 +83,16 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         ),
         # No pushdown: the two order and compare NaN in their own ways.
         ColumnType.FLOAT64: Form(
-            postgres="double precision", copy=copytext.real, arrow=("float64",), duckdb="DOUBLE", pushdown=None
+            postgres="double precision",
+            copy=copytext.each(copytext.real),
+            arrow=("float64",),
+            duckdb="DOUBLE",
+            pushdown=None,
         ),
         # Decimal digits outside Postgres: Arrow's Decimal256 stops at 76 digits, and 2^256 has 78.
         ColumnType.UINT256: Form(
             postgres="numeric(78,0)",
-            copy=copytext.integer(0, 2**256 - 1),
+            copy=copytext.integers(0, 2**256 - 1),
             arrow=_STRING,
             duckdb="VARCHAR",
             pushdown=None,
@@ -96,27 +100,33 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         ),
         ColumnType.HEX: Form(
             postgres="text",
-            copy=copytext.text,
+            copy=copytext.texts,
             arrow=_STRING,
             duckdb="VARCHAR",
             pushdown="text",
             text=(r"^0x[0-9a-f]*$", "lower-case hex digits after 0x"),
         ),
         ColumnType.TEXT: Form(
-            postgres="text", copy=copytext.text, arrow=_STRING, duckdb="VARCHAR", pushdown="text"
+            postgres="text", copy=copytext.texts, arrow=_STRING, duckdb="VARCHAR", pushdown="text"
         ),
         ColumnType.BOOL: Form(
-            postgres="boolean", copy=copytext.boolean, arrow=("bool_",), duckdb="BOOLEAN", pushdown="boolean"
+            postgres="boolean",
+            copy=copytext.each(copytext.boolean),
+            arrow=("bool_",),
+            duckdb="BOOLEAN",
+            pushdown="boolean",
         ),
         ColumnType.TIMESTAMP: Form(
             postgres="timestamptz",
-            copy=copytext.timestamp,
+            copy=copytext.timestamps,
             arrow=("timestamp", "us", "UTC"),
             duckdb="TIMESTAMP WITH TIME ZONE",
             pushdown="instant",
         ),
         # No pushdown: Postgres compares jsonb by content, DuckDB the text of it.
-        ColumnType.JSON: Form(postgres="jsonb", copy=copytext.json, arrow=_STRING, duckdb="VARCHAR", pushdown=None),
+        ColumnType.JSON: Form(
+            postgres="jsonb", copy=copytext.each(copytext.json), arrow=_STRING, duckdb="VARCHAR", pushdown=None
+        ),
     }
 )
 """By name; a `ColumnType` is its name."""

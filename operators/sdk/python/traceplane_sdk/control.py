@@ -20,6 +20,7 @@ class Control:
         self._changed = threading.Condition()
         self._reason: StopReason | None = None
         self._paused = False
+        self._woken = False
 
     @property
     def reason(self) -> StopReason | None:
@@ -53,3 +54,16 @@ class Control:
         with self._changed:
             self._changed.wait_for(lambda: self._reason is not None, timeout=seconds)
         self.check()
+
+    def wait_for_wake(self, seconds: float) -> None:
+        """As `wait`, and ends at `wake`. For the one thread that has nothing to do until then."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._reason is not None or self._woken, timeout=seconds)
+            self._woken = False
+        self.check()
+
+    def wake(self) -> None:
+        """End the current `wait_for_wake`, or the next one where the run is busy: there is something to do."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()

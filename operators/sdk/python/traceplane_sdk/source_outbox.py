@@ -10,14 +10,14 @@ from typing import Any
 
 import msgspec
 
-from traceplane_sdk.wire import Event, Invalidation, Partition
+from traceplane_sdk.wire import Event, Invalidation, Partition, Position
 
 
 class SourceEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A row of kind Event: new data up to `cursor`, final up to `final`, or one `partition`."""
 
     output: str = ""
-    cursor: int | None = None
+    cursor: Position | None = None
     partition: Partition | None = None
     final: int | None = None
 
@@ -26,8 +26,8 @@ class SourceInvalidation(msgspec.Struct, frozen=True, kw_only=True):
     """A row of kind Invalidation: an inclusive range, and the time span of the rows removed and added."""
 
     output: str = ""
-    start: int
-    end: int
+    start: Position
+    end: Position
     reason: str
     time_start: datetime | None = None
     time_end: datetime | None = None
@@ -35,6 +35,7 @@ class SourceInvalidation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def payload(announced: Event | Invalidation) -> str:
-    """The payload of what a task announces, as JSON text. Raises msgspec.ValidationError for a malformed time."""
+    """The payload of what a task announces, as JSON text. Raises msgspec.ValidationError for a malformed time or a
+    number beyond `wire.Position`."""
     kind = SourceEvent if isinstance(announced, Event) else SourceInvalidation
-    return msgspec.json.encode(msgspec.convert(announced, kind, from_attributes=True)).decode()
+    return msgspec.json.encode(msgspec.convert(msgspec.to_builtins(announced), kind)).decode()

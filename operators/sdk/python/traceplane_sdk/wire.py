@@ -17,9 +17,15 @@ MAX_ITEMS = 1000
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_STATE_BYTES = 256 * 1024
 MAX_WAIT_SECONDS = 60.0
+MAX_REPORT_BYTES = 1024
+"""UTF-8 of a source's report; a worker cuts what is longer."""
 
 Id = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+Position = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 2)]
+"""A cursor, or an end of an inclusive range. The value after it has to fit, too: Postgres keeps the upper end of an
+`int8range` exclusive, and what no statement takes would fail for its whole batch, every time."""
 
 
 class Fence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,8 +40,8 @@ class Partition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An inclusive range with its key, `start-end`."""
 
     key: Name
-    start: int
-    end: int
+    start: Position
+    end: Position
 
 
 class CursorSpan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -161,10 +167,25 @@ class ClaimResponse(msgspec.Struct, frozen=True):
     tasks: list[ClaimedTask]
 
 
+class SourceReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a source says of itself, for people; `position` is the last value written, `head` the last one known."""
+
+    healthy: bool
+    message: Annotated[str, msgspec.Meta(max_length=MAX_REPORT_BYTES)]
+    position: Int64 | None = None
+    head: Int64 | None = None
+
+
+class Renewal(Fence, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One lease to extend, and what its source reports: where it changed since the last heartbeat only."""
+
+    report: SourceReport | None = None
+
+
 class HeartbeatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Heartbeats of up to MAX_ITEMS leases of one claim."""
 
-    leases: Annotated[list[Fence], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
+    leases: Annotated[list[Renewal], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
 
 
 class HeartbeatState(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,17 +213,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """
 
     output: Name
-    cursor: int | None = None
+    cursor: Position | None = None
     partition: Partition | None = None
-    final: int | None = None
+    final: Position | None = None
 
 
 class Invalidation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A range of an output that must be processed again. Times are RFC 3339, of the rows removed and added."""
 
     output: Name
-    start: int
-    end: int
+    start: Position
+    end: Position
     time_start: str | None = None
     time_end: str | None = None
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]

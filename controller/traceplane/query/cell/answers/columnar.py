@@ -19,7 +19,7 @@ from duckdb.sqltypes import DuckDBPyType
 from traceplane.query.cell.answers import lossless
 from traceplane.query.cell.answers.rows import Rendered
 
-FORMS = ("arrow", "parquet")
+FORMATS = ("arrow", "parquet")
 VERSIONS = b"trace.versions"
 
 

@@ -15,4 +15,4 @@ def downgrade() -> None:
     """Drop them: an older release goes by the finality depth alone."""
     run("DROP TABLE dataset_finality")
     run("ALTER TABLE dataset_versions DROP COLUMN sparse, DROP COLUMN unverified")
-    run("ALTER TABLE tasks DROP COLUMN report, DROP COLUMN advanced_at")
+    run("ALTER TABLE tasks DROP COLUMN report")

@@ -12,6 +12,4 @@ CREATE TABLE dataset_finality (
     CONSTRAINT dataset_finality_org_id_fkey FOREIGN KEY(org_id) REFERENCES orgs (id)
 );
 
-ALTER TABLE tasks
-    ADD COLUMN report JSONB,
-    ADD COLUMN advanced_at TIMESTAMP WITH TIME ZONE;
+ALTER TABLE tasks ADD COLUMN report JSONB;

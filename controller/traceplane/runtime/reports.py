@@ -1,0 +1,92 @@
+"""What a run reports of itself, on its way from the run's thread to the heartbeat's.
+
+Only the newest report counts, and it is sent where it differs from what the dispatcher has. A run that is stuck
+reports nothing, so the heartbeat's thread watches in its place: a source that stays at one position, although its
+chain goes on, is reported as unhealthy, until it moves.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+
+from traceplane_sdk.context import Report
+from traceplane_sdk.wire import MAX_REPORT_BYTES, SourceReport
+
+STALL_SECONDS = 60.0
+"""How long a source may stay at one position that is not its head."""
+_INT64 = range(-(2**63), 2**63)
+
+
+class Reports:
+    """The newest report of one run. Thread-safe."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._newest: SourceReport | None = None
+        self._moved = 0.0
+        self._delivered: SourceReport | None = None
+        self.urgent = threading.Event()
+        """Set while the dispatcher believes a source to be well that is not, or the other way round."""
+
+    def put(self, given: Report) -> None:
+        """Take what the run says."""
+        report = SourceReport(
+            healthy=bool(given.healthy),
+            message=_plain(str(given.message)),
+            position=_int64(given.position),
+            head=_int64(given.head),
+        )
+        with self._lock:
+            if self._newest is None or self._newest.position != report.position:
+                self._moved = self._clock()
+            self._newest = report
+            healthy = report.healthy and self._stalls_in(report) > 0
+            if healthy != (self._delivered is None or self._delivered.healthy):
+                self.urgent.set()
+
+    def due(self) -> SourceReport | None:
+        """What the dispatcher does not know yet; None where it knows all."""
+        with self._lock:
+            self.urgent.clear()
+            report = self._newest
+            if report is not None and self._stalls_in(report) <= 0:
+                report = SourceReport(
+                    healthy=False,
+                    message=_plain(
+                        f"no advance from {report.position} for over {STALL_SECONDS:.0f} s, while the head is "
+                        f"{report.head}; its last report: {report.message}"
+                    ),
+                    position=report.position,
+                    head=report.head,
+                )
+            return None if report == self._delivered else report
+
+    def delivered(self, report: SourceReport | None) -> None:
+        """The dispatcher has `report`, which `due` gave."""
+        with self._lock:
+            self._delivered = report or self._delivered
+
+    def stalls_in(self) -> float:
+        """Seconds until the source counts as stalled; infinite where it does already, or need not move."""
+        with self._lock:
+            left = math.inf if self._newest is None else self._stalls_in(self._newest)
+            return left if left > 0 else math.inf
+
+    def _stalls_in(self, report: SourceReport) -> float:
+        behind = report.head is not None and (report.position is None or report.position < report.head)
+        return self._moved + STALL_SECONDS - self._clock() if report.healthy and behind else math.inf
+
+
+def _plain(message: str) -> str:
+    """`message` on one line, of printable characters, cut to the bound: part of it may be a provider's words."""
+    line = "".join(character if character.isprintable() else " " for character in message)
+    return " ".join(line.split()).encode()[:MAX_REPORT_BYTES].decode(errors="ignore")
+
+
+def _int64(value: int | None) -> int | None:
+    """A height that a provider made up may be of any size."""
+    return int(value) if value is not None and value in _INT64 else None

@@ -1,0 +1,204 @@
+"""What a follower does after a failure: how long it waits, what ends it, and what it says of itself meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from operators.block_follower import run
+from operators.block_follower.confirmation import CONFIRM_SECONDS, Confirmation
+from operators.block_follower.position import Tip
+from operators.block_follower.reporting import STUCK_SECONDS, Health, Reporter
+from operators.block_follower.urls import URLS_SECONDS, Urls
+from operators.chain.faults import Kind, ProviderFault
+from operators.chain.tests.providers import Chain, Clock, pool_of
+from traceplane_sdk.context import Report
+from traceplane_sdk.database import DatabaseUnavailable
+from traceplane_sdk.errors import OperatorError, Stopped, StopReason
+
+
+class Ctx:
+    """A context whose waiting takes no time, and which is stopped after `waits` of it."""
+
+    def __init__(self, waits: int = 10**9) -> None:
+        self.config = SimpleNamespace(poll_seconds=1.0, rpc_pool="local")
+        self.io = SimpleNamespace(rpc_urls=lambda _pool: ["http://0"])
+        self.control = SimpleNamespace(check=lambda: None, wait=self._wait, wake=self._wake)
+        self.logged: list[tuple[str, dict[str, Any]]] = []
+        self.measures: dict[str, float] = {}
+        self.reports: list[Report] = []
+        self.clock = Clock()
+        self._waits = waits
+
+    def _wake(self) -> None:
+        raise AssertionError("nothing announces heads here")
+
+    def _wait(self, seconds: float) -> None:
+        self.clock.wait(seconds)
+        if len(self.clock.waited) >= self._waits:
+            raise Stopped(StopReason.DRAINING)
+
+    def log(self, event: str, **fields: Any) -> None:
+        self.logged.append((event, fields))
+
+    def measure(self, name: str, value: float, **_labels: str) -> None:
+        self.measures[name] = value
+
+    def report(self, healthy: bool, message: str, position: int | None, head: int | None) -> None:
+        self.reports.append(Report(healthy, message, position, head))
+
+
+class Failing:
+    """A follower whose every step fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self.reporter = SimpleNamespace(failed=lambda _words: None, show=lambda: None)
+        self.error = error
+        self.steps = 0
+
+    def start(self) -> None:
+        pass
+
+    def step(self) -> bool:
+        self.steps += 1
+        raise self.error
+
+
+def keep_following(ctx: Ctx, error: Exception, monkeypatch: pytest.MonkeyPatch) -> Failing:
+    monkeypatch.setattr(run.time, "monotonic", ctx.clock)
+    follower, pool = Failing(error), SimpleNamespace(use=lambda _urls: False)
+    run._keep_following(ctx, follower, Urls(ctx, pool, ["http://0"]))  # type: ignore[arg-type]
+    return follower
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ProviderFault("no", Kind.UNREACHABLE), "ProviderUnavailable"),
+        (ProviderFault("no", Kind.MALFORMED), "ProviderUnavailable"),
+        (DatabaseUnavailable("no"), "DataUnavailable"),
+    ],
+    ids=str,
+)
+def test_many_failures_in_a_row_end_an_attempt(
+    error: Exception, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ctx = Ctx()
+    with pytest.raises(OperatorError, match="40 failures in a row, the last: no") as ended:
+        keep_following(ctx, error, monkeypatch)
+    assert ended.value.code == code
+    assert 600 < ctx.clock.now - 1000 < 1800
+
+
+@pytest.mark.parametrize(
+    "kind", [Kind.RATE_LIMITED, Kind.NOT_AUTHORISED, Kind.WRONG_CHAIN, Kind.MOVED, Kind.PRUNED]
+)
+def test_what_only_time_or_a_person_mends_ends_nothing(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx = Ctx(waits=2_000)
+    with pytest.raises(Stopped):
+        keep_following(ctx, ProviderFault("no", kind), monkeypatch)
+    failed = [fields for event, fields in ctx.logged if event == "following failed"]
+    assert len(failed) > run.MAX_FAILURES
+    assert failed[-1]["wait"] > run.BACKOFF_LIMIT / 2, "it asks ever more seldom"
+
+
+@pytest.mark.parametrize(("retry_after", "wait"), [(7.0, 7.0), (0.0, 0.25), (300.0, run.BACKOFF_LIMIT)])
+def test_the_next_try_is_when_a_provider_may_be_asked(retry_after: float, wait: float) -> None:
+    assert run._delay(ProviderFault("no", Kind.RATE_LIMITED, retry_after=retry_after), 3) == wait
+
+
+def test_waiting_ends_when_the_urls_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx = Ctx()
+    monkeypatch.setattr(run.time, "monotonic", ctx.clock)
+    pool = pool_of(Chain(), clock=ctx.clock)
+    urls = Urls(ctx, pool, ["http://0"])  # type: ignore[arg-type]
+    shown: list[float] = []
+    follower: Any = SimpleNamespace(reporter=SimpleNamespace(show=lambda: shown.append(ctx.clock.now)))
+    run._wait(ctx, follower, urls, 9.0)  # type: ignore[arg-type]
+    assert ctx.clock.waited == [2, 2, 2, 2, 1]
+    assert len(shown) == 5, "the state is reported meanwhile"
+    ctx.io.rpc_urls = lambda _pool: ["http://1"]
+    run._wait(ctx, follower, urls, 30.0)  # type: ignore[arg-type]
+    assert len(ctx.clock.waited) == 6
+    assert not urls.read(), "while all goes well, not so often"
+    ctx.clock.now += URLS_SECONDS
+    ctx.io.rpc_urls = lambda _pool: ["http://0"]
+    assert urls.read()
+
+
+def test_a_secret_of_no_use_leaves_the_pool_as_it_is_and_is_logged_once() -> None:
+    def refuse(_pool: str) -> Sequence[str]:
+        raise OperatorError("NoProvider", "one URL a line")
+
+    ctx = Ctx()
+    ctx.io.rpc_urls = refuse
+    pool = pool_of(Chain(), clock=ctx.clock)
+    urls = Urls(ctx, pool, ["http://0"])  # type: ignore[arg-type]
+    assert not any([urls.read(every=0), urls.read(every=0)])
+    assert [event for event, _ in ctx.logged] == ["the provider URLs cannot be read again"]
+    assert pool.current().url == "http://0"
+
+
+@pytest.mark.parametrize(
+    ("age", "position", "head", "healthy", "message"),
+    [
+        (STUCK_SECONDS, 5, 9, True, "block 5 is stored, the head is block 9"),
+        (
+            STUCK_SECONDS + 1,
+            5,
+            9,
+            False,
+            "no progress for more than 60 s: HTTP 401 (block 5 is stored, the head is",
+        ),
+        (STUCK_SECONDS + 1, None, None, False, "HTTP 401 (nothing is stored yet, the head is not known)"),
+    ],
+)
+def test_a_follower_is_healthy_while_things_go_well(
+    age: float, position: int | None, head: int | None, healthy: bool, message: str
+) -> None:
+    health = Health(100.0)
+    health.position, health.head, health.fault = position, head, "HTTP 401"
+    report = health.report(100.0 + age)
+    assert (report.healthy, report.position, report.head) == (healthy, position, head)
+    assert message in report.message
+    health.went_well(1000.0)
+    assert health.report(1000.0 + STUCK_SECONDS).healthy
+
+
+def test_a_follower_that_seldom_looks_is_not_stuck_between_two_looks() -> None:
+    ctx, clock = Ctx(), Clock()
+    reporter = Reporter(ctx, pool_of(Chain()), sleeps=600, clock=clock)  # type: ignore[arg-type]
+    clock.now += 601
+    reporter.show()
+    assert ctx.measures["source_healthy"] == 1
+    clock.now += 60
+    reporter.show()
+    assert ctx.measures["source_healthy"] == 0
+    assert [report.healthy for report in ctx.reports] == [True, False]
+    assert [event for event, _ in ctx.logged] == ["providers", "source is stuck"]
+
+
+def test_a_reorg_waits_for_a_bounded_time_for_providers_that_lag() -> None:
+    ctx, slow, clock = Ctx(), Chain(height=6), Clock()
+    pool = pool_of(Chain(branch="b"), slow, clock=clock)
+    failed: list[str] = []
+    reporter: Any = SimpleNamespace(failed=failed.append)
+    confirmation = Confirmation(ctx, pool, reporter, clock)  # type: ignore[arg-type]
+    ask: Callable[[], bool] = lambda: confirmation.of(Tip(7, "7b"), Tip(7, "7"))  # noqa: E731
+    assert not ask()
+    clock.now += CONFIRM_SECONDS - 1
+    assert not ask()
+    assert ctx.measures["source_reorg_unconfirmed_seconds"] == CONFIRM_SECONDS - 1
+    assert failed == ["a reorg at block 7 is pending: provider 1"] * 2
+    clock.now += 1
+    assert ask()
+    confirmation.over()
+    slow.height = 7  # now it can know, and denies for as long as it wants
+    assert not ask()
+    assert pool.current().name == "provider 1", "which can be followed meanwhile"
+    clock.now += CONFIRM_SECONDS
+    assert not ask()
+    assert [fields["verdict"] for _, fields in ctx.logged] == ["pending", "pending", "denied"]
