@@ -22,7 +22,7 @@ Generated from `operators/chain/profiles.py` and `tests/support/chains/` by
 
 A block follower takes no answer on trust: rules must hold within a block and from block to block. Not every chain
 keeps every rule. `chain: {profile: ...}` names the kind of chain; without it the kind follows from `chainId`, and a
-chain that is in no list has Ethereum's rules. A rule that is off is listed as unverified in the status of the asset.
+chain that is in no list has Ethereum's rules. A rule that is off is listed as unverified in the asset's status.
 
 ## Rules
 
