@@ -28,7 +28,7 @@ MAX_FAILURES = 40
 """Failures in a row, about 15 minutes, before the attempt ends and the dispatcher decides."""
 BACKOFF_BASE, BACKOFF_LIMIT = 0.5, 30.0
 WAIT_PART = 2.0
-"""How often they are while it does not."""
+"""How often the URLs of the pool are read again, and the state is reported, while a failure is waited out."""
 _NOT_COUNTED = frozenset(
     {
         Kind.RATE_LIMITED,

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from operators.chain.faults import ProviderFault
+from operators.chain.faults import Kind, ProviderFault
 from operators.chain.profiles import Beside, Profile
 from operators.chain.provider import Json
 
@@ -55,6 +55,8 @@ class BlockData:
 
 def block_data(number: int, block: Json, receipts: Json, profile: Profile) -> BlockData:
     """Block and receipts as a chain of `profile` has them. Raises ProviderFault for what is of another shape."""
+    if block is None:
+        raise ProviderFault(f"block {number} is not there", Kind.NOT_THERE_YET)  # a node that lags, or has less
     if type(block) is not dict or type(receipts) is not list:
         raise ProviderFault(f"block {number} or its receipts are not there")
     transactions: Json = block.get("transactions")

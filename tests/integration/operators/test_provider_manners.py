@@ -1,4 +1,4 @@
-"""Whatever the manners of its providers are, a follower ends with the rows of the chain; and how it goes about it."""
+"""Whatever the manners of its providers are, a follower ends with the rows of the chain."""
 
 from __future__ import annotations
 
@@ -107,7 +107,10 @@ def reorged(chain: FakeChain, depth: int) -> None:
 
 
 @pytest.mark.parametrize("lag", [4, 0])
-def test_a_provider_that_lags_neither_confirms_nor_denies_a_reorg(databases: Databases, lag: int) -> None:
+def test_a_provider_that_lags_neither_confirms_nor_denies_a_reorg(
+    databases: Databases, lag: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing, "STALL_SECONDS", 600)  # else one that stands still for a while lags too
     chain = FakeChain(1, ethereum(FIRST))
     slow_chain = FakeChain(1, ethereum(FIRST))
     with fake_node(chain) as node, fake_node(slow_chain, Manners(lag=lag)) as slow:
