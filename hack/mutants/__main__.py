@@ -79,7 +79,14 @@ ROOMS = {
     "operators": Room(
         ("operators/*/*.py", "operators/sdk/python/traceplane_sdk/*.py"),
         python_guards,
-        ("operators", "tests/unit/sdk", "tests/integration/operators"),
+        (
+            "operators",
+            "tests/unit/sdk",
+            "tests/unit/runtime",
+            "tests/integration/operators",
+            "tests/integration/worker",
+            "tests/integration/query/test_operator.py",
+        ),
         ("operators", "tests/unit/sdk"),
     ),
 }
