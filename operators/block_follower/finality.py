@@ -35,7 +35,7 @@ class Finality:
 
     def at(self, cursor: int) -> int | None:
         """What an event with this cursor says is final; None where its dataset's depth says it."""
-        return None if self.tag is None or self.final < 0 else min(self.final, cursor)
+        return None if self.tag is None or self._tagged < 0 else min(self._tagged, cursor)
 
     def reached(self, tip: int) -> None:
         """The tip is written up to this height."""

@@ -75,7 +75,7 @@ class Fetcher:
         blocks, receipts = blocks_with_receipts(provider, numbers, self._batch_calls)
         rows: dict[str, list[Row]] = {name: [] for name in ("blocks", *self._outputs)}
         for number, block, outcome in zip(numbers, blocks, receipts, strict=True):
-            if block is None and self._profile.sparse:
+            if block is None and not outcome and self._profile.sparse:
                 continue  # whether there is none, or this node has it not yet, the next block's parent will say
             for name, found in self._rows(provider, number, block, outcome).items():
                 rows[name] += found

@@ -77,6 +77,7 @@ class FakeChain:
             "eth_getBlockByHash": lambda: self._block(self._of_hash(params[0]), params[1]),
             "eth_getBlockReceipts": lambda: self._receipts(params[0]),
             "eth_getTransactionReceipt": lambda: self._receipt(params[0]),
+            "eth_getTransactionByHash": lambda: self._transaction(params[0]),
         }
         if method not in known:
             raise NoSuchMethod(method)
@@ -111,6 +112,11 @@ class FakeChain:
         with self._lock:
             found = (r for height in self._heights.values() for r in height.receipts)
             return next((receipt for receipt in found if receipt["transactionHash"] == transaction), None)
+
+    def _transaction(self, transaction: str) -> Json:
+        with self._lock:
+            found = (sent for height in self._heights.values() for sent in height.block["transactions"])
+            return next((sent for sent in found if sent["hash"] == transaction), None)
 
 
 def digest(*parts: object) -> str:

@@ -65,6 +65,8 @@ class Manners:
     """A height beyond which the node does not go."""
     beyond: Refusal | None = None
     """The error for a block beyond the node's head; None: null, as the execution API has it."""
+    no_block: Refusal | None = None
+    """The error for a height below the head that has no block; None: null."""
     pruned_below: int | None = None
     """The height below which blocks are not there any more."""
     pruned: Refusal = field(default_factory=lambda: Refusal(code=4444, message="pruned history unavailable"))
@@ -218,6 +220,8 @@ class FakeNode:
                 return self.manners.beyond.of(call["id"])
         if height is not None and self.manners.pruned_below is not None and height < self.manners.pruned_below:
             return self.manners.pruned.of(call["id"])
+        if height is not None and height < self.head and result is None and self.manners.no_block is not None:
+            return self.manners.no_block.of(call["id"])
         if self.manners.lie is not None:
             result = self.manners.lie(method, params, result)
         return {"jsonrpc": "2.0", "id": call["id"], "result": result}

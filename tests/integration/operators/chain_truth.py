@@ -47,25 +47,26 @@ def blocks(chain: Chain, start: int, end: int) -> list[dict[str, Any]]:
     """Rows of `blocks` for an inclusive range."""
     rows = []
     for height in range(start, end + 1):
-        block = chain.block(height)
+        if (block := chain.block(height)) is None:
+            continue  # of a chain where a height may have none
         rows.append(
             {
                 "block_number": number(block["number"]),
                 "block_hash": block["hash"],
                 "block_timestamp": moment(block["timestamp"]),
                 "parent_hash": block["parentHash"],
-                "sha3_uncles": block["sha3Uncles"],
+                "sha3_uncles": block.get("sha3Uncles"),
                 "miner": block["miner"],
                 "state_root": block["stateRoot"],
                 "transactions_root": block["transactionsRoot"],
                 "receipts_root": block["receiptsRoot"],
-                "logs_bloom": block["logsBloom"],
-                "difficulty": number(block["difficulty"]),
-                "gas_limit": number(block["gasLimit"]),
+                "logs_bloom": block.get("logsBloom"),
+                "difficulty": number(block.get("difficulty")),
+                "gas_limit": number(block.get("gasLimit")),
                 "gas_used": number(block["gasUsed"]),
-                "extra_data": block["extraData"],
-                "mix_hash": block["mixHash"],
-                "nonce": block["nonce"],
+                "extra_data": block.get("extraData"),
+                "mix_hash": block.get("mixHash"),
+                "nonce": block.get("nonce"),
                 "base_fee_per_gas": number(block.get("baseFeePerGas")),
                 "withdrawals_root": block.get("withdrawalsRoot"),
                 "blob_gas_used": number(block.get("blobGasUsed")),
@@ -74,7 +75,7 @@ def blocks(chain: Chain, start: int, end: int) -> list[dict[str, Any]]:
                 "requests_hash": block.get("requestsHash"),
                 "size": number(block.get("size")),
                 "transaction_count": len(block["transactions"]),
-                "uncles": block["uncles"],
+                "uncles": block.get("uncles"),
                 "withdrawals": block.get("withdrawals"),
                 "extra": others(block, BLOCK_FIELDS),
             }
@@ -87,7 +88,7 @@ def transactions(chain: Chain, start: int, end: int) -> list[dict[str, Any]]:
     rows = []
     for height in range(start, end + 1):
         block = chain.block(height)
-        for tx in block["transactions"]:
+        for tx in block["transactions"] if block else []:
             receipt = chain.rpc("eth_getTransactionReceipt", tx["hash"])
             rows.append(
                 {
@@ -96,14 +97,14 @@ def transactions(chain: Chain, start: int, end: int) -> list[dict[str, Any]]:
                     "block_timestamp": moment(block["timestamp"]),
                     "transaction_index": number(tx["transactionIndex"]),
                     "transaction_hash": tx["hash"],
-                    "type": number(tx["type"]),
+                    "type": number(tx.get("type")),
                     "chain_id": number(tx.get("chainId")),
-                    "nonce": number(tx["nonce"]),
+                    "nonce": number(tx.get("nonce")),
                     "from_address": tx["from"],
                     "to_address": tx["to"],
                     "value": number(tx["value"]),
                     "input": tx["input"],
-                    "gas_limit": number(tx["gas"]),
+                    "gas_limit": number(tx.get("gas")),
                     "gas_price": number(tx.get("gasPrice")),
                     "max_fee_per_gas": number(tx.get("maxFeePerGas")),
                     "max_priority_fee_per_gas": number(tx.get("maxPriorityFeePerGas")),
@@ -118,10 +119,10 @@ def transactions(chain: Chain, start: int, end: int) -> list[dict[str, Any]]:
                     "status": number(receipt.get("status")),
                     "root": receipt.get("root"),
                     "gas_used": number(receipt["gasUsed"]),
-                    "cumulative_gas_used": number(receipt["cumulativeGasUsed"]),
+                    "cumulative_gas_used": number(receipt.get("cumulativeGasUsed")),
                     "effective_gas_price": number(receipt.get("effectiveGasPrice")),
                     "contract_address": receipt.get("contractAddress"),
-                    "logs_bloom": receipt["logsBloom"],
+                    "logs_bloom": receipt.get("logsBloom"),
                     "log_count": len(receipt["logs"]),
                     "blob_gas_used": number(receipt.get("blobGasUsed")),
                     "blob_gas_price": number(receipt.get("blobGasPrice")),
@@ -135,7 +136,8 @@ def transactions(chain: Chain, start: int, end: int) -> list[dict[str, Any]]:
 def logs(chain: Chain, start: int, end: int) -> list[dict[str, Any]]:
     """Rows of `logs` for an inclusive range, by eth_getLogs: another call than the follower uses."""
     rows = []
-    times = {height: moment(chain.block(height)["timestamp"]) for height in range(start, end + 1)}
+    blocks = [block for height in range(start, end + 1) if (block := chain.block(height)) is not None]
+    times = {int(block["number"], 16): moment(block["timestamp"]) for block in blocks}
     for log in chain.rpc("eth_getLogs", {"fromBlock": hex(start), "toBlock": hex(end)}):
         topics = [*log["topics"], None, None, None, None]
         height = int(log["blockNumber"], 16)

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.support.chains import filecoin, layer_two, sidechains
 from tests.support.fake_chain import FakeChain, Height, ethereum
+from tests.support.fake_node import Manners, Refusal
 
 BLOCKS = 6
 """Blocks of each chain."""
@@ -27,8 +28,8 @@ class Shape:
     """What is special about it, for docs/reference/chains.md."""
     build: Callable[[int], list[Height]]
     config: Mapping[str, Any] = field(default_factory=dict)
-    lost_transactions: Callable[[], Mapping[str, Any]] = dict
-    """Transactions that only eth_getTransactionByHash answers, by hash."""
+    manners: Manners = field(default_factory=Manners)
+    """Of a node of this chain, where it does not answer all that there is."""
 
     def chain(self, count: int = BLOCKS) -> FakeChain:
         """A chain of its first blocks."""
@@ -40,19 +41,19 @@ CHAINS: Mapping[str, Shape] = {
     "OpStack": Shape(
         "OpStack",
         10,
-        "a deposit first in each block, without a fee, with mint, sourceHash and depositNonce; fields of the L1 fee",
+        "deposits without a fee, with mint, sourceHash, depositNonce and nonces near 2^64; fields of the L1 fee",
         layer_two.op_stack,
     ),
     "Arbitrum": Shape(
         "Arbitrum",
         42161,
-        "l1BlockNumber and sendRoot; types 0x64 to 0x78; gas of before Nitro that does not add up; equal timestamps",
+        "l1BlockNumber, sendRoot; types 0x6a and 0x78; gas of before Nitro; equal timestamps",
         layer_two.arbitrum,
     ),
     "ZkStack": Shape(
         "ZkStack",
         324,
-        "type 0xff; cumulativeGasUsed 0; receipts without bloom, an empty block with one; l1BatchNumber, l2ToL1Logs",
+        "type 0xff; cumulativeGasUsed 0; no bloom in receipts, one on an empty block; l1BatchNumber",
         layer_two.zk_stack,
     ),
     "PolygonPos": Shape(
@@ -63,12 +64,14 @@ CHAINS: Mapping[str, Shape] = {
         137,
         "a state-sync transaction whose receipt eth_getBlockReceipts lacks",
         sidechains.polygon,
+        manners=Manners(lie=sidechains.without_receipt),
     ),
     "PolygonPos without the transaction": Shape(
         "PolygonPos",
         137,
         "the receipt of a state-sync transaction that the block lacks",
-        sidechains.polygon_without_transaction,
+        sidechains.polygon,
+        manners=Manners(lie=sidechains.without_transaction),
     ),
     "Bsc": Shape(
         "Bsc",
@@ -87,6 +90,13 @@ CHAINS: Mapping[str, Shape] = {
     ),
     "Filecoin": Shape(
         "Filecoin", 314, "null rounds; the full bloom in every header; cumulativeGasUsed 0", filecoin.chain
+    ),
+    "Filecoin with errors": Shape(
+        "Filecoin",
+        314,
+        "null rounds that are answered by an error",
+        filecoin.chain,
+        manners=Manners(no_block=Refusal(code=12, message="requested epoch was a null round (4)")),
     ),
     "Custom": Shape(
         "Custom",

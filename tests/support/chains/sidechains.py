@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.chains.changing import ZERO_ADDRESS, add, bloom, changed, legacy, log, with_bit
+from tests.support.chains.changing import ZERO_ADDRESS, Json, add, bloom, changed, legacy, log, with_bit
 from tests.support.fake_chain import Height, address, digest
 
 SPRINT = 4
@@ -22,13 +22,23 @@ def polygon(count: int) -> list[Height]:
     return changed(count, change)
 
 
-def polygon_without_transaction(count: int) -> list[Height]:
-    """The same, of a node whose blocks lack the transaction (erigontech/erigon#6276)."""
-    heights = polygon(count)
-    for height in heights:
-        if height.number % SPRINT == SPRINT - 1:
-            height.block["transactions"].pop()
-    return heights
+def _is_sync(source: Json) -> bool:
+    return isinstance(source, dict) and source.get("from") == source.get("to") == ZERO_ADDRESS
+
+
+def without_receipt(method: str, _params: list[Json], result: Json) -> Json:
+    """What a node answers that keeps state-sync receipts apart (0xPolygon/bor#1654)."""
+    if method == "eth_getBlockReceipts" and result and _is_sync(result[-1]):
+        return result[:-1]
+    return result
+
+
+def without_transaction(method: str, params: list[Json], result: Json) -> Json:
+    """What a node answers whose blocks lack state-sync transactions (erigontech/erigon#6276)."""
+    full = method == "eth_getBlockByNumber" and params[1] and result
+    if full and result["transactions"] and _is_sync(result["transactions"][-1]):
+        return result | {"transactions": result["transactions"][:-1]}
+    return result
 
 
 def bsc(count: int) -> list[Height]:
@@ -92,8 +102,10 @@ def celo(count: int) -> list[Height]:
 
 
 def unknown(count: int) -> list[Height]:
-    """Logs are numbered within their transaction (Zilliqa/zq2#2188, skalenetwork/skaled#1907), and nothing has a type
-    (bobanetwork/boba_legacy#1314)."""
+    """Logs are numbered within their transaction (Zilliqa/zq2#2188, skalenetwork/skaled#1907).
+
+    Nothing has a type (bobanetwork/boba_legacy#1314).
+    """
 
     def change(height: Height) -> None:
         for sent, receipt in zip(height.block["transactions"], height.receipts, strict=True):
