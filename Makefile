@@ -28,8 +28,10 @@ test: ## set up, then prove everything: the whole run that CI does
 bench: .venv/.stamp ## figures as ratios, each taken in one run
 	@$(RUN)/python -m tests.bench
 
-fuzz: .venv/.stamp ## statements that nobody wrote, against the gate; SECONDS=60, SEED= to repeat a run
-	@$(RUN)/python -m tests.unit.query.fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
+FUZZ_gate := tests.unit.query.fuzz
+FUZZ_answers := tests.integration.query.answers.differential
+fuzz: .venv/.stamp ## statements that nobody wrote, KIND=gate: what is let through, or answers: beside plain DuckDB; SECONDS=60, SEED= to repeat a run
+	@$(RUN)/python -m $(FUZZ_$(or $(KIND),gate)) --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 mutants: .venv/.stamp ## take guards out of the code one at a time, and say which no test misses; ROOM=, ONLY= for a part, FIRST=1 for quick tests alone
 	@$(RUN)/python -m hack.mutants $(if $(ROOM),--room $(ROOM)) $(if $(ONLY),--only "$(ONLY)") $(if $(FIRST),--first-only)

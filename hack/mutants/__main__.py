@@ -74,12 +74,19 @@ ROOMS = {
         (f"{PACKAGE}/query/relations/*.py",),
         python_guards,
         ("tests/unit/query", "tests/integration/query/test_as_of.py", "tests/integration/query/test_relations.py"),
-        ("tests/unit/query/test_seam.py", "tests/unit/query/test_pins.py", "tests/unit/query/test_resolve.py"),
+        tuple(f"tests/unit/query/test_{name}.py" for name in ("cold_files", "hot_sql", "pins", "resolve", "seam")),
     ),
     "operators": Room(
         ("operators/*/*.py", "operators/sdk/python/traceplane_sdk/*.py"),
         python_guards,
-        ("operators", "tests/unit/sdk", "tests/integration/operators"),
+        (
+            "operators",
+            "tests/unit/sdk",
+            "tests/unit/runtime",
+            "tests/integration/operators",
+            "tests/integration/worker",
+            "tests/integration/query/test_operator.py",
+        ),
         ("operators", "tests/unit/sdk"),
     ),
 }

@@ -74,9 +74,9 @@ class Prepare(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Scans(msgspec.Struct, frozen=True, tag=True):
-    """What the plan reads: (relation, filters as DuckDB prints them) for each scan."""
+    """What the plan reads: (relation, filter) for each scan. A filter is a tree as of `HotScan`."""
 
-    scans: list[tuple[int, list[str]]]
+    scans: list[tuple[int, Any]]
 
 
 class Run(msgspec.Struct, frozen=True, tag=True):
@@ -174,7 +174,7 @@ def receive(channel: socket.socket, kind: Any, descriptors: int = 0) -> tuple[An
         if length > MAX_FRAME:
             raise Closed(f"a frame of {length} bytes")
         return msgspec.msgpack.decode(exactly(channel, length), type=kind), received
-    except (OSError, msgspec.DecodeError, Closed) as error:
+    except (OSError, msgspec.DecodeError, RecursionError, Closed) as error:
         for descriptor in received:
             os.close(descriptor)
         if isinstance(error, (TimeoutError, Closed)):

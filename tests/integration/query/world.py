@@ -14,7 +14,7 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel
 
+from operators.chain import schemas
 from tests import services
 from tests.support.deploying import Deploys
 from traceplane.store.statements import asset_policies
@@ -51,12 +52,16 @@ def value_of(number: int) -> int:
 
 
 class Config(BaseModel):
-    """Which kind of storage the output is in."""
+    """Which kind of storage the output is in, and whose columns it has: those of a chain's `table`, or COLUMNS."""
 
     storage: Storage
+    table: str = ""
 
 
 def _declare(config: Config, _inputs: Sequence[InputSchema], outputs: Sequence[str]) -> dict[str, OutputSchema]:
+    if config.table:
+        schema = schemas.schema_of(config.table, finality_depth=0, first_block=0)
+        return dict.fromkeys(outputs, replace(schema, storage=config.storage))
     columns = tuple(Column(found["name"], ColumnType(found["type"]), found["nullable"]) for found in COLUMNS)
     schema = OutputSchema(config.storage, columns, ("block_number",), "block_number", ("block_number",))
     return dict.fromkeys(outputs, schema)
@@ -125,11 +130,11 @@ class World:
 
     def dataset(self, job: str, storage: str, asset: str) -> UUID:
         """A published dataset without rows, by one more job of the DAG; returns its version."""
-        (version,) = self._publish((job, storage, asset))
+        (version,) = self.publish((job, storage, asset))
         return version
 
-    def _publish(self, *datasets: tuple[str, str, str]) -> list[UUID]:
-        """Deploy the DAG with these (job, storage, asset) added; their versions."""
+    def publish(self, *datasets: tuple[str, str, str], table: str = "") -> list[UUID]:
+        """Deploy the DAG with these (job, storage, asset) added, of one schema; their versions."""
         for job, storage, asset in datasets:
             self._spec["jobs"].append(
                 {
@@ -138,7 +143,7 @@ class World:
                     "runtime": "Pod",
                     "operator": OPERATOR.name,
                     "source": {"kind": "AlwaysOn"},
-                    "config": {"storage": storage},
+                    "config": {"storage": storage, "table": table},
                     "outputs": ["blocks"],
                     "updateStrategy": "Replace",
                 }
@@ -220,7 +225,7 @@ class World:
 
     def federated(self) -> tuple[UUID, UUID]:
         """Assets `hot-blocks`, `cold-blocks` and `blocks` over both; returns (hot version, cold version)."""
-        hot, cold = self._publish(("follow", "Postgres", "hot-blocks"), ("compact", "S3", "cold-blocks"))
+        hot, cold = self.publish(("follow", "Postgres", "hot-blocks"), ("compact", "S3", "cold-blocks"))
         federation = {"hot": "hot-blocks", "cold": "cold-blocks", "column": "block_number"}
         self.policy("blocks", "Federated", federation=federation)
         return hot, cold
@@ -238,9 +243,9 @@ class World:
             for row in rows(first, last):
                 copy.write_row(row)
 
-    def compact(self, hot: UUID, cold: UUID, first: int, last: int) -> None:
+    def compact(self, hot: UUID, cold: UUID, first: int, last: int, body: bytes | None = None) -> None:
         """Write the range to the bucket and commit partition and relocation in one transaction. Hot rows stay."""
-        location, files, size = self.write_cold(cold, first, last)
+        location, files, size = self.write_cold(cold, first, last, body)
         with self.state.transaction():
             self.commit_partition(cold, first, last, location, files, size)
             self.state.execute(
@@ -251,9 +256,11 @@ class World:
                 (hot, cold, services.ORG_ID, first, last + 1),
             )
 
-    def write_cold(self, cold: UUID, first: int, last: int) -> tuple[str, list[dict[str, Any]], int]:
-        """One Parquet object; returns (location, manifest files, bytes)."""
-        body = parquet(first, last)
+    def write_cold(
+        self, cold: UUID, first: int, last: int, body: bytes | None = None
+    ) -> tuple[str, list[dict[str, Any]], int]:
+        """One Parquet object, of our blocks unless `body` is it; returns (location, manifest files, bytes)."""
+        body = body or parquet(first, last)
         name = f"blocks_{first}_{last}.parquet"
         location = f"{self.prefix(cold)}{first}-{last}/{uuid4()}-1/"
         key = (location + name).removeprefix(f"s3://{self.bucket}/")

@@ -57,6 +57,14 @@ def test_wide_numbers_and_json_are_read_as_text() -> None:
         (["and", compare("=", "n", 1), compare("=", "f", 1)], '("n" = 1)'),
         (["or", compare("=", "n", 1), compare("=", "f", 1)], ""),
         (["or", compare("=", "n", 1), compare("=", "n", 2)], '("n" = 1 OR "n" = 2)'),
+        (["in", ["field", "n"], [["scalar", 1], ["scalar", -2]]], '"n" IN (1, -2)'),
+        (["in", ["field", "h"], [["scalar", "it's"]]], "\"h\" IN ('it''s')"),
+        (["in", ["field", "n"], [["scalar", 1], ["scalar", "x"]]], ""),
+        (["in", ["field", "n"], []], ""),
+        (["in", ["field", "n"], 5], ""),
+        (["in", ["field", "n"], [["scalar", 1]] * 501], ""),
+        (["null", ["field", "j"], None], '"j" IS NULL'),
+        (["valid", ["field", "f"], None], '"f" IS NOT NULL'),
     ],
 )
 def test_filters_that_postgres_compares_alike_are_translated_and_others_dropped(tree: Any, expected: str) -> None:
@@ -88,6 +96,8 @@ def test_many_ranges_become_one_multirange() -> None:
         (["secret"], None),
         (['n" FROM pg_shadow --'], None),
         (["n"], compare("=", "secret", 1)),
+        (["n"], ["in", ["field", "secret"], [["scalar", 1]]]),
+        (["n"], ["null", ["field", "secret"], None]),
         (["n"], "n = 1"),
         (["n"], ["and"]),
         (["n"], [1, 2, 3]),

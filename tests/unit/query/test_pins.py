@@ -62,7 +62,11 @@ def test_a_snapshot_that_postgres_would_not_take_is_refused(snapshot: str) -> No
 def test_a_pin_too_long_for_a_token_has_no_token() -> None:
     many = [(n * 2**40, n * 2**40) for n in range(3000)]
     relation = pins.PinnedRelation("a", "b", None, None, [pins.Cold(UUID(int=1), "x", many)])
-    assert pins.encode(pins.pin("1:1:", 0, [relation])) is None
+    pinned = pins.pin("1:1:", 0, [relation])
+    assert pins.encode(pinned) is None
+    longer = base64.urlsafe_b64encode(msgspec.msgpack.encode(pinned)).rstrip(b"=").decode()
+    with pytest.raises(Refused, match="not a token that an answer gave"):
+        pins.decode(longer)
 
 
 def test_a_digest_does_not_depend_on_order() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from traceplane.errors import Refused
 from traceplane.query.gate.statement import Refusal, RelationName
-from traceplane.query.relations.resolve import CatalogRow, Reader, catalog_row, match, task_rows
+from traceplane.query.relations.resolve import CatalogRow, Reader, catalog_row, check_columns, match, task_rows
 
 
 def version(job: str, output: str, asset: str | None = None) -> dict[str, Any]:
@@ -86,3 +88,26 @@ def test_a_federated_asset_with_the_name_of_a_published_one_is_refused() -> None
     ):
         with pytest.raises(Refusal, match="Federated asset chain-a/blocks"):
             meant("blocks", rows)
+
+
+@pytest.mark.parametrize("schema", [None, "elsewhere", "main", "information_schema"])
+def test_a_name_that_nothing_has_is_not_found(schema: str | None) -> None:
+    # A schema of DuckDB's own is no namespace, even where there is one of its name.
+    one = version("a", "b", "blocks")
+    rows = [replace(row, namespace="main") for row in task_rows([one])]
+    reader = Reader(versions=frozenset([one["dataset_version_id"]]))
+    with pytest.raises(Refusal) as refused:
+        match([RelationName(schema, "blocks", 14)], "chain-a", rows, reader)
+    assert (refused.value.code, refused.value.position) == ("RelationNotFound", 14)
+
+
+def test_a_relation_without_its_table_is_not_ready() -> None:
+    with pytest.raises(Refusal) as refused:
+        meant("blocks", task_rows([{**version("a", "b", "blocks"), "provisioned": False}]))
+    assert refused.value.code == "RelationNotReady"
+
+
+def test_a_relation_with_a_column_of_a_type_that_came_later_is_refused() -> None:
+    (row, *_) = task_rows([{**version("a", "b"), "columns": [{"name": "n", "type": "Int512"}]}])
+    with pytest.raises(Refused, match="'n' has the unknown type 'Int512'"):
+        check_columns(row)

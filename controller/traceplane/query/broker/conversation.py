@@ -66,7 +66,7 @@ class Conversation:
         if isinstance(message, wire.Failed):
             raise self._failed(message)
         for index, relation in enumerate(self._relations):
-            relation.prune([filters for number, filters in message.scans if number == index])
+            relation.prune([tree for number, tree in message.scans if number == index])
 
     def link(self, paths: Sequence[str]) -> None:
         """Put the chosen files into the cell's folder and let it run."""

@@ -11,7 +11,7 @@ import socket
 from pathlib import Path
 
 from traceplane.query import wire
-from traceplane.query.cell import execution, warm
+from traceplane.query.cell import execution, plan, warm
 from traceplane.query.sandbox import confine
 from traceplane.query.wire import Limits
 
@@ -67,8 +67,7 @@ def _connected(inherited: warm.Databases, folder: str, limits: Limits) -> warm.D
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET memory_limit = '{limits.memory_bytes // 1024**2}MiB'")
     own.main.execute("SET allowed_directories = ?", [[folder]])
-    # The first would fold away empty tables, the second reads a table twice, once without its filters.
-    own.shadow.execute("SET disabled_optimizers = 'statistics_propagation,late_materialization'")
+    plan.limit_optimizers(own.shadow)
     for connection in (own.main, own.shadow):
         connection.execute("SET enable_external_access = false")  # after the folder is allowed: it freezes the list
     return own

@@ -1,7 +1,7 @@
 """One query inside a cell, between the broker's first message and the answer.
 
 1. `Prepare` brings the statement and the shapes of its relations. A second, separate DuckDB plans it over empty
-   tables; the filters of its scans go to the broker (`Scans`), which links only the files they can match.
+   tables (`plan`); the filters of its scans go to the broker (`Scans`), which links only the files they can match.
 2. `Run` brings the number of linked files. Views are made over them and over the broker's hot rows, and the
    statement runs.
 3. The answer leaves rendered, after one `Result`; one beyond the inline bounds leaves as the pieces of a Parquet
@@ -51,9 +51,10 @@ def serve(
     query, _ = wire.receive(channel, wire.Prepare)
     broker = hot_scan.BrokerClient(channel)
     try:
-        wire.send(channel, wire.Scans(views.planned_scans(shadow, query.sql, query.relations)))
+        planned = views.planned(shadow, query.sql, query.relations)
+        wire.send(channel, wire.Scans(list(planned.scans)))
         run, _ = wire.receive(channel, wire.Run)
-        views.build(main_db, folder, query.relations, run, broker)
+        views.build(main_db, folder, query.relations, run, broker, planned)
         result, body = _run(main_db, query, run.versions, broker)
         wire.send(channel, result)
     except wire.TooLong:

@@ -1,11 +1,13 @@
 """Hot rows, as DuckDB in the cell sees them: an Arrow dataset whose scan asks the broker.
 
-DuckDB hands an Arrow dataset the columns and filters of each scan. This one sends both to the broker and reads
-Arrow IPC from the pipe it gets back.
+DuckDB hands an Arrow dataset the columns of each scan. This one sends them to the broker, with the filter of the
+plan, and reads Arrow IPC from the pipe it gets back.
 
-DuckDB builds the filter by calling `pyarrow.dataset.field`, `pyarrow.dataset.scalar` and operators on the
-results. `trace_filters` replaces the two functions in this process with ones that build a plain tree beside
-Arrow's own expression.
+It takes no filter of a statement from DuckDB, since some that DuckDB may push fail in an Arrow scan. One comes all
+the same while a statement runs: the value that a join with a single row compares with, such as the greatest block.
+DuckDB builds it by calling `pyarrow.dataset.field`, `pyarrow.dataset.scalar` and operators on the results.
+`trace_filters` replaces the two functions in this process with ones that build a plain tree beside Arrow's own
+expression.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from traceplane.query import wire
+from traceplane.query.cell import plan
 
 _field, _scalar = ds.field, ds.scalar
 
@@ -31,10 +34,10 @@ def _traced(name: str, combine: Callable[[Any, Any], Any]) -> Callable[[Traced, 
 
     def method(self: Traced, other: Any) -> Traced:
         arrow, tree = (other.arrow, other.tree) if isinstance(other, Traced) else (other, None)
-        both = [name, self.tree, tree] if self.tree is not None and tree is not None else None
         # Of an `and` one side may be left out: more rows come than match, and Arrow filters them here.
-        if name == "and" and both is None:
-            both = self.tree if self.tree is not None else tree
+        if name in ("and", "or"):
+            return Traced(combine(self.arrow, arrow), plan.joined(name, [_condition(self.tree), _condition(tree)]))
+        both = [name, self.tree, tree] if self.tree is not None and tree is not None else None
         return Traced(combine(self.arrow, arrow), both)
 
     return method
@@ -68,6 +71,11 @@ class Traced:
     def __getattr__(self, name: str) -> Callable[..., Traced]:
         method = getattr(self.arrow, name)
         return lambda *args, **kwargs: Traced(method(*(_arrow(a) for a in args), **kwargs), None)
+
+
+def _condition(tree: list[Any] | None) -> list[Any] | None:
+    """`tree` where it says something of a row: what compares with NaN may be true or false of every one."""
+    return tree if tree is not None and tree[0] not in ("scalar", "instant", "field") else None
 
 
 def _arrow(value: Any) -> Any:
@@ -144,13 +152,20 @@ class _HotRows:
             raise RuntimeError(self._broker.error) from error
 
 
+_NO_PUSHDOWN = pa.field("__no_pushdown", pa.string_view())
+"""A column that nobody reads. Arrow cannot filter rows with one of its type, and therefore DuckDB pushes no filter
+of a statement into a scan of a table that has one (DuckDB pull request 20703)."""
+
+
 class HotRelation(ds.Dataset):  # type: ignore[misc]
     """What `register` gives DuckDB for a hot relation."""
 
-    def __init__(self, schema: pa.Schema, relation: int, broker: BrokerClient) -> None:
-        self._schema = schema
+    def __init__(self, schema: pa.Schema, relation: int, broker: BrokerClient, tree: list[Any] | None) -> None:
+        """`tree` is a filter that lets every row through that the statement needs."""
+        self._schema = schema.append(_NO_PUSHDOWN)
         self._relation = relation
         self._broker = broker
+        self._tree = tree
 
     @property
     def schema(self) -> pa.Schema:
@@ -159,7 +174,10 @@ class HotRelation(ds.Dataset):  # type: ignore[misc]
     def scanner(self, columns: list[str] | None = None, filter: Traced | None = None, **_: Any) -> ds.Scanner:
         """Called by DuckDB for each scan of the relation."""
         wanted = list(columns) if columns else [self._schema.names[0]]  # none are wanted where rows are counted
-        reader = self._broker.scan(self._relation, wanted, filter.tree if filter is not None else None)
-        # The whole filter, once more: DuckDB does not apply what it pushed down, and the broker may let more rows
-        # through than the filter names, because it translates only what Postgres compares exactly alike.
-        return ds.Scanner.from_batches(reader, columns=wanted, filter=filter.arrow if filter is not None else None)
+        if filter is None:
+            return ds.Scanner.from_batches(self._broker.scan(self._relation, wanted, self._tree), columns=wanted)
+        tree = plan.joined("and", [self._tree, _condition(filter.tree)])
+        # What was pushed once more, and whole: DuckDB does not apply it, and the broker may let more rows through
+        # than it names, because it translates only what Postgres compares exactly alike.
+        reader = self._broker.scan(self._relation, wanted, tree)
+        return ds.Scanner.from_batches(reader, columns=wanted, filter=filter.arrow)

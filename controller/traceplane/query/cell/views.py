@@ -6,14 +6,11 @@ it. A relation is `wire.RelationSpec`; its number is its place in the broker's l
 
 from __future__ import annotations
 
-from typing import Any
-
 import duckdb
-import orjson
 import pyarrow as pa
 
 from traceplane.query import wire
-from traceplane.query.cell import hot_scan
+from traceplane.query.cell import hot_scan, plan
 from traceplane.query.cell.answers.lossless import quoted
 
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -28,38 +25,17 @@ ARROW_TYPES = {
 """The Arrow type of hot rows by the DuckDB type of their column."""
 
 
-def planned_scans(
-    shadow: duckdb.DuckDBPyConnection, sql: str, relations: list[wire.RelationSpec]
-) -> list[tuple[int, list[str]]]:
-    """What the plan of `sql` scans: (relation, filters as DuckDB prints them) for each scan.
-
-    Planned over empty tables of the same shape, since the files are linked only when it is known which are read.
-    """
-    if not any(relation.cold for relation in relations):
-        return []
+def planned(shadow: duckdb.DuckDBPyConnection, sql: str, relations: list[wire.RelationSpec]) -> plan.Plan:
+    """The plan of `sql` over empty tables of the same shape, since what is read is chosen by it."""
+    if not relations:
+        return plan.Plan()
     tables: dict[str, int] = {}
     for number, relation in enumerate(relations):
         columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in relation.columns)
         shadow.execute(f"CREATE TABLE __shadow_{number} ({columns})")
         tables[f"__shadow_{number}"] = number
         _create(shadow, relation, f"SELECT * FROM __shadow_{number}")
-    row = shadow.execute("EXPLAIN (FORMAT json) " + sql).fetchone()
-    return _scans(orjson.loads(row[1]) if row else [], tables)
-
-
-def _scans(plan: list[Any], tables: dict[str, int]) -> list[tuple[int, list[str]]]:
-    found: list[tuple[int, list[str]]] = []
-    todo = list(plan)  # a stack of its own: a plan is as deep as its statement
-    while todo:
-        node = todo.pop()
-        todo.extend(node.get("children", []))
-        info = node.get("extra_info", {})
-        table = str(info.get("Table", "")).rsplit(".", 1)[-1].strip('"') if isinstance(info, dict) else ""
-        if table in tables:
-            filters = info.get("Filters", [])
-            # DuckDB prints a single filter as it is, and several as a list.
-            found.append((tables[table], [filters] if isinstance(filters, str) else list(filters)))
-    return found
+    return plan.of(shadow, sql, tables)
 
 
 def build(
@@ -68,6 +44,7 @@ def build(
     relations: list[wire.RelationSpec],
     run: wire.Run,
     broker: hot_scan.BrokerClient,
+    planned: plan.Plan,
 ) -> None:
     """Make each relation of its linked files in `folder` and of the broker's hot rows."""
     for number, relation in enumerate(relations):
@@ -78,9 +55,22 @@ def build(
         ]
         if relation.hot:
             schema = pa.schema([(name, ARROW_TYPES[kind]) for name, kind in relation.columns])
-            connection.register(f"__hot_{number}", hot_scan.HotRelation(schema, number, broker))
-            parts.append(f"SELECT {', '.join(quoted(name) for name, _ in relation.columns)} FROM __hot_{number}")
+            hot = hot_scan.HotRelation(schema, number, broker, planned.filter_of(number))
+            connection.register(f"__hot_{number}", hot)
+            parts.append(f"SELECT {_hot_columns(relation, planned.joins)} FROM __hot_{number}")
         _create(connection, relation, " UNION ALL ".join(parts) or _empty(relation))
+
+
+def _hot_columns(relation: wire.RelationSpec, joins: bool) -> str:
+    """The columns of hot rows, as expressions where a join may want to filter by them.
+
+    A join filters the scan of the other side by the values that it has seen: by one value, a range, a list, a Bloom
+    filter, whatever pays. Of these an Arrow scan takes some and fails on others (duckdb-python issue 463), and only
+    one value is sure to be of a kind that it takes. Through an expression none is pushed. This one is the column
+    itself, at next to no cost; DuckDB sees through most that are shorter, and removes them.
+    """
+    names = [quoted(name) for name, _ in relation.columns]
+    return ", ".join(f"CASE WHEN {n} IS NOT NULL THEN {n} END AS {n}" if joins else n for n in names)
 
 
 def _create(connection: duckdb.DuckDBPyConnection, relation: wire.RelationSpec, select: str) -> None:

@@ -4,7 +4,7 @@ The cell is not trusted: a column it names must be the relation's, an operator m
 rendered here, typed. And the statement always carries the seam (rows that live in cold files are not read from the
 hot table) and never more columns than were granted.
 
-A filter may let more rows through than it says, never fewer: Arrow applies it in full in the cell. So a part
+A filter may let more rows through than it says, never fewer: DuckDB applies it in full in the cell. So a part
 is translated only where Postgres compares exactly as DuckDB does, and dropped where it does not.
 
 Pure.
@@ -24,6 +24,7 @@ from traceplane_sdk.columns import FORMS
 MAX_FILTER_PARTS = 500
 MAX_GAPS = 64
 _COMPARE = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+_NULLS = {"null": "IS NULL", "valid": "IS NOT NULL"}
 _INT64 = range(-(2**63), 2**63)
 
 Ranges = Sequence[tuple[int, int]]
@@ -100,19 +101,37 @@ def _render(tree: Any, columns: dict[str, str], budget: list[int]) -> str:
         if operator == "or" and not all(parts):
             return ""  # a part that is dropped lets every row through, and so does the whole
         return f"({f' {operator.upper()} '.join(filter(None, parts))})" if any(parts) else ""
+    if operator == "in" and isinstance(right, list):
+        budget[0] -= len(right)
+        return _membership(left, right, columns) if budget[0] >= 0 else ""
     return _comparison(operator, left, right, columns)
 
 
 def _comparison(operator: str, left: Any, right: Any, columns: dict[str, str]) -> str:
     # Dropped and not refused: what DuckDB may build here is more than Postgres compares alike.
-    if operator not in _COMPARE or not _is_node(left, "field") or not isinstance(right, list) or len(right) != 2:
+    if not _is_node(left, "field"):
         return ""
-    column, (tag, value) = left[1], right
-    kind = columns.get(column)
-    if kind is None:
-        raise BadScan("the filter names a column the relation does not have")
-    literal = _literal(kind, operator, tag, value)
+    column = _granted(left[1], columns)
+    if operator in _NULLS:
+        return f'"{column}" {_NULLS[operator]}'
+    if operator not in _COMPARE or not isinstance(right, list) or len(right) != 2:
+        return ""
+    literal = _literal(columns[column], operator, *right)
     return f'"{column}" {_COMPARE[operator]} {literal}' if literal else ""
+
+
+def _membership(left: Any, constants: list[Any], columns: dict[str, str]) -> str:
+    if not _is_node(left, "field") or not all(isinstance(part, list) and len(part) == 2 for part in constants):
+        return ""
+    column = _granted(left[1], columns)
+    literals = [_literal(columns[column], "=", *constant) for constant in constants]
+    return f'"{column}" IN ({", ".join(literals)})' if literals and all(literals) else ""
+
+
+def _granted(column: str, columns: dict[str, str]) -> str:
+    if column not in columns:
+        raise BadScan("the filter names a column the relation does not have")
+    return column
 
 
 def _is_node(part: Any, tag: str) -> bool:

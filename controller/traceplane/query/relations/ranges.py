@@ -1,4 +1,4 @@
-"""Sets of whole numbers as sorted, disjoint, inclusive ranges, and what a plan's filters say about one column.
+"""Sets of whole numbers as sorted, disjoint, inclusive ranges, and what a filter says about one column.
 
 Partition pruning rests on it: a filter that is not recognised restricts nothing, so that a file too many may be
 read and none too few. Pure.
@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 Range = tuple[int, int]
 
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 EVERYTHING: tuple[Range, ...] = ((LOWEST, HIGHEST),)
 
-_COMPARISON = re.compile(
-    r"(?:optional: )?(?P<column>[a-z_][a-z0-9_]*)(?P<operator>>=|<=|=|>|<)(?P<value>-?\d{1,19})"
-)
-_MEMBERSHIP = re.compile(r"(?:optional: )?(?P<column>[a-z_][a-z0-9_]*) IN \((?P<values>-?\d+(?:, -?\d+)*)\)")
+MAX_DEPTH = 100
+"""Of a filter's tree; a cell makes it as flat as can be."""
 
 
 def normal(ranges: Iterable[Range]) -> tuple[Range, ...]:
@@ -75,58 +74,35 @@ def parse_multirange(text: str) -> tuple[Range, ...]:
     return normal(found)
 
 
-def of_filters(filters: Sequence[str], column: str) -> tuple[Range, ...]:
-    """The values of `column` that can pass `filters` (joined by AND), as DuckDB's EXPLAIN prints them.
+def of_tree(tree: Any, column: str, depth: int = MAX_DEPTH) -> tuple[Range, ...]:
+    """The values of `column` in rows that can pass a filter's tree (see `hot_sql`, which reads them too).
 
-    A filter that is not recognised letter by letter leaves its column unrestricted.
+    A cell sends the tree. What is not recognised in it leaves the column unrestricted.
     """
-    allowed = EVERYTHING
-    for text in filters:
-        allowed = both(allowed, _of_filter(text, column))
-    return allowed
+    match tree:
+        case ["and" | "or" as word, left, right] if depth > 0:
+            sides = of_tree(left, column, depth - 1), of_tree(right, column, depth - 1)
+            return both(*sides) if word == "and" else normal([*sides[0], *sides[1]])
+        case [operator, ["field", name], ["scalar", value]] if name == column and type(value) is int:
+            return _compared(operator, value)
+        case ["in", ["field", name], [*constants]] if name == column:
+            # One that is no number may be any.
+            return normal(
+                part for constant in constants for part in of_tree(["=", ["field", name], constant], column)
+            )
+    return EVERYTHING
 
 
-def _of_filter(text: str, column: str) -> tuple[Range, ...]:
-    if "'" in text or '"' in text:
-        return EVERYTHING  # a literal could hold anything, also what looks like a filter
-    choices = text.split(" OR ")
-    if len(choices) > 1:
-        # One choice that is not recognised may let any row through, and so does the whole. So does a choice that is
-        # itself an AND: it is no single term.
-        ranges = [_of_term(choice, column) for choice in choices]
-        return EVERYTHING if None in ranges else normal(part for ranges_ in ranges if ranges_ for part in ranges_)
-    allowed = EVERYTHING
-    for term in _terms(text):
-        found = _of_term(term, column)
-        if found is not None:
-            allowed = both(allowed, found)
-    return allowed
-
-
-def _terms(text: str) -> list[str]:
-    """`text` split at each AND that stands outside brackets."""
-    terms, depth, start = [], 0, 0
-    for match in re.finditer(r"[()]| AND ", text):
-        if match.group() == "(":
-            depth += 1
-        elif match.group() == ")":
-            depth -= 1
-        elif depth == 0:
-            terms.append(text[start : match.start()])
-            start = match.end()
-    return [*terms, text[start:]]
-
-
-def _of_term(term: str, column: str) -> tuple[Range, ...] | None:
-    if (found := _COMPARISON.fullmatch(term)) and found["column"] == column:
-        value = int(found["value"])
-        return {
-            "=": normal([(value, value)]),
-            ">": normal([(value + 1, HIGHEST)]),
-            ">=": normal([(value, HIGHEST)]),
-            "<": normal([(LOWEST, value - 1)]),
-            "<=": normal([(LOWEST, value)]),
-        }[found["operator"]]
-    if (found := _MEMBERSHIP.fullmatch(term)) and found["column"] == column:
-        return normal((int(value), int(value)) for value in found["values"].split(", "))
-    return None
+def _compared(operator: Any, value: int) -> tuple[Range, ...]:
+    match operator:
+        case "=":
+            return normal([(value, value)])
+        case ">":
+            return normal([(value + 1, HIGHEST)])
+        case ">=":
+            return normal([(value, HIGHEST)])
+        case "<":
+            return normal([(LOWEST, value - 1)])
+        case "<=":
+            return normal([(LOWEST, value)])
+    return EVERYTHING

@@ -51,10 +51,10 @@ class Relation:
             scope_column=self.row.scope_column,
         )
 
-    def prune(self, scans: Sequence[Sequence[str]]) -> None:
-        """Choose the files that `scans` (the filters of each scan of this relation) can match."""
+    def prune(self, scans: Sequence[Any]) -> None:
+        """Choose the files that `scans` (the filter of each scan of this relation) can match."""
         column = self.row.scope_column
-        wanted = ranges.normal(part for filters in scans for part in ranges.of_filters(filters, column))
+        wanted = ranges.normal(part for tree in scans for part in ranges.of_tree(tree, column))
         if not scans:
             wanted = ranges.EVERYTHING  # a scan that was not recognised in the plan costs a link, never an answer
         for group in self.groups:

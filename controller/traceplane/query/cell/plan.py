@@ -1,0 +1,179 @@
+"""What a statement reads, from DuckDB's own plan of it over empty tables of the same shape.
+
+The filters of its scans go to the broker, which links only the files they can match, and to Postgres, which sends
+only the rows they can match. A filter that is taken away is as good as one that was never there: more is read, and
+DuckDB filters what comes. So filters of one relation are what any of its scans needs, whatever plan runs later.
+
+The plan is DuckDB's own JSON of it (`json_serialize_plan`), in which a constant cannot be taken for anything else.
+It writes a plan only if no optimizer ran that changes the columns of an operator. The others are off here, and so
+is what would look at the rows: an empty table is no reason to leave a scan out.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+Tree = list[Any]
+"""A condition on one row: `[operator, ["field", name], constant]`, `["in", ["field", name], [constant, ...]]`,
+`["null" or "valid", ["field", name], None]`, `["and" or "or", tree, tree]`. A constant is `["scalar", value]` or
+`["instant", ISO 8601]`."""
+
+_KEPT = {
+    *("expression_rewriter", "filter_pullup", "filter_pushdown", "regex_range", "in_clause"),
+    *("cte_inlining", "cte_filter_pusher", "empty_result_pullup"),
+}
+_COMPARE = {
+    "COMPARE_EQUAL": "=",
+    "COMPARE_NOTEQUAL": "!=",
+    "COMPARE_LESSTHAN": "<",
+    "COMPARE_LESSTHANOREQUALTO": "<=",
+    "COMPARE_GREATERTHAN": ">",
+    "COMPARE_GREATERTHANOREQUALTO": ">=",
+}
+_SCALARS = {"BOOLEAN", "INTEGER", "BIGINT", "VARCHAR"}
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_KEEP_ROWS = {"LOGICAL_PROJECTION", "LOGICAL_FILTER", "LOGICAL_LIMIT", "LOGICAL_ORDER_BY"}
+"""Operators of one child that give no more rows than it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`scans` are (relation, filter) for each scan, a filter of None letting every row through."""
+
+    scans: Sequence[tuple[int, Tree | None]] = ()
+    joins: bool = True
+    """Whether a join may bring several values, so that DuckDB may want to filter a scan by them while it runs."""
+
+    def filter_of(self, relation: int) -> Tree | None:
+        """The rows that any scan of `relation` needs."""
+        filters = [tree for number, tree in self.scans if number == relation]
+        return joined("or", filters) if filters else None
+
+
+def limit_optimizers(shadow: duckdb.DuckDBPyConnection) -> None:
+    """Leave `shadow` the optimizers that a plan can be written after."""
+    names = [name for (name,) in shadow.execute("SELECT name FROM duckdb_optimizers()").fetchall()]
+    shadow.execute(f"SET disabled_optimizers = '{','.join(name for name in names if name not in _KEPT)}'")
+
+
+def of(shadow: duckdb.DuckDBPyConnection, sql: str, tables: Mapping[str, int]) -> Plan:
+    """The plan of `sql`, in which `tables` of `shadow` stand for relations. Raises duckdb.Error where DuckDB would
+    not run it."""
+    wanted = "SELECT json_serialize_plan(?::VARCHAR, skip_null := true, optimize := true)"
+    row = shadow.execute(wanted, [sql]).fetchone()
+    try:
+        answer: dict[str, Any] = json.loads(row[0]) if row else {}
+    except (ValueError, RecursionError):
+        return Plan()
+    if "plans" not in answer:
+        # Wrong, or of a form that cannot be written: then everything is read.
+        shadow.execute(f"EXPLAIN {sql}")
+        return Plan()
+    operators = _operators(answer["plans"])
+    scans = [_scan(node, tables) for node in operators if node["type"] == "LOGICAL_GET"]
+    joins = any("JOIN" in node["type"] and not any(map(_single, node["children"])) for node in operators)
+    return Plan([scan for scan in scans if scan is not None], joins)
+
+
+def joined(word: str, parts: Sequence[Tree | None]) -> Tree | None:
+    """The `and` or the `or` of parts, of which None lets every row through; a tree as flat as can be."""
+    if word == "or" and None in parts:
+        return None
+    left = [part for part in parts if part is not None]
+    while len(left) > 1:
+        pairs = [left[place : place + 2] for place in range(0, len(left), 2)]
+        left = [[word, *pair] if len(pair) == 2 else pair[0] for pair in pairs]
+    return left[0] if left else None
+
+
+def _operators(plans: list[Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    todo = list(plans)  # a stack of its own: a plan is as deep as its statement
+    while todo:
+        node = todo.pop()
+        if not isinstance(node.get("type"), str):
+            continue
+        node.setdefault("children", [])
+        found.append(node)
+        todo.extend(node["children"])
+    return found
+
+
+def _single(node: dict[str, Any]) -> bool:
+    """Whether an operator gives one row at most: an aggregate of everything, whatever is computed of it."""
+    while node["type"] in _KEEP_ROWS and len(node["children"]) == 1:
+        (node,) = node["children"]
+    ungrouped = not node.get("groups") and len(node.get("grouping_sets", [])) <= 1
+    return node["type"] == "LOGICAL_AGGREGATE_AND_GROUP_BY" and ungrouped
+
+
+def _scan(node: dict[str, Any], tables: Mapping[str, int]) -> tuple[int, Tree | None] | None:
+    table = node.get("function_data", {}).get("table")
+    if table not in tables:
+        return None
+    names, filters = node["names"], node.get("table_filters", {}).get("filters", [])
+    trees = [_filter(entry["value"], ["field", names[entry["key"]]]) for entry in filters]
+    return tables[table], joined("and", trees)
+
+
+def _filter(part: dict[str, Any], field: Tree) -> Tree | None:
+    """The tree of one column's filter, or of as much of it as there is a tree for."""
+    match part["filter_type"]:
+        case "CONSTANT_COMPARISON":
+            return _comparison(part["comparison_type"], field, part["constant"])
+        case "CONJUNCTION_AND" | "CONJUNCTION_OR":
+            return _conjunction(part["filter_type"], part["child_filters"], lambda child: _filter(child, field))
+        case "OPTIONAL_FILTER":
+            return _filter(part["child_filter"], field) if "child_filter" in part else None
+        case "IN_FILTER":
+            constants = [_constant(value) for value in part["values"]]
+            return None if None in constants else ["in", field, constants]
+        case "EXPRESSION_FILTER":
+            return _expression(part["expr"], field)
+    return None  # one that is known only when the statement runs
+
+
+def _expression(part: dict[str, Any], field: Tree) -> Tree | None:
+    """The tree of a condition on one column, which is the only reference in it."""
+    kind, children = part["type"], part.get("children", [])
+    if kind in ("CONJUNCTION_AND", "CONJUNCTION_OR"):
+        return _conjunction(kind, children, lambda child: _expression(child, field))
+    if kind in ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL") and children[0]["type"] == "BOUND_REF":
+        return ["null" if kind == "OPERATOR_IS_NULL" else "valid", field, None]
+    if kind in _COMPARE and part["left"]["type"] == "BOUND_REF" and part["right"]["type"] == "VALUE_CONSTANT":
+        return _comparison(kind, field, part["right"]["value"])
+    if kind == "BOUND_REF":
+        return ["=", field, ["scalar", True]]
+    return None
+
+
+def _conjunction(
+    kind: str, children: list[dict[str, Any]], tree: Callable[[dict[str, Any]], Tree | None]
+) -> Tree | None:
+    return joined("and" if kind == "CONJUNCTION_AND" else "or", [tree(child) for child in children])
+
+
+def _comparison(kind: str, field: Tree, value: dict[str, Any]) -> Tree | None:
+    constant = _constant(value)
+    return [_COMPARE[kind], field, constant] if kind in _COMPARE and constant is not None else None
+
+
+def _constant(value: dict[str, Any]) -> Tree | None:
+    """A constant; None for NULL, and for types that the broker does not translate."""
+    kind = value["type"]["id"]
+    if value["is_null"]:
+        return None
+    if kind in _SCALARS:
+        return ["scalar", value["value"]]
+    if kind != "TIMESTAMP WITH TIME ZONE":
+        return None
+    try:
+        return ["instant", (_EPOCH + datetime.timedelta(microseconds=value["value"])).isoformat()]
+    except OverflowError:
+        return None  # a time that Python cannot hold

@@ -1,0 +1,129 @@
+"""What a cell learns from a plan: the filters of scans as trees, and whether a join may filter while it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from tests.unit.query.oracle import GRANTED, world
+from traceplane.query.cell import plan
+
+TABLES = {name.rpartition(".")[2]: number for number, name in enumerate(GRANTED)}
+
+
+@pytest.fixture
+def shadow() -> duckdb.DuckDBPyConnection:
+    connection = world()
+    connection.execute("SET TimeZone = 'UTC'")
+    plan.limit_optimizers(connection)
+    return connection
+
+
+def field(name: str) -> list[Any]:
+    return ["field", name]
+
+
+def n(operator: str, value: int) -> list[Any]:
+    return [operator, field("n"), ["scalar", value]]
+
+
+@pytest.mark.parametrize(
+    ("condition", "tree"),
+    [
+        ("n = 5", n("=", 5)),
+        ("5 < n", n(">", 5)),
+        ("n BETWEEN 5 AND 9", ["and", n(">=", 5), n("<=", 9)]),
+        ("n IN (1, 5, 9)", ["in", field("n"), [["scalar", 1], ["scalar", 5], ["scalar", 9]]]),
+        ("n IN (1, NULL)", None),
+        ("hash IS NULL", ["null", field("hash"), None]),
+        ("hash IS NOT NULL", ["valid", field("hash"), None]),
+        ("big", ["=", field("big"), ["scalar", True]]),
+        ("NOT big", None),
+        ("hash = 'it''s'", ["=", field("hash"), ["scalar", "it's"]]),
+        ("hash = 'a' OR n = 1", None),
+        ("hash = 'a' OR hash IS DISTINCT FROM 'b'", None),
+        ("n = 1 OR n > 3 AND n < 5", ["or", n("=", 1), ["and", n(">", 3), n("<", 5)]]),
+        ("n % 2 = 0 AND n > 4", n(">", 4)),
+        ("at_time = '2026-01-02 03:04:05.000006Z'", ["=", field("at_time"),
+         ["instant", "2026-01-02T03:04:05.000006+00:00"]]),
+        ("at_time < 'infinity'", None),
+        ("n = (SELECT 5)", None),
+        ("true", None),
+    ],
+)  # fmt: skip
+def test_a_filter_is_a_tree_or_lets_every_row_through(
+    condition: str, tree: Any, shadow: duckdb.DuckDBPyConnection
+) -> None:
+    assert plan.of(shadow, f"FROM blocks WHERE {condition}", TABLES).filter_of(TABLES["blocks"]) == tree
+
+
+def test_a_relation_needs_what_any_of_its_scans_needs(shadow: duckdb.DuckDBPyConnection) -> None:
+    both = plan.of(shadow, "(FROM blocks WHERE n = 2) UNION ALL (FROM blocks WHERE n = 1)", TABLES)
+    assert both.filter_of(TABLES["blocks"]) == ["or", n("=", 1), n("=", 2)]
+    assert both.filter_of(TABLES["transfers"]) is None
+    one = plan.of(shadow, "SELECT * FROM (FROM blocks WHERE n = 1), (FROM blocks)", TABLES)
+    assert one.filter_of(TABLES["blocks"]) is None
+
+
+@pytest.mark.parametrize(
+    ("sql", "joins"),
+    [
+        ("FROM blocks WHERE n > 5 ORDER BY n LIMIT 3", False),
+        ("FROM blocks WHERE n = (SELECT max(n) FROM blocks)", False),
+        ("FROM blocks WHERE n > (SELECT max(n) - 100 FROM blocks WHERE big)", False),
+        ("FROM blocks WHERE n = (SELECT n FROM blocks)", False),
+        ("FROM blocks JOIN (SELECT max(n) AS n FROM blocks GROUP BY ()) USING (n)", False),
+        ("FROM blocks JOIN (SELECT max(n) AS n FROM blocks GROUP BY GROUPING SETS ((), ())) USING (n)", True),
+        ("FROM blocks JOIN (SELECT max(n) AS n FROM blocks GROUP BY miner) USING (n)", True),
+        ("FROM blocks WHERE n IN (SELECT n FROM transfers)", True),
+        ("FROM blocks b WHERE EXISTS (FROM transfers t WHERE t.n = b.n)", True),
+        ("FROM blocks b WHERE n = (SELECT max(n) FROM transfers t WHERE t.sender = b.hash)", True),
+        ("FROM blocks ASOF JOIN transfers ON blocks.n >= transfers.n", True),
+        ("FROM blocks a, blocks b WHERE a.n = b.n AND a.n = (SELECT max(n) FROM blocks)", True),
+    ],
+)
+def test_only_a_join_with_one_row_is_sure_to_filter_by_one_value(
+    sql: str, joins: bool, shadow: duckdb.DuckDBPyConnection
+) -> None:
+    assert plan.of(shadow, sql, TABLES).joins == joins
+
+
+def test_every_honest_statement_has_a_plan(
+    shadow: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one its answer would be right, and every file and row would be read for it."""
+    unplanned = []
+    for sql in Path(__file__).with_name("honest.sql").read_text().splitlines():
+        found = plan.Plan(joins=True)
+        try:
+            found = plan.of(shadow, sql, TABLES)
+        except duckdb.Error:
+            continue  # one of the gate's that no table has the columns of
+        if not found.scans and found.joins:
+            unplanned.append(sql)
+    assert [sql for sql in unplanned if "blocks" in sql or "transfers" in sql] == []
+
+
+def test_a_wrong_statement_is_an_error_before_a_file_is_read(shadow: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(duckdb.BinderException):
+        plan.of(shadow, "SELECT nothing FROM blocks", TABLES)
+
+
+@pytest.mark.parametrize("written", ["", "[", '{"error": true}', "[" * 100_000])
+def test_a_plan_that_cannot_be_read_lets_every_row_through(written: str, shadow: duckdb.DuckDBPyConnection) -> None:
+    shadow.execute("CREATE OR REPLACE MACRO json_serialize_plan(s, skip_null := false, optimize := false) AS"
+                   f" '{written}'")  # fmt: skip
+    found = plan.of(shadow, "FROM blocks WHERE n = 1", TABLES)
+    assert found.joins
+    assert found.filter_of(TABLES["blocks"]) is None
+
+
+def test_many_parts_make_a_flat_tree() -> None:
+    tree = plan.joined("or", [n("=", value) for value in range(1000)])
+    depth = 0
+    while tree is not None and tree[0] == "or":
+        tree, depth = tree[1], depth + 1
+    assert depth == 10

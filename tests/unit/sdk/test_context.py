@@ -1,0 +1,98 @@
+"""What a run may reach is what its process lends it; a task that an operator cannot run fails for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from operators.parquet_compact import run as compaction
+from operators.query import run as query
+from operators.range_aggregator import run as aggregation
+from traceplane_sdk import wire
+from traceplane_sdk.context import Context, TaskIO
+from traceplane_sdk.errors import OperatorError
+
+
+class Config(BaseModel):
+    """Of no operator."""
+
+
+ID = "00000000-0000-7000-8000-000000000001"
+PART = wire.Partition("0-9", 0, 9)
+FINAL: dict[str, Any] = {"cursor": wire.CursorSpan(None, 9), "finality_depth": 1, "first_value": 0}
+
+
+def source(**given: Any) -> wire.TaskInput:
+    return wire.TaskInput(
+        position=1,
+        dataset=ID,
+        version=ID,
+        storage="Postgres",
+        location="hot.d_1",
+        columns=[],
+        scope_column="block_number",
+        sort_by=["block_number"],
+        **{"name": "blocks", **given},
+    )
+
+
+def context(*inputs: wire.TaskInput, scratch: Path | None = None) -> Context:
+    """A run that its process lends nothing, or a disk alone."""
+
+    def no_database() -> str:
+        raise AssertionError("the task is refused before it reads")
+
+    task = wire.TaskPayload(
+        task_id=ID,
+        attempt=1,
+        org_id=ID,
+        job=wire.JobRef(ID, "default", "dag", "job"),
+        operator="any",
+        config={},
+        cause="Event",
+        lease_epoch=1,
+        writer="job",
+        scope={},
+        inputs=list(inputs),
+        outputs=[],
+    )
+    return Context(task, Config(), TaskIO(data_dsn=no_database, scratch=scratch))
+
+
+def code(call: Callable[[], Any]) -> str:
+    with pytest.raises(OperatorError) as error:
+        call()
+    assert not error.value.retryable
+    return error.value.code
+
+
+def test_what_the_process_does_not_lend_is_refused(tmp_path: Path) -> None:
+    assert code(context().cold) == "NoObjectStore"
+    assert code(lambda: context().emit([])) == "NoEvents"
+    assert code(lambda: context(scratch=tmp_path).query("SELECT 1")) == "NoQueryService"
+
+
+@pytest.mark.parametrize("inputs", [[], [source(trigger=False)], [source(), source()]])
+def test_a_task_has_one_trigger(inputs: list[wire.TaskInput]) -> None:
+    assert code(context(*inputs).trigger) == "BadTask"
+
+
+@pytest.mark.parametrize("operator", [compaction, query])
+def test_a_partition_and_a_disk_are_needed(operator: Any, tmp_path: Path) -> None:
+    assert code(lambda: operator.run(context(source(), scratch=tmp_path))) == "BadTask"
+    assert code(lambda: operator.run(context(source(partition=PART)))) == "BadTask"
+
+
+@pytest.mark.parametrize("missing", FINAL)
+def test_ranges_need_a_cursor_a_finality_depth_and_a_first_value(missing: str) -> None:
+    given = {name: value for name, value in FINAL.items() if name != missing}
+    assert code(lambda: aggregation.run(context(source(**given)))) == "BadTask"
+
+
+def test_a_query_whose_rows_have_moved_is_not_run(tmp_path: Path) -> None:
+    moved = source(trigger=False, relocated=[wire.Relocated(ID.replace("1", "2"), [(5, 9)])])
+    assert code(lambda: query.run(context(source(partition=PART), moved, scratch=tmp_path))) == "InputMoved"
