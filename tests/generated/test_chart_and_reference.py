@@ -5,6 +5,7 @@ import json
 import pytest
 
 from hack.generate import (
+    chains_reference,
     chart_config,
     chart_crds,
     kinds_reference,
@@ -37,7 +38,7 @@ def test_a_crd_template_is_kept_on_removal_and_escapes_braces():
     assert 'a{{ "{{" }}b' in made
 
 
-PAGES = [kinds_reference, openapi, settings_reference, tracectl_reference, user_openapi]
+PAGES = [chains_reference, kinds_reference, openapi, settings_reference, tracectl_reference, user_openapi]
 
 
 @pytest.mark.parametrize("generator", PAGES)
