@@ -83,15 +83,15 @@ def says_no_block(error: Json) -> bool:
     return isinstance(error, dict) and "was a null round" in str(error.get("message"))
 
 
-def decoded_error(content: bytes, content_type: str) -> Json:
+def decoded_error(content: bytes) -> Json:
     """The error in the body of an HTTP error: JSON's, or the plain text; nothing of an HTML page."""
     try:
         return error_of(msgspec.json.decode(content))
     except (msgspec.DecodeError, RecursionError):
         text = content.decode("utf-8", "replace")
-    # Text that arrived over the network may hold anything; a page's text says nothing.
-    page = "html" in content_type.lower() or text.lstrip().startswith("<")
-    return "an HTML page" if page else "".join(c if c.isprintable() else " " for c in text)
+    if text.lstrip().startswith("<"):  # whatever its type is said to be: gateways call plain text a page, too
+        return "an HTML page"
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def retry_after(headers: Mapping[str, str], error: Json = None, words: str = "") -> float | None:

@@ -180,7 +180,7 @@ class Provider:
             data += chunk
             if len(data) > _ERROR_BYTES:
                 break
-        error = decoded_error(bytes(data[:_ERROR_BYTES]), response.headers.get("content-type", ""))
+        error = decoded_error(bytes(data[:_ERROR_BYTES]))
         return self._refused(response.status_code, response.headers, error, methods, array)
 
     def _decoded(self, data: bytes) -> Json:

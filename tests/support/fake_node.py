@@ -180,7 +180,7 @@ class FakeNode:
         if not isinstance(answer, Refusal):
             return 200, {"Content-Type": "application/json"}, answer
         body = answer.body if answer.body is not None else json.dumps(answer.of(None if array else sent["id"]))
-        kind = "application/json" if answer.body is None else "text/html"
+        kind = "application/json" if answer.body is None else "text/html" if body.startswith("<") else "text/plain"
         return status, {"Content-Type": kind} | answer.headers, body.encode()
 
     def _answer(self, calls: list[Json], array: bool) -> bytes | Refusal:

@@ -80,8 +80,7 @@ MANNERS: Sequence[Manner] = (
         "sends single objects, and tries an array again now and then",
         "0xPolygon/cdk-validium-node#50",
         _refuses(Refusal(400, body="batch requests are disabled")),
-        # Four that are on their way at first, and tries after 20, 40, 80 and so on single objects.
-        seen=lambda node: _arrays(node) <= 4 + len(node.requests).bit_length(),
+        seen=lambda node: _arrays(node) <= 8,  # four that are on their way at first, and tries after 20, 40, 80
     ),
     Manner(
         "no arrays, without a reason",

@@ -148,21 +148,21 @@ def test_a_date_to_come_back_at_is_a_time_to_stay_away() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "kind", "expected"),
+    ("content", "expected"),
     [
-        (b'{"error": {"code": 1, "message": "m"}}', "application/json", {"code": 1, "message": "m"}),
-        (b'[{"id": 1, "error": {"code": 1}}]', "application/json", {"code": 1}),
-        (b'{"message": "m", "code": 31}', "application/json", {"message": "m", "code": 31}),
-        (b'{"error": "no"}', "application/json", "no"),
-        (b"batch requests are disabled", "text/plain", "batch requests are disabled"),
-        (b"<!doctype html>", "", "an HTML page"),
-        (b"Sorry", "text/html; charset=utf-8", "an HTML page"),
-        (b"a\x00b\nc", "text/plain", "a b c"),
-        (b"", "", ""),
+        (b'{"error": {"code": 1, "message": "m"}}', {"code": 1, "message": "m"}),
+        (b'[{"id": 1, "error": {"code": 1}}]', {"code": 1}),
+        (b'{"message": "m", "code": 31}', {"message": "m", "code": 31}),
+        (b'{"error": "no"}', "no"),
+        (b"batch requests are disabled", "batch requests are disabled"),
+        (b"<!doctype html>", "an HTML page"),
+        (b"  <html>Sorry</html>", "an HTML page"),
+        (b"a\x00b\nc", "a b c"),
+        (b"", ""),
     ],
 )
-def test_the_words_of_an_http_error_are_found_wherever_they_are(content: bytes, kind: str, expected: Any) -> None:
-    assert decoded_error(content, kind) == expected
+def test_the_words_of_an_http_error_are_found_wherever_they_are(content: bytes, expected: Any) -> None:
+    assert decoded_error(content) == expected
 
 
 def test_an_answer_that_is_no_error_has_none() -> None:
