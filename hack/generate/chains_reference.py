@@ -22,7 +22,7 @@ Generated from `operators/chain/profiles.py` and `tests/support/chains/` by
 
 A block follower takes no answer on trust: rules must hold within a block and from block to block. Not every chain
 keeps every rule. `chain: {profile: ...}` names the kind of chain; without it the kind follows from `chainId`, and a
-chain that is in no list has Ethereum's rules. A rule that is off is listed as unverified in the status of the asset.
+chain that is in no list has Ethereum's rules. A rule that is off is listed as unverified in the asset's status.
 
 ## Rules
 
@@ -45,12 +45,12 @@ _CUSTOM = """\
 _TRIED = """
 ## What was tried
 
-Each chain below is written by hand in the shape of the real one, after the reports, with its field names and made-up
-values. It goes through an HTTP server into Postgres, and every field of every row is compared
+Each chain below is written by hand in the shape of the real one, after the reports, with its field names and
+made-up values. It goes through an HTTP server into Postgres, and every field of every row is compared
 (`tests/integration/operators/test_follower_chains.py`); each rule that is on refuses it once it is broken
-(`tests/unit/chains/test_profiles.py`); and changed in any way, it is refused or decodes as an independent oracle says
-(`tests/unit/chains/test_any_answer.py`). No real node of these chains was asked; Ethereum's rules are also tried on
-anvil.
+(`tests/unit/chains/test_profiles.py`); and changed in any way, it is refused or decodes as an independent oracle
+says (`tests/unit/chains/test_any_answer.py`). No real node of these chains was asked; Ethereum's rules are also
+tried on anvil.
 
 | chain | profile | what is special about it |
 |---|---|---|
