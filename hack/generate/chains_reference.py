@@ -45,12 +45,12 @@ _CUSTOM = """\
 _TRIED = """
 ## What was tried
 
-Each chain below is written by hand in the shape of the real one, after the reports: its field names, made-up
-values. It goes through an HTTP server into Postgres, and every field of every row is compared
-(`tests/integration/operators/test_follower_chains.py`). Each rule that is on refuses it once it is broken
-(`tests/unit/chains/test_profiles.py`). Changed in any way, it is refused, or decodes as an independent oracle says
-(`tests/unit/chains/test_any_answer.py`). No real node of these chains was asked; Ethereum's rules are also tried on
-anvil.
+Each chain below is written by hand in the shape of the real one, after the reports, with its field names and
+made-up values. It goes through an HTTP server into Postgres, and every field of every row is compared
+(`tests/integration/operators/test_follower_chains.py`); each rule that is on refuses it once it is broken
+(`tests/unit/chains/test_profiles.py`); and changed in any way, it is refused or decodes as an independent oracle
+says (`tests/unit/chains/test_any_answer.py`). No real node of these chains was asked; Ethereum's rules are also
+tried on anvil.
 
 | chain | profile | what is special about it |
 |---|---|---|

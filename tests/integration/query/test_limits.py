@@ -8,19 +8,17 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.integration.query.callers import ENDLESS, in_flight, reader
-from tests.integration.query.cells import assert_one_socket_and_no_log, cells_of, cpu_ticks, left_in
+from tests.integration.query.cells import cells_of, cpu_ticks, left_in
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import NAMESPACE, World
 from tests.issuer import Issuer
 from tests.support.waiting import until
-from traceplane.query import wire
 from traceplane.query.admission.pools import Pool
 
 pytestmark = pytest.mark.services
@@ -328,75 +326,6 @@ def test_only_known_readers_with_valid_tokens_may_ask(world: World, client: Clie
     assert found == expected
     assert httpx.get(f"{client.url}/v1/query", timeout=60).status_code == 405
     assert httpx.get(f"{client.url}/v1/other", timeout=60).status_code == 404
-
-
-HOSTILE_WITHOUT_THE_GATE = [
-    "SELECT * FROM read_text('/etc/passwd')",
-    "SELECT * FROM '/etc/passwd'",
-    "SELECT * FROM read_csv('/proc/self/environ')",
-    "SELECT * FROM glob('/*')",
-    "SELECT * FROM read_parquet('http://127.0.0.1:1/x.parquet')",
-    "SELECT * FROM 's3://bucket/x.parquet'",
-    "COPY (SELECT 1) TO '/tmp/leak.csv'",
-    "ATTACH '/tmp/x.db'",
-    "INSTALL httpfs",
-    "LOAD httpfs",
-    "SET enable_external_access = true",
-    "SET lock_configuration = false",
-    "SET threads = 64",
-    "SET memory_limit = '100GB'",
-    "EXPORT DATABASE '/tmp/leak'",
-    "CREATE SECRET (TYPE s3, KEY_ID 'a', SECRET 'b')",
-    "SELECT * FROM sniff_csv('/etc/passwd')",
-    "SELECT * FROM parquet_metadata('/etc/passwd')",
-    "SELECT * FROM World",
-]
-
-
-@pytest.mark.parametrize("sql", HOSTILE_WITHOUT_THE_GATE)
-def test_the_cell_holds_without_the_gate(sql: str, client: Client) -> None:
-    """The statement goes straight to a cell, as if the gate had a hole."""
-    with client.service.cells.one() as cell:
-        cell.channel.settimeout(20)
-        order = wire.Prepare(sql=sql, relations=[], format="json", max_rows=10, max_bytes=10_000)
-        wire.send(cell.channel, order)
-        kinds: Any = wire.Scans | wire.Failed
-        message, _ = wire.receive(cell.channel, kinds)
-        assert isinstance(message, wire.Scans)
-        wire.send(cell.channel, wire.Run([], "[]"))
-        kinds = wire.Result | wire.Failed
-        message, _ = wire.receive(cell.channel, kinds)
-        assert isinstance(message, wire.Failed), message
-    assert not Path("/tmp/leak.csv").exists()
-    assert not Path("/tmp/leak").exists()
-
-
-def test_a_cell_has_no_credential_and_cannot_write(world: World, client: Client) -> None:
-    client.rows("SELECT 1")
-    assert httpx.get(f"{client.url}/readyz", timeout=20).status_code == 200
-    with client.service.cells.one() as cell:
-        cell.channel.settimeout(20)
-        nothing = wire.Prepare(sql="SELECT 1", relations=[], format="json", max_rows=1, max_bytes=1024)
-        wire.send(cell.channel, nothing)
-        wire.receive(cell.channel, wire.Scans)  # so it has confined itself
-        # By its own descriptor: the one before it may be ending still, and is the first child until then.
-        told = Path(f"/proc/self/fdinfo/{cell._pidfd}").read_text()
-        pid = int(next(line.split()[1] for line in told.splitlines() if line.startswith("Pid:")))
-        environment = Path(f"/proc/{pid}/environ").read_bytes().decode()
-        assert {line.split("=")[0] for line in environment.split("\0") if line} <= {
-            "ARROW_DEFAULT_MEMORY_POOL",
-            "MALLOC_ARENA_MAX",
-            "MALLOC_MMAP_THRESHOLD_",
-            "MALLOC_TOP_PAD_",
-            "MALLOC_TRIM_THRESHOLD_",
-            "OMP_NUM_THREADS",
-            "LC_ALL",
-            "LC_CTYPE",
-        }
-        limits = Path(f"/proc/{pid}/limits").read_text()
-        assert "Max file size             0" in limits
-        assert "Max core file size        0" in limits
-        assert_one_socket_and_no_log(pid)
 
 
 def test_a_user_who_asks_too_often_is_told_when_to_come_back_and_others_are_not(

@@ -9,12 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
+from tests.integration.query.cells import assert_one_socket_and_no_log
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World
 from traceplane.errors import InvalidSettings
+from traceplane.query import wire
 from traceplane.query.gate.statement import Admitted, RelationName
 from traceplane.query.gate.supervisor import GateSupervisor
 
@@ -114,3 +118,72 @@ def test_no_hostile_statement_gets_out_of_its_cell(ungated: Client, world: World
         assert not [canary for canary in canaries(world) if canary in str(rows)], (sql, answer.text)
     assert ungated.rows("SELECT count(*) FROM hot_blocks") == [[10]]
     assert {entry: entry.stat().st_mtime_ns for entry in Path("/tmp").glob("x*")} == before
+
+
+HOSTILE_WITHOUT_THE_GATE = [
+    "SELECT * FROM read_text('/etc/passwd')",
+    "SELECT * FROM '/etc/passwd'",
+    "SELECT * FROM read_csv('/proc/self/environ')",
+    "SELECT * FROM glob('/*')",
+    "SELECT * FROM read_parquet('http://127.0.0.1:1/x.parquet')",
+    "SELECT * FROM 's3://bucket/x.parquet'",
+    "COPY (SELECT 1) TO '/tmp/leak.csv'",
+    "ATTACH '/tmp/x.db'",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "SET enable_external_access = true",
+    "SET lock_configuration = false",
+    "SET threads = 64",
+    "SET memory_limit = '100GB'",
+    "EXPORT DATABASE '/tmp/leak'",
+    "CREATE SECRET (TYPE s3, KEY_ID 'a', SECRET 'b')",
+    "SELECT * FROM sniff_csv('/etc/passwd')",
+    "SELECT * FROM parquet_metadata('/etc/passwd')",
+    "SELECT * FROM World",
+]
+
+
+@pytest.mark.parametrize("sql", HOSTILE_WITHOUT_THE_GATE)
+def test_the_cell_holds_without_the_gate(sql: str, client: Client) -> None:
+    """The statement goes straight to a cell, as if the gate had a hole."""
+    with client.service.cells.one() as cell:
+        cell.channel.settimeout(20)
+        order = wire.Prepare(sql=sql, relations=[], format="json", max_rows=10, max_bytes=10_000)
+        wire.send(cell.channel, order)
+        kinds: Any = wire.Scans | wire.Failed
+        message, _ = wire.receive(cell.channel, kinds)
+        assert isinstance(message, wire.Scans)
+        wire.send(cell.channel, wire.Run([], "[]"))
+        kinds = wire.Result | wire.Failed
+        message, _ = wire.receive(cell.channel, kinds)
+        assert isinstance(message, wire.Failed), message
+    assert not Path("/tmp/leak.csv").exists()
+    assert not Path("/tmp/leak").exists()
+
+
+def test_a_cell_has_no_credential_and_cannot_write(world: World, client: Client) -> None:
+    client.rows("SELECT 1")
+    assert httpx.get(f"{client.url}/readyz", timeout=20).status_code == 200
+    with client.service.cells.one() as cell:
+        cell.channel.settimeout(20)
+        nothing = wire.Prepare(sql="SELECT 1", relations=[], format="json", max_rows=1, max_bytes=1024)
+        wire.send(cell.channel, nothing)
+        wire.receive(cell.channel, wire.Scans)  # so it has confined itself
+        # By its own descriptor: the one before it may be ending still, and is the first child until then.
+        told = Path(f"/proc/self/fdinfo/{cell._pidfd}").read_text()
+        pid = int(next(line.split()[1] for line in told.splitlines() if line.startswith("Pid:")))
+        environment = Path(f"/proc/{pid}/environ").read_bytes().decode()
+        assert {line.split("=")[0] for line in environment.split("\0") if line} <= {
+            "ARROW_DEFAULT_MEMORY_POOL",
+            "MALLOC_ARENA_MAX",
+            "MALLOC_MMAP_THRESHOLD_",
+            "MALLOC_TOP_PAD_",
+            "MALLOC_TRIM_THRESHOLD_",
+            "OMP_NUM_THREADS",
+            "LC_ALL",
+            "LC_CTYPE",
+        }
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        assert "Max file size             0" in limits
+        assert "Max core file size        0" in limits
+        assert_one_socket_and_no_log(pid)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
 
 from operators.parquet_compact import run as compaction
+from operators.parquet_compact.config import ParquetCompactConfig
 from operators.query import run as query
 from operators.range_aggregator import run as aggregation
 from traceplane_sdk import wire
+from traceplane_sdk.commit import PartitionCommit
 from traceplane_sdk.context import Context, TaskIO
-from traceplane_sdk.errors import OperatorError
+from traceplane_sdk.errors import OperatorError, Stopped, StopReason
+from traceplane_sdk.parquet import arrow_schema
+from traceplane_sdk.queries import QueryAnswer
 
 
 class Config(BaseModel):
@@ -96,3 +103,29 @@ def test_ranges_need_a_cursor_a_finality_depth_and_a_first_value(missing: str) -
 def test_a_query_whose_rows_have_moved_is_not_run(tmp_path: Path) -> None:
     moved = source(trigger=False, relocated=[wire.Relocated(ID.replace("1", "2"), [(5, 9)])])
     assert code(lambda: query.run(context(source(partition=PART), moved, scratch=tmp_path))) == "InputMoved"
+
+
+def test_a_run_that_is_asked_to_stop_stores_nothing(tmp_path: Path) -> None:
+    output = wire.TaskOutput(
+        name="blocks",
+        dataset=ID,
+        version=ID,
+        storage="S3",
+        location="s3://bucket/blocks/",
+        columns=[wire.ColumnDef("block_number", "Int64")],
+        unique_key=["block_number"],
+        scope_column="block_number",
+        sort_by=["block_number"],
+    )
+    stopping = context(scratch=tmp_path)
+    stopping.control.stop(StopReason.CANCELED)
+    stopping.config = ParquetCompactConfig()
+    store: Any = None
+    commit = PartitionCommit(store, stopping.task, output, PART)
+    rows = pa.table({"block_number": [0]}, schema=arrow_schema(output.columns))
+    pq.write_table(rows, tmp_path / "answer.parquet")
+    hot: Any = SimpleNamespace(batches=lambda *_: iter(rows.to_batches()))
+    with pytest.raises(Stopped):
+        query._write(stopping, QueryAnswer(tmp_path / "answer.parquet", 1), commit)
+    with pytest.raises(Stopped):
+        compaction._write(stopping, hot, source(), commit)

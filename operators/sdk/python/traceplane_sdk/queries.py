@@ -129,7 +129,8 @@ class QueryService:
     async def _exported(self, http: httpx.AsyncClient, described: dict[str, Any], path: Path) -> QueryAnswer:
         output = described["output"]
         async with http.stream("GET", output["url"]) as answer:
-            if answer.status_code != 200:  # the URL is a credential: it is in no message
+            # second guard: an error's body has another hash. The URL is a credential: it is in no message.
+            if answer.status_code != 200:
                 raise Unavailable(f"the object store answered the query's URL with HTTP {answer.status_code}")
             sha256 = await _save(answer, path, output["bytes"])
         if sha256 != output["sha256"]:
