@@ -39,6 +39,7 @@ class Bodies:
     async def _bounded(self, request: Request) -> bytes:
         """The raw body; one that is too large is refused before it is in memory."""
         declared = request.headers.get("content-length", "")
+        # second guard: what arrives is counted below; this one spares the reading.
         if declared.isdigit() and int(declared) > self.max_bytes:
             raise self._too_large()
         chunks: list[bytes] = []
