@@ -5,7 +5,8 @@ Rendered in the cell, so that a large answer costs the broker no time, and malfo
 | DuckDB type | JSON |
 |---|---|
 | BOOLEAN, integers up to 64 bits | true/false, number (exact: read it with a parser that keeps 64 bits) |
-| HUGEINT, UHUGEINT, BIGNUM, DECIMAL, a 256-bit integer | string of digits |
+| HUGEINT, such as a sum of integers | number, of 38 digits at most |
+| UHUGEINT, BIGNUM, DECIMAL, a 256-bit integer | string of digits |
 | FLOAT, DOUBLE | number; `"NaN"`, `"Infinity"`, `"-Infinity"` |
 | VARCHAR, UUID, ENUM, INTERVAL, BIT, VARIANT | string |
 | BLOB | string, `0x` and lower-case hex |
@@ -93,7 +94,7 @@ def _csv(rows: Iterable[Iterable[Any]]) -> bytes:
 
 
 def _field(value: Any) -> Any:
-    if isinstance(value, (list, dict)):
+    if isinstance(value, (list, dict, orjson.Fragment)):
         return orjson.dumps(value).decode()
     if isinstance(value, bool):
         return "true" if value else "false"
