@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.unit.query.answers import FORMS, failed, served
+from tests.unit.query.answers import FORMS, TEXTS, failed, literal, served
 from traceplane.query import wire
 from traceplane.query.cell.answers import lossless
 
@@ -235,3 +236,50 @@ def test_a_type_that_fits_no_message_fails_the_statement() -> None:
     name = f"""repeat('a', {wire.MAX_FRAME})"""
     said = failed(f"""SELECT json_transform('{{}}', '{{"' || {name} || '":"INTEGER"}}') AS x""", "json")
     assert said.kind == "TooLong"
+
+
+TYPED = {
+    "BIGINT": ["9223372036854775807", "-1", None],
+    "HUGEINT": ["9" * 38, None],
+    "DOUBLE": ["0.1", "1e300", "'Infinity'", "'NaN'", None],
+    "DECIMAL(9, 2)": ["-1.50", None],
+    "BOOLEAN": ["true", "false", None],
+    "DATE": ["'2026-01-31'", "'infinity'", None],
+    "TIME": ["'01:02:03.5'", None],
+    "TIMESTAMP": ["'2026-01-31 01:02:03.000004'", "'-infinity'", None],
+    "TIMESTAMPTZ": ["'2026-01-31 01:02:03.000004+00'", None],
+    "UUID": ["'00000000-0000-7000-8000-000000000001'", None],
+    "INTEGER[]": ["[1, NULL, 3]", "[]", None],
+}
+
+
+def read_by_duckdb(body: bytes, kind: str, folder: Path) -> list[str | None]:
+    """The one column of a CSV, as text of its type."""
+    (folder / "answer.csv").write_bytes(body)
+    read = (
+        f"SELECT a::{kind}::VARCHAR FROM read_csv('{folder}/answer.csv', header = true, auto_detect = false,"
+        " quote = '\"', escape = '\"', new_line = '\\r\\n', allow_quoted_nulls = false, columns = {'a': 'VARCHAR'})"
+    )
+    return [row[0] for row in utc().execute(read).fetchall()]
+
+
+def utc() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def test_csv_tells_null_from_an_empty_text_and_is_read_back_by_duckdb(tmp_path: Path) -> None:
+    values = ", ".join(f"({n}, {literal(text)})" for n, text in enumerate(TEXTS))
+    sql = f"SELECT a FROM (VALUES {values}) t(n, a) ORDER BY n"
+    assert read_by_duckdb(served(sql, "csv")[1], "VARCHAR", tmp_path) == TEXTS
+    assert served("SELECT NULL AS a, '' AS b, NULL AS c", "csv")[1] == b'a,b,c\r\n,"",\r\n'
+    assert served('SELECT 1 AS "x,y"', "csv")[1] == b'"x,y"\r\n1\r\n'
+
+
+@pytest.mark.parametrize("kind", TYPED)
+def test_csv_of_every_type_is_read_back_by_duckdb(kind: str, tmp_path: Path) -> None:
+    values = ", ".join(f"({n}, {value or 'NULL'}::{kind})" for n, value in enumerate(TYPED[kind]))
+    sql = f"SELECT a FROM (VALUES {values}) t(n, a) ORDER BY n"
+    wanted = [row[0] for row in utc().execute(f"SELECT a::VARCHAR FROM ({sql})").fetchall()]
+    assert read_by_duckdb(served(sql, "csv")[1], kind, tmp_path) == wanted

@@ -3,7 +3,7 @@
 DuckDB hands some types to Arrow in another form: a HUGEINT beyond 38 digits becomes a decimal that is none, a
 TIMETZ loses its zone, a BIT becomes bytes. A column whose type has such a leaf, at any depth, is cast by DuckDB
 first: to the same type with VARCHAR at these leaves, and with DECIMAL(38, 0) for HUGEINT, which is what a sum of
-whole numbers is. The fields of an unnamed struct get names (`v1`, `v2`, …), which Arrow's and Parquet's readers need.
+whole numbers is. Fields of an unnamed struct get names (`v1`, `v2`, …), which readers of Arrow and Parquet need.
 """
 
 from __future__ import annotations
