@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ import pytest
 
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World
+from tests.unit.query.answers import TEXTS, literal
 
 pytestmark = pytest.mark.services
 
@@ -55,7 +57,7 @@ def test_types_are_kept(form: str, client: Client) -> None:
         client,
         "SELECT 1::TINYINT AS a, 1.50::DECIMAL(9, 2) AS b, DATE '2026-01-31' AS c, [1, NULL] AS d, {'x': 'y'} AS e,"
         " 'z'::BLOB AS f, TIMESTAMPTZ '2026-01-31 00:00:00+00' AS g, 2::HUGEINT ** 100 AS h, NULL AS i,"
-        " 170141183460469231731687303715884105727::HUGEINT AS j",
+        " 99999999999999999999999999999999999999::HUGEINT AS j",
         form,
     )
     (row,) = found.to_pylist()
@@ -63,7 +65,8 @@ def test_types_are_kept(form: str, client: Client) -> None:
     assert (row["b"], row["c"]) == (decimal.Decimal("1.50"), datetime.date(2026, 1, 31))
     assert (row["d"], row["e"], row["f"]) == ([1, None], {"x": "y"}, b"z")
     assert row["g"] == datetime.datetime(2026, 1, 31, tzinfo=datetime.UTC)
-    assert (row["i"], row["j"]) == (None, "170141183460469231731687303715884105727")
+    assert (row["i"], row["j"]) == (None, decimal.Decimal("99999999999999999999999999999999999999"))
+    assert found.schema.field("j").type == pa.decimal128(38, 0)
 
 
 @BOTH
@@ -113,5 +116,29 @@ def test_values_beyond_python_s_are_written_in_a_cell_too(client: Client) -> Non
         " [INTERVAL 1 MONTH] AS v, [1::VARIANT] AS \"V\", TIMESTAMP_NS '2026-01-01 00:00:00.123456789'"
     )
     assert client.rows(sql) == [
-        ["5000000-02-29", ["infinity"], "24:00:00", [1, ["2"]], ["1 month"], ["1"], "2026-01-01T00:00:00.123456789"]
+        ["5000000-02-29", ["infinity"], "24:00:00", [1, [2]], ["1 month"], ["1"], "2026-01-01T00:00:00.123456789"]
+    ]
+
+
+def test_csv_is_read_back_by_postgres_with_its_nulls(world: World, client: Client) -> None:
+    """Texts that look like something else, and a value of each type that Postgres has."""
+    texts = ", ".join(f"({n}, {literal(text)})" for n, text in enumerate(TEXTS))
+    sql = (
+        "SELECT n, t, n::HUGEINT AS h, 0.5::DOUBLE AS d, n = 1 AS b, DATE '2026-01-31' + n AS day,"
+        " TIMESTAMPTZ '2026-01-31 01:02:03.000004+00' AS at, NULL::INTEGER AS nothing, '' AS empty,"
+        f" '00000000-0000-7000-8000-000000000001'::UUID AS u FROM (VALUES {texts}) v(n, t) ORDER BY n"
+    )
+    answer = client.post(sql, format="csv")
+    assert answer.status_code == 200, answer.text
+    world.data.execute(
+        "CREATE TEMP TABLE answer (n int, t text, h numeric, d float8, b bool, day date, at timestamptz,"
+        " nothing int, empty text, u uuid)"
+    )
+    with world.data.cursor().copy("COPY answer FROM STDIN (FORMAT csv, HEADER)") as copy:
+        copy.write(answer.content)
+    found = world.data.execute("SELECT * FROM answer ORDER BY n").fetchall()
+    day, at = datetime.date(2026, 1, 31), datetime.datetime(2026, 1, 31, 1, 2, 3, 4, tzinfo=datetime.UTC)
+    assert [tuple(row) for row in found] == [
+        (n, text, n, 0.5, n == 1, day + datetime.timedelta(n), at, None, "", UUID(int=(7 << 76) | (8 << 60) | 1))
+        for n, text in enumerate(TEXTS)
     ]

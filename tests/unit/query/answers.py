@@ -10,6 +10,24 @@ from traceplane.query import wire
 from traceplane.query.cell import execution
 
 FORMS = ("json", "csv", "arrow", "parquet")
+TEXTS = [
+    None,
+    "",
+    " ",
+    " x ",
+    "a,b",
+    'say "no"',
+    "two\nlines",
+    "a\r\nb",
+    "\\.",
+    "\\N",
+    "NULL",
+    "null",
+    "007",
+    "é",
+    "'",
+]
+"""Texts that look like something else to a reader of CSV."""
 
 
 def served(sql: str, form: str = "json", **bounds: int) -> tuple[wire.Result | wire.Failed, bytes]:
@@ -33,3 +51,8 @@ def failed(sql: str, form: str, **bounds: int) -> wire.Failed:
     said, _ = served(sql, form, **bounds)
     assert isinstance(said, wire.Failed)
     return said
+
+
+def literal(value: str | None) -> str:
+    """A text in SQL."""
+    return "NULL" if value is None else "'" + value.replace("'", "''") + "'"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.unit.query.answers import FORMS, failed, served
+from tests.unit.query.answers import FORMS, TEXTS, failed, literal, served
 from traceplane.query import wire
 from traceplane.query.cell.answers import lossless
 
@@ -48,11 +49,11 @@ def _json(value: Any) -> str:
         (
             'SELECT sum(v)::HUGEINT AS total, count(*) AS "Total" FROM (VALUES (5), (6)) t(v)',
             ["total", "Total"],
-            ["11", 2],
+            [11, 2],
         ),
-        ('SELECT 1::HUGEINT AS a, 2 AS "A"', ["a", "A"], ["1", 2]),
-        ("SELECT 1::HUGEINT AS a, 2 AS a, 3::UHUGEINT AS a", ["a", "a", "a"], ["1", 2, "3"]),
-        ("SELECT 1 AS c2, 2::HUGEINT AS c1", ["c2", "c1"], [1, "2"]),
+        ('SELECT 1::HUGEINT AS a, 2 AS "A"', ["a", "A"], [1, 2]),
+        ("SELECT 1::HUGEINT AS a, 2 AS a, 3::UHUGEINT AS a", ["a", "a", "a"], [1, 2, "3"]),
+        ("SELECT 1 AS c2, 2::HUGEINT AS c1", ["c2", "c1"], [1, 2]),
     ],
 )
 def test_columns_whose_names_are_alike_keep_their_values(
@@ -81,8 +82,8 @@ LOSSY = [
     ("[INTERVAL 1 MONTH]", ["1 month"]),
     ("[1::VARIANT, 'x'::VARIANT]", ["1", "x"]),
     ("[TIME_NS '01:02:03.123456789']", ["01:02:03.123456789"]),
-    ("[[1::HUGEINT], NULL]::HUGEINT[1][]", [["1"], None]),
-    ("{'a b': {'q\"': 1::HUGEINT}, 'n': 1, 'e': 'p'::ENUM('p', 'it''s')}", {"a b": {'q"': "1"}, "n": 1, "e": "p"}),
+    ("[[1::HUGEINT], NULL]::HUGEINT[1][]", [[1], None]),
+    ("{'a b': {'q\"': 1::HUGEINT}, 'n': 1, 'e': 'p'::ENUM('p', 'it''s')}", {"a b": {'q"': 1}, "n": 1, "e": "p"}),
 ]
 
 
@@ -93,13 +94,38 @@ def test_what_arrow_cannot_carry_is_text_at_any_depth(sql: str, expected: Any) -
         assert rows(f"SELECT {sql} AS x, 1 AS y", form) == [[expected, 1]]
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_sum_of_whole_numbers_is_a_number(form: str) -> None:
+    (row,) = rows("SELECT sum(v) AS a, sum(v) FILTER (v < 0) AS b FROM range(5) t(v)", form)
+    assert row == (["10", ""] if form == "csv" else [10, None])
+    (row,) = rows(f"SELECT {'9' * 38}::HUGEINT AS a, -{'9' * 38}::HUGEINT AS b, {2**63}::HUGEINT AS c", form)
+    wanted = [int("9" * 38), -int("9" * 38), 2**63]
+    assert row == ([str(value) for value in wanted] if form == "csv" else wanted)
+    if form in ("arrow", "parquet"):
+        _, body = served("SELECT sum(1) AS a", form)
+        table = pa.ipc.open_stream(body).read_all() if form == "arrow" else pq.read_table(io.BytesIO(body))
+        assert table.schema.field("a").type == pa.decimal128(38, 0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("sql", [f"{10**38}::HUGEINT", f"[{-(10**38)}::HUGEINT]"])
+def test_a_number_of_more_than_38_digits_is_refused_with_the_remedy(form: str, sql: str) -> None:
+    for source in ("", " FROM range(5000) t(v) WHERE v = 4000"):
+        refused = failed(f'SELECT 1 AS a, {sql} AS "b"{source}', form)
+        assert refused.kind == "TooManyDigits"
+        assert refused.message == (
+            'column "b" is of type HUGEINT and holds a number of more than 38 digits: cast it to VARCHAR'
+        )
+    assert rows(f"SELECT ({sql})::VARCHAR AS b", form) == [[sql.split(":")[0] + ("]" if "[" in sql else "")]]
+
+
 def test_maps_and_unions_hold_what_arrow_cannot_carry_as_text() -> None:
     assert values("SELECT MAP{(2::HUGEINT ** 100)::HUGEINT: ['1'::BIT], 1: NULL} AS m") == [
-        [[str(2**100), ["1"]], ["1", None]]
+        [[2**100, ["1"]], [1, None]]
     ]
     union = "SELECT unnest([union_value(n := 1::HUGEINT)]::UNION(s VARCHAR, n HUGEINT)[] || ['x', NULL]) AS u"
-    assert rows(union) == [["1"], ["x"], [None]]
-    assert rows(union, "arrow") == [["1"], ["x"], [None]]
+    assert rows(union) == [[1], ["x"], [None]]
+    assert rows(union, "arrow") == [[1], ["x"], [None]]
 
 
 def test_a_row_without_field_names_is_a_list() -> None:
@@ -107,12 +133,12 @@ def test_a_row_without_field_names_is_a_list() -> None:
         "SELECT (1, 2), row(1, 2::HUGEINT), [(1, {'a': (NULL, 'x')}), NULL], NULL::STRUCT(a INTEGER)"
     ) == [
         [1, 2],
-        [1, "2"],
+        [1, 2],
         [[1, {"a": [None, "x"]}], None],
         None,
     ]
     for form in ("arrow", "parquet"):
-        assert rows("SELECT (1, 2::HUGEINT)", form) == [[{"v1": 1, "v2": "2"}]]
+        assert rows("SELECT (1, 2::HUGEINT)", form) == [[{"v1": 1, "v2": 2}]]
 
 
 TIMES = [
@@ -210,3 +236,50 @@ def test_a_type_that_fits_no_message_fails_the_statement() -> None:
     name = f"""repeat('a', {wire.MAX_FRAME})"""
     said = failed(f"""SELECT json_transform('{{}}', '{{"' || {name} || '":"INTEGER"}}') AS x""", "json")
     assert said.kind == "TooLong"
+
+
+TYPED = {
+    "BIGINT": ["9223372036854775807", "-1", None],
+    "HUGEINT": ["9" * 38, None],
+    "DOUBLE": ["0.1", "1e300", "'Infinity'", "'NaN'", None],
+    "DECIMAL(9, 2)": ["-1.50", None],
+    "BOOLEAN": ["true", "false", None],
+    "DATE": ["'2026-01-31'", "'infinity'", None],
+    "TIME": ["'01:02:03.5'", None],
+    "TIMESTAMP": ["'2026-01-31 01:02:03.000004'", "'-infinity'", None],
+    "TIMESTAMPTZ": ["'2026-01-31 01:02:03.000004+00'", None],
+    "UUID": ["'00000000-0000-7000-8000-000000000001'", None],
+    "INTEGER[]": ["[1, NULL, 3]", "[]", None],
+}
+
+
+def read_by_duckdb(body: bytes, kind: str, folder: Path) -> list[str | None]:
+    """The one column of a CSV, as text of its type."""
+    (folder / "answer.csv").write_bytes(body)
+    read = (
+        f"SELECT a::{kind}::VARCHAR FROM read_csv('{folder}/answer.csv', header = true, auto_detect = false,"
+        " quote = '\"', escape = '\"', new_line = '\\r\\n', allow_quoted_nulls = false, columns = {'a': 'VARCHAR'})"
+    )
+    return [row[0] for row in utc().execute(read).fetchall()]
+
+
+def utc() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def test_csv_tells_null_from_an_empty_text_and_is_read_back_by_duckdb(tmp_path: Path) -> None:
+    values = ", ".join(f"({n}, {literal(text)})" for n, text in enumerate(TEXTS))
+    sql = f"SELECT a FROM (VALUES {values}) t(n, a) ORDER BY n"
+    assert read_by_duckdb(served(sql, "csv")[1], "VARCHAR", tmp_path) == TEXTS
+    assert served("SELECT NULL AS a, '' AS b, NULL AS c", "csv")[1] == b'a,b,c\r\n,"",\r\n'
+    assert served('SELECT 1 AS "x,y"', "csv")[1] == b'"x,y"\r\n1\r\n'
+
+
+@pytest.mark.parametrize("kind", TYPED)
+def test_csv_of_every_type_is_read_back_by_duckdb(kind: str, tmp_path: Path) -> None:
+    values = ", ".join(f"({n}, {value or 'NULL'}::{kind})" for n, value in enumerate(TYPED[kind]))
+    sql = f"SELECT a FROM (VALUES {values}) t(n, a) ORDER BY n"
+    wanted = [row[0] for row in utc().execute(f"SELECT a::VARCHAR FROM ({sql})").fetchall()]
+    assert read_by_duckdb(served(sql, "csv")[1], kind, tmp_path) == wanted

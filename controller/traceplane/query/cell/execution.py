@@ -39,6 +39,7 @@ _PASSED_ON = (
     duckdb.SyntaxException,
     duckdb.TypeMismatchException,
     columnar.NotInParquet,
+    lossless.TooManyDigits,
 )
 """Errors whose text speaks of the statement and of rows it reads, never of files or of this process. Which callers
 may see rows is decided in the broker, see its `failures`."""

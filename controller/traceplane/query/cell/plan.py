@@ -72,8 +72,7 @@ def of(shadow: duckdb.DuckDBPyConnection, sql: str, tables: Mapping[str, int]) -
     except (ValueError, RecursionError):
         return Plan()
     if "plans" not in answer:
-        # Wrong, or of a form that cannot be written: then everything is read.
-        shadow.execute(f"EXPLAIN {sql}")
+        shadow.sql(sql)  # wrong, and this says why; or of a form that cannot be written, and everything is read
         return Plan()
     operators = _operators(answer["plans"])
     scans = [_scan(node, tables) for node in operators if node["type"] == "LOGICAL_GET"]

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from traceplane.query.gate import functions, parser
+from traceplane.query.gate import advice, functions, parser
 from traceplane.query.gate.statement import Admitted, Refusal, RelationName
 
 MAX_RELATIONS = 64
@@ -117,14 +117,16 @@ class _Walk:
         name = _folded(part.get("function_name", ""))
         # A schema is no way around the list: names are the same in each. A catalog would be another database's.
         if name not in allowed or part.get("catalog"):
-            raise Refusal("FunctionNotAllowed", f"function {name!r} may not be used", position=_at(part), name=name)
+            message = f"function {name!r} may not be used{advice.function(name)}"
+            raise Refusal("FunctionNotAllowed", message, position=_at(part), name=name)
 
     def _type(self, part: dict[str, Any]) -> None:
         info = part["type_info"] or {}
         unbound = part["id"] in ("UNBOUND", "USER")  # a name that DuckDB would look up later: built-in or made
         name = str(info.get("name") or info.get("user_type_name") or "" if unbound else part["id"]).upper()
         if name not in _TYPES or info.get("catalog") or info.get("schema"):
-            raise Refusal("TypeNotAllowed", f"there is no type {name.lower()!r}", name=name.lower())
+            name = name.lower()
+            raise Refusal("TypeNotAllowed", f"there is no type {name!r}{advice.type_(name)}", name=name)
 
     def _with(self, part: dict[str, Any], scope: _Scope) -> tuple[_Scope, frozenset[str]]:
         """Check a query node. Returns the scope of its body, and the keys that are on the stack already.
@@ -150,7 +152,8 @@ class _Walk:
         elif kind == "TABLE_FUNCTION":
             self._function(part["function"], functions.TABLE_FUNCTIONS)
         elif kind not in _TABLES and kind not in _MODIFIERS and not _is_detail(kind):
-            raise Refusal("StatementNotAllowed", f"{_human(kind)} may not be used", position=_at(part))
+            message = f"{_human(kind)} may not be used{advice.statement(_human(kind).upper())}"
+            raise Refusal("StatementNotAllowed", message, position=_at(part))
 
     def _relation(self, part: dict[str, Any], scope: _Scope) -> None:
         schema, table = _folded(part["schema_name"]), _folded(part["table_name"])

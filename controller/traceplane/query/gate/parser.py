@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import orjson
 
+from traceplane.query.gate import advice
 from traceplane.query.gate.statement import Refusal
 
 MAX_SQL_BYTES = 64 * 1024
@@ -95,10 +96,13 @@ def _tree(sql: str) -> dict[str, Any]:
     except duckdb.Error as error:
         raise _unparsable(error) from None
     if len(statements) != 1:
+        if any(not statement.query for statement in statements):  # DuckDB's own: it writes one to find the values
+            raise Refusal("NotOneSelect", advice.PIVOT)
         raise Refusal("NotOneSelect", f"one SELECT is wanted, not {len(statements)} statements")
     kind = statements[0].type
     if kind != duckdb.StatementType.SELECT:
-        raise Refusal("NotOneSelect", f"only SELECT may be run, not {kind.name.replace('_', ' ')}")
+        message = f"only SELECT may be run, not {kind.name.replace('_', ' ')}{advice.statement(kind.name, sql)}"
+        raise Refusal("NotOneSelect", message)
     answer = _serialized(sql)
     # DuckDB reports what fails while it writes the tree in the tree's place.
     if answer.get("error_type") == "out of memory":

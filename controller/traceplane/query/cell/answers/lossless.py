@@ -1,15 +1,17 @@
 """Rows from DuckDB to Arrow without a loss.
 
-DuckDB hands some types to Arrow in another form: a HUGEINT beyond 38 digits changes its value, a TIMETZ loses its
-zone, a BIT becomes bytes. A column whose type has such a leaf, at any depth, is cast by DuckDB first: to the same
-type with VARCHAR at these leaves. The fields of an unnamed struct get names (`v1`, `v2`, …), which Arrow's and
-Parquet's readers need.
+DuckDB hands some types to Arrow in another form: a HUGEINT beyond 38 digits becomes a decimal that is none, a
+TIMETZ loses its zone, a BIT becomes bytes. A column whose type has such a leaf, at any depth, is cast by DuckDB
+first: to the same type with VARCHAR at these leaves, and with DECIMAL(38, 0) for HUGEINT, which is what a sum of
+whole numbers is. Fields of an unnamed struct get names (`v1`, `v2`, …), which readers of Arrow and Parquet need.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
+import duckdb
 import pyarrow as pa
 from duckdb import DuckDBPyRelation
 from duckdb.sqltypes import DuckDBPyType
@@ -22,7 +24,13 @@ _CARRIED = {
     *("date", "time", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone"),
 }
 """Leaves that Arrow carries as they are. A type that a later DuckDB brings is text until it is named here."""
+_CAST = {"hugeint": "DECIMAL(38, 0)"}
+"""Leaves that Arrow carries as another type than text, but for values that do not fit it."""
 _NESTED = {"list", "array", "map", "struct", "union"}
+
+
+class TooManyDigits(ValueError):
+    """A HUGEINT that no decimal of Arrow or Parquet holds. Its text speaks of the statement only."""
 
 
 def quoted(name: str) -> str:
@@ -45,11 +53,11 @@ def contains(kind: DuckDBPyType, leaf: str) -> bool:
 
 def cast(kind: DuckDBPyType) -> str | None:
     """The type, in SQL, that Arrow carries instead of `kind`; None where it carries `kind` itself."""
-    return None if _is_carried(kind) else _text_type(kind)
+    return None if _is_carried(kind) else _sql_type(kind)
 
 
 def read(relation: DuckDBPyRelation) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """The rows of `relation`, its types cast to what Arrow carries exactly."""
+    """The rows of `relation`, its types cast to what Arrow carries exactly. Both may raise TooManyDigits."""
     names, types = relation.columns, relation.types
     casts = [cast(kind) for kind in types]
     if not any(casts):
@@ -60,14 +68,30 @@ def read(relation: DuckDBPyRelation) -> tuple[pa.Schema, Iterator[pa.RecordBatch
         f"CAST(#{place} AS {target}) AS c{place}" if target else f"#{place} AS c{place}"
         for place, target in enumerate(casts, 1)
     )
-    reader = relation.project(", ".join(columns)).to_arrow_reader(BATCH_ROWS)
+    wide = [name for name, kind in zip(names, types, strict=True) if contains(kind, "hugeint")]
+    with _digits_of(wide):
+        reader = relation.project(", ".join(columns)).to_arrow_reader(BATCH_ROWS)
     schema = pa.schema([field.with_name(name) for field, name in zip(reader.schema, names, strict=True)])
-    return schema, _renamed(reader, schema)
+    return schema, _renamed(reader, schema, wide)
 
 
-def _renamed(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+@contextmanager
+def _digits_of(columns: list[str]) -> Iterator[None]:
+    """Say of DuckDB's error which of `columns` is too wide and what to do."""
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        if not columns or "to DECIMAL(38,0)" not in str(error):
+            raise
+        named = " or ".join(f'"{name[:200]}"' for name in columns[:5])
+        text = f"column {named} is of type HUGEINT and holds a number of more than 38 digits: cast it to VARCHAR"
+        raise TooManyDigits(text) from None
+
+
+def _renamed(batches: Iterable[pa.RecordBatch], schema: pa.Schema, wide: list[str]) -> Iterator[pa.RecordBatch]:
+    with _digits_of(wide):
+        for batch in batches:
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
 def _is_carried(kind: DuckDBPyType) -> bool:
@@ -77,11 +101,11 @@ def _is_carried(kind: DuckDBPyType) -> bool:
     return all(_is_carried(part) and (name or kind.id != "struct") for name, part in parts(kind))
 
 
-def _text_type(kind: DuckDBPyType) -> str:
-    """`kind` in SQL, with VARCHAR for the leaves that Arrow does not carry and a name for every field."""
+def _sql_type(kind: DuckDBPyType) -> str:
+    """`kind` in SQL, with another type for the leaves that Arrow does not carry and a name for every field."""
     if _is_carried(kind):
         return str(kind)
-    inner = [_text_type(part) for _, part in parts(kind)]
+    inner = [_sql_type(part) for _, part in parts(kind)]
     match kind.id:
         case "list":
             return f"{inner[0]}[]"
@@ -93,4 +117,4 @@ def _text_type(kind: DuckDBPyType) -> str:
             names = [name or f"v{place}" for place, (name, _) in enumerate(parts(kind), 1)]
             members = ", ".join(f"{quoted(name)} {text}" for name, text in zip(names, inner, strict=True))
             return f"{kind.id.upper()}({members})"
-    return "VARCHAR"
+    return _CAST.get(kind.id, "VARCHAR")

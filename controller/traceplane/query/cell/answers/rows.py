@@ -5,7 +5,8 @@ Rendered in the cell, so that a large answer costs the broker no time, and malfo
 | DuckDB type | JSON |
 |---|---|
 | BOOLEAN, integers up to 64 bits | true/false, number (exact: read it with a parser that keeps 64 bits) |
-| HUGEINT, UHUGEINT, BIGNUM, DECIMAL, a 256-bit integer | string of digits |
+| HUGEINT, such as a sum of integers | number, of 38 digits at most |
+| UHUGEINT, BIGNUM, DECIMAL, a 256-bit integer | string of digits |
 | FLOAT, DOUBLE | number; `"NaN"`, `"Infinity"`, `"-Infinity"` |
 | VARCHAR, UUID, ENUM, INTERVAL, BIT, VARIANT | string |
 | BLOB | string, `0x` and lower-case hex |
@@ -15,14 +16,13 @@ Rendered in the cell, so that a large answer costs the broker no time, and malfo
 | STRUCT, MAP | object, an array where its fields have no names; array of `[key, value]` |
 | UNION | the value of its member |
 
-CSV holds the same values: a field is empty for NULL, nested values are JSON. All of it holds at any depth. Types
+CSV holds the same values: a field is empty for NULL and `""` for an empty text, nested values are JSON. All of it
+holds at any depth. Types
 DuckDB hands over in a lossy form are cast to VARCHAR by DuckDB itself first (`lossless`).
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -85,19 +85,20 @@ def _encoded(form: str, rows: list[tuple[Any, ...]]) -> bytes:
 
 
 def _csv(rows: Iterable[Iterable[Any]]) -> bytes:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")  # RFC 4180
-    for row in rows:
-        writer.writerow([_field(value) for value in row])
-    return out.getvalue().encode("utf-8", "replace")
+    lines = (",".join(map(_field, row)) + "\r\n" for row in rows)  # RFC 4180
+    return "".join(lines).encode("utf-8", "replace")
 
 
-def _field(value: Any) -> Any:
-    if isinstance(value, (list, dict)):
-        return orjson.dumps(value).decode()
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value
+def _field(value: Any) -> str:
+    """As Postgres writes it: nothing for NULL, and quotes around an empty text, and where a reader needs them."""
+    if value is None:
+        return ""
+    # Else a number, true or false, or the JSON of a nested value.
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    # A line of `\.` alone ends the rows for Postgres.
+    if text in ("", "\\.") or any(character in text for character in '",\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
 
 
 def _fitting(form: str, rows: list[tuple[Any, ...]], room: int) -> tuple[list[tuple[Any, ...]], bytes]:

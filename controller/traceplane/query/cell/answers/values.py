@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pyarrow as pa
 from duckdb.sqltypes import DuckDBPyType
 
@@ -29,6 +30,8 @@ _EPOCH = datetime.date(1970, 1, 1).toordinal() - 1
 def of(column: pa.Array, kind: DuckDBPyType) -> list[Any]:
     """The values of `column`. `kind` is its type in DuckDB: only that says whether a struct has names."""
     found = column.type
+    if kind.id == "hugeint":
+        return _wholes(column)
     if any(is_kind(found) for is_kind in _PLAIN):
         return list(column.to_pylist())
     for is_kind, render in _LEAVES:
@@ -50,6 +53,14 @@ def _not_finite(value: float) -> str:
 
 def _decimals(column: pa.Array) -> list[Any]:
     return [None if value is None else format(value, "f") for value in column.to_pylist()]
+
+
+def _wholes(column: pa.Array) -> list[Any]:
+    """Numbers, also beyond the 64 bits of orjson's."""
+    return [
+        None if value is None else int(value) if abs(value) < 2**63 else orjson.Fragment(str(int(value)))
+        for value in column.to_pylist()
+    ]
 
 
 def _bytes(column: pa.Array) -> list[Any]:
