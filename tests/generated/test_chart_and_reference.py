@@ -10,6 +10,7 @@ from hack.generate import (
     chart_crds,
     kinds_reference,
     openapi,
+    providers_reference,
     settings_reference,
     tracectl_reference,
     user_openapi,
@@ -38,7 +39,15 @@ def test_a_crd_template_is_kept_on_removal_and_escapes_braces():
     assert 'a{{ "{{" }}b' in made
 
 
-PAGES = [chains_reference, kinds_reference, openapi, settings_reference, tracectl_reference, user_openapi]
+PAGES = [
+    chains_reference,
+    kinds_reference,
+    openapi,
+    providers_reference,
+    settings_reference,
+    tracectl_reference,
+    user_openapi,
+]
 
 
 @pytest.mark.parametrize("generator", PAGES)
