@@ -47,7 +47,8 @@ _REACTIONS = {
 }
 
 _TABLE = """
-A changed Secret is read by itself, as soon as the kubelet has brought it (about a minute), and a provider whose URL is new starts afresh.
+A changed Secret is read by itself, once the kubelet has brought it (about a minute); a provider whose URL is new
+starts afresh.
 
 ## Which answer is of which kind
 
