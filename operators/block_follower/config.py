@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from operators.chain.profiles import CUSTOM, Profile, Rule, profile_of
+from operators.chain.profiles import CUSTOM, Profile, Rule, is_known, profile_of
 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 
@@ -88,6 +88,17 @@ class BlockFollowerConfig(BaseModel):
     def profile(self) -> Profile:
         """The rules in use."""
         return profile_of(self.chain_id, self.chain.profile, self.chain.skip)
+
+    @property
+    def rules(self) -> str:
+        """Which rules those are and why, for people."""
+        if self.chain.profile is not None:
+            return f"chain {self.chain_id} by the rules of profile {self.profile.name}, as configured"
+        if is_known(self.chain_id):
+            return (
+                f"chain {self.chain_id} by the rules of profile {self.profile.name}, which its id is known to have"
+            )
+        return f"chain {self.chain_id} by Ethereum's rules, since no profile lists its id"
 
 
 NEUTRAL = frozenset(

@@ -49,7 +49,7 @@ class Follower:
         self._started = False
         self._reorgs = 0
         self._doubt = False  # whether the last step failed: then the head is looked at twice
-        self.reporter = Reporter(ctx, pool, self._config.poll_seconds)
+        self.reporter = Reporter(ctx, pool, self._config.poll_seconds, self._config.rules)
         self._confirmation = Confirmation(ctx, pool, self.reporter)
 
     def start(self) -> None:

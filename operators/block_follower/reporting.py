@@ -25,6 +25,7 @@ class Health:
     """When things last went well, and what went wrong since. Times in seconds of one clock."""
 
     well_at: float
+    rules: str = ""
     position: int | None = None
     head: int | None = None
     fault: str = ""
@@ -35,23 +36,28 @@ class Health:
         self.well_at, self.fault = now, ""
 
     def report(self, now: float) -> Report:
-        """What to say at `now`."""
+        """What to say at `now`. While all is well that does not change with each block: conditions show it."""
         at = "nothing is stored yet" if self.position is None else f"block {self.position} is stored"
         where = f"{at}, the head is {'not known' if self.head is None else f'block {self.head}'}"
         if now - self.well_at <= self.patience:
-            return Report(True, where, self.position, self.head)
+            return Report(True, f"follows {self.rules}", self.position, self.head)
         reason = self.fault or "no provider has a newer block"
         message = f"no progress for more than {self.patience:.0f} s: {reason} ({where})"
         return Report(False, message[:_QUOTED], self.position, self.head)
 
 
 class Reporter:
-    """Of one run, in its main thread. `sleeps`: seconds between two looks at the head."""
+    """Of one run, in its main thread. `sleeps`: seconds between two looks at the head; `rules`: the chain's."""
 
     def __init__(
-        self, ctx: Context, pool: ProviderPool, sleeps: float, clock: Callable[[], float] = time.monotonic
+        self,
+        ctx: Context,
+        pool: ProviderPool,
+        sleeps: float,
+        rules: str,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.health = Health(clock(), patience=STUCK_SECONDS + sleeps)
+        self.health = Health(clock(), rules, patience=STUCK_SECONDS + sleeps)
         self._ctx, self._pool, self._clock = ctx, pool, clock
         self._shown_at = float("-inf")
         self._healthy = True

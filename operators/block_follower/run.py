@@ -18,7 +18,6 @@ from operators.chain.faults import Kind, ProviderFault
 from operators.chain.fetch import Fetcher
 from operators.chain.links import BrokenChain
 from operators.chain.pool import ProviderPool
-from operators.chain.profiles import is_known
 from traceplane_sdk.context import Context, Result
 from traceplane_sdk.database import DatabaseUnavailable
 from traceplane_sdk.errors import OperatorError
@@ -55,13 +54,7 @@ def run(ctx: Context) -> Result:
         wait=ctx.control.wait,
     )
     profile = config.profile
-    known = config.chain.profile is not None or is_known(config.chain_id)
-    ctx.log(
-        "following a chain" if known else "following a chain that no profile names, by Ethereum's rules",
-        chain_id=config.chain_id,
-        profile=profile.name,
-        unverified=list(profile.unverified),
-    )
+    ctx.log(f"following {config.rules}", profile=profile.name, unverified=list(profile.unverified))
     outputs = [output.name for output in ctx.task.outputs]
     fetcher = Fetcher(pool, profile, outputs, batch_calls=config.batch_calls, threads=config.concurrency)
     urls = Urls(ctx, pool, given)

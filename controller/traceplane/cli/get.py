@@ -83,9 +83,16 @@ def tasks(
             found += [{"dag": name, **row} for row in islice(pages, limit)]
     rows = sorted(found, key=lambda row: str(row["id"]), reverse=True)[:limit]
     columns = ("id", "dag", "job", "status", "attempt", "scope", "worker_id", "queued_at", "error", "report")
-    if output in (Output.TABLE, Output.CSV):  # in words; where a source is, its metrics and the other forms say
-        rows = [row | {"report": (row.get("report") or {}).get("message")} for row in rows]
+    if output in (Output.TABLE, Output.CSV):
+        rows = [row | {"report": _in_words(row.get("report"))} for row in rows]
     printing.rows(rows, columns, output)
+
+
+def _in_words(report: dict[str, Any] | None) -> str | None:
+    """A source's report on one line: what it says, and where it is."""
+    if not report or report.get("position") is None or not report.get("healthy"):
+        return (report or {}).get("message")
+    return f"{report['message']}: at {report['position']} of {report.get('head')}"
 
 
 @calls(USER_API)

@@ -153,6 +153,12 @@ def source_failed(job: JobState) -> Condition | None:
     return false("Ready", "SourceStalled", f"its run failed and {then}: {why}")
 
 
+def source_reporting(job: JobState) -> Condition | None:
+    """All is well, in the source's own words: by which rules it reads its chain, say."""
+    report = job.facts.report
+    return None if report is None else true("Ready", "Running", report["message"])
+
+
 # Does a job need a person, or is it being retried?
 
 
@@ -180,7 +186,14 @@ def tasks_dead(job: JobState) -> Condition | None:
 DAG_STAGED: tuple[DagCheck, ...] = (rebuild_not_supported,)
 DAG_READY: tuple[DagCheck, ...] = (spec_invalid, spec_refused, not_deployed, jobs_not_ready)
 DAG_DEGRADED: tuple[DagCheck, ...] = (jobs_degraded,)
-JOB_READY: tuple[JobCheck, ...] = (tables_missing, source_unavailable, paused, source_stalled, source_failed)
+JOB_READY: tuple[JobCheck, ...] = (
+    tables_missing,
+    source_unavailable,
+    paused,
+    source_stalled,
+    source_failed,
+    source_reporting,
+)
 JOB_DEGRADED: tuple[JobCheck, ...] = (pods_refused, pods_failing, tasks_dead)
 
 

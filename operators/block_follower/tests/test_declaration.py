@@ -51,6 +51,21 @@ def test_a_profile_follows_from_the_chain_id_unless_it_is_named(
         assert (schema.unverified, schema.sparse) == (unverified, sparse)
 
 
+@pytest.mark.parametrize(
+    ("config", "rules"),
+    [
+        ({"chainId": 1}, "chain 1 by the rules of profile Ethereum, known by its id"),
+        ({"chainId": 999_999}, "chain 999999 by Ethereum's rules, since no profile lists its id"),
+        (
+            {"chainId": 5, "chain": {"profile": "Bsc"}},
+            "chain 5 by the rules of profile Bsc, as configured",
+        ),
+    ],
+)
+def test_the_rules_in_use_are_said_with_why(config: dict[str, object], rules: str) -> None:
+    assert BlockFollowerConfig.model_validate({"rpcPool": "local", **config}).rules == rules
+
+
 def test_every_profile_can_be_named() -> None:
     for name in (*PROFILES, CUSTOM):
         chosen = BlockFollowerConfig.model_validate({"chainId": 5, "rpcPool": "local", "chain": {"profile": name}})

@@ -145,7 +145,7 @@ def test_a_secret_of_no_use_leaves_the_pool_as_it_is_and_is_logged_once() -> Non
 @pytest.mark.parametrize(
     ("age", "position", "head", "healthy", "message"),
     [
-        (STUCK_SECONDS, 5, 9, True, "block 5 is stored, the head is block 9"),
+        (STUCK_SECONDS, 5, 9, True, "follows chain 1 by the rules"),
         (
             STUCK_SECONDS + 1,
             5,
@@ -159,7 +159,7 @@ def test_a_secret_of_no_use_leaves_the_pool_as_it_is_and_is_logged_once() -> Non
 def test_a_follower_is_healthy_while_things_go_well(
     age: float, position: int | None, head: int | None, healthy: bool, message: str
 ) -> None:
-    health = Health(100.0)
+    health = Health(100.0, "chain 1 by the rules")
     health.position, health.head, health.fault = position, head, "HTTP 401"
     report = health.report(100.0 + age)
     assert (report.healthy, report.position, report.head) == (healthy, position, head)
@@ -170,7 +170,7 @@ def test_a_follower_is_healthy_while_things_go_well(
 
 def test_a_follower_that_seldom_looks_is_not_stuck_between_two_looks() -> None:
     ctx, clock = Ctx(), Clock()
-    reporter = Reporter(ctx, pool_of(Chain()), sleeps=600, clock=clock)  # type: ignore[arg-type]
+    reporter = Reporter(ctx, pool_of(Chain()), sleeps=600, rules="", clock=clock)  # type: ignore[arg-type]
     clock.now += 601
     reporter.show()
     assert ctx.measures["source_healthy"] == 1

@@ -102,6 +102,12 @@ def test_a_source_that_gets_on_or_is_paused_or_says_nothing_is_ready(changes: di
     assert condition(shown(observed(facts=facts(job("follow", **changes))))["chain"], "Ready")[0] == "True"
 
 
+def test_a_source_that_gets_on_shows_what_it_says() -> None:
+    found = shown(observed(facts=facts(job("follow", report=reported(True, "follows chain 1")))))
+    assert condition(found["chain-follow"], "Ready") == ("True", "Running")
+    assert message(found["chain-follow"], "Ready") == "follows chain 1"
+
+
 @pytest.mark.parametrize(
     ("counts", "then"), [({"retrying": 1}, "it is tried again"), ({"dead": 1}, "it waits for `tracectl retry`")]
 )
