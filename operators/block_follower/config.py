@@ -95,9 +95,7 @@ class BlockFollowerConfig(BaseModel):
         if self.chain.profile is not None:
             return f"chain {self.chain_id} by the rules of profile {self.profile.name}, as configured"
         if is_known(self.chain_id):
-            return (
-                f"chain {self.chain_id} by the rules of profile {self.profile.name}, which its id is known to have"
-            )
+            return f"chain {self.chain_id} by the rules of profile {self.profile.name}, known by its id"
         return f"chain {self.chain_id} by Ethereum's rules, since no profile lists its id"
 
 
