@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import httpx
 import pytest
@@ -229,6 +230,20 @@ def test_a_head_without_any_block_above_the_tip_is_no_head() -> None:
     with pytest.raises(ProviderFault, match="says that its head is block 100, and does not have it") as fault:
         pool_of(liar).head(7)
     assert fault.value.kind is Kind.NOT_THERE_YET
+
+
+@pytest.mark.parametrize(("tagged", "final"), [(None, None), (5, 5), (7, 7), (10**12, 7)])
+def test_what_a_tag_names_is_not_beyond_the_head(tagged: int | None, final: int | None) -> None:
+    chain = Chain()
+
+    def answer(calls: list[dict[str, Any]]) -> Any:
+        *others, last = calls
+        if last["params"][:1] != ["finalized"]:
+            return chain(calls)
+        shown = None if tagged is None else {"number": hex(tagged), "hash": "t"}
+        return [*chain(others), {"id": last["id"], "result": shown}]
+
+    assert pool_of(answer).head(5, tag="finalized").final == final
 
 
 def test_a_head_near_the_known_one_costs_one_request_and_two_in_doubt() -> None:
