@@ -70,6 +70,29 @@ def test_a_provider_that_fails_is_left_alone_for_longer_each_time_within_a_bound
     assert fault_of(pool).retry_after == 0.5, "it starts anew after a while without a fault"
 
 
+@pytest.mark.parametrize("asked_for", ["0", "1"])
+def test_an_outage_that_asks_to_be_asked_again_at_once_is_left_alone_for_longer_each_time(asked_for: str) -> None:
+    only, clock = Chain(), Clock()
+    only.refusal = httpx.Response(503, headers={"Retry-After": asked_for})
+    pool = pool_of(only, clock=clock)
+    waits = []
+    for _ in range(9):
+        waits.append(fault_of(pool).retry_after or 0)
+        clock.now += waits[-1]
+    assert waits[-3:] == [30, 30, 30]
+    assert len(only.calls) == 9
+
+
+def test_a_provider_that_is_left_alone_is_not_forgiven_for_a_late_answer() -> None:
+    standing = Standing()
+    limit = ProviderFault("too many", Kind.RATE_LIMITED, retry_after=300.0)
+    standing.failed(limit, 10.0)
+    standing.answered(10.0 + FORGIVEN_SECONDS + 1)
+    assert standing.fault is limit, "it is what the pool says of a provider that it may not ask"
+    standing.answered(310.0 + FORGIVEN_SECONDS + 1)
+    assert standing.fault is None
+
+
 @pytest.mark.parametrize(
     ("refusal", "kind"),
     [
