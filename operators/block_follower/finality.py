@@ -34,8 +34,9 @@ class Finality:
         return self._highest - self._depth if self.tag is None else min(self._tagged, self._highest)
 
     def at(self, cursor: int) -> int | None:
-        """What an event with this cursor says is final; None where its dataset's depth says it."""
-        return None if self.tag is None or self._tagged < 0 else min(self._tagged, cursor)
+        """What an event with this cursor says is final (-1: nothing); None where its dataset's depth says it."""
+        # Said although unknown: without it a reader would go by the depth, on a chain where that is not safe.
+        return None if self.tag is None else min(self._tagged, cursor)
 
     def reached(self, tip: int) -> None:
         """The tip is written up to this height."""

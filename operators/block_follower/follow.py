@@ -84,7 +84,11 @@ class Follower:
         if latest.number < following:
             if at is not None and latest.number < at:
                 self._switch_provider()  # this one lags behind what it, or another, had already
-            if (self._pool.best_head or 0) < following:
+            best = max(latest.number, self._pool.best_head or 0)
+            if at is not None and best < at:
+                # The blocks that it has are not those that the chain goes on with: nothing new will come of it.
+                self.reporter.failed(f"the providers reach to block {best} only, and block {at} is stored")
+            elif best < following:
                 self._went_well()
             return False
         try:
@@ -92,6 +96,7 @@ class Follower:
         except BrokenChain as broken:
             # Batches of two chains, or of two nodes: the next step looks for a fork point, with another provider.
             self._ctx.log("chain changed under a batch", level="warning", block_number=broken.number)
+            self.reporter.failed(str(broken))
             self._switch_provider()
             return False
         return self._tip != tip

@@ -53,7 +53,8 @@ class Fetcher:
 
     def stream(self, start: int, end: int, batch_blocks: int) -> Iterator[Batch]:
         """Batches of an inclusive range in order, fetched up to `threads` ahead. ProviderFault, WrongChain."""
-        spans = iter([(low, min(low + batch_blocks - 1, end)) for low in range(start, end + 1, batch_blocks)])
+        # One at a time: a chain has hundreds of millions of blocks, and a head that is made up any number.
+        spans = ((low, min(low + batch_blocks - 1, end)) for low in range(start, end + 1, batch_blocks))
         ahead: deque[Future[Batch]] = deque()
         try:
             while True:

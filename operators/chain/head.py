@@ -51,7 +51,8 @@ def head(provider: Provider, tip: int | None, believed: int = -1, tag: str | Non
         _number(latest),
         _hash(latest),
         None if at_tip is None else _hash(at_tip),
-        None if tagged is None else _number(tagged),
+        # Never beyond its head: one made-up answer would make every block to come final as well.
+        None if tagged is None else min(_number(tagged), _number(latest)),
     )
 
 

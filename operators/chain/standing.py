@@ -60,7 +60,8 @@ class Standing:
 
     def answered(self, now: float) -> None:
         """A request went well."""
-        if self.fault is not None and now > self.faulted_at + FORGIVEN_SECONDS:
+        # Out for longer than that, it may still answer what was on its way.
+        if self.fault is not None and now > max(self.faulted_at, self.out_until) + FORGIVEN_SECONDS:
             self.fault, self.faults = None, 0
 
     def failed(self, fault: ProviderFault, now: float) -> None:
@@ -72,7 +73,9 @@ class Standing:
             self.faults = self.faults + 1 if recent else 1
         base, limit = _LEFT_ALONE.get(fault.kind, _BRIEF)
         own = min(limit, base * 2 ** min(self.faults - 1, _MAX_DOUBLINGS))
-        self.out_until = max(self.out_until, now + (own if fault.retry_after is None else fault.retry_after))
+        said = own if fault.retry_after is None else fault.retry_after
+        # Only a limit ends when it is said to: an outage that asks to be asked again at once may last.
+        self.out_until = max(self.out_until, now + (said if fault.kind is Kind.RATE_LIMITED else max(own, said)))
         self.fault, self.faulted_at = fault, now
         if fault.kind is not Kind.RATE_LIMITED:
             # What it said of its head and chain may be as wrong; a limit says nothing of either.

@@ -103,7 +103,7 @@ def test_by_depth_an_event_says_nothing_since_its_dataset_does() -> None:
 def test_by_tag_the_highest_known_block_of_the_tag_is_final_and_never_goes_back() -> None:
     finality = Finality(config(finality="Finalized"))
     finality.reached(TIP)
-    assert finality.at(TIP) is None
+    assert finality.at(TIP) == -1, "not by the depth, which the user said is not what counts"
     for tagged, final in [(None, -1), (30, 30), (20, 30), (None, 30), (40, 40)]:
         finality.tagged(tagged)
         assert finality.final == final

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import httpx
 import pytest
@@ -67,6 +68,29 @@ def test_a_provider_that_fails_is_left_alone_for_longer_each_time_within_a_bound
     clock.now += FORGIVEN_SECONDS + 1
     only.refusal = DOWN
     assert fault_of(pool).retry_after == 0.5, "it starts anew after a while without a fault"
+
+
+@pytest.mark.parametrize("asked_for", ["0", "1"])
+def test_an_outage_that_asks_to_be_asked_again_at_once_is_left_alone_for_longer_each_time(asked_for: str) -> None:
+    only, clock = Chain(), Clock()
+    only.refusal = httpx.Response(503, headers={"Retry-After": asked_for})
+    pool = pool_of(only, clock=clock)
+    waits = []
+    for _ in range(9):
+        waits.append(fault_of(pool).retry_after or 0)
+        clock.now += waits[-1]
+    assert waits[-3:] == [30, 30, 30]
+    assert len(only.calls) == 9
+
+
+def test_a_provider_that_is_left_alone_is_not_forgiven_for_a_late_answer() -> None:
+    standing = Standing()
+    limit = ProviderFault("too many", Kind.RATE_LIMITED, retry_after=300.0)
+    standing.failed(limit, 10.0)
+    standing.answered(10.0 + FORGIVEN_SECONDS + 1)
+    assert standing.fault is limit, "it is what the pool says of a provider that it may not ask"
+    standing.answered(310.0 + FORGIVEN_SECONDS + 1)
+    assert standing.fault is None
 
 
 @pytest.mark.parametrize(
@@ -229,6 +253,20 @@ def test_a_head_without_any_block_above_the_tip_is_no_head() -> None:
     with pytest.raises(ProviderFault, match="says that its head is block 100, and does not have it") as fault:
         pool_of(liar).head(7)
     assert fault.value.kind is Kind.NOT_THERE_YET
+
+
+@pytest.mark.parametrize(("tagged", "final"), [(None, None), (5, 5), (7, 7), (10**12, 7)])
+def test_what_a_tag_names_is_not_beyond_the_head(tagged: int | None, final: int | None) -> None:
+    chain = Chain()
+
+    def answer(calls: list[dict[str, Any]]) -> Any:
+        *others, last = calls
+        if last["params"][:1] != ["finalized"]:
+            return chain(calls)
+        shown = None if tagged is None else {"number": hex(tagged), "hash": "t"}
+        return [*chain(others), {"id": last["id"], "result": shown}]
+
+    assert pool_of(answer).head(5, tag="finalized").final == final
 
 
 def test_a_head_near_the_known_one_costs_one_request_and_two_in_doubt() -> None:
