@@ -35,7 +35,7 @@ def follower(ctx: Ctx, clock: Clock, tip: Tip | None, start_block: int = 0) -> F
     context.connection = lambda: None
     pool, fetcher = pool_of(Chain(height=HEIGHT)), Broken()
     made = Follower(context, fetcher, pool)  # type: ignore[arg-type]
-    made.reporter = Reporter(context, pool, 0.0, clock)
+    made.reporter = Reporter(context, pool, 0.0, "chain 1", clock)
     blocks: Any = made._blocks
     blocks.hashes = lambda _connection, low, high: {number: str(number) for number in range(low, high + 1)}
     made._set_tip(tip)
