@@ -33,13 +33,14 @@ from tests.integration.operators.following import OUTPUTS, Following, follow
 from tests.services import Chain
 
 _CRYO = """
-import sys, time
+import os, sys, time
 import cryo
 url, head, folder = sys.argv[1:]
 started = time.perf_counter()
 cryo.freeze(["blocks", "transactions", "logs"], blocks=[f"0:{int(head) + 1}"], rpc=url, output_dir=folder,
             columns=["all"], no_report=True, no_verbose=True)
-print(time.perf_counter() - started)
+print(time.perf_counter() - started, flush=True)
+os._exit(0)  # its threads now and then abort an interpreter that ends
 """
 BATCH_BLOCKS, BATCH_CALLS, CONCURRENCY = 32, 64, 4
 
