@@ -231,7 +231,8 @@ class Follower:
             if not batch.headers:
                 continue
             last = batch.headers[-1].number
-            check_links(self._blocks.parent_of(self._ctx.connection(), start), batch.headers)
+            parent = self._blocks.parent_of(self._ctx.connection(), start)
+            check_links(parent or self._parent_below(start, batch.headers[0]), batch.headers)
             with self._ctx.hot() as transaction:
                 self._rewrite(transaction, start - 1, last, [replace(batch, start=start)], "GapFilled")
             start = last + 1
@@ -248,9 +249,13 @@ class Follower:
 
     def _parent_at(self, first: int, header: Header) -> str | None:
         """What `header` must build on, where `first` is the lowest height that is not written yet."""
-        if self._tip is not None or header.number == first:
-            return None if self._tip is None else self._tip.block_hash
-        # Nothing is stored yet, and the first heights have no block: its parent must lie below them.
+        return self._tip.block_hash if self._tip is not None else self._parent_below(first, header)
+
+    def _parent_below(self, first: int, header: Header) -> str | None:
+        """What `header` must build on where no stored block says it; None: anything. Raises BrokenChain."""
+        if header.number == first:
+            return None
+        # Heights from `first` on are to be recorded as empty: its parent must lie below them.
         parent = self._pool.with_failover(partial(height_of, block_hash=header.parent_hash))
         if parent is None or parent >= first:
             raise BrokenChain(header.number)

@@ -62,6 +62,8 @@ def block_data(number: int, block: Json, receipts: Json, profile: Profile) -> Bl
     transactions: Json = block.get("transactions")
     if not _objects(transactions):
         raise ProviderFault(f"block {number}: its transactions are no list of objects")
+    if None in receipts:  # of a node that does not find a transaction by its hash, yet or any more
+        raise ProviderFault(f"block {number}: some of its receipts are not there", Kind.NOT_THERE_YET)
     if not _objects(receipts):
         raise ProviderFault(f"block {number}: its receipts are no list of objects")
     for index, receipt in enumerate(receipts):

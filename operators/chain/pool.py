@@ -230,7 +230,7 @@ class ProviderPool:
             now = self._clock()
             out = [(one.out_until, str(one.fault), one.fault) for one in self._in_order() if one.fault is not None]
         if not out:
-            return ProviderFault("the rpcPool holds no URL", Kind.REFUSED)
+            return ProviderFault("the rpcPool holds no http(s) URL to request blocks from", Kind.REFUSED)
         words = "; ".join(said for _, said, _ in out[:_LISTED])
         if len(out) > _LISTED:
             words += f"; and {len(out) - _LISTED} more"

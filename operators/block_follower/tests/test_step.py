@@ -1,7 +1,9 @@
-"""What a step that writes nothing says of the source: it has the head, or something keeps it from going on."""
+"""What a step that writes nothing says of the source, and what a gap of a sparse chain is filled with."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +15,7 @@ from operators.block_follower.position import Tip
 from operators.block_follower.reporting import STUCK_SECONDS, Reporter
 from operators.block_follower.tests.test_going_on import Ctx
 from operators.chain.fetch import Batch
-from operators.chain.links import BrokenChain
+from operators.chain.links import BrokenChain, Header
 from operators.chain.tests.providers import Chain, Clock, pool_of
 
 HEIGHT = 7
@@ -63,3 +65,24 @@ def test_a_follower_is_healthy_without_a_new_block_only_where_it_has_the_head(
     report = made.reporter.health.report(clock.now)
     assert report.healthy == (said is None)
     assert said is None or said in report.message
+
+
+@pytest.mark.parametrize(("parent", "filled"), [(3, True), (4, False), (None, False)])
+def test_a_gap_above_no_stored_block_begins_with_empty_heights_only_where_the_parent_is_below_them(
+    parent: int | None, filled: bool
+) -> None:
+    """As below the first block, or above what was moved to cold files."""
+    made: Any = follower(Ctx(), Clock(), Tip(HEIGHT, str(HEIGHT)))
+    written: list[tuple[int, int]] = []
+    gap = Batch(4, 6, [Header(6, "6", "5", datetime.now(UTC))], {"blocks": []})
+    made._fetcher = SimpleNamespace(stream=lambda *_span: [gap])
+    made._pool = SimpleNamespace(with_failover=lambda _request: parent)
+    made._blocks.parent_of = lambda _connection, _height: None
+    made._ctx.hot = nullcontext
+    made._rewrite = lambda _transaction, below, last, _batches, _reason: written.append((below + 1, last))
+    if filled:
+        made._fill(4, 6)
+    else:
+        with pytest.raises(BrokenChain):
+            made._fill(4, 6)
+    assert written == ([(4, 6)] if filled else [])

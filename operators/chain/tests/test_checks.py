@@ -10,7 +10,7 @@ import pytest
 
 from operators.chain import checks
 from operators.chain.block_data import BlockData, block_data
-from operators.chain.faults import ProviderFault
+from operators.chain.faults import Kind, ProviderFault
 from operators.chain.links import BrokenChain, Header, check_links
 from operators.chain.profiles import ETHEREUM, PROFILES, Profile, Rule
 from operators.chain.tests import objects
@@ -154,6 +154,12 @@ def test_what_is_no_block_is_the_providers_fault(block: Any, said: str) -> None:
 @pytest.mark.parametrize("receipts", [None, {}, "", [None, None], [[], []], [{}, {}], [{"logs": ""}, {"logs": {}}]])
 def test_what_are_no_receipts_is_the_providers_fault(receipts: Any) -> None:
     assert str(objects.NUMBER) in _refused(objects.block(), receipts)
+
+
+def test_a_receipt_that_is_not_there_blames_nobody() -> None:
+    with pytest.raises(ProviderFault, match="some of its receipts are not there") as fault:
+        block_data(objects.NUMBER, objects.block(), [objects.receipts()[0], None], ETHEREUM)
+    assert fault.value.kind is Kind.NOT_THERE_YET
 
 
 def test_logs_that_no_header_vouches_for_are_let_in_by_no_other_profile() -> None:

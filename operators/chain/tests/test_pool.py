@@ -355,7 +355,7 @@ def test_urls_are_exchanged_and_what_is_known_of_those_that_stay_is_kept() -> No
     pool.use(["http://2"])
     assert used(pool) == "provider 0"
     pool.use([])
-    assert "holds no URL" in str(fault_of(pool))
+    assert "holds no http(s) URL" in str(fault_of(pool))
 
 
 def test_a_corrected_url_is_used_at_once() -> None:
