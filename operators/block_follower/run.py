@@ -10,6 +10,7 @@ do not pass.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from operators.block_follower.config import BlockFollowerConfig
 from operators.block_follower.follow import Follower
@@ -18,6 +19,8 @@ from operators.chain.faults import Kind, ProviderFault
 from operators.chain.fetch import Fetcher
 from operators.chain.links import BrokenChain
 from operators.chain.pool import ProviderPool
+from operators.chain.schemas import schema_of
+from traceplane_sdk import wire
 from traceplane_sdk.context import Context, Result
 from traceplane_sdk.database import DatabaseUnavailable
 from traceplane_sdk.errors import OperatorError
@@ -44,6 +47,7 @@ _NOT_COUNTED = frozenset(
 def run(ctx: Context) -> Result:
     """Follow until asked to stop (Stopped is raised then); never returns."""
     config: BlockFollowerConfig = ctx.config
+    check_columns(ctx.task.outputs, config)
     given = ctx.io.rpc_urls(config.rpc_pool)
     pool = ProviderPool(
         requested(given),
@@ -64,6 +68,18 @@ def run(ctx: Context) -> Result:
         urls.close()
         fetcher.close()
         pool.close()
+
+
+def check_columns(outputs: Sequence[wire.TaskOutput], config: BlockFollowerConfig) -> None:
+    """Raise OperatorError where a table has other columns than this release writes: upgrades change none."""
+    for output in outputs:
+        due = schema_of(output.name, config.profile, config.finality_depth_blocks, config.start_block).columns
+        if [(one.name, one.type) for one in output.columns] != [(one.name, one.type.value) for one in due]:
+            raise OperatorError(
+                "OtherColumns",
+                f"{output.name} was made by a release of block_follower with other columns. Nothing was written. "
+                "Apply the DAG under a new name, or go back to that release.",
+            )
 
 
 def _keep_following(ctx: Context, follower: Follower, urls: Urls) -> Result:

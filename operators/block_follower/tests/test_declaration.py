@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from operators.block_follower import OPERATOR
 from operators.block_follower.config import NEUTRAL, BlockFollowerConfig
+from operators.block_follower.run import check_columns
 from operators.chain.profiles import CUSTOM, PROFILES
+from traceplane_sdk import wire
+from traceplane_sdk.errors import OperatorError
 from traceplane_sdk.operator import InputSchema, OperatorRefusal
 
 CONFIG = OPERATOR.config_model.model_validate({"chainId": 5, "rpcPool": "local", "startBlock": 7})
@@ -122,3 +127,21 @@ def test_declaring_loads_no_driver() -> None:
         f"sys.exit(', '.join({heavy} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stderr.strip() == ""
+
+
+def test_a_table_of_a_release_with_other_columns_is_named_with_the_remedy() -> None:
+    columns = [
+        wire.ColumnDef(name=one.name, type=one.type, nullable=one.nullable)
+        for one in OPERATOR.declare_outputs(CONFIG, [], ["blocks"])["blocks"].columns
+    ]
+
+    def outputs(had: list[wire.ColumnDef]) -> list[wire.TaskOutput]:
+        made: Any = SimpleNamespace(name="blocks", columns=had)
+        return [made]
+
+    check_columns(outputs(columns), CONFIG)
+    gas_limit = next(at for at, one in enumerate(columns) if one.name == "gas_limit")
+    narrow = wire.ColumnDef(name="gas_limit", type="Int64", nullable=False)
+    for had in (columns[:-1], [*columns[:gas_limit], narrow, *columns[gas_limit + 1 :]]):
+        with pytest.raises(OperatorError, match=r"blocks was made by a release .* under a new name"):
+            check_columns(outputs(had), CONFIG)

@@ -13,7 +13,7 @@ from operators.block_follower.config import BlockFollowerConfig
 from operators.block_follower.follow import Follower
 from operators.block_follower.position import Tip
 from operators.block_follower.reporting import STUCK_SECONDS, Reporter
-from operators.block_follower.tests.test_going_on import Ctx
+from operators.block_follower.tests.context import Ctx
 from operators.chain.fetch import Batch
 from operators.chain.links import BrokenChain, Header
 from operators.chain.tests.providers import Chain, Clock, pool_of

@@ -124,7 +124,7 @@ def test_a_lost_connection_is_logged_once_and_made_again(server: Serve, subscrib
         connections.append(connection)
         if 1 < len(connections) < 4:
             return  # closed at once
-        connection.recv()
+        connection.recv()  # else it may be closed before the other end has subscribed
         connection.send(SUBSCRIBED)
         connection.send(HEAD)
         if len(connections) > 1:
