@@ -67,7 +67,10 @@ class Follower:
         for low, high in self._blocks.gaps(self._ctx.connection(), self._config.start_block):
             self._ctx.log("filling a gap", start=low, end=high)
             # Up to a block, also where the gap's last heights have none; there is one, since the tip lies above.
-            self._fill(low, self._next_block(high - 1, low).number if self._sparse else high)
+            end = self._next_block(high - 1, low).number if self._sparse else high
+            if self._tip is None or end > self._tip.number:
+                raise BrokenChain(low)  # the tip itself was replaced meanwhile: the next step sees to that first
+            self._fill(low, end)
 
     def step(self) -> bool:
         """Write what is new, or apply a reorg. True where the caller need not wait before the next step."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -144,8 +144,8 @@ class Provider:
                 "POST", self.url, content=content, headers={"Content-Type": "application/json"}
             ) as response:
                 if response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
-                    raise self._http_error(response, methods, array)
-                data = self._read(response)
+                    raise self._http_error(response, began, methods, array)
+                data = self._read(response, began)
         except httpx.ReadTimeout:
             reason = "no answer in time"
             if array:  # slow rather than away: ask for less the next time
@@ -164,9 +164,16 @@ class Provider:
             self.latency = took if self.latency is None else self.latency + (took - self.latency) / 10
         self.pace.passed()
 
-    def _read(self, response: httpx.Response) -> bytes:
-        data = bytearray()
+    def _chunks(self, response: httpx.Response, began: float) -> Iterator[bytes]:
+        """The body in pieces. httpx bounds the wait for each; all of them together have no more time than one."""
         for chunk in response.iter_bytes():
+            if self._clock() - began > (self._http.timeout.read or float("inf")):
+                raise httpx.ReadTimeout("the answer comes too slowly")
+            yield chunk
+
+    def _read(self, response: httpx.Response, began: float) -> bytes:
+        data = bytearray()
+        for chunk in self._chunks(response, began):
             data += chunk
             # Checked piece by piece: neither Content-Length nor the provider's goodwill bounds what arrives.
             if len(data) > self._max_bytes:
@@ -174,9 +181,11 @@ class Provider:
                 raise ProviderFault(words, Kind.RESPONSE_TOO_LARGE, provider=self.name)
         return bytes(data)
 
-    def _http_error(self, response: httpx.Response, methods: Sequence[str], array: bool) -> ProviderFault:
+    def _http_error(
+        self, response: httpx.Response, began: float, methods: Sequence[str], array: bool
+    ) -> ProviderFault:
         data = bytearray()
-        for chunk in response.iter_bytes():
+        for chunk in self._chunks(response, began):
             data += chunk
             if len(data) > _ERROR_BYTES:
                 break

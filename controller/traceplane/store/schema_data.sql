@@ -130,7 +130,8 @@ CREATE TABLE trace.write_fences (
     writer text NOT NULL,
     epoch bigint NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    "position" bigint
+    "position" bigint,
+    position_epoch bigint
 );
 
 ALTER TABLE ONLY trace.empty_ranges

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -124,6 +125,23 @@ def test_a_size_grows_again_after_a_run_and_each_time_later() -> None:
     for _ in range(20):
         size.shrunk(refused=16, passed=8)
     assert size._grow_after == GROW_AFTER_LIMIT
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_an_answer_that_comes_drop_by_drop_is_given_up(status: int) -> None:
+    clock, drops = Clock(), 0
+
+    def dripping() -> Iterator[bytes]:
+        nonlocal drops
+        while drops < 1_000:
+            drops += 1
+            clock.now += 1
+            yield b" "
+
+    provider = provider_of(lambda _calls: httpx.Response(status, content=dripping()), clock=clock)
+    with pytest.raises(ProviderFault, match="unreachable: no answer in time"):
+        provider.call("m", 1)
+    assert drops < 10, "httpx waits five seconds by default"
 
 
 def test_an_answer_beyond_the_bound_is_halved_and_at_one_call_names_the_remedy() -> None:

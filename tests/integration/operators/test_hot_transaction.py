@@ -164,3 +164,18 @@ def test_a_position_outlives_the_lease_and_is_not_moved_by_an_older_one(
     with pytest.raises(StaleLease), hot.fenced(connection, older) as transaction:
         transaction.position(20)
     assert hot.committed_position(connection, newer) == 9
+
+
+def test_a_position_is_forgotten_where_a_release_that_keeps_none_wrote_after_it(
+    connection: Connection, job: JobUnderTest
+) -> None:
+    first, last = (job.claim(epoch, {"kind": "source"}).task for epoch in (1, 3))
+    with hot.fenced(connection, first) as transaction:
+        transaction.position(9)
+    connection.execute("update trace.write_fences set epoch = 2, updated_at = now()")
+    with hot.fenced(connection, last):
+        pass
+    assert hot.committed_position(connection, last) is None
+    with hot.fenced(connection, last) as transaction:
+        transaction.position(12)
+    assert hot.committed_position(connection, last) == 12

@@ -31,6 +31,7 @@ write_fences = Table(
     big("epoch"),
     stamped("updated_at"),
     big("position", null=True),
+    big("position_epoch", null=True),
     schema="trace",
 )
 

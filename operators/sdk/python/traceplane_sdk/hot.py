@@ -34,11 +34,15 @@ select version, %(writer)s, %(epoch)s from unnest(%(versions)s::uuid[]) as versi
 on conflict (dataset_version_id, writer)
 -- No row where a newer lease was here before. The row stays locked until the transaction ends, so an older writer
 -- either finished before or is refused.
-do update set epoch = excluded.epoch, updated_at = now() where fence.epoch <= excluded.epoch
+do update set epoch = excluded.epoch, updated_at = now(),
+    -- A release that keeps no position raises the epoch alone; of what it wrote then, the position knows nothing.
+    position = case when fence.position_epoch = fence.epoch then fence.position end,
+    position_epoch = case when fence.position_epoch = fence.epoch then excluded.epoch end
+where fence.epoch <= excluded.epoch
 returning dataset_version_id
 """
 _POSITION = """
-update trace.write_fences set position = %(position)s
+update trace.write_fences set position = %(position)s, position_epoch = epoch
 where writer = %(writer)s and dataset_version_id = any(%(versions)s::uuid[])
 """
 _COMMITTED_POSITION = """

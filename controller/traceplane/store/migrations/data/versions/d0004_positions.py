@@ -14,4 +14,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop them: an older release would take values without a row for gaps, and ask the chain for them again."""
     run("DROP TABLE trace.empty_ranges")
-    run("ALTER TABLE trace.write_fences DROP COLUMN position")
+    run("ALTER TABLE trace.write_fences DROP COLUMN position, DROP COLUMN position_epoch")

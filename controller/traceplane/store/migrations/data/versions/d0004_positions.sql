@@ -1,4 +1,5 @@
 ALTER TABLE trace.write_fences ADD COLUMN position BIGINT;
+ALTER TABLE trace.write_fences ADD COLUMN position_epoch BIGINT;
 
 CREATE TABLE trace.empty_ranges (
     dataset_version_id UUID NOT NULL,
