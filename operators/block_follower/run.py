@@ -58,7 +58,7 @@ def run(ctx: Context) -> Result:
         wait=ctx.control.wait,
     )
     profile = config.profile
-    ctx.log(f"following {config.rules}", profile=profile.name, unverified=list(profile.unverified))
+    ctx.log("following a chain", rules=config.rules, profile=profile.name, unverified=list(profile.unverified))
     outputs = [output.name for output in ctx.task.outputs]
     fetcher = Fetcher(pool, profile, outputs, batch_calls=config.batch_calls, threads=config.concurrency)
     urls = Urls(ctx, pool, given)

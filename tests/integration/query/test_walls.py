@@ -102,8 +102,9 @@ def test_statements_aimed_at_this_machine_show_and_change_nothing(
     for statement in AIMED:
         sql = statement.format(**aim)
         answer = ungated.post(sql, timeout_seconds=5, overflow="truncate")
-        rows = answer.json().get("rows", answer.text)
-        assert not [canary for canary in canaries(world) if canary in str(rows)], (sql, answer.text)
+        # An error quotes the statement to its own author: what stands in it has not got out of anything.
+        said = str(answer.json().get("rows", answer.json().get("detail", answer.text))).replace(sql, "")
+        assert not [canary for canary in canaries(world) if canary in said], (sql, answer.text)
         assert os.listdir(folder) == ["canary.txt"], sql
     assert ungated.rows("SELECT count(*) FROM hot_blocks") == [[10]]
 

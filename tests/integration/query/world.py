@@ -25,6 +25,7 @@ from psycopg.types.json import Jsonb
 from pydantic import BaseModel
 
 from operators.chain import schemas
+from operators.chain.profiles import PROFILES
 from tests import services
 from tests.support.deploying import Deploys
 from traceplane.store.statements import asset_policies
@@ -60,7 +61,7 @@ class Config(BaseModel):
 
 def _declare(config: Config, _inputs: Sequence[InputSchema], outputs: Sequence[str]) -> dict[str, OutputSchema]:
     if config.table:
-        schema = schemas.schema_of(config.table, finality_depth=0, first_block=0)
+        schema = schemas.schema_of(config.table, PROFILES["Ethereum"], 0, 0)
         return dict.fromkeys(outputs, replace(schema, storage=config.storage))
     columns = tuple(Column(found["name"], ColumnType(found["type"]), found["nullable"]) for found in COLUMNS)
     schema = OutputSchema(config.storage, columns, ("block_number",), "block_number", ("block_number",))

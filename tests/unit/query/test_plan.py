@@ -127,3 +127,8 @@ def test_many_parts_make_a_flat_tree() -> None:
     while tree is not None and tree[0] == "or":
         tree, depth = tree[1], depth + 1
     assert depth == 10
+
+
+def test_what_is_wrong_is_quoted_with_its_line_in_the_statement(shadow: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(duckdb.BinderException, match=r"\n\nLINE 2:  nothing FROM"):
+        plan.of(shadow, "SELECT 1,\n nothing FROM range(3)", {})

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,10 @@ class Plan:
         return joined("or", filters) if filters else None
 
 
+_LINE = re.compile(r"^LINE (\d{1,9}): ", re.MULTILINE)
+"""Of an error of DuckDB's: the line that it quotes then."""
+
+
 def limit_optimizers(shadow: duckdb.DuckDBPyConnection) -> None:
     """Leave `shadow` the optimizers that a plan can be written after."""
     names = [name for (name,) in shadow.execute("SELECT name FROM duckdb_optimizers()").fetchall()]
@@ -72,12 +77,20 @@ def of(shadow: duckdb.DuckDBPyConnection, sql: str, tables: Mapping[str, int]) -
     except (ValueError, RecursionError):
         return Plan()
     if "plans" not in answer:
-        shadow.sql(sql)  # wrong, and this says why; or of a form that cannot be written, and everything is read
+        _explain(shadow, sql)  # wrong, and this says why; or of a form that cannot be written: everything is read
         return Plan()
     operators = _operators(answer["plans"])
     scans = [_scan(node, tables) for node in operators if node["type"] == "LOGICAL_GET"]
     joins = any("JOIN" in node["type"] and not any(map(_single, node["children"])) for node in operators)
     return Plan([scan for scan in scans if scan is not None], joins)
+
+
+def _explain(shadow: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Raise duckdb.Error for a wrong statement, with the place of what is wrong as its author counts lines."""
+    try:
+        shadow.execute(f"EXPLAIN\n{sql}")
+    except duckdb.Error as error:
+        raise type(error)(_LINE.sub(lambda found: f"LINE {int(found[1]) - 1}: ", str(error))) from None
 
 
 def joined(word: str, parts: Sequence[Tree | None]) -> Tree | None:

@@ -19,7 +19,7 @@ class SourceEvent(msgspec.Struct, frozen=True, kw_only=True):
     output: str = ""
     cursor: Position | None = None
     partition: Partition | None = None
-    final: int | None = None
+    final: Position | None = None
 
 
 class SourceInvalidation(msgspec.Struct, frozen=True, kw_only=True):

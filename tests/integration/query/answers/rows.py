@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from operators.chain import schemas
+from operators.chain.profiles import PROFILES
 from tests.integration.query.world import World
 from traceplane_sdk.columns import FORMS, ColumnType
 from traceplane_sdk.operator import Column
@@ -57,7 +58,7 @@ def chain(seed: int) -> dict[str, pa.Table]:
 
 def columns_of(name: str) -> tuple[Column, ...]:
     """The columns of `blocks`, `transactions` or `logs`."""
-    return schemas.schema_of(name, finality_depth=0, first_block=0).columns
+    return schemas.schema_of(name, PROFILES["Ethereum"], 0, 0).columns
 
 
 def fill(world: World, tables: dict[str, pa.Table]) -> None:
