@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.tasks import ID, payload
 from traceplane.runtime import heartbeat
 from traceplane.runtime.heartbeat import Heartbeat, Lease
 from traceplane.runtime.reports import Reports
@@ -17,26 +18,12 @@ from traceplane_sdk.control import Control
 from traceplane_sdk.errors import CallRefused, DispatcherUnavailable, StaleLease, StopReason
 
 PATIENCE_SECONDS = 60.0
-TASK = "00000000-0000-7000-8000-000000000001"
 
 
 def claimed() -> wire.ClaimedTask:
-    task = wire.TaskPayload(
-        task_id=TASK,
-        attempt=1,
-        org_id=TASK,
-        job=wire.JobRef(TASK, "default", "dag", "job"),
-        operator="any",
-        config={},
-        cause="Event",
-        lease_epoch=1,
-        writer="job",
-        scope={},
-        inputs=[],
-        outputs=[],
-    )
+    task = payload()
     return wire.ClaimedTask(
-        task=task, attempt=1, lease_token=TASK, lease_expires_at="", capability_token="first", lease_seconds=10.0
+        task=task, attempt=1, lease_token=ID, lease_expires_at="", capability_token="first", lease_seconds=10.0
     )
 
 
@@ -55,7 +42,7 @@ class Port:
         if self.failures:
             raise self.failures.pop(0)
         self.alive.set()
-        return wire.HeartbeatResponse([wire.HeartbeatState(task_id=TASK, lease_expires_at="later")])
+        return wire.HeartbeatResponse([wire.HeartbeatState(task_id=ID, lease_expires_at="later")])
 
     def events(self, request: wire.EventsRequest, token: str) -> int:
         raise AssertionError

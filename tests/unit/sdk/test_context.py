@@ -16,6 +16,7 @@ from operators.parquet_compact import run as compaction
 from operators.parquet_compact.config import ParquetCompactConfig
 from operators.query import run as query
 from operators.range_aggregator import run as aggregation
+from tests.support.tasks import ID, payload
 from traceplane_sdk import wire
 from traceplane_sdk.commit import PartitionCommit
 from traceplane_sdk.context import Context, TaskIO
@@ -28,7 +29,6 @@ class Config(BaseModel):
     """Of no operator."""
 
 
-ID = "00000000-0000-7000-8000-000000000001"
 PART = wire.Partition("0-9", 0, 9)
 FINAL: dict[str, Any] = {"cursor": wire.CursorSpan(None, 9), "finality_depth": 1, "first_value": 0}
 
@@ -53,20 +53,7 @@ def context(*inputs: wire.TaskInput, scratch: Path | None = None) -> Context:
     def no_database() -> str:
         raise AssertionError("the task is refused before it reads")
 
-    task = wire.TaskPayload(
-        task_id=ID,
-        attempt=1,
-        org_id=ID,
-        job=wire.JobRef(ID, "default", "dag", "job"),
-        operator="any",
-        config={},
-        cause="Event",
-        lease_epoch=1,
-        writer="job",
-        scope={},
-        inputs=list(inputs),
-        outputs=[],
-    )
+    task = payload(inputs=list(inputs))
     return Context(task, Config(), TaskIO(data_dsn=no_database, scratch=scratch))
 
 

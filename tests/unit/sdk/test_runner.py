@@ -7,11 +7,10 @@ from types import SimpleNamespace
 import pytest
 from pydantic import BaseModel
 
+from tests.support.tasks import ID, payload
 from traceplane_sdk import runner, wire
 from traceplane_sdk.context import TaskIO
 from traceplane_sdk.errors import StaleLease, StopReason
-
-ID = "00000000-0000-7000-8000-000000000001"
 
 
 class Config(BaseModel):
@@ -22,20 +21,7 @@ def ended(reason: StopReason, monkeypatch: pytest.MonkeyPatch) -> wire.Completio
     """How a task ends whose run was asked to stop before it began."""
     monkeypatch.setattr(runner, "load_operator", lambda _name: SimpleNamespace(config_model=Config))
     monkeypatch.setattr(runner, "_entrypoint", lambda _operator: lambda _ctx: pytest.fail("it ran all the same"))
-    task = wire.TaskPayload(
-        task_id=ID,
-        attempt=1,
-        org_id=ID,
-        job=wire.JobRef(ID, "default", "dag", "job"),
-        operator="any",
-        config={},
-        cause="Event",
-        lease_epoch=1,
-        writer="job",
-        scope={},
-        inputs=[],
-        outputs=[],
-    )
+    task = payload()
     io = TaskIO(data_dsn=lambda: "")
     io.control.stop(reason)
     claimed = wire.ClaimedTask(task=task, attempt=1, lease_token=ID, lease_expires_at="", capability_token="")
