@@ -13,7 +13,6 @@ written ends at a block: heights above it wait for the next one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -23,14 +22,14 @@ from operators.block_follower.finality import Finality, check_tag
 from operators.block_follower.position import Blocks, Tip
 from operators.block_follower.reorg import NoForkPoint, fork_point, probes
 from operators.block_follower.reporting import Reporter
-from operators.chain.fetch import Batch, Fetcher
+from operators.block_follower.writing import Writing
+from operators.chain.fetch import Fetcher
 from operators.chain.head import Head, hashes, height_of
-from operators.chain.links import BrokenChain, Header, check_links, empty_between
+from operators.chain.links import BrokenChain, Header, check_links
 from operators.chain.pool import ProviderPool
-from traceplane_sdk import wire
+from operators.chain.profiles import never_rests
 from traceplane_sdk.context import Context
 from traceplane_sdk.errors import OperatorError
-from traceplane_sdk.hot import HotTransaction
 
 
 class Follower:
@@ -41,15 +40,16 @@ class Follower:
         self._config: BlockFollowerConfig = ctx.config
         self._fetcher = fetcher
         self._pool = pool
-        self._outputs = [output.name for output in ctx.task.outputs]
         self._blocks = Blocks(next(output for output in ctx.task.outputs if output.name == "blocks"))
         self._tip: Tip | None = None
         self._finality = Finality(self._config)
         self._sparse = self._config.profile.sparse
+        self._writing = Writing(ctx, self._blocks, self._finality)
         self._started = False
         self._reorgs = 0
         self._doubt = False  # whether the last step failed: then the head is looked at twice
-        self.reporter = Reporter(ctx, pool, self._config.poll_seconds, self._config.rules)
+        config = self._config
+        self.reporter = Reporter(ctx, pool, config.poll_seconds, config.rules, never_rests(config.chain_id))
         self._confirmation = Confirmation(ctx, pool, self.reporter)
 
     def start(self) -> None:
@@ -64,13 +64,16 @@ class Follower:
 
     def fill_gaps(self) -> None:
         """Write what is missing below the tip. Called once the tip is known to be the chain's."""
-        for low, high in self._blocks.gaps(self._ctx.connection(), self._config.start_block):
-            self._ctx.log("filling a gap", start=low, end=high)
-            # Up to a block, also where the gap's last heights have none; there is one, since the tip lies above.
-            end = self._next_block(high - 1, low).number if self._sparse else high
-            if self._tip is None or end > self._tip.number:
-                raise BrokenChain(low)  # the tip itself was replaced meanwhile: the next step sees to that first
-            self._fill(low, end)
+        while gaps := self._blocks.gaps(self._ctx.connection(), self._config.start_block):  # so many at a time
+            for low, high in gaps:
+                self._ctx.log("filling a gap", start=low, end=high)
+                # Up to a block, also where the last heights have none; there is one, since the tip lies above.
+                end = self._next_block(high - 1, low).number if self._sparse else high
+                if self._tip is None or end > self._tip.number:
+                    raise BrokenChain(
+                        low
+                    )  # the tip itself was replaced meanwhile: the next step sees to that first
+                self._fill(low, end)
 
     def step(self) -> bool:
         """Write what is new, or apply a reorg. True where the caller need not wait before the next step."""
@@ -92,7 +95,7 @@ class Follower:
                 # The blocks that it has are not those that the chain goes on with: nothing new will come of it.
                 self.reporter.failed(f"the providers reach to block {best} only, and block {at} is stored")
             elif best < following:
-                self._went_well()
+                self._went_well(has_all=at is not None)
             return False
         try:
             self._write_up_to(following, latest.number)
@@ -104,9 +107,9 @@ class Follower:
             return False
         return self._tip != tip
 
-    def _went_well(self) -> None:
+    def _went_well(self, has_all: bool = False) -> None:
         self._doubt = False
-        self.reporter.went_well()
+        self.reporter.went_well(has_all)
 
     def _switch_provider(self) -> None:
         self._pool.rotate(self._pool.current())
@@ -119,8 +122,8 @@ class Follower:
             first, last = start if self._tip is None else self._tip.number + 1, batch.headers[-1]
             check_links(self._parent_at(first, batch.headers[0]), batch.headers)
             with self._ctx.hot() as transaction:
-                self._replace(transaction, first, last.number, batch)
-                self._announce(transaction, first, last.number)
+                self._writing.replace(transaction, first, last.number, batch)
+                self._writing.announce(transaction, first, last.number)
                 transaction.position(last.number)
             self._set_tip(Tip(last.number, last.block_hash))
             self._pool.watch()
@@ -159,10 +162,10 @@ class Follower:
         if new_tip is not None and not self._confirmation.of(new_tip, tip):
             return False
         with self._ctx.hot() as transaction:
-            self._rewrite(transaction, fork, tip.number, replacement, "Reorg")
+            self._writing.rewrite(transaction, fork, tip.number, replacement, "Reorg")
             transaction.position(max(fork, end))
             if end == tip.number:  # a shorter chain has no new cursor; its invalidation alone moves dependents back
-                self._announce(transaction, fork + 1, end)
+                self._writing.announce(transaction, fork + 1, end)
         self._reorgs += 1
         self._ctx.log("reorg applied", fork=fork, depth=depth, old_tip=tip.number, new_tip=end)
         self._ctx.measure("source_reorgs", self._reorgs)
@@ -198,35 +201,6 @@ class Follower:
             retryable=False,
         )
 
-    def _rewrite(
-        self, transaction: HotTransaction, fork: int, old_tip: int, replacement: Sequence[Batch], reason: str
-    ) -> None:
-        """Exchange every row after `fork`, and record which range and time span that was.
-
-        The batches follow one another from `fork` on, and the last one ends at its last block.
-        """
-        removed = self._blocks.times(transaction.connection, fork + 1, old_tip)
-        added = [header.time for batch in replacement for header in batch.headers]
-        times = sorted([time for time in removed if time is not None] + added)
-        rewritten = max((batch.headers[-1].number for batch in replacement if batch.headers), default=fork)
-        for batch in replacement:
-            if batch.start <= rewritten:
-                self._replace(transaction, batch.start, min(batch.end, rewritten), batch)
-        for name in self._outputs:
-            if old_tip > rewritten:  # the chain became shorter
-                transaction.delete(name, rewritten + 1, old_tip)
-            transaction.invalidate(
-                wire.Invalidation(
-                    output=name,
-                    start=fork + 1,
-                    end=max(old_tip, rewritten),
-                    time_start=times[0].isoformat() if times else None,
-                    time_end=times[-1].isoformat() if times else None,
-                    reason=reason,
-                    detail={"fork": fork, "old_tip": old_tip, "new_tip": rewritten},
-                )
-            )
-
     def _fill(self, start: int, end: int) -> None:
         """Write a missing range. It lies behind the cursor, so dependents learn of it by an invalidation."""
         for batch in self._fetcher.stream(start, end, self._config.batch_blocks):
@@ -237,18 +211,11 @@ class Follower:
             parent = self._blocks.parent_of(self._ctx.connection(), start)
             check_links(parent or self._parent_below(start, batch.headers[0]), batch.headers)
             with self._ctx.hot() as transaction:
-                self._rewrite(transaction, start - 1, last, [replace(batch, start=start)], "GapFilled")
+                self._writing.rewrite(transaction, start - 1, last, [replace(batch, start=start)], "GapFilled")
             start = last + 1
             self._went_well()
         if start <= end:
             raise BrokenChain(start)  # blocks that a node has not, where another one has: tried again
-
-    def _replace(self, transaction: HotTransaction, start: int, end: int, batch: Batch) -> None:
-        """Make a batch's rows all that there is from `start` to `end`; a sparse chain has no others there."""
-        for name in self._outputs:
-            transaction.replace(name, start, end, batch.rows[name])
-            for low, high in empty_between(start, end, batch.headers) if self._sparse else ():
-                transaction.record_empty(name, low, high)
 
     def _parent_at(self, first: int, header: Header) -> str | None:
         """What `header` must build on, where `first` is the lowest height that is not written yet."""
@@ -272,17 +239,6 @@ class Follower:
             if batch.headers:
                 return batch.headers[0]
         raise BrokenChain(above)
-
-    def _announce(self, transaction: HotTransaction, start: int, end: int) -> None:
-        """The cursor events of a batch, unless the strategy holds them back until a multiple is passed."""
-        if self._config.emit_strategy == "Threshold":
-            step = self._config.emit_threshold_blocks
-            # No multiple of `step` among the counts of blocks `start` + 1 to `end` + 1.
-            if (end + 1) // step == start // step:
-                return
-        final = self._finality.at(end)
-        for name in self._outputs:
-            transaction.event(wire.Event(output=name, cursor=end, final=final))
 
     def _set_tip(self, tip: Tip | None) -> None:
         self._tip = tip

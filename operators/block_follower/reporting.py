@@ -1,7 +1,8 @@
 """What a follower says of itself: whether it goes on, where it is, and how its providers do.
 
 A follower is healthy while it writes blocks or has the head. After a minute of neither it is not, and says why with
-the newest fault. Everything is reported when it changes, and measured at most once a second.
+the newest fault. Nor is it where the head of a chain that never rests stands still. Everything is reported when it
+changes, and measured at most once a second.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from traceplane_sdk.context import Context, Report
 
 STUCK_SECONDS = 60.0
 """Without a block written and without having the head, a follower is not healthy; besides the time it sleeps."""
+STILL_SECONDS = 300.0
+"""So long without a new block, the providers of a chain that never rests have stopped, or it has itself."""
 _EVERY = 1.0
 _QUOTED = 500
 """Characters of a message; the pool's holds what several providers said."""
@@ -30,15 +33,23 @@ class Health:
     head: int | None = None
     fault: str = ""
     patience: float = STUCK_SECONDS
+    never_rests: bool = False
+    waits_since: float | None = None
+    """Since when there is nothing to write."""
 
-    def went_well(self, now: float) -> None:
-        """A batch was written, or there is nothing to write."""
+    def went_well(self, now: float, has_all: bool) -> None:
+        """A batch was written, or (`has_all`) there is nothing to write."""
         self.well_at, self.fault = now, ""
+        self.waits_since = (now if self.waits_since is None else self.waits_since) if has_all else None
 
     def report(self, now: float) -> Report:
         """What to say at `now`. While all is well that does not change with each block: conditions show it."""
         at = "nothing is stored yet" if self.position is None else f"block {self.position} is stored"
         where = f"{at}, the head is {'not known' if self.head is None else f'block {self.head}'}"
+        waited = 0.0 if self.waits_since is None else now - self.waits_since
+        if self.never_rests and waited > max(STILL_SECONDS, 2 * self.patience):
+            message = f"no provider has had a new block for more than {STILL_SECONDS:.0f} s ({where})"
+            return Report(False, message, self.position, self.head)
         if now - self.well_at <= self.patience:
             return Report(True, f"follows {self.rules}", self.position, self.head)
         reason = self.fault or "no provider has a newer block"
@@ -47,7 +58,9 @@ class Health:
 
 
 class Reporter:
-    """Of one run, in its main thread. `sleeps`: seconds between two looks at the head; `rules`: the chain's."""
+    """Of one run, in its main thread. `sleeps`: seconds between two looks at the head; `rules`: the chain's;
+    `never_rests`: the chain always has new blocks.
+    """
 
     def __init__(
         self,
@@ -55,22 +68,24 @@ class Reporter:
         pool: ProviderPool,
         sleeps: float,
         rules: str,
+        never_rests: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.health = Health(clock(), rules, patience=STUCK_SECONDS + sleeps)
+        self.health = Health(clock(), rules, patience=STUCK_SECONDS + sleeps, never_rests=never_rests)
         self._ctx, self._pool, self._clock = ctx, pool, clock
         self._shown_at = float("-inf")
         self._healthy = True
         self._providers: object = None
+        self._measured: set[tuple[str, str]] = set()
 
     def at(self, position: int | None, head: int | None) -> None:
         """The position, and the head where one was seen."""
         self.health.position = position
         self.health.head = head if head is not None else self.health.head
 
-    def went_well(self) -> None:
-        """A batch was written, or there is nothing to write."""
-        self.health.went_well(self._clock())
+    def went_well(self, has_all: bool = False) -> None:
+        """A batch was written, or (`has_all`) there is nothing to write."""
+        self.health.went_well(self._clock(), has_all)
         self.show()
 
     def failed(self, words: str) -> None:
@@ -96,9 +111,11 @@ class Reporter:
 
     def _show_providers(self) -> None:
         shown = []
+        kinds: set[tuple[str, str]] = set()
         now = self._pool.now
         for provider, standing, in_use in self._pool.standings():
             out = max(0.0, standing.out_until - now)
+            number = provider.name.removeprefix("provider ")
             for name, value in (
                 ("head_block", standing.head),
                 ("in_use", float(in_use)),
@@ -109,11 +126,17 @@ class Reporter:
                 ("requests_per_second", provider.pace.rate),
             ):
                 if value is not None:
-                    number = provider.name.removeprefix("provider ")
                     self._ctx.measure(f"source_provider_{name}", float(value), provider=number)
             kind = standing.fault.kind.value if standing.fault is not None else "none"
+            kinds.add((number, kind))
             state = {"name": provider.name, "in_use": in_use, "left_alone": out > 0, "fault": kind}
             shown.append(state | {"batch_calls": provider.size.limit, "paced": provider.pace.rate is not None})
+        for number, kind in self._measured | kinds:
+            held = float((number, kind) in kinds)
+            self._ctx.measure("source_provider_fault", held, provider=number, kind=kind)
+        for number in {one for one, _ in self._measured} - {one for one, _ in kinds}:
+            self._ctx.measure("source_provider_in_use", 0.0, provider=number)  # it has left the Secret
+        self._measured = kinds
         if shown != self._providers:
             self._providers = shown
             self._ctx.log("providers", providers=shown)

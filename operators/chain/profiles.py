@@ -143,6 +143,16 @@ def profile_of(chain_id: int, name: str | None, skip: Sequence[Rule] = ()) -> Pr
     return PROFILES[name] if name is not None else _BY_CHAIN_ID.get(chain_id, ETHEREUM)
 
 
+_AT_REST = (31337, 1337)
+"""Development chains, which make a block when somebody sends something."""
+
+
+def never_rests(chain_id: int) -> bool:
+    """Whether the chain is a public one, known to make blocks all the time."""
+    # Some make no block while nobody sends anything; those that the table has are never without users.
+    return is_known(chain_id) and chain_id not in _AT_REST
+
+
 def is_known(chain_id: int) -> bool:
     """Whether the table of profiles has the chain."""
     return chain_id in _BY_CHAIN_ID

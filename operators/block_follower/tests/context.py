@@ -34,8 +34,8 @@ class Ctx:
     def log(self, event: str, **fields: Any) -> None:
         self.logged.append((event, fields))
 
-    def measure(self, name: str, value: float, **_labels: str) -> None:
-        self.measures[name] = value
+    def measure(self, name: str, value: float, **labels: str) -> None:
+        self.measures[name + "".join(f"{{{label}={text}}}" for label, text in labels.items())] = value
 
     def report(self, healthy: bool, message: str, position: int | None, head: int | None) -> None:
         self.reports.append(Report(healthy, message, position, head))

@@ -11,10 +11,11 @@ import pytest
 from operators.block_follower import run
 from operators.block_follower.confirmation import CONFIRM_SECONDS, Confirmation
 from operators.block_follower.position import Tip
-from operators.block_follower.reporting import STUCK_SECONDS, Health, Reporter
+from operators.block_follower.reporting import STILL_SECONDS, STUCK_SECONDS, Health, Reporter
 from operators.block_follower.tests.context import Ctx
 from operators.block_follower.urls import URLS_SECONDS, Urls
 from operators.chain.faults import Kind, ProviderFault
+from operators.chain.profiles import never_rests
 from operators.chain.tests.providers import Chain, Clock, pool_of
 from traceplane_sdk.database import DatabaseUnavailable
 from traceplane_sdk.errors import OperatorError, Stopped
@@ -133,7 +134,7 @@ def test_a_follower_is_healthy_while_things_go_well(
     report = health.report(100.0 + age)
     assert (report.healthy, report.position, report.head) == (healthy, position, head)
     assert message in report.message
-    health.went_well(1000.0)
+    health.went_well(1000.0, has_all=False)
     assert health.report(1000.0 + STUCK_SECONDS).healthy
 
 
@@ -148,6 +149,50 @@ def test_a_follower_that_seldom_looks_is_not_stuck_between_two_looks() -> None:
     assert ctx.measures["source_healthy"] == 0
     assert [report.healthy for report in ctx.reports] == [True, False]
     assert [event for event, _ in ctx.logged] == ["providers", "source is stuck"]
+
+
+def test_the_head_of_a_public_chain_may_not_stand_still_for_long() -> None:
+    health = Health(0.0, "chain 1 by the rules", position=9, head=9, never_rests=True)
+    resting = Health(0.0, "a development chain", position=9, head=9)
+    for now in (100.0, 100.0 + STILL_SECONDS, 101.0 + STILL_SECONDS):
+        health.went_well(now, has_all=True)
+        resting.went_well(now, has_all=True)
+    assert health.report(100.0 + STILL_SECONDS).healthy
+    assert resting.report(101.0 + STILL_SECONDS).healthy
+    report = health.report(101.0 + STILL_SECONDS)
+    assert not report.healthy
+    assert "no provider has had a new block for more than 300 s (block 9 is stored" in report.message
+    health.went_well(500.0, has_all=False)  # a block was written
+    health.went_well(501.0, has_all=True)
+    assert health.report(501.0).healthy
+
+
+@pytest.mark.parametrize(("chain_id", "public"), [(1, True), (42161, True), (31337, False), (987654321, False)])
+def test_only_public_chains_that_are_known_never_rest(chain_id: int, public: bool) -> None:
+    assert never_rests(chain_id) is public
+
+
+def test_the_kind_of_a_providers_fault_is_measured_until_it_is_another_or_the_provider_leaves() -> None:
+    def held() -> set[str]:
+        prefix = "source_provider_fault{"
+        return {name.removeprefix(prefix) for name, one in ctx.measures.items() if one and name.startswith(prefix)}
+
+    def refuse(_provider: object) -> None:
+        raise ProviderFault("HTTP 429", Kind.RATE_LIMITED)
+
+    ctx, clock = Ctx(), Clock()
+    pool = pool_of(Chain(), Chain(), clock=clock)
+    reporter = Reporter(ctx, pool, sleeps=1, rules="", clock=clock)  # type: ignore[arg-type]
+    reporter.show()
+    with pytest.raises(ProviderFault):
+        pool.ask(pool.standings()[1][0], refuse)
+    clock.now += 1
+    reporter.show()
+    assert held() == {"provider=0}{kind=none}", "provider=1}{kind=rate limited}"}
+    pool.use(["http://0"])
+    clock.now += 1
+    reporter.show()
+    assert held() == {"provider=0}{kind=none}"}
 
 
 def test_a_reorg_waits_for_a_bounded_time_for_providers_that_lag() -> None:

@@ -37,7 +37,7 @@ def follower(ctx: Ctx, clock: Clock, tip: Tip | None, start_block: int = 0) -> F
     context.connection = lambda: None
     pool, fetcher = pool_of(Chain(height=HEIGHT)), Broken()
     made = Follower(context, fetcher, pool)  # type: ignore[arg-type]
-    made.reporter = Reporter(context, pool, 0.0, "chain 1", clock)
+    made.reporter = Reporter(context, pool, 0.0, "chain 1", clock=clock)
     blocks: Any = made._blocks
     blocks.hashes = lambda _connection, low, high: {number: str(number) for number in range(low, high + 1)}
     made._set_tip(tip)
@@ -79,7 +79,7 @@ def test_a_gap_above_no_stored_block_begins_with_empty_heights_only_where_the_pa
     made._pool = SimpleNamespace(with_failover=lambda _request: parent)
     made._blocks.parent_of = lambda _connection, _height: None
     made._ctx.hot = nullcontext
-    made._rewrite = lambda _transaction, below, last, _batches, _reason: written.append((below + 1, last))
+    made._writing.rewrite = lambda _transaction, below, last, _batches, _reason: written.append((below + 1, last))
     if filled:
         made._fill(4, 6)
     else:

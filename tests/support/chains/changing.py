@@ -57,6 +57,20 @@ def add(height: Height, transaction: dict[str, Json], receipt: dict[str, Json], 
     )
 
 
+def put_first(height: Height) -> None:
+    """Make the last transaction of a block, which has no logs, the first one, as a system transaction is."""
+    sent, receipts = height.block["transactions"], height.receipts
+    sent.insert(0, sent.pop())
+    receipts.insert(0, receipts.pop())
+    used = int(receipts[0]["gasUsed"], 16)
+    receipts[0]["cumulativeGasUsed"] = receipts[0]["gasUsed"]
+    for receipt in receipts[1:]:
+        receipt["cumulativeGasUsed"] = hex(int(receipt["cumulativeGasUsed"], 16) + used)
+    for index, (transaction, receipt) in enumerate(zip(sent, receipts, strict=True)):
+        for placed in (transaction, receipt, *receipt["logs"]):
+            placed["transactionIndex"] = hex(index)
+
+
 def log(height: Height, at: dict[str, Json], position: int) -> dict[str, Json]:
     """A log of a transaction of a block, numbered after those that are there."""
     before = sum(len(receipt["logs"]) for receipt in height.receipts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.chains.changing import ZERO_ADDRESS, Json, add, bloom, changed, legacy
+from tests.support.chains.changing import ZERO_ADDRESS, Json, add, bloom, changed, legacy, put_first
 from tests.support.fake_chain import EMPTY_BLOOM, Height, address, digest
 
 DEPOSITOR = "0xdeaddeaddeaddeaddeaddeaddeaddeaddead0001"
@@ -25,10 +25,10 @@ def op_stack(count: int) -> list[Height]:
             }
         deposit = legacy(DEPOSITOR, address("L1 block"), type="0x7e", input="0x440a5e20", gas="0xf4240")
         deposit |= {"nonce": hex(2**64 - 3), "sourceHash": digest("source", height.number), "mint": "0x0"}
-        used = int(height.block["gasUsed"], 16) + 0xB735
-        outcome = {"gasUsed": "0xb735", "cumulativeGasUsed": hex(used), "depositNonce": "0x23e86"}
-        add(height, deposit | {"isSystemTx": False}, outcome | {"depositReceiptVersion": "0x1"})
-        height.block["gasUsed"] = hex(used)
+        outcome = {"gasUsed": "0xb735", "depositNonce": "0x23e86", "depositReceiptVersion": "0x1"}
+        add(height, deposit | {"isSystemTx": False}, outcome)
+        put_first(height)
+        height.block["gasUsed"] = hex(int(height.block["gasUsed"], 16) + 0xB735)
 
     return changed(count, change)
 
@@ -56,8 +56,8 @@ def arbitrum(count: int) -> list[Height]:
                 receipt |= {"gasUsed": "0x15cac8", "cumulativeGasUsed": "0x93330"}
             return
         start = legacy("0x00000000000000000000000000000000000a4b05", "0x00000000000000000000000000000000000a4b05")
-        used = {"gasUsed": "0x0", "cumulativeGasUsed": height.block["gasUsed"], "l1BlockNumber": "0xc88509"}
-        add(height, start | {"type": "0x6a", "chainId": "0xa4b1"}, used)
+        add(height, start | {"type": "0x6a", "chainId": "0xa4b1"}, {"gasUsed": "0x0", "l1BlockNumber": "0xc88509"})
+        put_first(height)
 
     return changed(count, change)
 
