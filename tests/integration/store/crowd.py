@@ -21,9 +21,9 @@ from traceplane.store.statements.pointers import DagKey
 from traceplane.versions import deploy as deploying
 
 DAG = DagKey(services.ORG_ID, "demo", "chain")
-OTHER = DagKey(services.ORG_ID, "demo", "other")
-OTHERS = (DagKey(NEIGHBOUR, "demo", "chain"), DagKey(services.ORG_ID, "elsewhere", "chain"), OTHER)
-"""Each differs from DAG in one part of its key."""
+OTHER = DagKey(services.ORG_ID, "demo", "also")
+OTHERS = (DagKey(NEIGHBOUR, "demo", "chain"), DagKey(services.ORG_ID, "aside", "chain"), OTHER)
+"""Each differs from DAG in one part of its key, and a search that forgets the part may find it first."""
 
 UID = "uid-1"
 """The resource that every DAG was taken from."""
