@@ -69,10 +69,6 @@ async def delete(conn: Connection) -> list[int]:
     return [begun, await deletion.running(conn, DAG), await deletion.finish(conn, DAG, UID)]
 
 
-async def delete_for_another_resource(conn: Connection) -> list[int]:
-    return [await deletion.begin(conn, DAG, "uid-0"), await deletion.finish(conn, DAG, "uid-0")]
-
-
 async def pause_a_job(conn: Connection) -> list[bool]:
     return [await pause.set_paused(conn, DAG, job="ranges", paused=paused) for paused in (True, True)]
 
@@ -134,7 +130,6 @@ ACTS: list[Act] = [
     deploy_back_and_forth,
     delete_and_deploy_another,
     delete,
-    delete_for_another_resource,
     pause_a_job,
     look_as_the_controller,
     look_for_generations,
@@ -155,6 +150,13 @@ async def test_an_act_on_a_dag_is_the_same_with_its_like_beside_it(
             effects.append(await effect(conn, act))
     alone, beside = effects
     assert beside == alone
+
+
+async def test_a_dag_is_not_deleted_with_another_resource_of_its_name(beside: Connection):
+    before = await written(beside)
+    assert not await deletion.begin(beside, DAG, "uid-0")
+    assert not await deletion.finish(beside, DAG, "uid-0")
+    assert await written(beside) == before
 
 
 async def test_a_deploy_that_brings_nothing_new_writes_nothing(beside: Connection):
