@@ -169,17 +169,20 @@ async def test_a_deploy_that_brings_nothing_new_writes_nothing(beside: Connectio
     assert {table for table, _ in (again - before)} == {"outbox"}, "the hot tables are asked for once"
 
 
-async def test_a_version_publishes_its_own_assets_and_takes_none_from_another_dag(beside: Connection):
+async def test_a_version_takes_no_asset_from_another_dag(beside: Connection):
     async def published() -> list[Any]:
         query = "SELECT org_id, namespace, dag, asset, dataset_id FROM asset_publications ORDER BY 1, 2, 3, 4"
         return await (await beside.execute(query)).fetchall()
 
     before = await published()
-    active = (await pointers.lock(beside, DAG, Resource(UID, 1))).active_version_id
+    active = (await pointers.lock(beside, OTHER, Resource(UID, 1))).active_version_id
     assert active is not None
-    taken = await publications.replace(beside, OTHER, active)
-    assert taken == [("cold-blocks", "chain"), ("hot-blocks", "chain")]
-    assert await published() == [row for row in before if row[2] != OTHER.dag], "its own are withdrawn"
+    claimed = "UPDATE dag_version_assets SET asset = 'hot-blocks' WHERE dag_version_id = %s AND asset LIKE 'hot%%'"
+    await beside.execute(claimed, (active,))
+    assert await publications.replace(beside, OTHER, active) == [("hot-blocks", "chain")]
+    withdrawn = [row for row in before if row[2:4] == (OTHER.dag, "hot-blocks-of-also")]
+    assert len(withdrawn) == 1
+    assert await published() == [row for row in before if row not in withdrawn]
 
 
 async def test_a_deleted_dag_is_listed_nowhere(beside: Connection):
