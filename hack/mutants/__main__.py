@@ -58,17 +58,39 @@ ROOMS = {
         ),
     ),
     "dispatch": Room(
-        (f"{PACKAGE}/dispatch/**/*.py", f"{PACKAGE}/identity/*.py"),
+        (f"{PACKAGE}/dispatch/**/*.py",),
         python_guards,
-        ("tests/unit/dispatch", "tests/unit/identity", "tests/integration/dispatch"),
+        ("tests/unit/dispatch", "tests/integration/dispatch"),
+        (
+            "tests/unit/dispatch",
+            "tests/integration/dispatch/test_commits.py",
+            "tests/integration/dispatch/test_refusals.py",
+            "tests/integration/dispatch/test_lifecycle.py",
+            "tests/integration/dispatch/test_reports.py",
+            "tests/integration/dispatch/test_finality.py",
+        ),
+    ),
+    "identity": Room(
+        (f"{PACKAGE}/identity/*.py", f"{PACKAGE}/web/*.py"),
+        python_guards,
+        ("tests/unit/identity", "tests/unit/web", "tests/integration/dispatch", "tests/integration/query"),
+        ("tests/unit/identity", "tests/unit/web"),
     ),
     "versions": Room(
-        (f"{PACKAGE}/versions/*.py",), python_guards, ("tests/integration/store", "tests/integration/dispatch")
+        (f"{PACKAGE}/versions/*.py",),
+        python_guards,
+        ("tests/unit/versions", "tests/integration/store", "tests/integration/dispatch"),
+        (
+            "tests/unit/versions",
+            "tests/integration/store/test_deploy.py",
+            "tests/integration/store/test_deletion.py",
+        ),
     ),
     "apis": Room(
-        (f"{PACKAGE}/web/*.py", f"{PACKAGE}/userapi/*.py", f"{PACKAGE}/taskapi/*.py"),
+        (f"{PACKAGE}/userapi/*.py", f"{PACKAGE}/taskapi/*.py"),
         python_guards,
-        ("tests/unit/dispatch", "tests/integration/dispatch", "tests/integration/query"),
+        ("tests/integration/dispatch", "tests/integration/query"),
+        ("tests/integration/query/test_userapi.py", "tests/integration/dispatch/test_refusals.py"),
     ),
     "gate": Room(
         (f"{PACKAGE}/query/gate/allowlist.py", f"{PACKAGE}/query/gate/parser.py"),
