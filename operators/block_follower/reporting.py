@@ -1,8 +1,8 @@
 """What a follower says of itself: whether it goes on, where it is, and how its providers do.
 
 A follower is healthy while it writes blocks or has the head. After a minute of neither it is not, and says why with
-the newest fault. Nor is it where the head of a chain that never rests stands still. Everything is reported when it
-changes, and measured at most once a second.
+the newest fault. Nor is it where the head of a chain that never rests stands still. It reports whenever it gets on,
+and looks at its providers at most once a second.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from operators.chain.pool import ProviderPool
-from traceplane_sdk.context import Context, Report
+from traceplane_sdk.context import STALL_SECONDS, Context, Report
 
-STUCK_SECONDS = 60.0
-"""Without a block written and without having the head, a follower is not healthy; besides the time it sleeps."""
 STILL_SECONDS = 300.0
 """So long without a new block, the providers of a chain that never rests have stopped, or it has itself."""
 _EVERY = 1.0
@@ -32,7 +30,8 @@ class Health:
     position: int | None = None
     head: int | None = None
     fault: str = ""
-    patience: float = STUCK_SECONDS
+    patience: float = STALL_SECONDS
+    """Longer than this without a block written and without the head it is not healthy; its sleep comes on top."""
     never_rests: bool = False
     waits_since: float | None = None
     """Since when there is nothing to write."""
@@ -71,7 +70,7 @@ class Reporter:
         never_rests: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.health = Health(clock(), rules, patience=STUCK_SECONDS + sleeps, never_rests=never_rests)
+        self.health = Health(clock(), rules, patience=STALL_SECONDS + sleeps, never_rests=never_rests)
         self._ctx, self._pool, self._clock = ctx, pool, clock
         self._shown_at = float("-inf")
         self._healthy = True
@@ -94,12 +93,12 @@ class Reporter:
         self.show()
 
     def show(self) -> None:
-        """Report what changed, once a second at most."""
+        """Report how it is now. Who does not say before a long sleep that it has the head is taken to hang."""
         now = self._clock()
         if now - self._shown_at >= _EVERY:
             self._shown_at = now
             self._show_providers()
-            self._report(self.health.report(now))
+        self._report(self.health.report(now))
 
     def _report(self, report: Report) -> None:
         self._ctx.report(report.healthy, report.message, report.position, report.head)

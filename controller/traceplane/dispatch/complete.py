@@ -158,7 +158,7 @@ class Completions:
             async with self._state.autocommit() as conn:
                 scopes = await leases.scopes(conn, org_id=self._settings.org_id, leases=wanted)
         for completion, fence in zip(given, fences, strict=True):
-            _check(job, completion)
+            check_completion(job, completion)
             if completion.state:
                 await self._check_state(job, completion)
             if completion.status == "Released":
@@ -280,8 +280,8 @@ def _fences(token: TaskToken, given: Sequence[Completion]) -> list[dict[str, obj
     ]
 
 
-def _check(job: Generation, completion: Completion) -> None:
-    """Refuse what the job cannot have done."""
+def check_completion(job: Generation, completion: Completion) -> None:
+    """Refuse what the job cannot have done.   (pure)"""
     if completion.status != "Completed" and (completion.outputs or completion.events or completion.relocations):
         raise Refused("only a Completed attempt has outputs, events and relocations", code="BadCompletion")
     if (completion.status == "Failed") != (completion.error is not None):

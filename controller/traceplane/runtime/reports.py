@@ -2,7 +2,7 @@
 
 Only the newest report counts, and it is sent where it differs from what the dispatcher has. A run that is stuck
 reports nothing, so the heartbeat's thread watches in its place: a source that stays at one position, although its
-chain goes on, is reported as unhealthy, until it moves.
+chain goes on, is reported as unhealthy, until it moves. The bound is the one by which sources judge themselves.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from traceplane_sdk.context import Report
+from traceplane_sdk.context import STALL_SECONDS, Report
 from traceplane_sdk.wire import MAX_REPORT_BYTES, SourceReport
 
-STALL_SECONDS = 60.0
-"""How long a source may stay at one position that is not its head."""
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -27,7 +25,8 @@ class Reports:
         self._clock = clock
         self._lock = threading.Lock()
         self._newest: SourceReport | None = None
-        self._moved = 0.0
+        self._well_at = 0.0
+        """When it moved, or was last known to have its head."""
         self._delivered: SourceReport | None = None
         self.urgent = threading.Event()
         """Set while the dispatcher believes a source to be well that is not, or the other way round."""
@@ -41,9 +40,9 @@ class Reports:
             head=_int64(given.head),
         )
         with self._lock:
-            if self._newest is None or self._newest.position != report.position:
-                self._moved = self._clock()
-            self._newest = report
+            old, self._newest = self._newest, report
+            if old is None or old.position != report.position or not _behind(old):
+                self._well_at = self._clock()
             healthy = report.healthy and self._stalls_in(report) > 0
             if healthy != (self._delivered is None or self._delivered.healthy):
                 self.urgent.set()
@@ -77,8 +76,12 @@ class Reports:
             return left if left > 0 else math.inf
 
     def _stalls_in(self, report: SourceReport) -> float:
-        behind = report.head is not None and (report.position is None or report.position < report.head)
-        return self._moved + STALL_SECONDS - self._clock() if report.healthy and behind else math.inf
+        waits = report.healthy and _behind(report)
+        return self._well_at + STALL_SECONDS - self._clock() if waits else math.inf
+
+
+def _behind(report: SourceReport) -> bool:
+    return report.head is not None and (report.position is None or report.position < report.head)
 
 
 def _plain(message: str) -> str:

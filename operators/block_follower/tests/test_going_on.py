@@ -11,12 +11,13 @@ import pytest
 from operators.block_follower import run
 from operators.block_follower.confirmation import CONFIRM_SECONDS, Confirmation
 from operators.block_follower.position import Tip
-from operators.block_follower.reporting import STILL_SECONDS, STUCK_SECONDS, Health, Reporter
+from operators.block_follower.reporting import STILL_SECONDS, Health, Reporter
 from operators.block_follower.tests.context import Ctx
 from operators.block_follower.urls import URLS_SECONDS, Urls
 from operators.chain.faults import Kind, ProviderFault
 from operators.chain.profiles import never_rests
 from operators.chain.tests.providers import Chain, Clock, pool_of
+from traceplane_sdk.context import STALL_SECONDS
 from traceplane_sdk.database import DatabaseUnavailable
 from traceplane_sdk.errors import OperatorError, Stopped
 
@@ -115,15 +116,15 @@ def test_a_secret_of_no_use_leaves_the_pool_as_it_is_and_is_logged_once() -> Non
 @pytest.mark.parametrize(
     ("age", "position", "head", "healthy", "message"),
     [
-        (STUCK_SECONDS, 5, 9, True, "follows chain 1 by the rules"),
+        (STALL_SECONDS, 5, 9, True, "follows chain 1 by the rules"),
         (
-            STUCK_SECONDS + 1,
+            STALL_SECONDS + 1,
             5,
             9,
             False,
             "no progress for more than 60 s: HTTP 401 (block 5 is stored, the head is",
         ),
-        (STUCK_SECONDS + 1, None, None, False, "HTTP 401 (nothing is stored yet, the head is not known)"),
+        (STALL_SECONDS + 1, None, None, False, "HTTP 401 (nothing is stored yet, the head is not known)"),
     ],
 )
 def test_a_follower_is_healthy_while_things_go_well(
@@ -135,7 +136,7 @@ def test_a_follower_is_healthy_while_things_go_well(
     assert (report.healthy, report.position, report.head) == (healthy, position, head)
     assert message in report.message
     health.went_well(1000.0, has_all=False)
-    assert health.report(1000.0 + STUCK_SECONDS).healthy
+    assert health.report(1000.0 + STALL_SECONDS).healthy
 
 
 def test_a_follower_that_seldom_looks_is_not_stuck_between_two_looks() -> None:
@@ -149,6 +150,16 @@ def test_a_follower_that_seldom_looks_is_not_stuck_between_two_looks() -> None:
     assert ctx.measures["source_healthy"] == 0
     assert [report.healthy for report in ctx.reports] == [True, False]
     assert [event for event, _ in ctx.logged] == ["providers", "source is stuck"]
+
+
+def test_a_follower_that_has_the_head_says_so_before_it_sleeps_however_fast_it_got_there() -> None:
+    ctx, clock = Ctx(), Clock()
+    reporter = Reporter(ctx, pool_of(Chain()), sleeps=600, rules="", clock=clock)  # type: ignore[arg-type]
+    reporter.at(8, 9)
+    reporter.show()
+    reporter.at(9, 9)
+    reporter.went_well()
+    assert (ctx.reports[-1].position, ctx.reports[-1].head) == (9, 9)
 
 
 def test_the_head_of_a_public_chain_may_not_stand_still_for_long() -> None:

@@ -12,11 +12,12 @@ import pytest
 from operators.block_follower.config import BlockFollowerConfig
 from operators.block_follower.follow import Follower
 from operators.block_follower.position import Tip
-from operators.block_follower.reporting import STUCK_SECONDS, Reporter
+from operators.block_follower.reporting import Reporter
 from operators.block_follower.tests.context import Ctx
 from operators.chain.fetch import Batch
 from operators.chain.links import BrokenChain, Header
 from operators.chain.tests.providers import Chain, Clock, pool_of
+from traceplane_sdk.context import STALL_SECONDS
 
 HEIGHT = 7
 
@@ -59,7 +60,7 @@ def test_a_follower_is_healthy_without_a_new_block_only_where_it_has_the_head(
 ) -> None:
     ctx, clock = Ctx(), Clock()
     made = follower(ctx, clock, tip, start_block)
-    clock.now += STUCK_SECONDS + 1
+    clock.now += STALL_SECONDS + 1
     assert not made.step()
     assert not made.step()
     report = made.reporter.health.report(clock.now)

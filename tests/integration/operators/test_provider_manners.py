@@ -137,7 +137,7 @@ def test_a_provider_that_lags_neither_confirms_nor_denies_a_reorg(
 def test_a_source_that_does_not_go_on_says_so_and_why(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reporting, "STUCK_SECONDS", 0.5)
+    monkeypatch.setattr(reporting, "STALL_SECONDS", 0.5)
     chain = FakeChain(1, ethereum(FIRST))
     with fake_node(chain) as node:
         following = follow(databases, [node.url], chainId=1)

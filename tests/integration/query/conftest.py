@@ -41,6 +41,14 @@ def world(databases: services.Databases, object_store: services.ObjectStore, buc
     made.close()
 
 
+@pytest.fixture
+def blocks(world: World) -> World:
+    """25,000 hot blocks: more than an answer holds inline."""
+    hot = world.dataset("follow", "Postgres", "hot-blocks")
+    world.follow(hot, 0, 24_999)
+    return world
+
+
 @dataclass
 class Client:
     """A user of the service."""

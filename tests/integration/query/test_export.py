@@ -23,13 +23,6 @@ pytestmark = pytest.mark.services
 SQL = "SELECT block_number, hash, value FROM hot_blocks ORDER BY block_number"
 
 
-@pytest.fixture
-def blocks(world: World) -> World:
-    hot = world.dataset("follow", "Postgres", "hot-blocks")
-    world.follow(hot, 0, 24_999)
-    return world
-
-
 @pytest.mark.parametrize("form", ["json", "csv", "arrow"])
 def test_more_rows_than_go_inline_are_exported_whole(form: str, blocks: World, client: Client) -> None:
     answer = client.post(SQL, format=form)

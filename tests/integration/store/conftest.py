@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -10,9 +11,10 @@ import pytest
 from psycopg import sql
 
 from tests import services
+from tests.integration.store.crowd import DAG, OTHERS, fill, looking
 from traceplane.graph import Graph
 from traceplane.store import tables
-from traceplane.store.engine import Database
+from traceplane.store.engine import Connection, Database
 from traceplane.store.failures import retrying
 from traceplane.versions import deploy as deploying
 from traceplane.versions.asset_policies import Policies
@@ -72,3 +74,23 @@ def rows(databases: services.Databases) -> Callable[..., list[tuple[Any, ...]]]:
             return cursor.fetchall() if cursor.description else []
 
     return ask
+
+
+@pytest.fixture(scope="session")
+def alone_and_beside(postgres: services.Postgres) -> Iterator[tuple[services.Databases, services.Databases]]:
+    """Databases in which a DAG is alone, and such in which it came after its like. Nothing is committed there."""
+    alone, beside = postgres.databases(), postgres.databases()
+    asyncio.run(fill(alone, [DAG]))
+    asyncio.run(fill(beside, [*OTHERS, DAG]))
+    yield alone, beside
+    postgres.drop(alone)
+    postgres.drop(beside)
+
+
+@pytest.fixture
+async def beside(
+    alone_and_beside: tuple[services.Databases, services.Databases],
+) -> AsyncIterator[Connection]:
+    """State in which a DAG has its like beside it, until the end of the test."""
+    async with looking(alone_and_beside[1]) as conn:
+        yield conn

@@ -43,6 +43,10 @@ def test_of_a_statement_that_only_reads_what_the_caller_may_see_is_a_guard():
     assert texts(f'X = "INSERT INTO c {read}"') == ["b.org_id = %(org)s", "b.kind = 1"]
 
 
+def test_the_story_of_a_module_holds_no_guard():
+    assert texts('"""Each list is a page (`WHERE key > last`)."""\nX = "DELETE FROM a WHERE b = 1"') == ["b = 1"]
+
+
 def test_a_fragment_that_begins_with_a_condition_is_a_condition():
     assert texts('HELD = "t.status = 1 AND t.attempt = x.attempt"') == ["t.status = 1", "t.attempt = x.attempt"]
 

@@ -8,16 +8,14 @@ A run is its seed: what it finds is found again by the same command.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import random
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 
+from tests.support import fuzzing
 from tests.unit.query.oracle import admitted, bound_by_duckdb, world
 from traceplane.query.gate.statement import Refusal
 
@@ -187,8 +185,8 @@ def spliced(source: random.Random, lines: list[list[str]]) -> str:
     return "".join(tokens)
 
 
-def problems(seed: int) -> Iterator[str | None]:
-    """One try after another, for ever: None where all was well, else what was not."""
+def problems(seed: int) -> fuzzing.Problems:
+    """A grown statement and a spliced one, for ever."""
     source = random.Random(seed)
     grammar, lines, connection = Grammar(source), corpus(), world()
     while True:
@@ -223,26 +221,5 @@ def _is_sql(sql: str) -> bool:
         return False
 
 
-def main() -> int:
-    """Try until the time is over; exit code 1 with the statements that failed."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=None)
-    options = parser.parse_args()
-    seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
-    sys.stdout.write(f"seed {seed}\n")
-    deadline = time.monotonic() + options.seconds
-    tries = found = 0
-    for problem in problems(seed):
-        tries += 1
-        if problem is not None:
-            found += 1
-            sys.stdout.write(problem + "\n")
-        if time.monotonic() > deadline:
-            break
-    sys.stdout.write(f"{tries} statements, {found} problems\n")
-    return 1 if found else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fuzzing.main(problems))

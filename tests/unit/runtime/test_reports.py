@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traceplane.runtime.reports import STALL_SECONDS, Reports
+from traceplane.runtime.reports import Reports
 from traceplane_sdk import wire
-from traceplane_sdk.context import Report
+from traceplane_sdk.context import STALL_SECONDS, Report
 
 ID = "00000000-0000-7000-8000-000000000001"
 
@@ -111,6 +111,24 @@ def test_a_source_at_its_head_need_not_move(
     sent(reports)
     clock.now += 10 * STALL_SECONDS
     assert sent(reports) is None
+
+
+def test_a_source_that_had_its_head_for_long_has_all_the_time_once_the_chain_goes_on(
+    reports: Reports, clock: Clock
+) -> None:
+    healthy(reports, 9, 9)
+    sent(reports)
+    clock.now += 10 * STALL_SECONDS
+    healthy(reports, 9, 12)
+    assert not reports.urgent.is_set()
+    clock.now += STALL_SECONDS - 1
+    report = sent(reports)
+    assert report is not None
+    assert report.healthy
+    clock.now += 1
+    report = sent(reports)
+    assert report is not None
+    assert not report.healthy
 
 
 def test_a_source_that_writes_nothing_at_all_is_unhealthy_too(reports: Reports, clock: Clock) -> None:

@@ -84,9 +84,15 @@ BEYOND = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("kind", "payload"), [*BEYOND, ("Invalidation", {"start": 2, "end": 1, "reason": "Reorg"})]
-)
+WRONG: list[tuple[str, dict[str, object]]] = [
+    ("Invalidation", {"start": 2, "end": 1, "reason": "Reorg"}),
+    ("Event", {"partition": {"key": "2-1", "start": 2, "end": 1}}),
+    ("Event", {}),
+    ("Event", {"cursor": 1, "partition": {"key": "1-1", "start": 1, "end": 1}}),
+]
+
+
+@pytest.mark.parametrize(("kind", "payload"), [*BEYOND, *WRONG])
 def test_a_row_that_no_statement_takes_is_set_aside_and_its_neighbours_go_on(
     kind: str, payload: dict[str, object]
 ) -> None:

@@ -20,7 +20,8 @@ REQUEST = """
 INSERT INTO outbox (org_id, kind, payload, dedupe_key)
 SELECT v.org_id, 'provision_hot_table', jsonb_build_object('dataset_version_id', v.id), 'provision:' || v.id
 FROM dataset_versions v
-WHERE v.job_id = ANY(%(jobs)s::uuid[]) AND v.storage = 'Postgres' AND v.provisioned_at IS NULL
+-- What lives in files is provisioned from the start.
+WHERE v.job_id = ANY(%(jobs)s::uuid[]) AND v.provisioned_at IS NULL
 ON CONFLICT (dedupe_key) DO UPDATE
 SET status = 'Pending', attempts = 0, finished_at = NULL, available_at = statement_timestamp()
 -- The controller asks at every look. A request that was given up is made anew, but not at every look.
@@ -52,7 +53,7 @@ WHERE j.id = v.job_id AND j.provisioned_at IS NULL
   -- This statement does not see its own update of `version`, so that row is left out by its id.
   AND NOT EXISTS (
       SELECT FROM dataset_versions o
-      WHERE o.job_id = j.id AND o.storage = 'Postgres' AND o.provisioned_at IS NULL AND o.id <> v.id)
+      WHERE o.job_id = j.id AND o.provisioned_at IS NULL AND o.id <> v.id)
 RETURNING j.id
 """
 """A hot table is there; its job may run once all of its hot tables are."""

@@ -9,21 +9,17 @@ from traceplane.store.engine import Connection
 from traceplane.store.rows import many
 from traceplane.store.statements.pointers import DagKey
 
-WITHDRAW_REST = """
-DELETE FROM asset_publications p
-WHERE p.org_id = %(org)s AND p.namespace = %(namespace)s AND p.dag = %(dag)s
-  AND NOT EXISTS (
-      SELECT FROM dag_version_assets a WHERE a.dag_version_id = %(version)s AND a.asset = p.asset)
+WITHDRAW = """
+DELETE FROM asset_publications WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
 """
-"""Withdraw what the version does not publish."""
+"""Withdraw everything the DAG publishes; its data and the policies of the names stay."""
 
 PUBLISH = """
 INSERT INTO asset_publications (org_id, namespace, asset, dag, dataset_id)
 SELECT %(org)s, %(namespace)s, a.asset, %(dag)s, a.dataset_id
 FROM dag_version_assets a WHERE a.dag_version_id = %(version)s
-ON CONFLICT (org_id, namespace, asset) DO UPDATE SET dataset_id = excluded.dataset_id
 -- Nobody takes over what another DAG publishes: that row stays as it is, and the caller refuses.
-WHERE asset_publications.dag = excluded.dag
+ON CONFLICT (org_id, namespace, asset) DO NOTHING
 """
 """Publish the version's assets, as far as no other DAG publishes them."""
 
@@ -34,11 +30,6 @@ WHERE p.org_id = %(org)s AND p.namespace = %(namespace)s AND p.dag <> %(dag)s
 ORDER BY p.asset
 """
 """Which assets of the version another DAG publishes."""
-
-WITHDRAW = """
-DELETE FROM asset_publications WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
-"""
-"""Withdraw everything the DAG publishes; its data and the policies of the names stay."""
 
 
 class Taken(NamedTuple):
@@ -51,7 +42,7 @@ class Taken(NamedTuple):
 async def replace(conn: Connection, dag: DagKey, version_id: UUID) -> list[Taken]:
     """Publish what a version of the DAG publishes and nothing else; the assets it could not have."""
     parameters = dag.parameters | {"version": version_id}
-    await conn.execute(WITHDRAW_REST, parameters)
+    await withdraw(conn, dag)
     await conn.execute(PUBLISH, parameters)
     return await many(conn, Taken, PUBLISHED_ELSEWHERE, parameters)
 

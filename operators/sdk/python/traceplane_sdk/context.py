@@ -38,6 +38,11 @@ def _silent(_event: str, _fields: Mapping[str, Any]) -> None:
     return None
 
 
+STALL_SECONDS = 60.0
+"""How long a healthy source may neither move nor have its head. A run judges itself by it and says why; the process
+around the run judges what it last said, for a run that hangs says nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a source says of itself, in words for an operator: `tracectl` and the DAG's condition show them.

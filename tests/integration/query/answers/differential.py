@@ -7,7 +7,6 @@ again by the same command. A statement that fails is made smaller before it is s
 
 from __future__ import annotations
 
-import argparse
 import decimal
 import io
 import itertools
@@ -31,6 +30,7 @@ from tests.integration.query.answers.grammar import Grammar
 from tests.integration.query.answers.nodes import shrunk
 from tests.integration.query.world import World
 from tests.issuer import issuer
+from tests.support import fuzzing
 
 ROWS_SEED = 13
 """The rows are the same in every run; a statement is found again by its own seed alone."""
@@ -173,27 +173,11 @@ def running() -> Iterator[Sides]:
         world.close()
 
 
-def main() -> int:
-    """Compare until the time is over; exit code 1 with the statements that failed."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=None)
-    options = parser.parse_args()
-    seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
-    sys.stdout.write(f"seed {seed}\n")
-    tries = found = 0
+def tried(seed: int) -> fuzzing.Problems:
+    """The problems of both sides, which run for as long as they are tried."""
     with running() as sides:
-        deadline = time.monotonic() + options.seconds
-        for problem in problems(sides, seed):
-            tries += 1
-            if problem is not None:
-                found += 1
-                sys.stdout.write(problem + "\n")
-            if time.monotonic() > deadline:
-                break
-    sys.stdout.write(f"{tries} statements, {found} problems\n")
-    return 1 if found else 0
+        yield from problems(sides, seed)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fuzzing.main(tried))
