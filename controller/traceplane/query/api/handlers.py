@@ -61,10 +61,9 @@ class Handlers:
         caller = Caller(
             uuid7(), call.body.sql, task=UUID(fence.task_id), attempt=fence.attempt, job=UUID(token.job)
         )
-        reader, shape = Reader(versions=versions), call.body.shape
-        async with interactive.received(
-            call.request, call.body, caller, reader, shape and shape_of(shape)
-        ) as query:
+        shape = shape_of(call.body.shape) if call.body.shape is not None else None
+        reader = Reader(versions=versions)
+        async with interactive.received(call.request, call.body, caller, reader, shape) as query:
             return await interactive.answer(self._service, query, self._service.settings.query_task_timeout_seconds)
 
     async def _versions(self, token: TaskToken, fence: Fence) -> frozenset[UUID] | None:
