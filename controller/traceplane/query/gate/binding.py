@@ -116,8 +116,12 @@ def _is_null(database: duckdb.DuckDBPyConnection, select: str, name: str) -> boo
 def _castable(database: duckdb.DuckDBPyConnection, kind: str, wanted: str) -> bool:
     """Whether DuckDB has a cast between two types, which it says only when it casts a value."""
     values = ", ".join(f"TRY_CAST('{sample}' AS {kind})" for sample in _SAMPLES)
+    # In a transaction of its own: an error of a statement that runs would end the other.
+    trial = database.cursor()
     try:
-        database.execute(f"SELECT CAST(v AS {wanted}) IS NULL FROM (SELECT coalesce({values}) AS v)").fetchall()
+        trial.execute(f"SELECT CAST(v AS {wanted}) IS NULL FROM (SELECT coalesce({values}) AS v)").fetchall()
     except duckdb.Error as error:
         return _NEVER not in str(error) or f"{_NEVER} (VARCHAR" in str(error)
+    finally:
+        trial.close()
     return True
