@@ -2,9 +2,9 @@
 
 A token travels in a header, and proxies pass none longer than their buffers: nginx 8 KiB. Where more than
 `MAX_VERSIONS` dataset versions, or more prefixes than a session policy holds, would stand in it, it says with
-`scope` that what the job generation reads and writes stands in state, found by the claim's id. A generation's inputs
-and outputs never change, so that is what they were at the claim. What a claim adds, the places of relocated ranges,
-still stands in the token.
+`scope` that what the job generation reads and writes stands in state, found by the claim's id. A generation's
+inputs and outputs never change, so that is what they were at the claim. What a claim adds, the places of relocated
+ranges, still stands in the token.
 """
 
 from __future__ import annotations
