@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from operators.query.config import NEUTRAL, QueryConfig
 from operators.query.schemas import output_schema
+from operators.query.statement import declared
 from traceplane_sdk.operator import InputSchema, Operator, OperatorRefusal, OutputSchema
 
 
@@ -36,4 +37,5 @@ OPERATOR = Operator(
     declare_outputs=_declare_outputs,
     entrypoint="operators.query.run:run",
     neutral_config=NEUTRAL,
+    statement=declared,
 )

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from traceplane_sdk.operator import ColumnType
+from traceplane_sdk.wire import MAX_ANSWER_COLUMNS
 
 MAX_SQL = 64 * 1024
-MAX_COLUMNS = 500
 Name = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$", max_length=63)]
 
 
@@ -39,7 +39,7 @@ class QueryConfig(BaseModel):
         max_length=MAX_SQL,
         description="One SELECT. `$partition_start` and `$partition_end` (inclusive) stand for the task's range.",
     )
-    columns: tuple[AnswerColumn, ...] = Field(min_length=1, max_length=MAX_COLUMNS)
+    columns: tuple[AnswerColumn, ...] = Field(min_length=1, max_length=MAX_ANSWER_COLUMNS)
     scope_column: Name = Field(description="Int64 column that places a row in its partition.")
     unique_key: tuple[Name, ...] = Field(
         min_length=1, max_length=32, description="Columns that identify a row, the scope column among them."

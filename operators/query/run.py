@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from operators.query.checks import AnswerCheck, check_inputs
 from operators.query.config import QueryConfig
-from operators.query.statement import statement
+from operators.query.statement import shape
 from traceplane_sdk import wire
 from traceplane_sdk.commit import PartitionCommit
 from traceplane_sdk.context import Context, Result
@@ -32,8 +32,8 @@ def run(ctx: Context) -> Result:
     check_inputs(ctx.task.inputs, partition)
     config: QueryConfig = ctx.config
     (output,) = ctx.task.outputs
-    sql = statement(config.sql, output.columns, output.sort_by, partition)
-    answer = ctx.query(sql, seconds=config.timeout_seconds)
+    wanted = shape(output.columns, output.sort_by, partition)
+    answer = ctx.query(config.sql, seconds=config.timeout_seconds, shape=wanted)
     commit = PartitionCommit(ctx.cold(), ctx.task, output, partition, ctx.io.crash_point)
     _write(ctx, answer, commit)
     committed = commit.seal()

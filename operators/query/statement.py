@@ -1,29 +1,30 @@
-"""The statement a task sends: the user's SELECT for one partition, with the declared types and order (pure).
+"""What becomes of the SELECT that a user wrote: values for the partition, the declared types and order (pure).
 
-The query service checks the whole statement, so nothing here needs to defend against what the user wrote.
+The query service makes it so, with the parser that reads the SELECT. The platform checks the same before it deploys
+the job.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from operators.query.config import QueryConfig
+from operators.query.schemas import output_schema
 from traceplane_sdk import wire
-from traceplane_sdk.columns import FORMS
+from traceplane_sdk.operator import ColumnType, Statement
 
-_PARAMETER = re.compile(r"\$partition_(start|end)\b")
+PARAMETERS = ("partition_start", "partition_end")
 
 
-def statement(
-    sql: str, columns: Sequence[wire.ColumnDef], sort_by: Sequence[str], partition: wire.Partition
-) -> str:
-    """The whole SELECT. A comment at the end of `sql` ends with its line; a closing semicolon is left out."""
-    bounds = {"start": str(partition.start), "end": str(partition.end)}
-    # Put in as digits: the text goes through the query service's check like any other, and needs no parameters.
-    body = _PARAMETER.sub(lambda found: bounds[found[1]], sql).strip().removesuffix(";")
-    # DuckDB makes the types, since its message is the best one ("Could not convert string 'x' to INT64").
-    typed = ", ".join(
-        f'CAST(answer."{column.name}" AS {FORMS[column.type].duckdb}) AS "{column.name}"' for column in columns
+def shape(columns: Sequence[wire.ColumnDef], sort_by: Sequence[str], partition: wire.Partition) -> wire.AnswerShape:
+    """The shape of the answer for one partition."""
+    return wire.AnswerShape(
+        parameters=dict(zip(PARAMETERS, (partition.start, partition.end), strict=True)),
+        columns=[wire.AnswerColumn(column.name, ColumnType(column.type)) for column in columns],
+        sort_by=list(sort_by),
     )
-    order = ", ".join(f'"{name}"' for name in sort_by)
-    return f"SELECT {typed}\nFROM (\n{body}\n) AS answer\nORDER BY {order}"
+
+
+def declared(config: QueryConfig) -> Statement:
+    """The SELECT of a config, for the platform to check."""
+    return Statement("config.sql", config.sql, PARAMETERS, output_schema(config), "config.columns")

@@ -17,10 +17,14 @@ def controller() -> None:
     import socket
 
     from traceplane.observe import logs
+    from traceplane.query.validation import StatementJudge
     from traceplane.reconcile import process
     from traceplane.settings import ControllerSettings, load
 
     settings = load(ControllerSettings)
     logs.configure(settings.log_level)
     # KUBECONFIG and KUBERNETES_SERVICE_* are Kubernetes' own names, so they are not among the settings.
-    raise SystemExit(asyncio.run(process.run(settings, os.environ, f"{socket.gethostname()}.{os.getpid()}")))
+    identity = f"{socket.gethostname()}.{os.getpid()}"
+    with StatementJudge() as judge:
+        code = asyncio.run(process.run(settings, os.environ, identity, judge))
+    raise SystemExit(code)

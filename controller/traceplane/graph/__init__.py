@@ -1,4 +1,5 @@
-"""From manifests to a graph: parse, validate, resolve and hash. Pure: no I/O, no clock, no randomness.
+"""From manifests to a graph: parse, validate, resolve and hash. Pure, but for the judge of statements that a
+caller may bring: no I/O, no clock, no randomness.
 
 `parse` makes a resource of a document, `assemble` makes a Graph of a DAG, its Jobs and its Assets; both return
 a list of Problem instead, every one that there is, where something is wrong. `review` does it for a set of files.
@@ -9,12 +10,16 @@ from traceplane.graph.model import Graph, GraphInput, GraphJob, GraphOutput, Pla
 from traceplane.graph.parse import parse
 from traceplane.graph.policy import check_asset, check_bundle, check_federation
 from traceplane.graph.review import Review, review
+from traceplane.graph.statements import Fault, JobStatement, Judge, trusting
 
 __all__ = [
+    "Fault",
     "Graph",
     "GraphInput",
     "GraphJob",
     "GraphOutput",
+    "JobStatement",
+    "Judge",
     "Placement",
     "Problem",
     "Publication",
@@ -25,4 +30,5 @@ __all__ = [
     "check_federation",
     "parse",
     "review",
+    "trusting",
 ]

@@ -1,9 +1,10 @@
 """What a capability token lets its tasks touch: dataset versions and prefixes, in full or by reference.   (pure)
 
-A token travels in a header, so it has a bound. Where more than `MAX_VERSIONS` dataset versions, or more prefixes
-than a session policy holds, would stand in it, it says with `scope` that what the job generation reads and writes
-stands in state, found by the claim's id. A generation's inputs and outputs never change, so that is what they were
-at the claim. What a claim adds, the places of relocated ranges, still stands in the token.
+A token travels in a header, and proxies pass none longer than their buffers: nginx 8 KiB. Where more than
+`MAX_VERSIONS` dataset versions, or more prefixes than a session policy holds, would stand in it, it says with
+`scope` that what the job generation reads and writes stands in state, found by the claim's id. A generation's
+inputs and outputs never change, so that is what they were at the claim. What a claim adds, the places of relocated
+ranges, still stands in the token.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import msgspec
 
 from traceplane.identity import prefixes
 
-MAX_VERSIONS = 32
+MAX_VERSIONS = 16
+_ROOM = prefixes.MAX_POLICY_CHARACTERS
 Id = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 Scope = Literal["state"]
 """Where the dataset versions and prefixes of a token's job generation stand, if not in the token."""
@@ -55,7 +57,7 @@ def grants(
     readable = list(dict.fromkeys((*read, *moved)))
     for prefix in (*readable, *write):
         prefixes.parse(prefix)
-    if len(datasets) > MAX_VERSIONS or sum(map(len, (*readable, *write))) > prefixes.MAX_POLICY_CHARACTERS:
+    if len(datasets) > MAX_VERSIONS or sum(map(prefixes.in_policy, (*readable, *write))) > _ROOM:
         return Grants([], Prefixes(_enough(moved), []), scope="state")
     return Grants(
         [DatasetVersion(dataset, version) for dataset, version in datasets],
@@ -67,9 +69,9 @@ def _enough(moved: Sequence[str]) -> list[str]:
     """`moved`, as far as the first that no session policy has room for: any policy of these is refused as a whole,
     so none is granted that lacks the rest."""
     kept: dict[str, None] = {}
-    room = prefixes.MAX_POLICY_CHARACTERS
+    room = _ROOM
     for prefix in moved:
         if prefix not in kept and room >= 0:
             kept[prefix] = None
-            room -= len(prefix)
+            room -= prefixes.in_policy(prefix)
     return list(kept)

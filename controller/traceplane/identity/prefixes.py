@@ -48,6 +48,13 @@ def parse(text: str) -> Prefix:
     return Prefix(match[1], match[2])
 
 
+def in_policy(text: str) -> int:
+    """At least so many characters of a session policy are a canonical prefix's: it stands there as a resource and,
+    without its bucket, as a condition."""
+    bucket_and_key = text.removeprefix("s3://")
+    return len(f'"arn:aws:s3:::{bucket_and_key}*","{bucket_and_key.partition("/")[2]}*"')
+
+
 def session_policy(read: Sequence[Prefix], write: Sequence[Prefix]) -> str:
     """An IAM policy that allows objects below `read` to be got, below `write` to be got and put, and both listed.
 

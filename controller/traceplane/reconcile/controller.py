@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 import structlog
 
 from traceplane.drivers.kube import Kube, Object
+from traceplane.graph import Judge
 from traceplane.kit.loops import Loop
 from traceplane.observe import reconcile_metrics as metrics
 from traceplane.reconcile import gather, names
@@ -51,6 +52,7 @@ class Controller:
         kube: Kube,
         database: Database,
         identity: str,
+        judge: Judge,
     ) -> None:
         self.settings = settings
         self.kube = kube
@@ -65,7 +67,7 @@ class Controller:
             namespace=settings.namespace,
             database=database,
             mirror=self.mirror,
-            manifests=gather.Manifests(self.mirror, operators),
+            manifests=gather.Manifests(self.mirror, operators, judge),
             applier=Applier(kube, self.mirror, database, settings.org_id, identity, retry),
         )
         self._dags = Dags(
@@ -191,15 +193,16 @@ class Controller:
             dag = str(obj["spec"].get("dag", ""))
             return [Key("Job", name) if self.mirror.get("DAG", dag) is None else Key("DAG", dag)]
         if kind == "Asset":
-            return [Key("Asset", name), *self._related(name)]
+            return [Key("Asset", name), *self._related(name, obj)]
         if kind == "Bundle":
             return [Key("Bundle", name)]
         return [Key("DAG", (obj["metadata"].get("labels") or {}).get(names.DAG, ""))]
 
-    def _related(self, asset: str) -> Iterable[Key]:
-        """DAGs that publish an asset, and Assets that are federated over it."""
+    def _related(self, asset: str, obj: Object | None = None) -> Iterable[Key]:
+        """DAGs that publish an asset or, by its object, a half of it, and Assets that are federated over it."""
+        halves = (((obj or {}).get("spec") or {}).get("federation") or {}).values()
         for dag in self.mirror.all("DAG"):
-            if any(entry.get("asset") == asset for entry in dag["spec"].get("publish") or []):
+            if any(entry.get("asset") in (asset, *halves) for entry in dag["spec"].get("publish") or []):
                 yield Key("DAG", dag["metadata"]["name"])
         for other in self.mirror.all("Asset"):
             federation = (other.get("spec") or {}).get("federation") or {}

@@ -35,6 +35,8 @@ PAUSED = crash.declare("reconcile.paused")
 
 _REFUSAL_SECONDS = 60.0
 """A refused spec is offered to state again this often, for it may be possible by then."""
+_UNCHECKED_SECONDS = 10.0
+"""A spec whose statements could not be checked is read again this often."""
 _REDEPLOY_SECONDS = 60.0
 """A deployed spec is deployed again this often: that makes tables and source tasks again that were lost."""
 
@@ -82,7 +84,7 @@ class Dags:
                 DAGS, metadata["name"], metadata["uid"], lambda old: sorted({*old, names.FINALIZER})
             )
             crash.point(FINALIZER)
-        written = scope.manifests.read(dag)
+        written = await scope.manifests.read(dag)
         try:
             facts, refusal, notes = await self._deploy_if_changed(dag, written)
         except Unavailable as error:
@@ -95,7 +97,8 @@ class Dags:
             line = f"DAG/{metadata['name']}: spec: {error.message} [{error.code}]"
             written = replace(written, graph=None, problems=(*written.problems, line))
             facts, refusal, notes = await self._facts(metadata["name"]), None, []
-        return await self._bring_objects(self._input(dag, written, facts, refusal), notes)
+        after = await self._bring_objects(self._input(dag, written, facts, refusal), notes)
+        return min(after or _UNCHECKED_SECONDS, _UNCHECKED_SECONDS) if written.unchecked else after
 
     def forget(self, name: str) -> None:
         """The DAG was deleted."""

@@ -7,12 +7,14 @@ says all of it, so a kept graph is never a stale one.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from traceplane import graph as graphs
 from traceplane.drivers.kube import Object
-from traceplane.graph import Graph, Problem
+from traceplane.errors import Unavailable
+from traceplane.graph import Graph, Judge, Problem
 from traceplane.reconcile import names, policies
 from traceplane.reconcile.mirror import Mirror
 from traceplane.reconcile.podspec import Platform
@@ -32,25 +34,37 @@ class Written:
     problems: tuple[str, ...] = ()
     policies: Policies = field(default_factory=Policies)
     """Of the Assets that users wrote under the names it publishes."""
+    unchecked: bool = False
+    """Whether it could not be found out: then it is to be read again soon."""
 
 
 class Manifests:
     """Reads DAGs out of the mirror."""
 
-    def __init__(self, mirror: Mirror, operators: Operators) -> None:
+    def __init__(self, mirror: Mirror, operators: Operators, judge: Judge) -> None:
         self._mirror = mirror
         self._operators = operators
+        self._judge = judge
         self._kept: dict[str, tuple[object, Written]] = {}
 
-    def read(self, dag: Object) -> Written:
-        """The DAG with the hand-written Jobs that join it and the Assets that users wrote."""
+    async def read(self, dag: Object) -> Written:
+        """The DAG with the hand-written Jobs that join it and the Assets that users wrote.
+
+        On a thread: another process is asked about statements, which may take seconds over a bad one.
+        """
         name = dag["metadata"]["name"]
-        jobs, assets = list(self._joining(name)), list(self._declared(dag))
-        key = [_identity(obj) for obj in (dag, *jobs, *assets)]
+        jobs, assets, federated = list(self._joining(name)), list(self._declared(dag)), list(self._federated(dag))
+        key = [_identity(obj) for obj in (dag, *jobs, *assets, *federated)]
         kept = self._kept.get(name)
-        if kept is None or kept[0] != key:
-            self._kept[name] = kept = (key, self._assemble(dag, jobs, assets))
-        return kept[1]
+        if kept is not None and kept[0] == key:
+            return kept[1]
+        try:
+            written = await asyncio.to_thread(self._assemble, dag, jobs, assets, federated)
+        except Unavailable as error:
+            line = f"DAG/{name}: spec: its statements could not be checked: {error.message}; tried again soon"
+            return Written(None, (line,), unchecked=True)
+        self._kept[name] = (key, written)
+        return written
 
     def forget(self, name: str) -> None:
         """The DAG was deleted."""
@@ -79,7 +93,15 @@ class Manifests:
             if asset["metadata"]["name"] in published and not names.projected(asset):
                 yield asset
 
-    def _assemble(self, dag: Object, jobs: list[Object], assets: list[Object]) -> Written:
+    def _federated(self, dag: Object) -> Iterator[Object]:
+        """Assets over two that the DAG publishes: statements of its jobs may read them."""
+        published = {entry.get("asset") for entry in dag["spec"].get("publish") or []}
+        for asset in self._mirror.all("Asset"):
+            halves = (asset.get("spec") or {}).get("federation") or {}
+            if halves.get("hot") in published and halves.get("cold") in published:
+                yield asset
+
+    def _assemble(self, dag: Object, jobs: list[Object], assets: list[Object], federated: list[Object]) -> Written:
         # An Asset that is wrong by itself says so in its own status; a DAG is not held up by it.
         problems: list[Problem] = []
         parsed = graphs.parse("DAG", dag)
@@ -88,10 +110,11 @@ class Manifests:
             node = graphs.parse("Job", job)
             problems += node if isinstance(node, list) else []
             nodes += [] if isinstance(node, list) else [node]
-        declared = [a for a in (graphs.parse("Asset", asset) for asset in assets) if not isinstance(a, list)]
+        readable = (graphs.parse("Asset", asset) for asset in (*assets, *federated))
+        declared = [asset for asset in readable if not isinstance(asset, list)]
         if isinstance(parsed, list):
             return Written(None, _lines(parsed + problems))
-        assembled = graphs.assemble(parsed, nodes, declared, self._operators)
+        assembled = graphs.assemble(parsed, nodes, declared, self._operators, self._judge)
         if isinstance(assembled, list) or problems:
             return Written(None, _lines(problems + (assembled if isinstance(assembled, list) else [])))
         return Written(assembled, (), policies.of_publications(assembled, assets))

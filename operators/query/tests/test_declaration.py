@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from operators.block_follower import OPERATOR as FOLLOWER
 from operators.query import OPERATOR
-from operators.query.statement import statement
+from operators.query.statement import shape
 from traceplane_sdk import wire
-from traceplane_sdk.operator import InputSchema, OperatorRefusal
+from traceplane_sdk.operator import ColumnType, InputSchema, OperatorRefusal
 
 CONFIG: dict[str, Any] = {
     "sql": "SELECT 1",
@@ -86,15 +86,21 @@ def test_what_it_cannot_use_is_refused_by_field(
     assert refused.value.field == field
 
 
-@pytest.mark.parametrize("sql", ["SELECT $partition_start AS a, $partition_end AS b", "SELECT 20 AS a, 39 AS b;\n"])
-def test_the_statement_has_the_partition_the_types_and_the_order(sql: str) -> None:
-    columns = [wire.ColumnDef("a", "Int64"), wire.ColumnDef("b", "UInt256")]
-    assert statement(sql, columns, ["a", "b"], PARTITION) == (
-        'SELECT CAST(answer."a" AS BIGINT) AS "a", CAST(answer."b" AS VARCHAR) AS "b"\n'
-        "FROM (\nSELECT 20 AS a, 39 AS b\n) AS answer\n"
-        'ORDER BY "a", "b"'
+def test_a_task_asks_for_the_partition_the_types_and_the_order() -> None:
+    columns = [wire.ColumnDef("a", "Int64"), wire.ColumnDef("b", "UInt256", nullable=True)]
+    assert shape(columns, ["a", "b"], PARTITION) == wire.AnswerShape(
+        parameters={"partition_start": 20, "partition_end": 39},
+        columns=[wire.AnswerColumn("a", ColumnType.INT64), wire.AnswerColumn("b", ColumnType.UINT256)],
+        sort_by=["a", "b"],
     )
 
 
-def test_a_name_that_only_begins_like_a_parameter_is_left_alone() -> None:
-    assert "$partition_starts" in statement("SELECT $partition_starts", [], ["a"], PARTITION)
+def test_what_the_platform_checks_is_what_a_task_asks_for() -> None:
+    config = OPERATOR.config_model.model_validate(CONFIG)
+    checked = OPERATOR.statement(config)
+    assert checked is not None
+    columns = [wire.ColumnDef(column.name, column.type) for column in checked.output.columns]
+    asked = shape(columns, checked.output.sort_by, PARTITION)
+    assert (checked.field, checked.sql, checked.columns_field) == ("config.sql", "SELECT 1", "config.columns")
+    assert [column.name for column in asked.columns] == [column["name"] for column in CONFIG["columns"]]
+    assert set(asked.parameters) == set(checked.parameters)

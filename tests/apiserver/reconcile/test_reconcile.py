@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from kubernetes import client
 
@@ -176,6 +178,50 @@ def test_an_invalid_update_leaves_the_running_version_at_work(world: World) -> N
     world.patch("dags", "chain", {"spec": world.chain()["spec"]})
     world.until(lambda: world.holds("dags", "chain", "Ready"), "the corrected spec is ready")
     assert len(world.sql("SELECT 1 AS n FROM dag_versions")) == 1
+
+
+def test_a_wrong_statement_is_told_with_its_place_and_nothing_is_deployed(world: World) -> None:
+    world.led()
+    dag = world.chain()
+    jobs = dag["spec"]["jobs"]
+    dag["spec"]["jobs"] = [*jobs, summing("SELECT block_number, gas\n  FROM blocks; -- all")]
+    world.apply(dag)
+    world.until(lambda: world.holds("dags", "chain", "Valid", "False", "Invalid"), "the problem shows")
+    said = world.condition("dags", "chain", "Valid")["message"]
+    assert "spec.jobs[3].config.sql: line 2, column 8: no input of the job is called 'blocks'" in said
+    assert (world.names("jobs"), world.sql("SELECT id FROM dag_versions")) == ([], [])
+
+    world.apply(world.federated())  # now `blocks` is a relation, over two of the job's inputs
+    told = '"gas" not found'
+    world.until(lambda: told in world.condition("dags", "chain", "Valid")["message"], "it is read again")
+    sql = "SELECT block_number, gas_used AS gas\n  FROM blocks; -- all"
+    world.patch("dags", "chain", {"spec": {"jobs": [*jobs, summing(sql)]}})
+    world.until(lambda: world.holds("dags", "chain", "Valid"), "a right one is taken")
+    world.until(lambda: world.sql("SELECT 1 AS n FROM jobs WHERE name = 'sum'"), "and deployed")
+
+
+def summing(sql: str) -> dict[str, Any]:
+    """A job of operator `query` over the blocks of the example, hot and cold."""
+    return {
+        "name": "sum",
+        "activation": "Reactive",
+        "runtime": "Pod",
+        "operator": "query",
+        "inputs": [
+            {"from": {"job": "ranges", "output": "ranges"}},
+            {"from": {"job": "follow", "output": "blocks"}, "trigger": False},
+            {"from": {"job": "compact", "output": "blocks"}, "trigger": False},
+        ],
+        "executionStrategy": "PerPartition",
+        "config": {
+            "sql": sql,
+            "columns": [{"name": "block_number", "type": "Int64"}, {"name": "gas", "type": "UInt256"}],
+            "scopeColumn": "block_number",
+            "uniqueKey": ["block_number"],
+        },
+        "outputs": ["gas"],
+        "updateStrategy": "Replace",
+    }
 
 
 def test_a_rebuild_is_refused_and_says_what_to_do(world: World) -> None:

@@ -265,7 +265,7 @@ def test_statements_are_checked_in_the_order_of_query_slots(
     alice = warm(start_service(query_concurrency=2, query_timeout_seconds=600))
     bob, admission, running = reader(world, oidc, alice, "bob"), alice.service.admission, alice.service.supervisor
     order, real = [], running._ask_process
-    monkeypatch.setattr(running, "_ask_process", lambda sql: (order.append(sql), real(sql))[1])
+    monkeypatch.setattr(running, "_ask_process", lambda asked: (order.append(asked.sql), real(asked))[1])
     with ExitStack() as requests, ThreadPoolExecutor(1) as pool:
         with running._process_lock:  # as if the first one took as long as this
             for waiting, padding in enumerate((" ", "  ", "   ", "    "), start=-1):
@@ -317,7 +317,7 @@ def test_submitted_batch_queries_delay_no_interactive_query(
     bob, service = reader(world, oidc, alice, "bob"), alice.service
     checks, admission = service.submission._checks, service.admission
     order, real = [], service.supervisor._ask_process
-    monkeypatch.setattr(service.supervisor, "_ask_process", lambda sql: (order.append(sql), real(sql))[1])
+    monkeypatch.setattr(service.supervisor, "_ask_process", lambda asked: (order.append(asked.sql), real(asked))[1])
 
     def submit(number: int) -> Any:
         return alice.refused(f"DROP TABLE t{number}", mode="batch")

@@ -17,12 +17,15 @@ from traceplane.identity.grants import MAX_VERSIONS, Grants, grants
 from traceplane.kinds.fields import MAX_INPUTS, MAX_OUTPUTS
 
 LONGEST = 63
+ISSUER = "https://" + "trace." * 20
+PROXY_LINE = 8 * 1024
+"""Longest header of a request that nginx passes by default; ALB, HAProxy and Envoy pass longer ones."""
 
 
 @pytest.fixture
 def capabilities(tmp_path: Path) -> Capabilities:
     (tmp_path / "key.pem").write_bytes(signing_key())
-    return Capabilities(tmp_path / "key.pem", issuer="trace")
+    return Capabilities(tmp_path / "key.pem", issuer=ISSUER)
 
 
 def versions(count: int) -> list[tuple[str, str]]:
@@ -40,7 +43,7 @@ def minted(capabilities: Capabilities, grants: Grants, tasks: int = 1) -> str:
         claim_id=uuid4(),
         org_id=uuid4(),
         job_id=uuid4(),
-        tasks=[(str(uuid4()), 1) for _ in range(tasks)],
+        tasks=[(str(uuid4()), 2**31 - 1) for _ in range(tasks)],
         grants=grants,
         seconds=60,
     )
@@ -50,18 +53,19 @@ def minted(capabilities: Capabilities, grants: Grants, tasks: int = 1) -> str:
 @pytest.mark.parametrize(
     ("inputs", "outputs"), [(1, 1), (MAX_VERSIONS - 4, 4), (MAX_VERSIONS, 1), (MAX_INPUTS, MAX_OUTPUTS)]
 )
-@pytest.mark.parametrize("name", [1, 40, LONGEST])
+@pytest.mark.parametrize("name", [1, 6, 20, 40, LONGEST])
 def test_a_token_of_any_scope_can_be_verified(
     tmp_path: Path, capabilities: Capabilities, inputs: int, outputs: int, moved: int, name: int
 ) -> None:
     scope = grants(versions(inputs + outputs), places(inputs, name), places(outputs, name), places(moved, name))
     token = minted(capabilities, scope, MAX_INLINE)
-    another = Capabilities(tmp_path / "key.pem", issuer="trace")
+    assert len(f"X-Trace-Task-Capability: {token}\r\n") <= PROXY_LINE
+    another = Capabilities(tmp_path / "key.pem", issuer=ISSUER)
     assert another.verify(token).scope == scope.scope
 
 
 def test_a_small_scope_stands_in_the_token_and_nothing_else_is_said(capabilities: Capabilities) -> None:
-    given, (read, moved), write = versions(2), places(2), places(1)
+    given, (read, moved), write = versions(2), places(2, 20), places(1, 20)
     token = minted(capabilities, grants(given, [read], write, [moved, read]))
     claims = jwt.decode(token, options={"verify_signature": False})
     assert claims["datasets"] == [{"dataset": dataset, "version": version} for dataset, version in given]

@@ -57,6 +57,34 @@ def test_a_problem_is_one_line_with_file_line_object_path_and_code(write):
     assert done.stderr == "1 problem in 1 resource\n"
 
 
+def test_a_wrong_statement_is_told_with_its_place_in_the_statement(write):
+    text = (ROOT / "operators" / "query" / "example.yaml").read_text()
+    dag = yaml.safe_load(text)
+    config = dag["spec"]["jobs"][2]["config"]
+    config["sql"] = config["sql"].replace("count(*)", "\n  read_csv('/etc/passwd')") + "; -- all of it"
+    path = write("dag.yaml", dag)
+    done = lint("-f", path)
+    assert done.exit_code == 1
+    (line,) = done.stdout.splitlines()
+    assert ": DAG/gas-local: spec.jobs[2].config.sql: line 2, column 3: function 'read_csv' may not be used" in line
+    config["sql"] = config["sql"].replace("read_csv('/etc/passwd')", "count(*)")
+    config["columns"][1]["name"] = "blcks"
+    done = lint("-f", write("dag.yaml", dag))
+    said = "spec.jobs[2].config.columns[1]: the statement gives no column 'blcks'; did you mean 'blocks'?"
+    assert f"{said} [ColumnMissing]" in done.stdout
+    config["columns"][1]["name"] = "blocks"
+    assert lint("-f", write("dag.yaml", dag)).exit_code == 0
+
+
+def test_the_statement_of_a_job_whose_dag_is_elsewhere_is_checked_by_itself(write):
+    (inline,) = yaml.safe_load((ROOT / "operators" / "query" / "example.yaml").read_text())["spec"]["jobs"][2:]
+    del inline["name"]
+    job = {**right()["job"], "spec": {"dag": "elsewhere", **inline}}
+    assert lint("-f", write("job.yaml", job)).exit_code == 0
+    inline["config"]["sql"] = "SELEC 1"
+    assert "spec.config.sql: line 1, column 1: syntax error" in lint("-f", write("job.yaml", job)).stdout
+
+
 def test_json_has_the_same_and_nothing_else(write):
     dag = right()["dag"]
     del dag["spec"]["jobs"][0]["source"]

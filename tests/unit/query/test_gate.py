@@ -16,7 +16,7 @@ import pytest
 
 from tests.unit.query import fuzz
 from tests.unit.query.oracle import admitted, bound_by_duckdb
-from traceplane.query.gate import allowlist, functions, parser
+from traceplane.query.gate import allowlist, functions, parser, text
 from traceplane.query.gate.statement import Refusal
 
 HONEST = "honest.sql"
@@ -94,7 +94,7 @@ def test_every_listed_function_is_one_duckdb_has_or_a_part_of_its_grammar() -> N
 )
 def test_oversized_statements_do_not_kill_the_parser(sql: str) -> None:
     with contextlib.suppress(Refusal):
-        assert len(admitted(sql).sql) <= parser.MAX_SQL_BYTES
+        assert len(admitted(sql).sql) <= text.MAX_SQL_BYTES
     assert admitted("SELECT 1").relations == ()
 
 

@@ -18,7 +18,7 @@ from traceplane.observe import audit
 from traceplane.query.admission.fair_queue import NoSlot
 from traceplane.query.api import interactive
 from traceplane.query.api.batches import Batches
-from traceplane.query.api.requests import QueryRequest, TaskQueryRequest, wait_of
+from traceplane.query.api.requests import QueryRequest, TaskQueryRequest, shape_of, wait_of
 from traceplane.query.api.service import Service
 from traceplane.query.caller import Caller
 from traceplane.query.relations.resolve import Reader
@@ -61,7 +61,9 @@ class Handlers:
         caller = Caller(
             uuid7(), call.body.sql, task=UUID(fence.task_id), attempt=fence.attempt, job=UUID(token.job)
         )
-        async with interactive.received(call.request, call.body, caller, Reader(versions=versions)) as query:
+        shape = shape_of(call.body.shape) if call.body.shape is not None else None
+        reader = Reader(versions=versions)
+        async with interactive.received(call.request, call.body, caller, reader, shape) as query:
             return await interactive.answer(self._service, query, self._service.settings.query_task_timeout_seconds)
 
     async def _versions(self, token: TaskToken, fence: Fence) -> frozenset[UUID] | None:

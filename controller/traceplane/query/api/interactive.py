@@ -26,6 +26,7 @@ from traceplane.query.broker.query import Answer, Cancel, Query
 from traceplane.query.caller import Caller
 from traceplane.query.errors import out_of_time
 from traceplane.query.gate import statement
+from traceplane.query.gate.messages import Shape
 from traceplane.query.relations import pins
 from traceplane.query.relations.resolve import Reader
 from traceplane.web.disconnect import Disconnect, watched
@@ -40,6 +41,7 @@ class Received:
     caller: Caller
     reader: Reader
     disconnect: Disconnect
+    shape: Shape | None = None
 
     def namespace(self, default: str) -> str:
         """Where its names are looked up. Raises Refused."""
@@ -47,10 +49,12 @@ class Received:
 
 
 @asynccontextmanager
-async def received(request: Request, body: QueryBody, caller: Caller, reader: Reader) -> AsyncIterator[Received]:
+async def received(
+    request: Request, body: QueryBody, caller: Caller, reader: Reader, shape: Shape | None = None
+) -> AsyncIterator[Received]:
     """A query of a request whose body was read; its client is watched meanwhile."""
     async with watched(request.receive) as disconnect:
-        yield Received(body, request.headers.get(NAMESPACE_HEADER), caller, reader, disconnect)
+        yield Received(body, request.headers.get(NAMESPACE_HEADER), caller, reader, disconnect, shape)
 
 
 async def answer(service: Service, query: Received, limit: float) -> Response:
@@ -90,7 +94,7 @@ async def _admitted(service: Service, query: Received, started: float, limit: fl
     """What the gate admits of the statement, in what is left of its time."""
     try:
         async with within(started + limit - time.monotonic(), query.disconnect):
-            return await service.supervisor.check_in_thread(query.body.sql)
+            return await service.supervisor.check_in_thread(query.body.sql, query.shape)
     except TimeoutError:
         raise out_of_time(limit) from None
 

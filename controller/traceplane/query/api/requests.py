@@ -8,7 +8,9 @@ import msgspec
 
 from traceplane.errors import Refused
 from traceplane.query.broker.query import FORMATS
-from traceplane_sdk.wire import Fence
+from traceplane.query.gate.messages import Shape
+from traceplane_sdk.columns import FORMS
+from traceplane_sdk.wire import AnswerShape, Fence
 
 MAX_BODY_BYTES = 256 * 1024
 NAMESPACE_HEADER = "X-Trace-Namespace"
@@ -46,9 +48,10 @@ class QueryRequest(QueryBody, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class TaskQueryRequest(QueryBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The body of `POST /v1/task/query`."""
+    """The body of `POST /v1/task/query`. `shape` says what becomes of a SELECT that the task's author wrote."""
 
     fence: Fence
+    shape: AnswerShape | None = None
 
 
 def namespace_of(header: str | None, body: QueryBody) -> str | None:
@@ -59,6 +62,15 @@ def namespace_of(header: str | None, body: QueryBody) -> str | None:
         return msgspec.convert(header, _Namespace | None)
     except msgspec.ValidationError as error:
         raise Refused(f"the header {NAMESPACE_HEADER} names no namespace: {error}", code="InvalidRequest") from None
+
+
+def shape_of(asked: AnswerShape) -> Shape:
+    """What a task asks of its answer, as the gate takes it."""
+    return Shape(
+        parameters=tuple(asked.parameters.items()),
+        columns=tuple((column.name, FORMS[column.type].duckdb) for column in asked.columns),
+        order=tuple(asked.sort_by),
+    )
 
 
 def wait_of(text: str | None) -> float:

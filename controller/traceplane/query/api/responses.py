@@ -18,6 +18,8 @@ from traceplane.query.attach.batch_queries import BatchQuery
 from traceplane.query.broker.query import Answer
 from traceplane.query.files.bucket import Output
 
+MAX_AS_OF_HEADER = 3 * 1024
+"""Of all headers of an answer a proxy may hold no more than a page of memory (nginx: 4 KiB)."""
 MEDIA_TYPES = {
     "csv": "text/csv",
     "arrow": "application/vnd.apache.arrow.stream",
@@ -36,7 +38,7 @@ def answered(query: UUID, form: str, answer: Answer, seconds: float) -> Response
             "X-Trace-Duration-Ms": str(duration),
             "X-Trace-Bytes-Scanned": str(answer.bytes_scanned),
         }
-        if answer.as_of:
+        if answer.as_of and len(answer.as_of) <= MAX_AS_OF_HEADER:  # `GET /v1/queries/{id}` has a longer one
             headers["X-Trace-As-Of"] = answer.as_of
         return Response(answer.body, headers=headers, media_type=MEDIA_TYPES[form])
     head, tail = (orjson.dumps(part) for part in _described(query, answer, duration))

@@ -53,7 +53,7 @@ def check(sql: str) -> Admitted:
     """The statement's relations, if the gate admits it. Raises Refusal with a stable code."""
     tree = parser.parse(sql)
     try:
-        found = _Walk(tree).relations()
+        found = relations(tree)
     except Refusal as refusal:
         refusal.position = _characters(sql, refusal.position)
         raise
@@ -68,6 +68,11 @@ def _characters(sql: str, offset: int | None) -> int | None:
 
 
 _Scope = frozenset[str]
+
+
+def relations(tree: dict[str, Any]) -> tuple[RelationName, ...]:
+    """The relations of a syntax tree, their places in bytes, if every part of it is allowed. Raises Refusal."""
+    return _Walk(tree).relations()
 
 
 class _Walk:

@@ -13,10 +13,9 @@ from typing import Any
 import duckdb
 import orjson
 
-from traceplane.query.gate import advice
+from traceplane.query.gate import advice, text
 from traceplane.query.gate.statement import Refusal
 
-MAX_SQL_BYTES = 64 * 1024
 MAX_TOKENS = 8_000
 MAX_NESTING = 50
 """Open brackets at once. Deeper statements are written by generators, and recursion is how parsers die."""
@@ -24,20 +23,17 @@ MAX_EXPRESSION_DEPTH = 200
 MAX_MESSAGE = 500
 """Characters of DuckDB's own text in a message."""
 
-TOO_COMPLEX = "QueryTooComplex"
-TOO_COMPLEX_TEXT = "the statement is too complex to be checked; make it shorter, or divide it"
-
 
 def parse(sql: str) -> dict[str, Any]:
     """The syntax tree of the one SELECT in `sql`. Raises Refusal; positions in the tree count bytes."""
-    check_text(sql)
+    text.check(sql)
     _check_tokens(sql)
-    return _tree(sql)
+    return tree(sql)
 
 
 @cache
-def _duckdb() -> duckdb.DuckDBPyConnection:
-    """A DuckDB that parses and does nothing else, locked. The process that checks has one thread."""
+def database() -> duckdb.DuckDBPyConnection:
+    """A DuckDB that parses and binds and does nothing else, locked. The process that checks has one thread."""
     connection = duckdb.connect(
         config={
             "threads": 1,
@@ -54,22 +50,11 @@ def _duckdb() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def check_text(sql: str) -> None:
-    """Raise Refusal for what is no statement whatever it says: empty, too large, or no text."""
-    if not sql.strip():
-        raise Refusal("EmptyQuery", "the statement is empty")
-    if len(sql.encode("utf-8", "surrogatepass")) > MAX_SQL_BYTES:
-        raise Refusal("QueryTooLarge", f"the statement is larger than {MAX_SQL_BYTES} bytes")
-    for position, character in enumerate(sql):
-        if character == "\0" or 0xD800 <= ord(character) <= 0xDFFF:
-            raise Refusal("InvalidQuery", "the statement holds a character SQL cannot", position=position)
-
-
 def _check_tokens(sql: str) -> None:
     try:
         tokens = duckdb.tokenize(sql)
     except duckdb.Error as error:
-        raise Refusal("InvalidQuery", _first_line(error)) from None
+        raise Refusal("InvalidQuery", first_line(error)) from None
     if len(tokens) > MAX_TOKENS:
         raise Refusal("QueryTooLarge", f"the statement has more than {MAX_TOKENS} tokens")
     _check_nesting(sql, [start for start, kind in tokens if kind == duckdb.token_type.operator])
@@ -90,11 +75,12 @@ def _check_nesting(sql: str, operators: list[int]) -> None:
             depth -= 1
 
 
-def _tree(sql: str) -> dict[str, Any]:
+def tree(sql: str) -> dict[str, Any]:
+    """The syntax tree of a text whose size is known to be bounded. Raises Refusal."""
     try:
-        statements = _duckdb().extract_statements(sql)
+        statements = database().extract_statements(sql)
     except duckdb.Error as error:
-        raise _unparsable(error) from None
+        raise _unparsable(error, _place(sql)) from None
     if len(statements) != 1:
         if any(not statement.query for statement in statements):  # DuckDB's own: it writes one to find the values
             raise Refusal("NotOneSelect", advice.PIVOT)
@@ -106,7 +92,7 @@ def _tree(sql: str) -> dict[str, Any]:
     answer = _serialized(sql)
     # DuckDB reports what fails while it writes the tree in the tree's place.
     if answer.get("error_type") == "out of memory":
-        raise Refusal(TOO_COMPLEX, TOO_COMPLEX_TEXT)
+        raise Refusal(text.TOO_COMPLEX, text.TOO_COMPLEX_TEXT)
     if answer.get("error", True):
         raise Refusal("InvalidQuery", str(answer.get("error_message", "not a SELECT"))[:MAX_MESSAGE])
     parsed: list[dict[str, Any]] = answer["statements"]
@@ -119,14 +105,14 @@ def _tree(sql: str) -> dict[str, Any]:
 def _serialized(sql: str) -> dict[str, Any]:
     """What DuckDB says of the statement, as JSON."""
     try:
-        row = _duckdb().execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
+        row = database().execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
         answer: dict[str, Any] = orjson.loads(row[0] if row else "{}")
     except orjson.JSONDecodeError as error:
         # second guard: what DuckDB keeps to MAX_EXPRESSION_DEPTH is flatter than the 1024 levels that orjson reads.
         if "depth limit" in str(error):
             raise Refusal("QueryTooDeep", "the statement nests too deep") from None
         if "memory" in str(error):
-            raise Refusal(TOO_COMPLEX, TOO_COMPLEX_TEXT) from None
+            raise Refusal(text.TOO_COMPLEX, text.TOO_COMPLEX_TEXT) from None
         # What is left is what JSON cannot hold: a number that DuckDB reads as infinite.
         message = "a number is too large to be written as a constant: use 'infinity'::DOUBLE"
         raise Refusal("InvalidQuery", message) from None
@@ -135,14 +121,34 @@ def _serialized(sql: str) -> dict[str, Any]:
     return answer
 
 
-def _unparsable(error: Exception) -> Refusal:
-    if isinstance(error, duckdb.OutOfMemoryException) or "bad_alloc" in str(error):
-        return Refusal(TOO_COMPLEX, TOO_COMPLEX_TEXT)
+def _place(sql: str) -> int | None:
+    """The character at which the parser stops, which DuckDB tells in the answer of this function only."""
+    try:
+        row = database().execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
+        return place_of(sql, orjson.loads(row[0] if row else "{}"))
+    except (duckdb.Error, orjson.JSONDecodeError):
+        return None
+
+
+def place_of(sql: str, told: dict[str, Any]) -> int | None:
+    """The character of an error that DuckDB wrote as JSON; it counts bytes."""
+    offset = str(told.get("position", "")) if told.get("error") else ""
+    return len(sql.encode()[: int(offset)].decode(errors="replace")) if offset.isdecimal() else None
+
+
+def _unparsable(error: Exception, place: int | None = None) -> Refusal:
+    if is_out_of_memory(error):
+        return Refusal(text.TOO_COMPLEX, text.TOO_COMPLEX_TEXT)
     if "expression depth limit" in str(error):
         return Refusal("QueryTooDeep", f"expressions nest deeper than {MAX_EXPRESSION_DEPTH}")
-    return Refusal("InvalidQuery", _first_line(error))
+    return Refusal("InvalidQuery", first_line(error), position=place)
 
 
-def _first_line(error: Exception) -> str:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether it took more memory than this process has."""
+    return isinstance(error, duckdb.OutOfMemoryException) or "bad_alloc" in str(error)
+
+
+def first_line(error: Exception) -> str:
     """DuckDB's message with the place it marks, without a stack trace."""
     return str(error).split("\n\nStack Trace", 1)[0].strip()[:MAX_MESSAGE]

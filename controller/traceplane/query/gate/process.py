@@ -1,6 +1,6 @@
 """The process that checks statements: confined, one statement after another, for the broker that started it.
 
-Why there is a process, and the broker's side of it, is in `supervisor`. The messages between the two are here.
+Why there is a process, and the broker's side of it, is in `supervisor`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import signal
 import socket
 import time
 
-import msgspec
-
 from traceplane.query import wire
-from traceplane.query.gate import allowlist, parser
-from traceplane.query.gate.statement import Refusal
+from traceplane.query.gate import allowlist, binding, shaping, text
+from traceplane.query.gate.messages import Passed, Ready, Rejected, Shape, Statement, Table
+from traceplane.query.gate.statement import Refusal, RelationName
 from traceplane.query.sandbox import confine
 
 CPU_SECONDS = 60
@@ -26,34 +25,11 @@ MEMORY_BYTES = 512 * 1024 * 1024
 """Address space beyond what the process has when it is warm."""
 
 
-class Statement(msgspec.Struct, frozen=True, tag=True):
-    """A statement to check."""
-
-    sql: str
-
-
-class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The process of this id is warm and confined."""
-
-    process: int
-
-
-class Passed(msgspec.Struct, frozen=True, tag=True):
-    """The statement may run; `relations` are (schema, table, position)."""
-
-    relations: list[tuple[str | None, str, int | None]]
-    last: bool = False
-    """Whether the process ends after this reply."""
-
-
-class Rejected(msgspec.Struct, frozen=True, tag=True):
-    """The statement is refused; the fields are those of `Refusal`."""
-
-    code: str
-    message: str
-    position: int | None
-    name: str | None
-    last: bool = False
+_WARM = Statement(
+    "SELECT sum(n) AS n, max(seen) AS seen FROM warm GROUP BY ALL",
+    Shape(columns=(("n", "BIGINT"), ("seen", "TIMESTAMP WITH TIME ZONE"))),
+    (Table((("", "warm"),), (("n", "BIGINT"), ("seen", "TIMESTAMP WITH TIME ZONE"))),),
+)
 
 
 def main(descriptor: int, folder: str) -> None:
@@ -98,8 +74,7 @@ def _kill(pidfd: int) -> None:
 def _serve(descriptor: int, folder: str, log: confine.Log) -> None:
     channel = socket.socket(fileno=descriptor)
     # The first statement loads what the parser needs from files; after confinement there are none to load from.
-    with contextlib.suppress(Refusal):
-        allowlist.check("SELECT sum(n) FROM warm GROUP BY ALL")
+    _checked(_WARM)
     confine.confine(folder, memory_bytes=MEMORY_BYTES, cpu_seconds=CPU_SECONDS + CPU_GRACE_SECONDS)
     log.close()
     wire.send(channel, Ready(os.getpid()))
@@ -107,21 +82,31 @@ def _serve(descriptor: int, folder: str, log: confine.Log) -> None:
         last = False
         while not last:
             statement, _ = wire.receive(channel, Statement)
-            reply = _reply(statement.sql)
+            reply = _reply(statement)
             last = reply.last
             wire.send(channel, reply)
 
 
-def _reply(sql: str) -> Passed | Rejected:
+def _reply(statement: Statement) -> Passed | Rejected:
     try:
-        admitted = allowlist.check(sql)
+        sql, relations = _checked(statement)
     except MemoryError:
         # What is left of the address space is not known any more: the next statement gets a new process.
-        return Rejected(parser.TOO_COMPLEX, parser.TOO_COMPLEX_TEXT, None, None, last=True)
+        return Rejected(text.TOO_COMPLEX, text.TOO_COMPLEX_TEXT, None, None, last=True)
     except Refusal as refusal:
-        last = refusal.code == parser.TOO_COMPLEX or _spent()
+        last = refusal.code == text.TOO_COMPLEX or _spent()
         return Rejected(refusal.code, refusal.message, refusal.position, refusal.name, last)
-    return Passed([(name.schema, name.table, name.position) for name in admitted.relations], _spent())
+    return Passed(sql, [(name.schema, name.table, name.position) for name in relations], _spent())
+
+
+def _checked(statement: Statement) -> tuple[str, tuple[RelationName, ...]]:
+    """What runs of a statement, and what it reads. Raises Refusal."""
+    if statement.shape is None:
+        return statement.sql, allowlist.check(statement.sql).relations
+    admitted, whole = shaping.shaped(statement.sql, statement.shape)
+    if statement.tables is not None:
+        binding.check(admitted.sql, whole, statement.shape, statement.tables)
+    return whole, admitted.relations
 
 
 def _spent() -> bool:

@@ -15,11 +15,13 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from traceplane.errors import Unavailable
 from traceplane.query import wire
 from traceplane.query.admission.pools import Pool
-from traceplane.query.gate import parser, process
+from traceplane.query.gate import text
+from traceplane.query.gate.messages import Passed, Ready, Rejected, Shape, Statement, Table
 from traceplane.query.gate.statement import Admitted, Refusal, RelationName
 from traceplane.query.sandbox import spawn
 
@@ -56,23 +58,31 @@ class GateSupervisor:
         self._pool = Pool("gate", threads=1, waiting=MAX_WAITING)
         self._closed = False
 
-    async def check_in_thread(self, sql: str) -> Admitted:
+    async def check_in_thread(self, sql: str, shape: Shape | None = None) -> Admitted:
         """`check` without holding up the event loop. Raises Overloaded where too many statements wait."""
-        known = self.remembered(sql)
-        return known if known is not None else await self._pool.run(self.check, sql)
+        known = self.remembered(sql) if shape is None else None
+        return known if known is not None else await self._pool.run(self.check, sql, shape)
 
-    def check(self, sql: str) -> Admitted:
-        """The statement's relations, if the gate admits it. Raises Refusal, or Unavailable without a process."""
+    def check(self, sql: str, shape: Shape | None = None) -> Admitted:
+        """The statement's relations, if the gate admits it. Raises Refusal, or Unavailable without a process.
+
+        With `shape` the admitted text is what a task makes of the statement: another for each task, so it is not
+        remembered.
+        """
+        if shape is not None:
+            return self._ask(Statement(sql, shape))
         known = self.remembered(sql)
         if known is None:
-            parser.check_text(sql)
-            with self._process_lock:
-                known = self._ask_process(sql)
+            known = self._ask(Statement(sql))
             with self._remembered_lock:
                 self._remembered[sql] = known
                 if len(self._remembered) > REMEMBERED:
                     self._remembered.popitem(last=False)
         return known
+
+    def bind(self, sql: str, shape: Shape, tables: Sequence[Table]) -> None:
+        """Bind a task's statement over empty `tables`. Raises Refusal, or Unavailable without a process."""
+        self._ask(Statement(sql, shape, tuple(tables)))
 
     def remembered(self, sql: str) -> Admitted | None:
         """What `check` gave for the same statement, if it is remembered: tools repeat what people ask often."""
@@ -87,6 +97,11 @@ class GateSupervisor:
         with self._process_lock:
             self._ready_channel()
 
+    def rest(self) -> None:
+        """End the process, whose memory is free then. The next statement gets another."""
+        with self._process_lock:
+            self._stop_process()
+
     def close(self) -> None:
         """End the process; a statement that is with it is refused."""
         self._closed = True
@@ -97,24 +112,29 @@ class GateSupervisor:
         with self._process_lock:
             self._stop_process()
 
-    def _ask_process(self, sql: str) -> Admitted:
+    def _ask(self, statement: Statement) -> Admitted:
+        text.check(statement.sql)
+        with self._process_lock:
+            return self._ask_process(statement)
+
+    def _ask_process(self, statement: Statement) -> Admitted:
         channel = self._ready_channel()
         try:
-            wire.send(channel, process.Statement(sql))
+            wire.send(channel, statement)
             if not self._wait_for_reply(channel):
                 raise wire.Closed
-            reply, _ = wire.receive(channel, process.Passed | process.Rejected)
+            reply, _ = wire.receive(channel, Passed | Rejected)
         except wire.Closed:  # the statement took too much, or ended the process
             self._stop_process()
-            raise Refusal(parser.TOO_COMPLEX, parser.TOO_COMPLEX_TEXT) from None
+            raise Refusal(text.TOO_COMPLEX, text.TOO_COMPLEX_TEXT) from None
         except TimeoutError:  # nothing is wrong with the statement
             self._stop_process()
             raise Unavailable("the process that checks statements gets no processor time") from None
         if reply.last:
             self._stop_process()
-        if isinstance(reply, process.Rejected):
+        if isinstance(reply, Rejected):
             raise Refusal(reply.code, reply.message, position=reply.position, name=reply.name)
-        return Admitted(sql, tuple(RelationName(*relation) for relation in reply.relations))
+        return Admitted(reply.sql, tuple(RelationName(*relation) for relation in reply.relations))
 
     def _wait_for_reply(self, channel: socket.socket) -> bool:
         """Wait for a reply, or for the end of the process; False where the statement took too much of the
@@ -143,7 +163,7 @@ class GateSupervisor:
             with theirs, tempfile.TemporaryDirectory(prefix="trace-gate-") as folder:
                 self._process = spawn.start(self._entry, theirs, folder, _ENVIRONMENT)
                 theirs.close()  # else the end of the process would not close the channel
-                ready, _ = wire.receive(ours, process.Ready)
+                ready, _ = wire.receive(ours, Ready)
         except (OSError, wire.Closed) as error:  # no process or descriptor is to be had, or the process ended
             ours.close()
             self._stop_process()

@@ -63,7 +63,7 @@ class TaskIO:
     data_dsn: Callable[[], str]
     credentials: Callable[[], wire.CredentialsResponse] | None = None
     """Object-store credentials for this task's prefixes; None where the process may not touch the store."""
-    query: Callable[[str, Path, float | None], QueryAnswer] | None = None
+    query: Callable[[str, Path, float | None, wire.AnswerShape | None], QueryAnswer] | None = None
     """Asks the query service; see `traceplane_sdk.queries`. None where the process may not reach it."""
     rpc_urls: Callable[[str], Sequence[str]] = _no_pools
     control: Control = field(default_factory=Control)
@@ -159,15 +159,18 @@ class Context:
             raise OperatorError("NoObjectStore", "this process lends no object-store credentials", retryable=False)
         return ObjectStore(self.io.credentials, self.log)
 
-    def query(self, sql: str, *, seconds: float | None = None) -> QueryAnswer:
-        """The answer of one SELECT over the task's inputs, as a Parquet file on the scratch disk.
+    def query(
+        self, sql: str, *, seconds: float | None = None, shape: wire.AnswerShape | None = None
+    ) -> QueryAnswer:
+        """The answer of one SELECT over the task's inputs, as a Parquet file on the scratch disk; with `shape`, its
+        parameters have values, and the answer these columns in this order.
 
         Raises OperatorError with the query service's code where it refuses, Stopped when the run is to end.
         """
         if self.io.query is None or self.io.scratch is None:
             raise OperatorError("NoQueryService", "this process does not reach the query service", retryable=False)
         self._answers += 1
-        return self.io.query(sql, self.io.scratch / f"answer_{self._answers}.parquet", seconds)
+        return self.io.query(sql, self.io.scratch / f"answer_{self._answers}.parquet", seconds, shape)
 
     def emit(self, events: Sequence[wire.Event], invalidations: Sequence[wire.Invalidation] = ()) -> int:
         """Report while running; returns how many were new."""

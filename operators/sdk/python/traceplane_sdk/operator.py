@@ -72,6 +72,20 @@ class InputSchema:
     trigger: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A SELECT in a config, which tasks send to the query service. The platform checks it before it deploys the
+    job: over the job's inputs, with `parameters` as numbers, it must give the columns of `output`."""
+
+    field: str
+    """Where it stands: a path below the job, such as `config.sql`."""
+    sql: str
+    parameters: tuple[str, ...]
+    output: OutputSchema
+    columns_field: str
+    """Where the list of its columns stands, in the order of `output`."""
+
+
 class OperatorRefusal(ValueError):
     """A config or a use of the operator that it refuses; `field` is a path below the job (`config.rangeSize`)."""
 
@@ -87,6 +101,10 @@ DeclareOutputs = Callable[[Any, Sequence[InputSchema], Sequence[str]], Mapping[s
 
 def _no_pools(_config: Any) -> tuple[str, ...]:
     return ()
+
+
+def _no_statement(_config: Any) -> Statement | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +133,5 @@ class Operator:
     neutral_config: frozenset[str] = field(default_factory=frozenset)
     rpc_pools: Callable[[Any], tuple[str, ...]] = _no_pools
     """Which rpcPools a config reads: their provider URLs are mounted into the job's pods and no others."""
+    statement: Callable[[Any], Statement | None] = _no_statement
+    """The SELECT in a config, where there is one. It must not raise."""

@@ -81,14 +81,16 @@ class QueryService:
         self._patience = patience
         self._transport = transport
 
-    def ask(self, sql: str, path: Path, seconds: float | None = None) -> QueryAnswer:
+    def ask(
+        self, sql: str, path: Path, seconds: float | None = None, shape: wire.AnswerShape | None = None
+    ) -> QueryAnswer:
         """The answer to `sql` in a new file at `path`; `seconds` is the query's own time limit.
 
         Raises OperatorError with the service's code where it refuses, Stopped when the run is to end.
         """
         for delay in delays(self._patience):
             try:
-                return asyncio.run(self._unless_stopped(self._ask(sql, path, seconds)))
+                return asyncio.run(self._unless_stopped(self._ask(sql, path, seconds, shape)))
             except Unavailable as error:  # restarts of the service are bridged, within `patience`
                 failure = str(error)
             self._control.wait(delay)
@@ -105,11 +107,15 @@ class QueryService:
         finally:
             task.cancel()  # drops the connection, which ends the query
 
-    async def _ask(self, sql: str, path: Path, seconds: float | None) -> QueryAnswer:
+    async def _ask(
+        self, sql: str, path: Path, seconds: float | None, shape: wire.AnswerShape | None
+    ) -> QueryAnswer:
         fence, token = self._lease()
         body: dict[str, Any] = {"fence": msgspec.to_builtins(fence), "sql": sql, "format": "parquet"}
         if seconds is not None:
             body["timeout_seconds"] = seconds
+        if shape is not None:
+            body["shape"] = msgspec.to_builtins(shape)
         timeout = httpx.Timeout(10.0, read=(seconds or SERVICE_SECONDS) + SLACK_SECONDS)
         try:
             async with (

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from traceplane_sdk.columns import ColumnType
+
 MAX_TASKS_PER_CLAIM = 1000
 MAX_ITEMS = 1000
 """Events, outputs, relocations or completions in one body."""
@@ -18,6 +20,7 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_STATE_BYTES = 256 * 1024
 MAX_WAIT_SECONDS = 60.0
 MAX_REPORT_BYTES = 1024
+MAX_ANSWER_COLUMNS = 500
 """UTF-8 of a source's report; a worker cuts what is longer."""
 
 Id = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
@@ -319,6 +322,28 @@ class CredentialsResponse(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: str
     endpoint_url: str | None
     region: str
+
+
+class AnswerColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A column of an answer, and the type that it is cast to."""
+
+    name: Name
+    type: ColumnType
+
+
+class AnswerShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the query service makes of a task's SELECT: `$name` stands for the number in `parameters`; the answer
+    has `columns`, by `sort_by`. Semicolons and comments around the SELECT do not matter."""
+
+    parameters: Annotated[
+        dict[
+            Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,62}$")],
+            Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)],
+        ],
+        msgspec.Meta(max_length=16),
+    ] = {}
+    columns: Annotated[list[AnswerColumn], msgspec.Meta(min_length=1, max_length=MAX_ANSWER_COLUMNS)]
+    sort_by: Annotated[list[Name], msgspec.Meta(max_length=64)] = []
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,126 @@
+"""What is read of a DAG is kept while nothing of it changed, and not where it could not be found out."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from traceplane import operator_registry
+from traceplane.errors import Unavailable
+from traceplane.graph import Fault, JobStatement
+from traceplane.reconcile.gather import Manifests
+from traceplane.reconcile.mirror import Mirror
+
+SQL = "SELECT block_number, gas_used AS gas FROM blocks"
+
+
+def manifest(kind: str, name: str, spec: Any, generation: int = 1) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "n", "uid": f"{kind}-{name}", "generation": generation}
+    return {"kind": kind, "metadata": {**metadata, "resourceVersion": str(generation)}, "spec": spec}
+
+
+def reading(name: str, operator: str, strategy: str, output: str, config: Any, *reads: str) -> dict[str, Any]:
+    inputs = [{"from": {"job": job, "output": of}} for job, _, of in (one.partition("/") for one in reads)]
+    for one in inputs[1:]:
+        one["trigger"] = False  # type: ignore[assignment]
+    runtime = "Dispatcher" if operator == "range_aggregator" else "Pod"
+    update = "Append" if operator == "range_aggregator" else "Replace"
+    return {
+        "name": name,
+        "activation": "Reactive",
+        "runtime": runtime,
+        "operator": operator,
+        "inputs": inputs,
+        "executionStrategy": strategy,
+        "config": config,
+        "outputs": [output],
+        "updateStrategy": update,
+        **({"uniqueKey": ["dedupe_key"]} if update == "Append" else {}),
+    }
+
+
+FOLLOW = {
+    "name": "follow",
+    "activation": "Source",
+    "runtime": "Pod",
+    "operator": "block_follower",
+    "source": {"kind": "AlwaysOn"},
+    "config": {"chainId": 1, "rpcPool": "p"},
+    "outputs": ["blocks"],
+    "updateStrategy": "Replace",
+}
+SUM = {
+    "sql": SQL,
+    "columns": [{"name": "block_number", "type": "Int64"}, {"name": "gas", "type": "Int64"}],
+    "scopeColumn": "block_number",
+    "uniqueKey": ["block_number"],
+}
+RANGES = {"cursorColumn": "block_number", "rangeSize": 50}
+DAG = {
+    "jobs": [
+        FOLLOW,
+        reading("ranges", "range_aggregator", "PerUpdate", "ranges", RANGES, "follow/blocks"),
+        reading("pack", "parquet_compact", "PerPartition", "blocks", {}, "ranges/ranges", "follow/blocks"),
+        reading("sum", "query", "PerPartition", "gas", SUM, "ranges/ranges", "follow/blocks", "pack/blocks"),
+    ],
+    "publish": [
+        {"asset": "hot-blocks", "from": {"job": "follow", "output": "blocks"}},
+        {"asset": "cold-blocks", "from": {"job": "pack", "output": "blocks"}},
+    ],
+}
+BOTH = {
+    "storage": "Federated",
+    "federation": {"hot": "hot-blocks", "cold": "cold-blocks", "column": "block_number"},
+}
+
+
+class Judge:
+    """Remembers what it was asked, and on which thread."""
+
+    def __init__(self) -> None:
+        self.asked: list[JobStatement] = []
+        self.threads: set[int] = set()
+        self.away = False
+
+    def __call__(self, job: JobStatement) -> Fault | None:
+        self.asked.append(job)
+        self.threads.add(threading.get_ident())
+        if self.away:
+            raise Unavailable("no process")
+        return None
+
+
+async def test_a_statement_is_judged_once_and_not_on_the_event_loop() -> None:
+    judge, mirror, dag = Judge(), Mirror(), manifest("DAG", "d", DAG)
+    manifests = Manifests(mirror, operator_registry.load(), judge)
+    mirror.observe("DAG", dag)
+    first = await manifests.read(dag)
+    assert first.problems == ()
+    assert await manifests.read(dag) is first
+    assert len(judge.asked) == 1
+    assert threading.get_ident() not in judge.threads
+
+
+async def test_a_federated_asset_that_comes_or_goes_is_reason_to_read_again() -> None:
+    judge, mirror, dag = Judge(), Mirror(), manifest("DAG", "d", DAG)
+    manifests = Manifests(mirror, operator_registry.load(), judge)
+    both = manifest("Asset", "blocks", BOTH)
+    await manifests.read(dag)
+    mirror.observe("Asset", both)
+    await manifests.read(dag)
+    mirror.forget("Asset", both)
+    await manifests.read(dag)
+    federation = {"blocks": (("follow", "blocks"), ("pack", "blocks"))}
+    assert [one.federated for one in judge.asked] == [{}, federation, {}]
+
+
+async def test_what_could_not_be_checked_says_so_and_is_not_kept() -> None:
+    judge, dag = Judge(), manifest("DAG", "d", DAG)
+    manifests = Manifests(Mirror(), operator_registry.load(), judge)
+    judge.away = True
+    told = await manifests.read(dag)
+    assert (told.graph, told.unchecked) == (None, True)
+    assert "could not be checked: no process" in told.problems[0]
+    judge.away = False
+    found = await manifests.read(dag)
+    assert (found.graph is not None, found.unchecked) == (True, False)
