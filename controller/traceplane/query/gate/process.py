@@ -15,7 +15,7 @@ import msgspec
 
 from traceplane.query import wire
 from traceplane.query.gate import allowlist, parser
-from traceplane.query.gate.statement import Refusal
+from traceplane.query.gate.statement import Lists, Refusal
 from traceplane.query.sandbox import confine
 
 CPU_SECONDS = 60
@@ -39,9 +39,11 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class Passed(msgspec.Struct, frozen=True, tag=True):
-    """The statement may run; `relations` are (schema, table, position)."""
+    """The statement may run; `relations` are (schema, table, position, read), the rest as in `Admitted`."""
 
-    relations: list[tuple[str | None, str, int | None]]
+    relations: list[tuple[str | None, str, int | None, bool]]
+    lists: Lists
+    runs: str
     last: bool = False
     """Whether the process ends after this reply."""
 
@@ -121,7 +123,8 @@ def _reply(sql: str) -> Passed | Rejected:
     except Refusal as refusal:
         last = refusal.code == parser.TOO_COMPLEX or _spent()
         return Rejected(refusal.code, refusal.message, refusal.position, refusal.name, last)
-    return Passed([(name.schema, name.table, name.position) for name in admitted.relations], _spent())
+    relations = [(name.schema, name.table, name.position, name.read) for name in admitted.relations]
+    return Passed(relations, admitted.lists, admitted.runs, _spent())
 
 
 def _spent() -> bool:

@@ -38,6 +38,7 @@ def row_of(row: CatalogRow, pin: pins.PinnedRelation, versions: Mapping[UUID, Ve
     return replace(
         row,
         columns=found.columns,
+        notes=found.notes,
         scope_column=found.scope_column,
         hot_version=pin.hot,
         hot_location=found.location if pin.hot is not None else None,

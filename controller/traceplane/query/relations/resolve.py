@@ -30,6 +30,15 @@ class Reader:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnNote:
+    """What a column's declaration says besides its name and type."""
+
+    nullable: bool = False
+    pii: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogRow:
     """One row of `catalog.relations`. For a plain asset the `hot_*` or `cold_*` half is None."""
 
@@ -48,6 +57,9 @@ class CatalogRow:
     cold_version: UUID | None
     output: str | None = None
     """Where it is named as an output and not as an asset: that output, in words."""
+    notes: tuple[ColumnNote, ...] = ()
+    """Of each of `columns`, in their order."""
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +72,11 @@ class VersionRow:
     location: str
     columns: tuple[tuple[str, str], ...]
     scope_column: str
-    pii: tuple[str, ...]
+    notes: tuple[ColumnNote, ...]
+
+    @property
+    def pii(self) -> tuple[str, ...]:
+        return tuple(name for (name, _), note in zip(self.columns, self.notes, strict=True) if note.pii)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +99,59 @@ def match(
 
     Raises Refusal for a name that is not there, is not ready, or means two things.
     """
+    known = _known(rows, reader)
+    found: dict[tuple[str, str], tuple[CatalogRow, list[RelationName]]] = {}
+    for name in names:
+        found.setdefault(_key(name, namespace), (_granted(name, namespace, known), []))[1].append(name)
+    return list(found.values())
+
+
+def readable_names(
+    namespace: str, rows: Iterable[CatalogRow], reader: Reader
+) -> list[tuple[RelationName, CatalogRow]]:
+    """Every name that `match` has a row for, with that row; of the names in `namespace` those without a schema."""
+    known = _known(rows, reader)
+    found = []
+    for schema, table in sorted(known):
+        name = RelationName(None if schema == _sql(namespace) else schema, table)
+        try:
+            row = _granted(name, namespace, known)
+            check_columns(row)
+        except Refused:
+            continue  # a statement with this name is refused, so it is none that can be read
+        found.append((name, row))
+    return found
+
+
+_Known = Mapping[tuple[str, str], Sequence[CatalogRow]]
+
+
+def _known(rows: Iterable[CatalogRow], reader: Reader) -> _Known:
+    """What may be read, by its name in SQL."""
     known: dict[tuple[str, str], list[CatalogRow]] = {}
     for row in rows:
         # A relation that the reader may not read is answered exactly as one that does not exist.
         if readable(row, reader):
             known.setdefault((_sql(row.namespace), _sql(row.name)), []).append(row)
-    found: dict[tuple[str, str], tuple[CatalogRow, list[RelationName]]] = {}
-    for name in names:
-        key = (_sql(name.schema or namespace), name.table)
-        # In a cell these schemas are DuckDB's own: they hold its catalog, or the views of unqualified names.
-        named = known.get(key) if name.schema not in RESERVED_SCHEMAS else None
-        if not named:
-            raise Refusal("RelationNotFound", f"no relation {name.text!r}", position=name.position, name=name.text)
-        row = _meant(name, named)
-        if not _ready(row):
-            raise Refusal(
-                "RelationNotReady", f"{name.text!r} holds no data yet", position=name.position, name=name.text
-            )
-        found.setdefault(key, (row, []))[1].append(name)
-    return list(found.values())
+    return known
+
+
+def _key(name: RelationName, namespace: str) -> tuple[str, str]:
+    return _sql(name.schema or namespace), name.table
+
+
+def _granted(name: RelationName, namespace: str, known: _Known) -> CatalogRow:
+    """The row that a name means. Raises Refusal."""
+    # In a cell these schemas are DuckDB's own: they hold its catalog, or the views of unqualified names.
+    named = known.get(_key(name, namespace)) if name.schema not in RESERVED_SCHEMAS else None
+    if not named:
+        raise Refusal("RelationNotFound", f"no relation {name.text!r}", position=name.position, name=name.text)
+    row = _meant(name, named)
+    if not _ready(row):
+        raise Refusal(
+            "RelationNotReady", f"{name.text!r} holds no data yet", position=name.position, name=name.text
+        )
+    return row
 
 
 def _meant(name: RelationName, named: Sequence[CatalogRow]) -> CatalogRow:
@@ -181,7 +231,9 @@ def catalog_row(row: Mapping[str, Any]) -> CatalogRow:
         name=row["name"],
         storage=row["storage"],
         read_roles=tuple(frozenset(row[f"{half}read_roles"]) for half in ("", "hot_", "cold_")),
-        columns=tuple((column["name"], column["type"]) for column in row["columns"] or ()),
+        columns=_columns(row),
+        notes=_notes(row),
+        description=row.get("description") or "",
         scope_column=row["scope_column"] or "",
         dataset=row["dataset_id"],
         provisioned=row["provisioned"],
@@ -193,12 +245,22 @@ def catalog_row(row: Mapping[str, Any]) -> CatalogRow:
 
 def version_row(row: Mapping[str, Any]) -> VersionRow:
     """A row of `catalog.versions`."""
-    columns = row["columns"] or ()
     return VersionRow(
         dataset=row["dataset_id"],
         version=row["dataset_version_id"],
         location=row["location"],
-        columns=tuple((column["name"], column["type"]) for column in columns),
+        columns=_columns(row),
         scope_column=row["scope_column"] or "",
-        pii=tuple(column["name"] for column in columns if column.get("pii")),
+        notes=_notes(row),
+    )
+
+
+def _columns(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((column["name"], column["type"]) for column in row["columns"] or ())
+
+
+def _notes(row: Mapping[str, Any]) -> tuple[ColumnNote, ...]:
+    return tuple(
+        ColumnNote(bool(column.get("nullable")), bool(column.get("pii")), column.get("description", ""))
+        for column in row["columns"] or ()
     )
