@@ -146,7 +146,7 @@ def test_what_is_read_as_well_as_described_is_read(sql: str) -> None:
 
 def test_a_name_is_replaced_where_it_stands_for_the_catalog_and_nowhere_else() -> None:
     sql = (
-        "SELECT '\u00e9 information_schema.tables',\n \"Information_Schema\".columns.data_type AS information_schema,"
+        "SELECT '\u00e9 information_schema.tables',\n \"Information_Schema\".columns.data_type AS schema_,"
         " c.information_schema.tables /* information_schema.tables */ FROM INFORMATION_SCHEMA . columns,"
         " (SELECT {'information_schema': {'tables': 1}} AS c)"
     )
