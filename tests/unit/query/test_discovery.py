@@ -15,7 +15,8 @@ from traceplane.query.cell import catalog
 from traceplane.query.gate import allowlist, discovery
 from traceplane.query.gate.statement import Lists, Refusal, RelationName
 from traceplane.query.relations import listing, pins
-from traceplane.query.relations.resolve import CatalogRow, Reader, catalog_row, match, readable_names
+from traceplane.query.relations.resolve import Reader, match, readable_names
+from traceplane.query.relations.rows import CatalogRow, catalog_row
 from traceplane_sdk.columns import FORMS
 
 TYPES = sorted({form.duckdb for form in FORMS.values()})

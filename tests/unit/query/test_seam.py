@@ -12,7 +12,7 @@ from traceplane.errors import TraceError
 from traceplane.query.gate.statement import RelationName
 from traceplane.query.relations import as_of, pins, ranges
 from traceplane.query.relations.relation import Relation
-from traceplane.query.relations.resolve import CatalogRow, ColumnNote, PartitionRow, VersionRow
+from traceplane.query.relations.rows import CatalogRow, ColumnNote, PartitionRow, VersionRow
 from traceplane.query.relations.seam import Holdings, pinned_now
 
 BUCKET = "bucket"

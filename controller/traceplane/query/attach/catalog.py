@@ -18,18 +18,8 @@ from traceplane.query import wire
 from traceplane.query.gate.statement import Refusal, RelationName
 from traceplane.query.relations import as_of, listing, pins, ranges
 from traceplane.query.relations.relation import Relation
-from traceplane.query.relations.resolve import (
-    CatalogRow,
-    PartitionRow,
-    Reader,
-    catalog_row,
-    check_columns,
-    match,
-    readable,
-    readable_names,
-    task_rows,
-    version_row,
-)
+from traceplane.query.relations.resolve import Reader, check_columns, match, readable, readable_names, task_rows
+from traceplane.query.relations.rows import CatalogRow, PartitionRow, catalog_row, version_row
 from traceplane.query.relations.seam import Holdings, pinned_now
 
 Connection = psycopg.Connection[TupleRow]

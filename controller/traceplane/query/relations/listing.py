@@ -13,7 +13,7 @@ from traceplane.errors import Refused
 from traceplane.query import wire
 from traceplane.query.gate.statement import Admitted, Lists, Refusal, RelationName
 from traceplane.query.relations import pins
-from traceplane.query.relations.resolve import CatalogRow
+from traceplane.query.relations.rows import CatalogRow
 from traceplane_sdk.columns import FORMS
 
 MAX_BYTES = 3 * 1024 * 1024

@@ -17,7 +17,7 @@ from traceplane.query.gate.statement import RelationName
 from traceplane.query.relations import pins, ranges
 from traceplane.query.relations.cold_files import ColdGroup, ColdPart
 from traceplane.query.relations.hot_sql import GrantedTable
-from traceplane.query.relations.resolve import CatalogRow
+from traceplane.query.relations.rows import CatalogRow
 from traceplane_sdk.columns import FORMS
 
 
