@@ -20,6 +20,7 @@ A row's key is its place in the chain, not its hash: the table itself then refus
 
 from __future__ import annotations
 
+from operators.chain.descriptions import DESCRIPTIONS
 from operators.chain.profiles import Profile
 from traceplane_sdk.columns import ColumnType
 from traceplane_sdk.operator import Column, OutputSchema, Storage
@@ -30,13 +31,22 @@ HEX, JSON, TIMESTAMP = ColumnType.HEX, ColumnType.JSON, ColumnType.TIMESTAMP
 SCOPE_COLUMN = "block_number"
 
 
-def _columns(*specs: tuple[str, ColumnType] | tuple[str, ColumnType, bool]) -> tuple[Column, ...]:
-    return tuple(Column(spec[0], spec[1], nullable=len(spec) == 3) for spec in specs)
+def _columns(table: str, *specs: tuple[str, ColumnType] | tuple[str, ColumnType, bool]) -> tuple[Column, ...]:
+    return tuple(
+        Column(
+            spec[0],
+            spec[1],
+            nullable=len(spec) == 3,
+            description=DESCRIPTIONS.get(f"{table}.{spec[0]}") or DESCRIPTIONS[spec[0]],
+        )
+        for spec in specs
+    )
 
 
 _NULL = True
 
 BLOCKS = _columns(
+    "blocks",
     ("block_number", INT64),
     ("block_hash", HEX),
     ("block_timestamp", TIMESTAMP),
@@ -67,6 +77,7 @@ BLOCKS = _columns(
 )
 
 TRANSACTIONS = _columns(
+    "transactions",
     ("block_number", INT64),
     ("block_hash", HEX),
     ("block_timestamp", TIMESTAMP),
@@ -106,6 +117,7 @@ TRANSACTIONS = _columns(
 )
 
 LOGS = _columns(
+    "logs",
     ("block_number", INT64),
     ("block_hash", HEX),
     ("block_timestamp", TIMESTAMP),

@@ -27,6 +27,7 @@ class AnswerColumn(BaseModel):
     type: ColumnType
     nullable: bool = Field(False, description="Whether it may hold NULL.")
     pii: bool = Field(False, description="Whether it holds personal data; reads of it are then audited.")
+    description: str = Field("", max_length=1024, description="For its readers: what a value is.")
 
 
 class QueryConfig(BaseModel):
@@ -71,5 +72,5 @@ class QueryConfig(BaseModel):
         return self
 
 
-NEUTRAL = frozenset({"timeoutSeconds"})
-"""In the spelling of the YAML."""
+NEUTRAL = frozenset({"timeoutSeconds", "columns"})
+"""In the spelling of the YAML. Of the columns, name, type and nullability count as part of the output's schema."""

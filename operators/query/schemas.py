@@ -11,7 +11,7 @@ def output_schema(config: QueryConfig) -> OutputSchema:
     rest = tuple(name for name in config.unique_key if name != config.scope_column)
     return OutputSchema(
         storage=Storage.S3,
-        columns=tuple(Column(one.name, one.type, one.nullable, one.pii) for one in config.columns),
+        columns=tuple(Column(one.name, one.type, one.nullable, one.pii, one.description) for one in config.columns),
         unique_key=config.unique_key,
         scope_column=config.scope_column,
         sort_by=(config.scope_column, *rest),

@@ -7,9 +7,9 @@ from traceplane_sdk.operator import Column, ColumnType, OutputSchema, Storage
 RANGES = OutputSchema(
     storage=Storage.POSTGRES,
     columns=(
-        Column("dedupe_key", ColumnType.TEXT),
-        Column("range_start", ColumnType.INT64),
-        Column("range_end", ColumnType.INT64),
+        Column("dedupe_key", ColumnType.TEXT, description="Key of the partition: its range, as start-end."),
+        Column("range_start", ColumnType.INT64, description="First value of the range."),
+        Column("range_end", ColumnType.INT64, description="Last value of the range."),
     ),
     unique_key=("dedupe_key",),
     scope_column="range_start",

@@ -96,13 +96,41 @@ def _in_words(report: dict[str, Any] | None) -> str | None:
 
 
 @calls(USER_API)
-def assets(api: Access, namespace: Namespace = None, output: Printed = Output.TABLE, limit: Limit = 500) -> None:
-    """List the assets you may read.
+def assets(
+    api: Access,
+    name: Annotated[str | None, typer.Argument(help="One asset, with its columns; without it, all.")] = None,
+    namespace: Namespace = None,
+    output: Printed = Output.TABLE,
+    limit: Limit = 500,
+) -> None:
+    """List the assets you may read, or show one with its columns.
 
-    Example: tracectl get assets -o yaml
+    Examples:
+
+      tracectl get assets -o yaml
+
+      tracectl get assets cold-blocks
     """
+    if name is not None:
+        _one_asset(api, name, namespace, output)
+        return
     rows = _list(api, "/v1/assets", limit, namespace=namespace)
     printing.rows(rows, ("namespace", "name", "storage", "version", "read_roles", "description"), output)
+
+
+def _one_asset(api: Access, name: str, namespace: str | None, output: Output) -> None:
+    scope = {} if namespace is None else {"namespace": namespace}
+    with api.client() as client:
+        # A name in SQL has `_` where that of an asset has `-`.
+        found = call(client, "GET", f"/v1/assets/{name.replace('_', '-')}", params=scope).json()
+    if output in (Output.JSON, Output.YAML):
+        printing.structured(found, output)
+        return
+    if output is Output.TABLE:
+        about = ("sql_name", "storage", "scope_column", "cursor", "partitions", "rows", "bytes", "description")
+        printing.rows([found], about, output)
+    columns = ("name", "sql_type", "type", "nullable", "pii", "description")
+    printing.rows(found["columns"] or [], columns, output)
 
 
 @calls(USER_API)

@@ -55,9 +55,15 @@ class GraphOutput:
 
     @property
     def columns(self) -> list[dict[str, Any]]:
-        """The columns as JSON: `[{"name", "type", "nullable", "pii"}]`."""
+        """The columns as JSON: `[{"name", "type", "nullable", "pii", "description"}]`."""
         return [
-            {"name": c.name, "type": c.type.value, "nullable": c.nullable, "pii": c.pii}
+            {
+                "name": c.name,
+                "type": c.type.value,
+                "nullable": c.nullable,
+                "pii": c.pii,
+                "description": c.description,
+            }
             for c in self.schema.columns
         ]
 

@@ -21,7 +21,8 @@ from traceplane.query.gate import text
 from traceplane.query.gate.messages import Shape, Table
 from traceplane.query.gate.statement import Refusal, RelationName
 from traceplane.query.gate.supervisor import GateSupervisor
-from traceplane.query.relations.resolve import CatalogRow, Reader, catalog_row, match, task_rows
+from traceplane.query.relations.resolve import Reader, match, task_rows
+from traceplane.query.relations.rows import CatalogRow, catalog_row
 from traceplane_sdk.columns import FORMS
 from traceplane_sdk.operator import Statement
 

@@ -16,6 +16,9 @@ from typing import Any, TypeVar
 import msgspec
 
 MAX_FRAME = 4 * 1024 * 1024
+CATALOG_SCHEMA = "__trace_catalog___"
+"""The schema that holds what a statement may know of the catalog. As long as `information_schema`, for which it
+stands, and no name of a namespace, so that no statement can name it itself."""
 _LENGTH = struct.Struct(">I")
 
 Message = TypeVar("Message")
@@ -61,6 +64,35 @@ class RelationSpec(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     scope_column: str = ""
 
 
+class CatalogColumn(msgspec.Struct, frozen=True, array_like=True):
+    """A column as a statement may know it: `type` is DuckDB's, `trace_type` the one that an operator declared."""
+
+    name: str
+    type: str
+    trace_type: str
+    nullable: bool
+    scope: bool
+    pii: bool
+    description: str
+
+
+class CatalogRelation(msgspec.Struct, frozen=True, array_like=True):
+    """A relation as a statement may know it, under the name that a statement uses."""
+
+    schema: str
+    table: str
+    storage: str
+    description: str
+    columns: list[CatalogColumn]
+
+
+class Catalog(msgspec.Struct, frozen=True, array_like=True):
+    """What a statement may know of the catalog; `schema` is where it looks unqualified names up."""
+
+    schema: str
+    relations: list[CatalogRelation]
+
+
 class Prepare(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The admitted statement and the relations it may see."""
 
@@ -71,6 +103,8 @@ class Prepare(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     max_bytes: int
     max_export_bytes: int = 0
     """Bytes of the Parquet file that an answer beyond the inline bounds becomes; 0: it is cut instead."""
+    catalog: Catalog | None = None
+    """For a statement that asks what there is."""
 
 
 class Scans(msgspec.Struct, frozen=True, tag=True):

@@ -36,6 +36,30 @@ CREATE FUNCTION public.trace_uuid7() RETURNS uuid
         ), 52, 1), 53, 1), 'hex')::uuid
 $$;
 
+CREATE TABLE public.assets (
+    org_id uuid NOT NULL,
+    namespace text NOT NULL,
+    name text NOT NULL,
+    storage text NOT NULL,
+    federation jsonb,
+    description text NOT NULL,
+    read_roles text[] DEFAULT '{}'::text[] NOT NULL,
+    policy jsonb NOT NULL,
+    resource_uid text NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT assets_federation_check CHECK (((storage = 'Federated'::text) = (federation IS NOT NULL))),
+    CONSTRAINT assets_storage_check CHECK ((storage = ANY (ARRAY['Postgres'::text, 'S3'::text, 'Federated'::text])))
+);
+
+CREATE VIEW catalog.descriptions AS
+ SELECT assets.org_id,
+    assets.namespace,
+    assets.name,
+    assets.description
+   FROM public.assets
+  WHERE (assets.deleted_at IS NULL);
+
 CREATE TABLE public.data_invalidations (
     id uuid NOT NULL,
     org_id uuid NOT NULL,
@@ -131,22 +155,6 @@ CREATE TABLE public.asset_publications (
     asset text NOT NULL,
     dag text NOT NULL,
     dataset_id uuid NOT NULL
-);
-
-CREATE TABLE public.assets (
-    org_id uuid NOT NULL,
-    namespace text NOT NULL,
-    name text NOT NULL,
-    storage text NOT NULL,
-    federation jsonb,
-    description text NOT NULL,
-    read_roles text[] DEFAULT '{}'::text[] NOT NULL,
-    policy jsonb NOT NULL,
-    resource_uid text NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    deleted_at timestamp with time zone,
-    CONSTRAINT assets_federation_check CHECK (((storage = 'Federated'::text) = (federation IS NOT NULL))),
-    CONSTRAINT assets_storage_check CHECK ((storage = ANY (ARRAY['Postgres'::text, 'S3'::text, 'Federated'::text])))
 );
 
 CREATE TABLE public.dag_current_versions (
@@ -870,6 +878,8 @@ GRANT ALL ON FUNCTION catalog.claim_versions(org uuid, task uuid, its_attempt in
 
 REVOKE ALL ON FUNCTION catalog.holds_lease(org uuid, task uuid, its_attempt integer, token uuid, claim uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION catalog.holds_lease(org uuid, task uuid, its_attempt integer, token uuid, claim uuid) TO trace_query;
+
+GRANT SELECT ON TABLE catalog.descriptions TO trace_query;
 
 GRANT SELECT ON TABLE catalog.invalidations TO trace_query;
 

@@ -14,6 +14,7 @@ from traceplane.store.statements import browse_assets, browse_dags
 from traceplane.store.statements.browse_dags import Row
 from traceplane.userapi import pages
 from traceplane.userapi.call import Call
+from traceplane_sdk.columns import FORMS
 
 STATUSES = ("Queued", "Running", "Completed", "Failed", "Canceled")
 
@@ -85,12 +86,16 @@ async def assets(call: Call) -> Any:
         after=(after[0], after[1]),
         limit=size + 1,
     )
-    return pages.page(rows, size, ("namespace", "name"))
+    return pages.page([_with_columns(row) for row in rows], size, ("namespace", "name"))
 
 
 async def asset(call: Call) -> Any:
-    """One asset with its columns."""
-    return await _asset(call)
+    """One asset with its columns, and how far it is."""
+    found = await _asset(call)
+    versions = {"version": found["version"], "cold_version": found["cold_version"]}
+    progress = await call.run(browse_assets.progress, **versions)
+    name = f"{found['namespace']}.{found['name']}".replace("-", "_")
+    return {**_with_columns(found), "sql_name": name, **progress}
 
 
 async def asset_partitions(call: Call) -> Any:
@@ -150,6 +155,23 @@ async def _asset(call: Call) -> Row:
     if found is None:
         raise NotFound(f"there is no asset {name!r} in namespace {namespace!r}")
     return found
+
+
+def _with_columns(asset: Row) -> Row:
+    """An asset with its columns as the API shows them."""
+    return {**asset, "columns": asset["columns"] and [_column(column) for column in asset["columns"]]}
+
+
+def _column(column: dict[str, Any]) -> dict[str, Any]:
+    form = FORMS.get(column["type"])
+    return {
+        "name": column["name"],
+        "type": column["type"],
+        "sql_type": form.duckdb if form else None,
+        "nullable": column.get("nullable", False),
+        "pii": column.get("pii", False),
+        "description": column.get("description", ""),
+    }
 
 
 def _before(call: Call) -> UUID | None:

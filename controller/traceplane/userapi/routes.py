@@ -47,7 +47,7 @@ _ROWS = (
     _post("/v1/tasks/{id:uuid}/retry", tasks.retry_task),
     _post("/v1/tasks/{id:uuid}/cancel", tasks.cancel_task),
     _get("/v1/assets", reads.assets, shapes.Page[shapes.Asset], (*_ONE, *_PAGE), (400,)),
-    _get("/v1/assets/{name}", reads.asset, shapes.Asset, _ONE),
+    _get("/v1/assets/{name}", reads.asset, shapes.OneAsset, _ONE),
     _get("/v1/assets/{name}/partitions", reads.asset_partitions, shapes.Page[shapes.Partition], (*_ONE, *_PAGE)),
     _get("/v1/assets/{name}/lineage", reads.asset_lineage, shapes.Lineage, _ONE),
     _get("/v1/assets/{name}/versions", reads.asset_versions, shapes.Page[shapes.AssetVersion], (*_ONE, *_PAGE)),

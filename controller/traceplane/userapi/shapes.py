@@ -103,6 +103,18 @@ class OneTask(Task):
     cancel_requested: bool
 
 
+class AssetColumn(msgspec.Struct):
+    """A column: `type` is the one that its operator declared, `sql_type` the one that a statement sees, null where
+    this release does not know the type."""
+
+    name: str
+    type: str
+    sql_type: str | None
+    nullable: bool
+    pii: bool
+    description: str
+
+
 class Asset(msgspec.Struct):
     """A published asset that the caller may read. `unverified`: rules that its rows were not checked against."""
 
@@ -114,11 +126,23 @@ class Asset(msgspec.Struct):
     federation: dict[str, Any] | None
     dataset: UUID | None
     version: UUID | None
-    columns: list[dict[str, Any]] | None
+    columns: list[AssetColumn] | None
     scope_column: str | None
     cold_version: UUID | None
     provisioned: bool
     unverified: list[str]
+
+
+class OneAsset(Asset):
+    """An asset with how far it is. `sql_name` is its name in a statement. `cursor` is the newest value of the scope
+    column that was announced, null where none was. `partitions`, `rows` and `bytes` are those of its cold files;
+    rows of a hot table are not counted."""
+
+    sql_name: str
+    cursor: int | None
+    partitions: int
+    rows: int
+    bytes: int
 
 
 class AssetVersion(msgspec.Struct):

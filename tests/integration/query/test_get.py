@@ -13,10 +13,11 @@ import pytest
 import yaml
 
 from tests.integration.query.command import tracectl
-from tests.integration.query.world import NAMESPACE, World, add_tasks
+from tests.integration.query.world import COLUMNS, NAMESPACE, World, add_tasks
 from tests.issuer import Issuer
 from traceplane.settings import Settings
 from traceplane.userapi.app import app
+from traceplane_sdk.columns import FORMS
 
 pytestmark = pytest.mark.services
 
@@ -73,6 +74,16 @@ def test_tasks_are_narrowed(get: Get) -> None:
 def test_assets_and_partitions_are_listed(get: Get) -> None:
     assets = rows(get("assets", "-n", NAMESPACE, "-o", "json"))
     assert [asset["name"] for asset in assets] == ["blocks", "cold-blocks", "hot-blocks"]
+    one = rows(get("assets", "cold_blocks", "-n", NAMESPACE, "-o", "json"))
+    assert (one["name"], one["sql_name"], one["rows"]) == ("cold-blocks", "default.cold_blocks", 10)
+    drawn = get("assets", "cold-blocks").stdout
+    assert "block_number" in drawn
+    assert "Timestamp" in drawn
+    lines = list(csv.DictReader(io.StringIO(get("assets", "cold-blocks", "-o", "csv").stdout)))
+    assert [(line["name"], line["type"], line["sql_type"]) for line in lines] == [
+        (column["name"], column["type"], FORMS[column["type"]].duckdb) for column in COLUMNS
+    ]
+    assert get("assets", "nothing").returncode == 1
     (partition,) = rows(get("partitions", "cold-blocks", "-o", "json"))
     assert (partition["key"], partition["rows"]) == ("0-9", 10)
     assert rows(get("dags", "-n", "elsewhere", "-o", "json")) == []

@@ -11,11 +11,12 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from tests import services
 from tests.integration.dispatch.callers import signing_key
 from tests.integration.query.conftest import CONTRACT
-from tests.integration.query.world import NAMESPACE, World, add_tasks
+from tests.integration.query.world import COLUMNS, NAMESPACE, World, add_tasks
 from tests.issuer import Issuer
 from traceplane.identity.capability import Capabilities
 from traceplane.identity.grants import Grants, Prefixes
@@ -24,6 +25,7 @@ from traceplane.userapi import reads as handlers
 from traceplane.userapi.app import app
 from traceplane.userapi.routes import ROUTES
 from traceplane.web.authentication import Scheme
+from traceplane_sdk.columns import FORMS
 
 pytestmark = pytest.mark.services
 
@@ -95,6 +97,41 @@ def test_assets_are_shown_to_whom_they_are_for(world: World, get: Get, oidc: Iss
     assert get("/v1/assets/cold-blocks").status_code == 404
     assert get("/v1/assets/cold-blocks", fiona).json()["version"] == str(cold)
     assert get("/v1/assets/hot-blocks").json()["columns"][0]["name"] == "block_number"
+
+
+def test_an_asset_is_shown_with_its_columns_and_how_far_it_is(world: World, get: Get) -> None:
+    hot, cold = world.federated()
+    for start in (0, 1000):
+        world.compact(hot, cold, start, start + 999)
+    world.recompute(cold, 0, 999)
+    world.state.execute(
+        "INSERT INTO events (id, org_id, dataset_id, dataset_version_id, kind, cursor_value)"
+        " SELECT gen_random_uuid(), org_id, dataset_id, id, 'Cursor', n"
+        " FROM dataset_versions, unnest(ARRAY[1500, 2500]) n WHERE id = %s",
+        (hot,),
+    )
+    noted = [{**COLUMNS[0], "pii": True, "description": "Height."}, {"name": "new", "type": "Quaternion"}]
+    world.state.execute("UPDATE dataset_versions SET columns = %s WHERE id = %s", (Jsonb(noted), hot))
+    found = get("/v1/assets/blocks").json()
+    assert (found["sql_name"], found["cursor"]) == ("default.blocks", 2500)
+    assert (found["partitions"], found["rows"]) == (2, 2000)
+    assert found["bytes"] == sum(p["bytes"] for p in get("/v1/assets/blocks/partitions").json()["items"])
+    unsaid = {"nullable": False, "pii": False, "description": ""}
+    assert found["columns"] == [
+        {
+            "name": "block_number",
+            "type": "Int64",
+            "sql_type": FORMS["Int64"].duckdb,
+            "nullable": False,
+            "pii": True,
+            "description": "Height.",
+        },
+        {"name": "new", "type": "Quaternion", "sql_type": None, **unsaid},
+    ]
+    assert found["columns"] == get("/v1/assets/hot-blocks").json()["columns"]
+    hot_one, cold_one = (get(f"/v1/assets/{name}").json() for name in ("hot-blocks", "cold-blocks"))
+    assert (hot_one["cursor"], hot_one["partitions"], hot_one["rows"]) == (2500, 0, 0)
+    assert (cold_one["cursor"], cold_one["partitions"], cold_one["rows"]) == (None, 2, 2000)
 
 
 def test_partitions_of_a_federated_asset_are_its_cold_ones(world: World, get: Get) -> None:

@@ -188,3 +188,17 @@ def test_a_cell_has_no_credential_and_cannot_write(world: World, client: Client)
         assert "Max file size             0" in limits
         assert "Max core file size        0" in limits
         assert_one_socket_and_no_log(pid)
+
+
+def test_duckdbs_own_catalog_holds_the_granted_names_alone(ungated: Client) -> None:
+    """What a statement would find that the gate let through without writing it anew."""
+    for sql in (
+        "SHOW ALL TABLES",
+        "SELECT table_name FROM information_schema.tables",
+        "SELECT DISTINCT table_name FROM information_schema.columns WHERE table_catalog = 'memory'",
+        "SELECT * FROM duckdb_views() WHERE NOT internal",
+    ):
+        answer = ungated.post(sql)
+        assert answer.status_code == 200, answer.text
+        assert "hot_blocks" in answer.text
+        assert "vault" not in answer.text

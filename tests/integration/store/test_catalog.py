@@ -69,7 +69,13 @@ async def test_a_federated_asset_resolves_both_halves(deploy: Deploy, state: Dat
     )
     assert hot_place.startswith("hot.d_")
     assert cold_place.startswith("s3://")
-    assert {"name": "block_number", "type": "Int64", "nullable": False, "pii": False} in columns
+    assert columns[0] == {
+        "name": "block_number",
+        "type": "Int64",
+        "nullable": False,
+        "pii": False,
+        "description": "Height of the block.",
+    }
 
 
 async def test_a_declared_asset_gives_its_publication_roles(deploy: Deploy, state: Database, seen: Rows):

@@ -242,3 +242,46 @@ SELECT x FROM (SELECT unnest(list_sort(tags, 'DESC')) AS x, n FROM transfers) QU
 SELECT map_from_entries(list((miner, n))) FROM blocks
 SELECT current_date - DATE '2020-01-01', current_timestamp, today(), get_current_timestamp()
 SELECT substring(hash FROM 1 FOR 3), trim(BOTH 'x' FROM hash), ltrim(hash), rtrim(hash) FROM blocks
+SHOW TABLES
+show tables;
+SHOW ALL TABLES
+SHOW TABLES FROM research
+SHOW TABLES FROM "it's"
+DESCRIBE
+DESCRIBE blocks
+DESC blocks
+SHOW blocks
+DESCRIBE TABLE research.prices
+DESCRIBE "blocks"
+DESCRIBE SELECT * FROM blocks
+DESCRIBE SELECT n + 1 AS next, hash FROM blocks WHERE n > 1
+DESCRIBE FROM blocks SELECT max(n)
+DESCRIBE WITH x AS (SELECT n FROM blocks) SELECT * FROM x
+DESCRIBE VALUES (1, 'x')
+DESCRIBE information_schema.columns
+SUMMARIZE blocks
+SUMMARIZE research.prices
+SUMMARIZE SELECT n, hash FROM blocks WHERE n > 1
+SUMMARIZE information_schema.columns
+SELECT * FROM (DESCRIBE blocks)
+SELECT column_name FROM (DESCRIBE SELECT * FROM transfers) WHERE column_type = 'VARCHAR'
+SELECT column_name, null_percentage FROM (SUMMARIZE blocks) ORDER BY ALL
+SELECT a.column_name FROM (DESCRIBE blocks) a JOIN (DESCRIBE transfers) b USING (column_name)
+SELECT * FROM information_schema.tables
+SELECT * FROM information_schema.columns
+SELECT * FROM information_schema.schemata
+SELECT * FROM "information_schema"."tables"
+SELECT * FROM INFORMATION_SCHEMA.TABLES
+FROM Information_Schema."Columns" SELECT column_name
+SELECT * FROM information_schema . /* here */ tables
+SELECT table_name, count(*) FROM information_schema.columns GROUP BY ALL HAVING count(*) > 3 ORDER BY ALL
+SELECT t.table_name, t.storage, c.column_name, c.trace_type FROM information_schema.tables t JOIN information_schema.columns c USING (table_schema, table_name)
+SELECT information_schema.columns.column_name FROM information_schema.columns WHERE "information_schema"."columns"."data_type" = 'BIGINT'
+SELECT CASE information_schema.columns.data_type WHEN 'BIGINT' THEN 1 WHEN 'VARCHAR' THEN 2 END FROM information_schema.columns
+SELECT tables.table_name FROM information_schema.tables
+SELECT max(n), (SELECT count(*) FROM information_schema.columns WHERE table_name = 'blocks') FROM blocks
+WITH information_schema AS (SELECT 1 AS x) SELECT information_schema.x FROM information_schema
+WITH tables AS (SELECT 1 AS table_name) SELECT * FROM tables
+WITH c AS (SELECT * FROM information_schema.columns) SELECT column_name FROM c WHERE is_scope_column
+SELECT 'éé', information_schema.tables.table_name FROM information_schema.tables
+SELECT n AS information_schema FROM blocks

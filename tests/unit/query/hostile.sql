@@ -40,13 +40,7 @@ EXPLAIN ANALYZE SELECT 1
 PREPARE p AS SELECT 1
 EXECUTE p
 DEALLOCATE p
-SHOW TABLES
-SHOW ALL TABLES
-DESCRIBE blocks
-SUMMARIZE blocks
-SELECT * FROM (DESCRIBE blocks)
 SELECT * FROM (SHOW TABLES)
-SELECT * FROM (SUMMARIZE blocks)
 SELECT $1
 SELECT ?
 SELECT $name
@@ -100,7 +94,6 @@ SELECT * FROM pragma_table_info('blocks')
 SELECT * FROM pragma_database_size()
 SELECT * FROM which_secret('s3://x', 's3')
 SELECT * FROM pg_timezone_names()
-SELECT * FROM information_schema.tables
 SELECT * FROM pg_catalog.pg_class
 SELECT * FROM pg_class
 SELECT * FROM sqlite_master
@@ -284,8 +277,6 @@ SELECT * FROM "/etc/passwd"
 SELECT * FROM "..".blocks
 SELECT * FROM blocks."/etc/passwd"
 FROM 'x.json' SELECT *
-SELECT * FROM information_schema.columns
-SELECT * FROM information_schema.schemata
 SELECT * FROM pg_catalog.pg_tables
 SELECT * FROM pg_catalog.pg_settings
 SELECT * FROM pg_attribute
@@ -298,11 +289,7 @@ SELECT * FROM warm
 SELECT * FROM public.blocks
 SELECT * FROM "memory"."main"."blocks"
 SELECT * FROM pg.public.pg_shadow
-DESCRIBE SELECT * FROM blocks
-SUMMARIZE SELECT * FROM blocks
 SHOW DATABASES
-SHOW blocks
-DESC blocks
 EXPLAIN (ANALYZE, FORMAT json) SELECT 1
 SET SESSION threads = 1
 SET GLOBAL enable_external_access = true
@@ -415,3 +402,72 @@ WITH RECURSIVE "s3://bucket/x.parquet" AS (SELECT a FROM 's3://bucket/x.parquet'
 WITH RECURSIVE pg_settings AS (SELECT name FROM pg_settings UNION ALL SELECT name FROM pg_settings WHERE false) SELECT * FROM pg_settings
 WITH RECURSIVE pg_class AS (SELECT relname FROM (SELECT relname FROM pg_class) UNION ALL SELECT 'x' FROM pg_class WHERE false) SELECT * FROM pg_class
 WITH RECURSIVE t AS (SELECT 1 FROM sqlite_master UNION ALL SELECT 1 FROM t) SELECT * FROM t
+SHOW SCHEMAS
+SHOW VARIABLES
+SHOW TABLES FROM other.main
+SELECT * FROM (SHOW ALL TABLES)
+SELECT (SHOW TABLES)
+SELECT EXISTS (SHOW TABLES)
+DESCRIBE pg_class
+DESCRIBE duckdb_tables
+DESCRIBE other.blocks
+DESCRIBE memory.main.blocks
+DESCRIBE system.information_schema.tables
+DESCRIBE information_schema.key_column_usage
+DESCRIBE '/etc/passwd'
+DESCRIBE SELECT * FROM read_csv('/etc/passwd')
+DESCRIBE SELECT getenv('HOME')
+DESCRIBE SELECT * FROM (SELECT * FROM pg_class)
+SHOW threads
+SUMMARIZE pg_class
+SUMMARIZE 'x.parquet'
+SUMMARIZE duckdb_settings
+SUMMARIZE information_schema.views
+SUMMARIZE SELECT * FROM read_text('/etc/passwd')
+SELECT * FROM (SUMMARIZE SELECT getenv('HOME') AS x)
+SELECT * FROM (DESCRIBE SELECT * FROM glob('*'))
+SELECT * FROM (DESCRIBE pg_class), blocks
+SELECT * FROM information_schema.key_column_usage
+SELECT * FROM information_schema.table_constraints
+SELECT * FROM information_schema.referential_constraints
+SELECT * FROM information_schema.constraint_column_usage
+SELECT * FROM information_schema.character_sets
+SELECT * FROM information_schema.views
+SELECT * FROM "information_schema"."key_column_usage"
+SELECT * FROM INFORMATION_SCHEMA.Views
+SELECT * FROM memory.information_schema.columns
+SELECT * FROM "system"."information_schema"."columns"
+SELECT * FROM temp.information_schema.tables
+SELECT * FROM main.information_schema.tables
+SELECT * FROM information_schema
+SELECT * FROM information_schema.tables()
+SELECT * FROM information_schema.duckdb_tables()
+SELECT * FROM information_schema.pg_class
+SELECT * FROM "information_schema.tables"
+SELECT * FROM "information_schema ".tables
+SELECT * FROM ınformation_schema.tables
+SELECT * FROM information_schema.tables AT (VERSION => 1)
+SELECT * FROM __trace_catalog___.tables
+SELECT * FROM __trace_catalog___.here
+SELECT * FROM "__TRACE_CATALOG___".columns
+SELECT __trace_catalog___.columns.column_name FROM __trace_catalog___.columns
+DESCRIBE __trace_catalog___.columns
+SELECT * FROM pg_catalog.pg_namespace
+SELECT * FROM pg_catalog.information_schema.tables
+WITH information_schema AS (SELECT 1) SELECT * FROM information_schema.views
+WITH tables AS (SELECT 1) SELECT * FROM information_schema.tables, pg_class
+WITH information_schema AS (SELECT * FROM duckdb_columns()) SELECT * FROM information_schema
+WITH "information_schema.views" AS (SELECT 1) SELECT * FROM information_schema.views
+SELECT * FROM information_schema.columns WHERE data_type = getenv('HOME')
+SELECT (SELECT count(*) FROM information_schema.tables), getenv('HOME')
+SELECT * FROM information_schema.columns, duckdb_columns()
+SELECT * FROM duckdb_approx_database_count()
+SELECT * FROM pragma_show_tables()
+SELECT * FROM pragma_show_tables_expanded()
+SELECT current_schemas(false)
+PRAGMA show_tables_expanded
+PRAGMA show('blocks')
+CREATE SCHEMA information_schema
+CREATE VIEW information_schema.tables AS SELECT 1
+DROP VIEW information_schema.tables
+INSERT INTO information_schema.tables SELECT * FROM information_schema.tables

@@ -7,8 +7,10 @@ from typing import Any
 
 import duckdb
 
+from traceplane.query.cell import catalog
 from traceplane.query.gate import allowlist
 from traceplane.query.gate.statement import Admitted, Refusal
+from traceplane.query.wire import CATALOG_SCHEMA
 
 GRANTED = {
     "blocks": "n BIGINT, hash VARCHAR, value VARCHAR, at_time TIMESTAMPTZ, big BOOLEAN, miner VARCHAR",
@@ -16,6 +18,8 @@ GRANTED = {
     "research.prices": "day DATE, price DOUBLE",
 }
 
+_CATALOG = {f"memory.{CATALOG_SCHEMA}.{table}" for table in ("tables", "columns", "schemata", "here")}
+"""What the cell makes for statements that ask what there is."""
 _OF_ITS_OWN = {
     "COLUMN_DATA_SCAN",
     "CTE_SCAN",
@@ -38,24 +42,28 @@ def admitted(sql: str) -> Admitted:
 
 
 def world() -> duckdb.DuckDBPyConnection:
-    """A DuckDB in which the granted relations exist and nothing else does, without external access."""
+    """A DuckDB in which the granted relations exist and nothing else does, without external access, and a catalog
+    that lists none."""
     connection = duckdb.connect(config={"threads": 1, "python_enable_replacements": False})
     for name, columns in GRANTED.items():
         schema, _, table = name.rpartition(".")
         if schema:
             connection.execute(f"CREATE SCHEMA {schema}")
         connection.execute(f"CREATE TABLE {schema or 'main'}.{table} ({columns})")
+    catalog.shape(connection)
     connection.execute("SET enable_external_access = false")
     return connection
 
 
-def bound_by_duckdb(sql: str, connection: duckdb.DuckDBPyConnection | None = None) -> None:
+def bound_by_duckdb(statement: Admitted, connection: duckdb.DuckDBPyConnection | None = None) -> None:
     """The oracle: one SELECT over the granted relations. Raises duckdb.Error where it does not bind."""
+    sql = statement.to_run
     parsed = duckdb.extract_statements(sql)
     assert [statement.type for statement in parsed] == [duckdb.StatementType.SELECT]
     plan = (connection or world()).execute("EXPLAIN (FORMAT json) " + sql).fetchone()
     assert plan is not None
-    assert _read_by(json.loads(plan[1])) <= {name.rpartition(".")[2] for name in GRANTED} | _OF_ITS_OWN
+    allowed = _CATALOG if statement.lists else set()
+    assert _read_by(json.loads(plan[1])) <= {name.rpartition(".")[2] for name in GRANTED} | _OF_ITS_OWN | allowed
 
 
 def _read_by(plan: list[Any]) -> set[str]:
@@ -64,7 +72,8 @@ def _read_by(plan: list[Any]) -> set[str]:
     for node in plan:
         table = node.get("extra_info", {}).get("Table")
         if table:
-            found.add(table.rpartition(".")[2])
+            table = table.replace('"', "")
+            found.add(table if CATALOG_SCHEMA in table else table.rpartition(".")[2])
         elif "SCAN" in node["name"] or "READ" in node["name"]:
             found.add(node["name"].strip())
         found |= _read_by(node["children"])

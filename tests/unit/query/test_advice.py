@@ -34,8 +34,11 @@ def test_a_refused_type_names_one_that_passes(name: str) -> None:
 @pytest.mark.parametrize(
     ("sql", "part"),
     [
-        ("SHOW TABLES", "tracectl get assets"),
-        ("DESCRIBE blocks", "tracectl get assets"),
+        ("SHOW DATABASES", "information_schema.tables"),
+        ("FROM (SHOW TABLES)", "information_schema.tables"),
+        ("FROM information_schema.views", "information_schema.tables"),
+        ("FROM duckdb_columns()", "information_schema.tables"),
+        ("SELECT current_schemas(true)", "information_schema.tables"),
         ("SET TimeZone = 'Europe/Berlin'", "AT TIME ZONE"),
         ("SET search_path = 'x'", "namespace"),
         ("SET SESSION statement_timeout = 5", "timeout_seconds"),

@@ -15,6 +15,7 @@ import pyarrow as pa
 from tests.unit.query.answers import FORMS
 from traceplane.query import wire
 from traceplane.query.cell import execution, plan, views, warm
+from traceplane.query.gate import allowlist
 
 _COLUMNS = [("n", "BIGINT"), *((f"c{place}", kind) for place, kind in enumerate(views.ARROW_TYPES))]
 _EVERY_TYPE = """
@@ -42,7 +43,24 @@ STATEMENTS = [
     "SELECT error('no')",
     "SELECT nothing FROM hot",
     "SELECT * FROM range(5000)",
+    *(
+        allowlist.check(sql).to_run
+        for sql in (
+            "SHOW TABLES",
+            "DESCRIBE hot",
+            "DESCRIBE SELECT n FROM hot",
+            "SUMMARIZE hot",
+            "SELECT n, column_name FROM hot JOIN information_schema.columns ON ordinal_position = n",
+        )
+    ),
 ]
+_LISTED = wire.CatalogRelation(
+    "main",
+    "hot",
+    "Postgres",
+    "",
+    [wire.CatalogColumn(name, kind, "Text", True, False, False, "") for name, kind in _COLUMNS],
+)
 
 
 def rows() -> pa.RecordBatch:
@@ -60,7 +78,8 @@ def run(sql: str, form: str, databases: warm.Databases, batch: pa.RecordBatch) -
     with broker, cell, warm._rolled_back(databases.main), warm._rolled_back(databases.shadow):
         hot = wire.RelationSpec(names=[("", "hot")], columns=_COLUMNS, hot=True, cold=False, scope_column="n")
         limits = {"max_rows": 1000, "max_bytes": 50_000, "max_export_bytes": 10**6}
-        wire.send(broker, wire.Prepare(sql=sql, relations=[hot], format=form, **limits))
+        listed = wire.Catalog("main", [_LISTED])
+        wire.send(broker, wire.Prepare(sql=sql, relations=[hot], format=form, catalog=listed, **limits))
         wire.send(broker, wire.Run([[]], "[]"))
         serving = threading.Thread(
             target=execution.serve, args=(cell, str(databases.file.parent), databases.main, databases.shadow)

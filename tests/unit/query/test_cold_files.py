@@ -9,7 +9,7 @@ import pytest
 
 from traceplane.errors import TraceError
 from traceplane.query.relations.cold_files import group_of
-from traceplane.query.relations.resolve import PartitionRow
+from traceplane.query.relations.rows import PartitionRow
 
 VERSION = UUID(int=1)
 FILE = {"path": "part-0.parquet", "bytes": 10, "sha256": "a" * 64}

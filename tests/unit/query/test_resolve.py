@@ -10,7 +10,8 @@ import pytest
 
 from traceplane.errors import Refused
 from traceplane.query.gate.statement import Refusal, RelationName
-from traceplane.query.relations.resolve import CatalogRow, Reader, catalog_row, check_columns, match, task_rows
+from traceplane.query.relations.resolve import Reader, check_columns, match, task_rows
+from traceplane.query.relations.rows import CatalogRow, catalog_row
 
 
 def version(job: str, output: str, asset: str | None = None) -> dict[str, Any]:

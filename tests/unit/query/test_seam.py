@@ -12,13 +12,14 @@ from traceplane.errors import TraceError
 from traceplane.query.gate.statement import RelationName
 from traceplane.query.relations import as_of, pins, ranges
 from traceplane.query.relations.relation import Relation
-from traceplane.query.relations.resolve import CatalogRow, PartitionRow, VersionRow
+from traceplane.query.relations.rows import CatalogRow, ColumnNote, PartitionRow, VersionRow
 from traceplane.query.relations.seam import Holdings, pinned_now
 
 BUCKET = "bucket"
 HOT, OLD_COLD, COLD, STRANGER = (UUID(int=number) for number in range(1, 5))
 DATASETS = {HOT: UUID(int=11), COLD: UUID(int=12), OLD_COLD: UUID(int=12), STRANGER: UUID(int=14)}
 COLUMNS = (("n", "Int64"),)
+NOTES = (ColumnNote(),)
 NAMES = [RelationName(None, "blocks")]
 ROW = CatalogRow(
     namespace="default",
@@ -46,7 +47,7 @@ def holdings(relocated: dict[UUID, Any], partitions: list[PartitionRow], pinned:
         return {version: [row for row in rows if row.version == version] for version in DATASETS}
 
     versions = {
-        version: VersionRow(dataset, version, f"hot.d_{version.hex}", COLUMNS, "n", ())
+        version: VersionRow(dataset, version, f"hot.d_{version.hex}", COLUMNS, "n", NOTES)
         for version, dataset in DATASETS.items()
     }
     return Holdings(versions, {HOT: relocated}, by_version(partitions), by_version(pinned))

@@ -42,6 +42,13 @@ def plain(sql: str) -> list[object]:
     return duckdb.execute(f"SELECT n::BIGINT, what::VARCHAR FROM (\n{sql}\n) AS answer ORDER BY 1, 2").fetchall()
 
 
+@pytest.mark.parametrize("sql", ["SHOW TABLES", "DESCRIBE blocks", "SELECT 1 FROM information_schema.tables"])
+def test_a_job_does_not_list_what_there_is(sql: str) -> None:
+    with pytest.raises(Refusal, match="a job's SELECT reads its inputs") as refused:
+        shaping.shaped(sql, SHAPE)
+    assert refused.value.code == "StatementNotAllowed"
+
+
 @pytest.mark.parametrize("sql", SELECTS)
 @pytest.mark.parametrize("end", ["", *AROUND])
 def test_semicolons_and_comments_at_its_end_change_no_answer(sql: str, end: str) -> None:

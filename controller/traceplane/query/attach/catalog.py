@@ -14,20 +14,12 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import TupleRow, dict_row
 
+from traceplane.query import wire
 from traceplane.query.gate.statement import Refusal, RelationName
-from traceplane.query.relations import as_of, pins, ranges
+from traceplane.query.relations import as_of, listing, pins, ranges
 from traceplane.query.relations.relation import Relation
-from traceplane.query.relations.resolve import (
-    CatalogRow,
-    PartitionRow,
-    Reader,
-    catalog_row,
-    check_columns,
-    match,
-    readable,
-    task_rows,
-    version_row,
-)
+from traceplane.query.relations.resolve import Reader, check_columns, match, readable, readable_names, task_rows
+from traceplane.query.relations.rows import CatalogRow, PartitionRow, catalog_row, version_row
 from traceplane.query.relations.seam import Holdings, pinned_now
 
 Connection = psycopg.Connection[TupleRow]
@@ -40,8 +32,8 @@ MAX_INVALIDATIONS = 10_000
 
 _RELATION_COLUMNS = """
 SELECT namespace, name, storage, read_roles, hot_read_roles, cold_read_roles, columns, scope_column, dataset_id,
-       dataset_version_id, location, provisioned, hot_version_id, hot_location, cold_version_id
-FROM catalog.relations
+       dataset_version_id, location, provisioned, hot_version_id, hot_location, cold_version_id, d.description
+FROM catalog.relations r LEFT JOIN catalog.descriptions d USING (org_id, namespace, name)
 """
 
 # Names as SQL can write them: `my-asset` is `my_asset` in a statement.
@@ -51,6 +43,13 @@ WHERE org_id = %(org)s
       (SELECT unnest(%(namespaces)s::text[]), unnest(%(names)s::text[]))
 """
 
+# Every relation, in pages: which of them a reader may read is decided on the rows.
+_RELATIONS_PAGE = f"""{_RELATION_COLUMNS}
+WHERE org_id = %(org)s AND (namespace, name) > (%(after_namespace)s, %(after_name)s)
+ORDER BY namespace, name
+LIMIT %(limit)s
+"""
+
 # A task names dataset versions, not assets: it may read the federation of two of them, and no other.
 _FEDERATED = f"""{_RELATION_COLUMNS}
 WHERE org_id = %(org)s AND storage = 'Federated'
@@ -58,10 +57,11 @@ WHERE org_id = %(org)s AND storage = 'Federated'
 """
 
 _VERSIONS = """
-SELECT namespace, job, output, asset, dataset_id, dataset_version_id, storage, location, columns, scope_column,
-       provisioned
-FROM catalog.versions
-WHERE org_id = %(org)s AND dataset_version_id = ANY (%(versions)s::uuid[])
+SELECT v.namespace, job, output, asset, dataset_id, dataset_version_id, storage, location, columns, scope_column,
+       provisioned, d.description
+FROM catalog.versions v
+LEFT JOIN catalog.descriptions d ON d.org_id = v.org_id AND d.namespace = v.namespace AND d.name = v.asset
+WHERE v.org_id = %(org)s AND dataset_version_id = ANY (%(versions)s::uuid[])
 """
 
 # Ranges whose rows the cold dataset has now, and the hot table may still have.
@@ -99,6 +99,9 @@ WHERE org_id = %(org)s AND dataset_version_id = %(version)s AND sequence > %(seq
 ORDER BY sequence
 LIMIT %(limit)s
 """
+
+PAGE = 500
+"""Relations that are read at once for a listing."""
 
 SNAPSHOT = "SELECT pg_current_snapshot()::text"
 LAST_INVALIDATION = "SELECT coalesce(max(sequence), 0) FROM catalog.invalidations"
@@ -149,6 +152,11 @@ class Catalog:
         found = [catalog_row(row) for row in self._fetch(_RELATIONS, key)]
         return wanted <= {(row.namespace, row.name) for row in found if readable(row, reader)}
 
+    def listed(self, namespace: str, reader: Reader) -> wire.Catalog:
+        """Everything that `reader` may read today. Raises Refusal where it is too much."""
+        found = self._task_rows(reader.versions) if reader.versions is not None else self._readable_rows(reader)
+        return listing.of(namespace, readable_names(namespace, found, reader))
+
     def snapshot(self) -> str:
         """What this transaction sees of state, for a pin."""
         row = self._snapshot.fetchone()
@@ -159,9 +167,7 @@ class Catalog:
         self, names: Sequence[RelationName], namespace: str, reader: Reader
     ) -> list[tuple[CatalogRow, list[RelationName]]]:
         if reader.versions is not None:
-            listed = {"versions": list(reader.versions)}
-            federated = [catalog_row(row) for row in self._fetch(_FEDERATED, listed)]
-            rows = [*task_rows(self._fetch(_VERSIONS, listed)), *federated]
+            rows = self._task_rows(reader.versions)
         else:
             spelled = [(name.schema or namespace).replace("-", "_") for name in names]
             key = {"namespaces": spelled, "names": [name.table for name in names]}
@@ -170,6 +176,24 @@ class Catalog:
         for row, _ in matched:
             check_columns(row)
         return matched
+
+    def _task_rows(self, versions: Iterable[UUID]) -> list[CatalogRow]:
+        listed = {"versions": list(versions)}
+        federated = [catalog_row(row) for row in self._fetch(_FEDERATED, listed)]
+        return [*task_rows(self._fetch(_VERSIONS, listed)), *federated]
+
+    def _readable_rows(self, reader: Reader) -> list[CatalogRow]:
+        found: list[CatalogRow] = []
+        after = ("", "")
+        while True:
+            page = {"after_namespace": after[0], "after_name": after[1], "limit": PAGE}
+            rows = [catalog_row(row) for row in self._fetch(_RELATIONS_PAGE, page)]
+            found.extend(row for row in rows if readable(row, reader))
+            if len(found) > listing.MAX_RELATIONS:
+                raise listing.too_large()
+            if len(rows) < PAGE:
+                return found
+            after = (rows[-1].namespace, rows[-1].name)
 
     def _holdings(
         self, rows: Sequence[CatalogRow], then: Sequence[pins.PinnedRelation], snapshot: str | None = None

@@ -21,7 +21,7 @@ from traceplane.query.broker.limits import seconds_of
 from traceplane.query.caller import Caller
 from traceplane.query.gate.statement import Admitted
 from traceplane.query.gate.supervisor import GateSupervisor
-from traceplane.query.relations import pins
+from traceplane.query.relations import listing, pins
 from traceplane.query.relations.resolve import Reader
 from traceplane.settings import QuerySettings
 from traceplane.web.disconnect import Disconnect
@@ -67,8 +67,7 @@ class Submission:
     ) -> BatchQuery:
         """Queue a query. Raises Refused, SnapshotUnavailable, Overloaded or Unavailable."""
         seconds = seconds_of(timeout_seconds, self._settings.query_batch_timeout_seconds)
-        if as_of is not None:
-            pins.decode(as_of)
+        listing.refuse_as_of(admitted, pins.decode(as_of) if as_of is not None else None)
         if admitted.relations:
             with self._databases.catalog() as state:
                 state.resolve(admitted.relations, namespace, reader)

@@ -37,6 +37,7 @@ class Conversation:
         self,
         query: Query,
         relations: list[Relation],
+        catalog: wire.Catalog | None,
         cell: CellProcess,
         reader: HotReader,
         cancel: Cancel,
@@ -44,6 +45,7 @@ class Conversation:
     ) -> None:
         self._query = query
         self._relations = relations
+        self._catalog = catalog
         self._cell = cell
         self._reader = reader
         self._cancel = cancel
@@ -54,12 +56,13 @@ class Conversation:
         """Send the cell its relations; choose files by what its plan scans."""
         self._send(
             wire.Prepare(
-                sql=self._query.admitted.sql,
+                sql=self._query.admitted.to_run,
                 relations=[relation.spec() for relation in self._relations],
                 format=self._query.form,
                 max_rows=self._query.max_rows,
                 max_bytes=self._query.max_bytes,
                 max_export_bytes=self._query.max_export_bytes,
+                catalog=self._catalog,
             )
         )
         message = self._receive(wire.Scans | wire.Failed)

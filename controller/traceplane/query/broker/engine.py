@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from traceplane.errors import TraceError, Unavailable
 from traceplane.query import wire
 from traceplane.query.attach import batch_queries
 from traceplane.query.attach.audit_log import Access, Result
-from traceplane.query.attach.catalog import refuse_touched
+from traceplane.query.attach.catalog import Catalog, refuse_touched
 from traceplane.query.attach.data_snapshot import DataSnapshot
 from traceplane.query.attach.databases import Databases
 from traceplane.query.attach.hot_reader import HotReader
@@ -31,17 +31,20 @@ from traceplane.query.broker.query import Answer, Cancel, Query
 from traceplane.query.errors import canceled, out_of_time
 from traceplane.query.files.bucket import Bucket, Export, Output
 from traceplane.query.files.cache import Cache
-from traceplane.query.relations import pins
+from traceplane.query.gate.statement import Lists
+from traceplane.query.relations import listing, pins
 from traceplane.query.relations.relation import Relation
 
 
 @dataclass(frozen=True, slots=True)
 class _Pinned:
-    """The relations of a query, the snapshot of data they are read in, and the token that repeats it."""
+    """The relations of a query, the snapshot of data they are read in, the token that repeats it, and what it may
+    know of the catalog."""
 
-    snapshot: str
-    relations: list[Relation]
-    token: str | None
+    snapshot: str = ""
+    relations: list[Relation] = field(default_factory=list)
+    token: str | None = None
+    catalog: wire.Catalog | None = None
 
 
 class Engine:
@@ -60,8 +63,8 @@ class Engine:
         started = time.monotonic()
         deadline = started + query.seconds
         with ExitStack() as open_parts:
-            pinned = _Pinned("", [], None)
-            if query.admitted.relations:
+            pinned = _Pinned()
+            if query.admitted.reads:
                 try:
                     pinned = self._pin(query, cancel, open_parts)
                     self._record_accesses(query, pinned.relations, deadline)
@@ -70,7 +73,7 @@ class Engine:
             answer = self._converse(query, cancel, deadline, pinned, open_parts)
         if query.lease is not None and answer.output is None:
             answer = replace(answer, body=b"", output=self._store(query, answer.body))
-        if query.admitted.relations or query.lease is not None or answer.output is not None:
+        if query.admitted.reads or query.lease is not None or answer.output is not None:
             self._record_result(query, answer, time.monotonic() - started)
         return answer
 
@@ -80,7 +83,7 @@ class Engine:
         """Run the query in a cell."""
         cell = open_parts.enter_context(self._cells.one(query.limits))
         reader = HotReader(self._databases.hot, pinned.snapshot, deadline)
-        conversation = Conversation(query, pinned.relations, cell, reader, cancel, deadline)
+        conversation = Conversation(query, pinned.relations, pinned.catalog, cell, reader, cancel, deadline)
         open_parts.callback(reader.close)
         open_parts.callback(cell.kill)  # before the reader waits for its scans: only its end unblocks a full pipe
         cancel.covers(cell.kill)
@@ -99,6 +102,10 @@ class Engine:
 
     def _pin(self, query: Query, cancel: Cancel, open_parts: ExitStack) -> _Pinned:
         """Open the snapshot of data, then read the catalog; as of an earlier query where it names one."""
+        listing.refuse_as_of(query.admitted, query.as_of)
+        if not query.admitted.relations:
+            with self._databases.catalog() as state:
+                return _Pinned(catalog=state.listed(query.namespace, query.reader))
         if query.as_of is not None:
             return self._pin_as_of(query, query.as_of, self._open_snapshot(query, cancel, open_parts))
         # Before both: every invalidation it counts has happened to the rows of the snapshot.
@@ -107,24 +114,36 @@ class Engine:
         with self._databases.catalog() as state:
             relations = state.resolve(query.admitted.relations, query.namespace, query.reader)
             state_snapshot = state.snapshot()
+            catalog = self._catalog(query, relations, state)
         hot_ones = [(relation, table) for relation in relations if (table := relation.hot) is not None]
         exported = ""
         if hot_ones:
             exported, heads = snapshot.export([(table.location, table.scope_column) for _, table in hot_ones])
             for (relation, _), head in zip(hot_ones, heads, strict=True):
                 relation.pin = msgspec.structs.replace(relation.pin, head=head)
+        # What there was is not kept, so what lists it is not repeated.
+        lasting = query.admitted.lists is not Lists.READABLE
         token = pins.encode(pins.pin(state_snapshot, sequence, [relation.pin for relation in relations]))
-        return _Pinned(exported, relations, token)
+        return _Pinned(exported, relations, token if lasting else None, catalog)
 
     def _pin_as_of(self, query: Query, earlier: pins.Pin, snapshot: DataSnapshot) -> _Pinned:
         """The relations as an earlier query saw them. Raises SnapshotUnavailable."""
         with self._databases.catalog() as state:
             relations = state.resolve_as_of(query.admitted.relations, query.namespace, query.reader, earlier)
+            catalog = self._catalog(query, relations, state)
         for relation in relations:
             if relation.pin.hot is not None:
                 refuse_touched(relation.pin, snapshot.unrelayed(relation.pin.hot))
         exported = snapshot.export([])[0] if any(relation.hot for relation in relations) else ""
-        return _Pinned(exported, relations, pins.encode(earlier))
+        return _Pinned(exported, relations, pins.encode(earlier), catalog)
+
+    def _catalog(self, query: Query, relations: Sequence[Relation], state: Catalog) -> wire.Catalog | None:
+        """What a statement that asks what there is may know."""
+        if query.admitted.lists is Lists.READABLE:
+            return state.listed(query.namespace, query.reader)
+        if query.admitted.lists is Lists.NAMED:
+            return listing.of(query.namespace, [(relation.names[0], relation.row) for relation in relations])
+        return None
 
     def _open_snapshot(self, query: Query, cancel: Cancel, open_parts: ExitStack) -> DataSnapshot:
         snapshot = open_parts.enter_context(self._databases.snapshot(query.seconds))
@@ -137,7 +156,7 @@ class Engine:
         accesses = [
             Access(relation.row.namespace, relation.row.name, relation.version_ids(), relation.pii)
             for relation in relations
-            if relation.pii
+            if relation.pii and relation.read
         ]
         if accesses:
             with self._databases.audit_log(max(0.0, deadline - time.monotonic())) as log:

@@ -21,7 +21,7 @@ import duckdb
 import pyarrow as pa
 
 from traceplane.query import wire
-from traceplane.query.cell import hot_scan, views
+from traceplane.query.cell import catalog, hot_scan, views
 from traceplane.query.cell.answers import columnar, export, lossless, rows
 
 MAX_TEXT = 1000
@@ -52,6 +52,9 @@ def serve(
     query, _ = wire.receive(channel, wire.Prepare)
     broker = hot_scan.BrokerClient(channel)
     try:
+        if query.catalog is not None:
+            catalog.shape(shadow)
+            catalog.fill(main_db, query.catalog)
         planned = views.planned(shadow, query.sql, query.relations)
         wire.send(channel, wire.Scans(list(planned.scans)))
         run, _ = wire.receive(channel, wire.Run)
@@ -109,6 +112,7 @@ def _failure(error: BaseException, broker: hot_scan.BrokerClient) -> wire.Failed
         return wire.Failed("ExportTooLarge", "")
     if isinstance(error, _PASSED_ON):
         text = str(error).split("\n\nStack Trace", 1)[0]
-        # The caller knows the relation by its name and not by the table that stands for it here.
-        return wire.Failed(type(error).__name__, re.sub(r"__(hot|shadow)_\d+", "relation", text)[:MAX_TEXT])
+        # The caller knows a relation by its name and not by the table that stands for it here.
+        text = re.sub(r"__(hot|shadow)_\d+", "relation", text).replace(wire.CATALOG_SCHEMA, "information_schema")
+        return wire.Failed(type(error).__name__, text[:MAX_TEXT])
     return wire.Failed(type(error).__name__, "")

@@ -55,9 +55,10 @@ TYPES: Mapping[str, str] = {
     "uint256": "HUGEINT",
 }
 """A type for each."""
+_CATALOG = re.compile(r"(duckdb|pragma|pg)_\w+|has_\w+_privilege|current_schemas?")
+_CATALOG_INSTEAD = "information_schema.tables and .columns say what there is"
 _READERS = re.compile(r"read_\w+|\w+_scan|glob|sniff_csv|parquet_\w+")
 _STATEMENTS: Mapping[str, str] = {
-    "SHOW": "`tracectl get assets` shows what there is, and GET /v1/assets/NAME its columns",
     "SET": "the service fixes the settings",
     "COPY": "`format` in the body, or `tracectl query -o parquet|csv`, says what an answer is written as",
     "CREATE": "a common table expression names a result: WITH x AS (SELECT ...) SELECT ...",
@@ -83,6 +84,8 @@ def function(name: str) -> str:
     """The end of a message about a refused function, from a semicolon on; empty where there is nothing to say."""
     if name in FUNCTIONS:
         return f"; use {FUNCTIONS[name]}"
+    if _CATALOG.fullmatch(name):
+        return f"; {_CATALOG_INSTEAD}"
     return f"; {_FILES}" if _READERS.fullmatch(name) else ""
 
 

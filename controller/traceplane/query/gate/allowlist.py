@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from traceplane.query.gate import advice, functions, parser
-from traceplane.query.gate.statement import Admitted, Refusal, RelationName
+from traceplane.query.gate import advice, discovery, functions, parser
+from traceplane.query.gate.statement import Admitted, Lists, Refusal, RelationName
 
 MAX_RELATIONS = 64
 
@@ -52,12 +52,17 @@ _TYPES = frozenset(
 def check(sql: str) -> Admitted:
     """The statement's relations, if the gate admits it. Raises Refusal with a stable code."""
     tree = parser.parse(sql)
+    shown = discovery.rewritten(tree["node"])
     try:
-        found = relations(tree)
+        walk = _Walk(tree["node"]["from_table"].get("query"), read=False) if shown else _Walk(tree)
+        found = tuple(replace(name, position=_characters(sql, name.position)) for name in walk.relations())
+        runs, lists = shown or ("", Lists.NOTHING)
+        if walk.lists:
+            runs, lists = discovery.renamed(sql, walk.schema_places), Lists.READABLE
     except Refusal as refusal:
         refusal.position = _characters(sql, refusal.position)
         raise
-    return Admitted(sql, tuple(replace(name, position=_characters(sql, name.position)) for name in found))
+    return Admitted(sql, found, lists, runs)
 
 
 def _characters(sql: str, offset: int | None) -> int | None:
@@ -67,7 +72,15 @@ def _characters(sql: str, offset: int | None) -> int | None:
     return len(sql.encode()[:offset].decode("utf-8", "replace"))
 
 
-_Scope = frozenset[str]
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """Where a part of the tree stands: the common table expressions it sees, and whether its rows are read."""
+
+    names: frozenset[str] = frozenset()
+    read: bool = True
+
+    def with_name(self, name: object) -> _Scope:
+        return replace(self, names=self.names | {_folded(name)})
 
 
 def relations(tree: dict[str, Any]) -> tuple[RelationName, ...]:
@@ -76,12 +89,16 @@ def relations(tree: dict[str, Any]) -> tuple[RelationName, ...]:
 
 
 class _Walk:
-    """One pass over a syntax tree."""
+    """One pass over a syntax tree. `read` is whether rows are read of what it names."""
 
-    def __init__(self, statement: dict[str, Any]) -> None:
+    def __init__(self, tree: Any, *, read: bool = True) -> None:
         # A stack of its own, not Python's: the caller chooses how deep the tree is.
-        self._todo: list[tuple[Any, _Scope]] = [(statement, frozenset())]
+        self._todo: list[tuple[Any, _Scope]] = [(tree, _Scope(read=read))]
         self._found: dict[str, RelationName] = {}
+        self.lists = False
+        """Whether it reads a relation of information_schema."""
+        self.schema_places: list[int] = []
+        """Byte offsets of `information_schema` before the name of a relation."""
 
     def relations(self) -> tuple[RelationName, ...]:
         """Every relation that is not a common table expression. Raises Refusal at the first forbidden part."""
@@ -104,6 +121,8 @@ class _Walk:
             skip = frozenset({"value"})  # a literal; whatever it holds is data
         elif "cte_map" in part:
             scope, skip = self._with(part, scope)
+        elif part.get("type") == "SHOW_REF":
+            scope = self._show(part, scope)
         elif isinstance(part.get("type"), str):
             self._other(part, scope)
         # An object of none of these shapes allows nothing by itself, and what is below it is checked all the same.
@@ -114,6 +133,8 @@ class _Walk:
         if kind not in _EXPRESSIONS:
             code = "ParametersNotSupported" if kind == "PARAMETER" else "ExpressionNotAllowed"
             raise Refusal(code, f"{_human(kind)} may not be used here", position=_at(part))
+        if kind == "COLUMN_REF":
+            self._column(part, part["column_names"])
         if kind in ("FUNCTION", "WINDOW"):
             self._function(part, functions.ALLOWED | functions.TABLE_FUNCTIONS)
         return frozenset({"value"}) if kind == "CONSTANT" else frozenset()  # a literal is data
@@ -143,11 +164,11 @@ class _Walk:
             raise Refusal("StatementNotAllowed", f"{_human(part.get('type'))} may not be used")
         for entry in part["cte_map"].get("map", []):
             self._todo.append((entry["value"], scope))  # it sees those before it, and not itself
-            scope |= {_folded(entry["key"])}
+            scope = scope.with_name(entry["key"])
         if part["type"] == "RECURSIVE_CTE_NODE":
             # Only its second arm sees a recursive expression: in the first its name is looked up in the catalog.
             self._todo.append((part["left"], scope))
-            return scope | {_folded(part["cte_name"])}, frozenset({"cte_map", "left"})
+            return scope.with_name(part["cte_name"]), frozenset({"cte_map", "left"})
         return scope, frozenset({"cte_map"})
 
     def _other(self, part: dict[str, Any], scope: _Scope) -> None:
@@ -160,6 +181,17 @@ class _Walk:
             message = f"{_human(kind)} may not be used{advice.statement(_human(kind).upper())}"
             raise Refusal("StatementNotAllowed", message, position=_at(part))
 
+    def _show(self, part: dict[str, Any], scope: _Scope) -> _Scope:
+        """Check DESCRIBE or SUMMARIZE, whose query is below it. Returns the scope of that."""
+        if part["show_type"] not in ("DESCRIBE", "SUMMARY") or not part.get("query"):
+            raise Refusal("StatementNotAllowed", f"SHOW may not be used here; {discovery.INSTEAD}")
+        return replace(scope, read=scope.read and part["show_type"] != "DESCRIBE")
+
+    def _column(self, part: dict[str, Any], names: list[str]) -> None:
+        of_catalog = len(names) > 2 and _folded(names[0]) == discovery.INFORMATION_SCHEMA
+        if of_catalog and _folded(names[1]) in discovery.RELATIONS and (place := _at(part)) is not None:
+            self.schema_places.append(place)
+
     def _relation(self, part: dict[str, Any], scope: _Scope) -> None:
         schema, table = _folded(part["schema_name"]), _folded(part["table_name"])
         if part.get("at_clause"):
@@ -167,12 +199,27 @@ class _Walk:
         if part.get("catalog_name"):
             name = f"{part['catalog_name']}.{schema}.{table}"
             raise Refusal("RelationNotFound", f"no relation {name!r}", position=_at(part), name=name)
-        if not schema and table in scope:
+        if not schema and table in scope.names:
             return  # a common table expression, which is checked where it is defined
-        found = RelationName(schema or None, table, _at(part))
-        self._found.setdefault(found.text, found)
+        if schema == discovery.INFORMATION_SCHEMA:
+            self._of_catalog(part, table)
+            return
+        found = RelationName(schema or None, table, _at(part), scope.read)
+        known = self._found.setdefault(found.text, found)
+        if found.read and not known.read:
+            self._found[found.text] = replace(known, read=True)
         if len(self._found) > MAX_RELATIONS:
             raise Refusal("QueryTooLarge", f"more than {MAX_RELATIONS} relations")
+
+    def _of_catalog(self, part: dict[str, Any], table: str) -> None:
+        place = _at(part)
+        if table not in discovery.RELATIONS or place is None:
+            name = f"{discovery.INFORMATION_SCHEMA}.{table}"
+            raise Refusal(
+                "RelationNotFound", f"no relation {name!r}; {discovery.INSTEAD}", position=place, name=name
+            )
+        self.schema_places.append(place)
+        self.lists = True
 
 
 _LOWER = {ord(upper): lower for upper, lower in zip(string.ascii_uppercase, string.ascii_lowercase, strict=True)}

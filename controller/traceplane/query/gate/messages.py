@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from traceplane.query.gate.statement import Lists
+
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """What a task makes of its author's statement: values for parameters, the answer's columns and their order.
@@ -38,10 +40,13 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class Passed(msgspec.Struct, frozen=True, tag=True):
-    """The statement may run, as the text `sql`; `relations` are (schema, table, position)."""
+    """The statement may run, as the text `sql`; `relations` are (schema, table, position, read), the rest as in
+    `Admitted`."""
 
     sql: str
-    relations: list[tuple[str | None, str, int | None]]
+    relations: list[tuple[str | None, str, int | None, bool]]
+    lists: Lists
+    runs: str
     last: bool = False
     """Whether the process ends after this reply."""
 

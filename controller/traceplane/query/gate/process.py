@@ -14,7 +14,7 @@ import time
 from traceplane.query import wire
 from traceplane.query.gate import allowlist, binding, shaping, text
 from traceplane.query.gate.messages import Passed, Ready, Rejected, Shape, Statement, Table
-from traceplane.query.gate.statement import Refusal, RelationName
+from traceplane.query.gate.statement import Admitted, Refusal
 from traceplane.query.sandbox import confine
 
 CPU_SECONDS = 60
@@ -89,24 +89,25 @@ def _serve(descriptor: int, folder: str, log: confine.Log) -> None:
 
 def _reply(statement: Statement) -> Passed | Rejected:
     try:
-        sql, relations = _checked(statement)
+        admitted = _checked(statement)
     except MemoryError:
         # What is left of the address space is not known any more: the next statement gets a new process.
         return Rejected(text.TOO_COMPLEX, text.TOO_COMPLEX_TEXT, None, None, last=True)
     except Refusal as refusal:
         last = refusal.code == text.TOO_COMPLEX or _spent()
         return Rejected(refusal.code, refusal.message, refusal.position, refusal.name, last)
-    return Passed(sql, [(name.schema, name.table, name.position) for name in relations], _spent())
+    relations = [(name.schema, name.table, name.position, name.read) for name in admitted.relations]
+    return Passed(admitted.sql, relations, admitted.lists, admitted.runs, _spent())
 
 
-def _checked(statement: Statement) -> tuple[str, tuple[RelationName, ...]]:
+def _checked(statement: Statement) -> Admitted:
     """What runs of a statement, and what it reads. Raises Refusal."""
     if statement.shape is None:
-        return statement.sql, allowlist.check(statement.sql).relations
+        return allowlist.check(statement.sql)
     admitted, whole = shaping.shaped(statement.sql, statement.shape)
     if statement.tables is not None:
         binding.check(admitted.sql, whole, statement.shape, statement.tables)
-    return whole, admitted.relations
+    return Admitted(whole, admitted.relations)
 
 
 def _spent() -> bool:

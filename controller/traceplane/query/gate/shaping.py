@@ -15,7 +15,7 @@ import duckdb
 
 from traceplane.query.gate import allowlist, parser, text
 from traceplane.query.gate.messages import Shape
-from traceplane.query.gate.statement import Admitted, Refusal
+from traceplane.query.gate.statement import Admitted, Lists, Refusal
 
 _NAME = re.compile(rb"[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*")
 
@@ -23,6 +23,8 @@ _NAME = re.compile(rb"[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*")
 def shaped(sql: str, shape: Shape) -> tuple[Admitted, str]:
     """The author's SELECT with its values, if the gate admits it, and the statement that runs. Raises Refusal."""
     admitted = allowlist.check(_with_values(sql, dict(shape.parameters)))
+    if admitted.lists is not Lists.NOTHING:
+        raise Refusal("StatementNotAllowed", "a job's SELECT reads its inputs; it may not list what there is")
     # It is one SELECT: what semicolons it has stand before or behind it.
     select = _without_semicolons(admitted.sql)
     whole = _typed(select, shape) if shape.columns else select

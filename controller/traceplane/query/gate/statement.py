@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from traceplane.errors import Refused
 
@@ -23,10 +24,23 @@ class RelationName:
     schema: str | None
     table: str
     position: int | None = None
+    read: bool = True
+    """Whether its rows may be read; a name that stands in DESCRIBE alone asks for no row."""
 
     @property
     def text(self) -> str:
         return self.table if self.schema is None else f"{self.schema}.{self.table}"
+
+
+class Lists(StrEnum):
+    """Which relations the catalog lists that a statement reads."""
+
+    NOTHING = ""
+    """It reads no catalog."""
+    NAMED = "named"
+    """The relations that the statement names."""
+    READABLE = "readable"
+    """Everything that the caller may read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +49,16 @@ class Admitted:
 
     sql: str
     relations: tuple[RelationName, ...]
+    lists: Lists = Lists.NOTHING
+    runs: str = ""
+    """What runs in its place, where it asks what there is; see `discovery`."""
+
+    @property
+    def to_run(self) -> str:
+        """The statement as a cell runs it."""
+        return self.runs or self.sql
+
+    @property
+    def reads(self) -> bool:
+        """Whether there is anything that it reads."""
+        return bool(self.relations) or self.lists is not Lists.NOTHING

@@ -36,7 +36,7 @@ POLL_SECONDS = 0.1
 START_SECONDS = 20.0
 STOP_SECONDS = 5.0
 REMEMBERED = 256
-"""Admitted statements that are remembered; 16 MiB of text at most."""
+"""Admitted statements that are remembered; 32 MiB of text at most."""
 MAX_WAITING = 63
 """Statements that wait behind the one being checked; one more is refused at once, to be tried again later."""
 
@@ -134,7 +134,8 @@ class GateSupervisor:
             self._stop_process()
         if isinstance(reply, Rejected):
             raise Refusal(reply.code, reply.message, position=reply.position, name=reply.name)
-        return Admitted(reply.sql, tuple(RelationName(*relation) for relation in reply.relations))
+        relations = tuple(RelationName(*relation) for relation in reply.relations)
+        return Admitted(reply.sql, relations, reply.lists, reply.runs)
 
     def _wait_for_reply(self, channel: socket.socket) -> bool:
         """Wait for a reply, or for the end of the process; False where the statement took too much of the

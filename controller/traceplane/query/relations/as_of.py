@@ -17,7 +17,7 @@ from traceplane.query.relations import pins, ranges
 from traceplane.query.relations.cold_files import ColdGroup, group_of
 from traceplane.query.relations.hot_sql import GrantedTable
 from traceplane.query.relations.relation import Relation
-from traceplane.query.relations.resolve import CatalogRow, VersionRow
+from traceplane.query.relations.rows import CatalogRow, VersionRow
 from traceplane.query.relations.seam import Holdings, digest, relocated_groups
 
 
@@ -38,6 +38,7 @@ def row_of(row: CatalogRow, pin: pins.PinnedRelation, versions: Mapping[UUID, Ve
     return replace(
         row,
         columns=found.columns,
+        notes=found.notes,
         scope_column=found.scope_column,
         hot_version=pin.hot,
         hot_location=found.location if pin.hot is not None else None,

@@ -14,7 +14,7 @@ from uuid import UUID
 from traceplane.errors import TraceError
 from traceplane.query.files.cache import ColdFile
 from traceplane.query.relations import ranges
-from traceplane.query.relations.resolve import PartitionRow
+from traceplane.query.relations.rows import PartitionRow
 
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.parquet")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -17,7 +17,7 @@ from traceplane.query.gate.statement import RelationName
 from traceplane.query.relations import pins, ranges
 from traceplane.query.relations.cold_files import ColdGroup, ColdPart
 from traceplane.query.relations.hot_sql import GrantedTable
-from traceplane.query.relations.resolve import CatalogRow
+from traceplane.query.relations.rows import CatalogRow
 from traceplane_sdk.columns import FORMS
 
 
@@ -38,6 +38,11 @@ class Relation:
     """Rows that hot scans have read so far."""
 
     @property
+    def read(self) -> bool:
+        """Whether the statement reads rows of it. DESCRIBE asks for its columns alone."""
+        return any(name.read for name in self.names)
+
+    @property
     def title(self) -> str:
         return f"{self.row.namespace}/{self.row.name}"
 
@@ -46,13 +51,16 @@ class Relation:
         return wire.RelationSpec(
             names=[(name.schema or "", name.table) for name in self.names],
             columns=[(name, FORMS[kind].duckdb) for name, kind in self.row.columns],
-            hot=self.hot is not None,
-            cold=bool(self.groups),
+            hot=self.read and self.hot is not None,
+            cold=self.read and bool(self.groups),
             scope_column=self.row.scope_column,
         )
 
     def prune(self, scans: Sequence[Any]) -> None:
         """Choose the files that `scans` (the filter of each scan of this relation) can match."""
+        if not self.read:
+            self.chosen = [(group, []) for group in self.groups]
+            return
         column = self.row.scope_column
         wanted = ranges.normal(part for tree in scans for part in ranges.of_tree(tree, column))
         if not scans:

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from traceplane.errors import Refused
 from traceplane.query.gate.statement import Refusal, RelationName
+from traceplane.query.relations.rows import CatalogRow, catalog_row
 from traceplane_sdk.columns import FORMS
 
 RESERVED_SCHEMAS = frozenset({"main", "memory", "system", "temp", "information_schema", "pg_catalog"})
@@ -29,53 +30,6 @@ class Reader:
     versions: frozenset[UUID] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogRow:
-    """One row of `catalog.relations`. For a plain asset the `hot_*` or `cold_*` half is None."""
-
-    namespace: str
-    name: str
-    storage: str
-    read_roles: tuple[frozenset[str], ...]
-    """Its own and, for a Federated asset, those of its two halves: a reader needs one of each."""
-    columns: tuple[tuple[str, str], ...]
-    scope_column: str
-    dataset: UUID | None
-    """Of its hot half where it has one, else of its cold half."""
-    provisioned: bool
-    hot_version: UUID | None
-    hot_location: str | None
-    cold_version: UUID | None
-    output: str | None = None
-    """Where it is named as an output and not as an asset: that output, in words."""
-
-
-@dataclass(frozen=True, slots=True)
-class VersionRow:
-    """One row of `catalog.versions`, current or not. `pii` are its columns with personal data; `scope_column` is
-    its own, which the next version need not share."""
-
-    dataset: UUID
-    version: UUID
-    location: str
-    columns: tuple[tuple[str, str], ...]
-    scope_column: str
-    pii: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionRow:
-    """One partition of a cold dataset version."""
-
-    id: UUID
-    dataset: UUID
-    version: UUID
-    start: int
-    end: int
-    location: str
-    files: tuple[Mapping[str, Any], ...]
-
-
 def match(
     names: Sequence[RelationName], namespace: str, rows: Iterable[CatalogRow], reader: Reader
 ) -> list[tuple[CatalogRow, list[RelationName]]]:
@@ -83,25 +37,59 @@ def match(
 
     Raises Refusal for a name that is not there, is not ready, or means two things.
     """
+    known = _known(rows, reader)
+    found: dict[tuple[str, str], tuple[CatalogRow, list[RelationName]]] = {}
+    for name in names:
+        found.setdefault(_key(name, namespace), (_granted(name, namespace, known), []))[1].append(name)
+    return list(found.values())
+
+
+def readable_names(
+    namespace: str, rows: Iterable[CatalogRow], reader: Reader
+) -> list[tuple[RelationName, CatalogRow]]:
+    """Every name that `match` has a row for, with that row; of the names in `namespace` those without a schema."""
+    known = _known(rows, reader)
+    found = []
+    for schema, table in sorted(known):
+        name = RelationName(None if schema == _sql(namespace) else schema, table)
+        try:
+            row = _granted(name, namespace, known)
+            check_columns(row)
+        except Refused:
+            continue  # a statement with this name is refused, so it is none that can be read
+        found.append((name, row))
+    return found
+
+
+_Known = Mapping[tuple[str, str], Sequence[CatalogRow]]
+
+
+def _known(rows: Iterable[CatalogRow], reader: Reader) -> _Known:
+    """What may be read, by its name in SQL."""
     known: dict[tuple[str, str], list[CatalogRow]] = {}
     for row in rows:
         # A relation that the reader may not read is answered exactly as one that does not exist.
         if readable(row, reader):
             known.setdefault((_sql(row.namespace), _sql(row.name)), []).append(row)
-    found: dict[tuple[str, str], tuple[CatalogRow, list[RelationName]]] = {}
-    for name in names:
-        key = (_sql(name.schema or namespace), name.table)
-        # In a cell these schemas are DuckDB's own: they hold its catalog, or the views of unqualified names.
-        named = known.get(key) if name.schema not in RESERVED_SCHEMAS else None
-        if not named:
-            raise Refusal("RelationNotFound", f"no relation {name.text!r}", position=name.position, name=name.text)
-        row = _meant(name, named)
-        if not _ready(row):
-            raise Refusal(
-                "RelationNotReady", f"{name.text!r} holds no data yet", position=name.position, name=name.text
-            )
-        found.setdefault(key, (row, []))[1].append(name)
-    return list(found.values())
+    return known
+
+
+def _key(name: RelationName, namespace: str) -> tuple[str, str]:
+    return _sql(name.schema or namespace), name.table
+
+
+def _granted(name: RelationName, namespace: str, known: _Known) -> CatalogRow:
+    """The row that a name means. Raises Refusal."""
+    # In a cell these schemas are DuckDB's own: they hold its catalog, or the views of unqualified names.
+    named = known.get(_key(name, namespace)) if name.schema not in RESERVED_SCHEMAS else None
+    if not named:
+        raise Refusal("RelationNotFound", f"no relation {name.text!r}", position=name.position, name=name.text)
+    row = _meant(name, named)
+    if not _ready(row):
+        raise Refusal(
+            "RelationNotReady", f"{name.text!r} holds no data yet", position=name.position, name=name.text
+        )
+    return row
 
 
 def _meant(name: RelationName, named: Sequence[CatalogRow]) -> CatalogRow:
@@ -170,35 +158,3 @@ def check_columns(row: CatalogRow) -> None:
     for name, kind in row.columns:
         if kind not in FORMS:
             raise Refused(f"column {name!r} has the unknown type {kind!r}", code="TypeNotSupported")
-
-
-def catalog_row(row: Mapping[str, Any]) -> CatalogRow:
-    """A row of `catalog.relations`. For a plain asset the view gives one version, hot or cold by its storage."""
-    federated, hot = row["storage"] == "Federated", row["storage"] == "Postgres"
-    own = row["dataset_version_id"]
-    return CatalogRow(
-        namespace=row["namespace"],
-        name=row["name"],
-        storage=row["storage"],
-        read_roles=tuple(frozenset(row[f"{half}read_roles"]) for half in ("", "hot_", "cold_")),
-        columns=tuple((column["name"], column["type"]) for column in row["columns"] or ()),
-        scope_column=row["scope_column"] or "",
-        dataset=row["dataset_id"],
-        provisioned=row["provisioned"],
-        hot_version=row["hot_version_id"] if federated else own if hot else None,
-        hot_location=row["hot_location"] if federated else row["location"] if hot else None,
-        cold_version=row["cold_version_id"] if federated else None if hot else own,
-    )
-
-
-def version_row(row: Mapping[str, Any]) -> VersionRow:
-    """A row of `catalog.versions`."""
-    columns = row["columns"] or ()
-    return VersionRow(
-        dataset=row["dataset_id"],
-        version=row["dataset_version_id"],
-        location=row["location"],
-        columns=tuple((column["name"], column["type"]) for column in columns),
-        scope_column=row["scope_column"] or "",
-        pii=tuple(column["name"] for column in columns if column.get("pii")),
-    )

@@ -19,7 +19,7 @@ from traceplane.query.relations import pins, ranges
 from traceplane.query.relations.cold_files import ColdGroup, group_of
 from traceplane.query.relations.hot_sql import GrantedTable
 from traceplane.query.relations.relation import Relation
-from traceplane.query.relations.resolve import CatalogRow, PartitionRow, VersionRow
+from traceplane.query.relations.rows import CatalogRow, PartitionRow, VersionRow
 
 
 @dataclass(frozen=True, slots=True)

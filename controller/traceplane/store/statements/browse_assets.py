@@ -35,6 +35,14 @@ LIMIT %(limit)s
 """
 """Published assets that a caller with these roles may read; also one asset by its name."""
 
+PROGRESS = """
+SELECT (SELECT max(cursor_value) FROM events WHERE dataset_version_id = %(version)s) AS cursor,
+       count(*) AS partitions, coalesce(sum(rows), 0)::bigint AS rows, coalesce(sum(bytes), 0)::bigint AS bytes
+FROM partition_versions
+WHERE org_id = %(org)s AND dataset_version_id = %(cold_version)s AND superseded_at IS NULL
+"""
+"""How far an asset's version is, and what its cold one holds."""
+
 ASSET_VERSIONS = """
 SELECT v.id, v.dataset_id AS dataset, v.storage, v.config_hash, v.schema_hash, v.created_at,
        v.id = %(current)s::uuid AS active
@@ -126,6 +134,13 @@ async def asset(
     """One asset; None where none of this name is published that these roles may read."""
     page = {"namespace": namespace, "asset": asset, "after_namespace": "", "after_name": ""}
     return await row(conn, ASSETS, {"org": org_id, "roles": sorted(roles), "limit": 1, **page})
+
+
+async def progress(conn: Connection, org_id: UUID, *, version: UUID | None, cold_version: UUID | None) -> Row:
+    """Cursor of an asset's version; partitions, rows and bytes of its cold one. None where it has none of them."""
+    found = await row(conn, PROGRESS, {"org": org_id, "version": version, "cold_version": cold_version})
+    assert found is not None  # it counts
+    return found
 
 
 async def versions(

@@ -1,4 +1,4 @@
-"""What a reader may know of state: seven read-only views in schema `catalog`, two questions, and the id function.
+"""What a reader may know of state: eight read-only views in schema `catalog`, two questions, and the id function.
 
 The query service reads the catalog under a role that can see nothing else. So a view here is a contract: it
 says which relations a name means now, which files and ranges they have, and which roles a principal holds,
@@ -10,6 +10,7 @@ an earlier one, or a task whose inputs were pinned when it was made.
 
 `relations` lists published assets of active DAG versions under their own names, and Federated assets with their
 hot and cold halves resolved. A half that is not published leaves its columns null; the reader says so.
+`descriptions` has what their owners say of them.
 
 Roles fail closed. A reader of a Federated asset needs a role of each of the three lists: its own, its hot half's
 and its cold half's. And a published name keeps the roles of an Asset that was deleted, until one is declared again:
@@ -68,6 +69,10 @@ LEFT JOIN published h
 LEFT JOIN published c
   ON c.org_id = a.org_id AND c.namespace = a.namespace AND c.name = a.federation ->> 'cold'
 WHERE a.storage = 'Federated' AND a.deleted_at IS NULL
+""",
+    """
+CREATE VIEW catalog.descriptions AS
+SELECT org_id, namespace, name, description FROM assets WHERE deleted_at IS NULL
 """,
     """
 CREATE VIEW catalog.partitions AS

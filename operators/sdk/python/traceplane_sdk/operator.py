@@ -30,12 +30,16 @@ class Storage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of an output: `name` is lower_snake_case, at most 63 bytes (Postgres's identifier limit)."""
+    """One column of an output: `name` is lower_snake_case, at most 63 bytes (Postgres's identifier limit).
+
+    `description` says to its readers what a value is; it is no part of a hash.
+    """
 
     name: str
     type: ColumnType
     nullable: bool = False
     pii: bool = False
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
