@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pytest
 import pyte
+import pytest
 import wcwidth
 import yaml
 from hypothesis import example, given, settings
@@ -24,11 +24,58 @@ from traceplane.cli.printing import Output
 
 LOOKALIKES = [
     *("", " ", "NULL", "null", "~", "None", "true", "True", "yes", "no", "y", "n", "on", "off", "nan", ".inf", "-"),
-    *("1e5", "0x", "0x1F", "0o17", "007", "08", "1_000", "+1", ".5", "5.", "1:30", "2020-01-01", "2020-01-01T00:00Z"),
-    *("=", "<<", "!tag", "&a", "*a", "- a", "a: b", "a #b", "#", "?", "@", "`", "%", "{}", "[]", "|", ">", "'", '"'),
+    *(
+        "1e5",
+        "0x",
+        "0x1F",
+        "0o17",
+        "007",
+        "08",
+        "1_000",
+        "+1",
+        ".5",
+        "5.",
+        "1:30",
+        "2020-01-01",
+        "2020-01-01T00:00Z",
+    ),
+    *(
+        "=",
+        "<<",
+        "!tag",
+        "&a",
+        "*a",
+        "- a",
+        "a: b",
+        "a #b",
+        "#",
+        "?",
+        "@",
+        "`",
+        "%",
+        "{}",
+        "[]",
+        "|",
+        ">",
+        "'",
+        '"',
+    ),
     *("two\nlines", "a\r\nb", "tab\t", "\\", "\\.", "\\N", "\\n", " x ", "x ", "a,b", 'say "no"', '"quoted"', "…"),
     *("\x1b[2J\x1b]0;title\x07", "\x9b31m", "\x00", "\x7f", "\x85", "\u2028", "\ufeff", "\u202eabc", "\u200b"),
-    *("漢字", "ｆｕｌｌ", "e\u0301", "\u0301", "한\u1161", "\u1161", "🇩🇪", "👍🏽", "❤\ufe0f", "👨\u200d👩", "ก็", "x" * 300),
+    *(
+        "漢字",
+        "ｆｕｌｌ",
+        "e\u0301",
+        "\u0301",
+        "한\u1161",
+        "\u1161",
+        "🇩🇪",
+        "👍🏽",
+        "❤\ufe0f",
+        "👨\u200d👩",
+        "ก็",
+        "x" * 300,
+    ),
 ]
 TEXT = st.sampled_from(LOOKALIKES) | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NUMBER = st.integers(-(10**38), 10**38) | st.floats(allow_nan=False, allow_infinity=False)
@@ -66,7 +113,7 @@ for _tag, _pattern in {
 @example(value=dict.fromkeys(LOOKALIKES, 1.5))
 def test_yaml_is_read_back_by_readers_of_both_versions(loader: Any, value: Any) -> None:
     text = printed(lambda: printing.structured(value, Output.YAML))
-    assert yaml.load(text, loader) == value  # noqa: S506
+    assert yaml.load(text, loader) == value
     assert escapes.is_shown(text.replace("\n", ""))
 
 
@@ -94,8 +141,9 @@ def test_csv_is_read_back_by_duckdb(folder: Path, rows: list[tuple[str | None, A
     body = printed(lambda: printing.comma_separated(["a", "b"], rows))
     (folder / "rows.csv").write_text(body, newline="")
     read = (
-        f"SELECT * FROM read_csv('{folder}/rows.csv', header = true, auto_detect = false, quote = '\"', escape = '\"',"
-        " new_line = '\\r\\n', allow_quoted_nulls = false, columns = {'a': 'VARCHAR', 'b': 'VARCHAR'})"
+        f"SELECT * FROM read_csv('{folder}/rows.csv', header = true, auto_detect = false, quote = '\"',"
+        " escape = '\"', new_line = '\\r\\n', allow_quoted_nulls = false,"
+        " columns = {'a': 'VARCHAR', 'b': 'VARCHAR'})"
     )
     found = duckdb.sql(read).fetchall()
     assert [text for text, _ in found] == [text for text, _ in rows]
@@ -105,7 +153,7 @@ def test_csv_is_read_back_by_duckdb(folder: Path, rows: list[tuple[str | None, A
 
 def on_screen(lines: list[str]) -> Iterator[list[str]]:
     """The cells of a table, as a terminal shows them: what stands above and below each piece of the rule."""
-    # As wide as the lines could be, and a line more than there are: what is longer or more would be lost or scrolled.
+    # As wide as the lines could be, and a line more than there are: what is more would be lost or scrolled.
     screen = pyte.Screen(2 * max(map(len, lines)) + 1, len(lines) + 1)
     stream = pyte.Stream(screen)
     for character in "".join(f"{line}\r\n" for line in lines):
@@ -167,7 +215,9 @@ def test_a_line_for_each_value_says_every_value(rows: list[tuple[str, Any]]) -> 
         assert json.loads(lines[3 * place + 2].removeprefix("long name")) == number
 
 
-@pytest.mark.parametrize(("text", "cut"), [("x" * 30, "x" * 9 + "…"), ("漢" * 30, "漢" * 4 + "…"), ("x" * 10, "x" * 10)])
+@pytest.mark.parametrize(
+    ("text", "cut"), [("x" * 30, "x" * 9 + "…"), ("漢" * 30, "漢" * 4 + "…"), ("x" * 10, "x" * 10)]
+)
 def test_a_cell_is_cut_where_it_is_asked_for(text: str, cut: str) -> None:
     assert list(tables.lines(["a"], [[text]], widest=10))[2] == cut
 

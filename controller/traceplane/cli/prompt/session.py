@@ -18,7 +18,7 @@ from traceplane.cli import answers
 from traceplane.cli.connection import USER_API, Access, call
 from traceplane.cli.prompt import catalog
 from traceplane.cli.prompt.catalog import Catalog
-from traceplane.errors import TraceError, Unavailable
+from traceplane.errors import NotFound, TraceError, Unavailable
 
 if TYPE_CHECKING:
     import httpx
@@ -83,8 +83,15 @@ class Session:
         self._user_api.close()
 
     def reload(self) -> Catalog:
-        """The catalog as it is now. Raises TraceError."""
-        self.catalog = self._user_api.do(lambda client: catalog.load(client, self.namespace))
+        """The catalog as it is now. Raises TraceError with the remedy."""
+        try:
+            self.catalog = self._user_api.do(lambda client: catalog.load(client, self.namespace))
+        except TraceError as error:
+            if error.code not in ("NotFound", "BadAnswer"):
+                raise
+            raise NotFound(
+                "names come from the user API, which is not at this address: set TRACE_USER_URL"
+            ) from error
         return self.catalog
 
     def ask(self, sql: str) -> dict[str, Any]:
