@@ -1,4 +1,4 @@
-"""Rows as a table: aligned columns, from which every value can be told again.
+"""Rows as a table: aligned columns, from which every value can be read again.
 
 A NULL is `NULL`, or nothing where a list of things leaves a cell empty. A text that could be taken for that, that
 begins or ends with a space, or that holds what a terminal would act on, is written in quotes as JSON writes it: so
