@@ -12,8 +12,8 @@ import pytest
 from tests.integration.query.callers import ENDLESS, in_flight
 from tests.integration.query.command import tracectl
 from tests.integration.query.conftest import Client
-from tests.integration.query.terminal import COLUMNS, LINES, terminal
 from tests.integration.query.world import World
+from tests.support.terminal import COLUMNS, LINES, terminal
 from tests.support.waiting import until
 from traceplane.settings import Settings
 from traceplane.userapi.app import app
@@ -192,6 +192,17 @@ def test_names_are_not_needed_to_ask(tmp_path: Path, client: Client) -> None:
         assert "set TRACE_USER_URL" in screen.screen.replace("\n", "")
         screen.line("SELECT 1 AS one;")
         screen.shows("one", "1 row")
+
+
+def test_a_token_that_is_over_is_taken_again(tmp_path: Path, client: Client) -> None:
+    file = tmp_path / "token"
+    file.write_text("over")
+    with terminal(tmp_path, "--token-file", str(file), TRACE_QUERY_URL=client.url) as screen:
+        screen.line("SELECT 1 AS one;")
+        screen.until(lambda shown: shown.count("(Unauthenticated)") == 2)
+        file.write_text(client.token)
+        screen.line("SELECT 2 AS two;")
+        screen.shows("two", "1 row")
 
 
 SCRIPT = "SELECT 1 AS one; -- a comment; \n\n\\d\nSELECT 'a;b' AS two\n;\nSELECT 3 AS three"

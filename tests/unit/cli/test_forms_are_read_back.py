@@ -85,8 +85,19 @@ VALUE = st.recursive(
 )
 
 
-def printed(action: Callable[[], None]) -> str:
-    with redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")) as out:
+class Out(io.TextIOWrapper):
+    """Standard output, as a terminal or as a file."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8", newline="")
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+def printed(action: Callable[[], None], *, terminal: bool = False) -> str:
+    with redirect_stdout(Out(terminal)) as out:
         action()
         out.flush()
         return out.buffer.getvalue().decode()  # type: ignore[attr-defined]
@@ -220,6 +231,14 @@ def test_a_line_for_each_value_says_every_value(rows: list[tuple[str, Any]]) -> 
 )
 def test_a_cell_is_cut_where_it_is_asked_for(text: str, cut: str) -> None:
     assert list(tables.lines(["a"], [[text]], widest=10))[2] == cut
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_csv_at_a_terminal_has_no_control_character(shown: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    body = 'a\r\n"\x1b[2J\n漢\t"\r\n'.encode()
+    text = printed(lambda: printing.delimited(body), terminal=shown)
+    assert text == ('a\r\n"\ufffd[2J\n漢\t"\r\n' if shown else body.decode())
+    assert ("a terminal must not get" in capsys.readouterr().err) is shown
 
 
 def test_numbers_stand_right_and_texts_left() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,7 @@ from typing import Any
 import pexpect
 import pyte
 
-from tests.integration.query.command import TRACECTL
-
+TRACECTL = str(Path(sys.executable).parent / "tracectl")
 LINES, COLUMNS = 24, 100
 SECONDS = 30.0
 
