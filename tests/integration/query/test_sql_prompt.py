@@ -199,7 +199,7 @@ def test_a_token_that_is_over_is_taken_again(tmp_path: Path, client: Client) -> 
     file.write_text("over")
     with terminal(tmp_path, "--token-file", str(file), TRACE_QUERY_URL=client.url) as screen:
         screen.line("SELECT 1 AS one;")
-        screen.until(lambda shown: shown.count("(Unauthenticated)") == 2)
+        screen.until(lambda shown: "(Unauthenticated)" in shown and screen.is_ready(shown))
         file.write_text(client.token)
         screen.line("SELECT 2 AS two;")
         screen.shows("two", "1 row")

@@ -249,3 +249,7 @@ def test_numbers_stand_right_and_texts_left() -> None:
 def test_a_message_keeps_its_lines_and_no_control_character() -> None:
     shown = escapes.error_of("no such name \x1b[2J\nLINE 1: x\n  ^", "InvalidQuery")
     assert shown == "error: no such name \\x1b[2J (InvalidQuery)\nLINE 1: x\n  ^\n"
+
+
+def test_what_ends_the_rows_for_postgres_is_quoted_in_csv() -> None:
+    assert printed(lambda: printing.comma_separated(["a"], [["\\."]])) == 'a\r\n"\\."\r\n'
