@@ -43,6 +43,8 @@ RULES = (
     Rule(r"openssl ecparam .*", Tier.LOCAL),
     Rule(r"(cp \$\(hack/cluster kubeconfig\) kubeconfig && )?export [A-Z_]+=.*", Tier.CLUSTER),
     Rule(r"(hack/cluster exec -- )?(\S*/)?tracectl (query|result|get|logs) .*", Tier.CLUSTER),
+    Rule(r"echo '.*' \| tracectl sql .*", Tier.CLUSTER),
+    Rule(r"tracectl sql -n trace", Tier.TESTED, "tests/integration/query/test_sql_prompt.py"),
     Rule(r"(hack/cluster exec -- )?kubectl .*(get|describe|logs) .*", Tier.CLUSTER),
     Rule(r"(hack/cluster exec -- )?kubectl .*delete pod -l trace\.dev/job=follow", Tier.CLUSTER),
     Rule(r"(hack/cluster exec -- )?kubectl -n trace port-forward \S+ \d+ &", Tier.CLUSTER),

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
@@ -83,6 +84,11 @@ class Access:
         ),
     ] = "trace"
 
+    def beside(self, service: Service) -> Access:
+        """The same access to another service: at its variable's address, or this one's where one host has both."""
+        server = os.environ.get(service.variable) or os.environ.get("TRACE_SERVER") or self.server
+        return replace(self, service=service, server=server)
+
     def bearer(self) -> str:
         """The token to present. Raises Unauthenticated with the remedy."""
         if self.token_file is not None:
@@ -139,6 +145,12 @@ class Access:
         return names[0]
 
 
+class Problem(TraceError):
+    """What a server refused. `position` is the place in the statement, in characters, where there is one."""
+
+    position: int | None = None
+
+
 def calls(service: Service) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a verb the connection options in place of its first parameter, an `Access` to `service`."""
 
@@ -190,9 +202,10 @@ def call(client: httpx.Client, method: str, path: str, **arguments: Any) -> http
         return answer
     try:
         body = answer.json()
-        message, code = str(body["detail"]), str(body["code"])
+        problem = Problem(str(body["detail"]), code=str(body["code"]))
+        problem.position = body.get("position")
     except (ValueError, KeyError, TypeError):
         # No problem document of Trace: most likely a proxy, or another server at this address.
         message = f"the server answered {answer.status_code}, not as Trace does: is --server right?"
-        code = "BadAnswer"
-    raise TraceError(message, code=code)
+        problem = Problem(message, code="BadAnswer")
+    raise problem

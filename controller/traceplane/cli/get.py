@@ -78,9 +78,9 @@ def tasks(
     with api.client() as client:
         found: list[Row] = []
         for where, name in _named(client, dag, namespace):
-            pages = _pages(client, f"/v1/dags/{name}/tasks", namespace=where, job=job, status=status)
+            listed = pages(client, f"/v1/dags/{name}/tasks", namespace=where, job=job, status=status)
             # Any one DAG may have the newest tasks of all: so the limit is applied again after the merge.
-            found += [{"dag": name, **row} for row in islice(pages, limit)]
+            found += [{"dag": name, **row} for row in islice(listed, limit)]
     rows = sorted(found, key=lambda row: str(row["id"]), reverse=True)[:limit]
     columns = ("id", "dag", "job", "status", "attempt", "scope", "worker_id", "queued_at", "error", "report")
     if output in (Output.TABLE, Output.CSV):
@@ -171,10 +171,10 @@ def lineage(
 
 def _list(api: Access, path: str, limit: int, **query: str | None) -> list[Row]:
     with api.client() as client:
-        return list(islice(_pages(client, path, **query), limit))
+        return list(islice(pages(client, path, **query), limit))
 
 
-def _pages(client: httpx.Client, path: str, **query: str | None) -> Iterator[Row]:
+def pages(client: httpx.Client, path: str, **query: str | None) -> Iterator[Row]:
     """Every row of a list, page by page, fetched as they are taken."""
     wanted: dict[str, Any] = {name: value for name, value in query.items() if value is not None}
     while True:
@@ -189,4 +189,4 @@ def _named(client: httpx.Client, dag: str | None, namespace: str | None) -> list
     """(namespace, name) of one DAG, or of all."""
     if dag is not None:
         return [(namespace, dag)]
-    return [(row["namespace"], row["name"]) for row in _pages(client, "/v1/dags", namespace=namespace)]
+    return [(row["namespace"], row["name"]) for row in pages(client, "/v1/dags", namespace=namespace)]

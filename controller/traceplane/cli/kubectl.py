@@ -50,19 +50,25 @@ def run(*arguments: str, seconds: float) -> subprocess.CompletedProcess[str]:
 def forward(namespace: str, service: str, port: int) -> Iterator[str]:
     """URL of a port-forward to a service on a free local port, while the block runs."""
     argv = ["port-forward", "--namespace", namespace, f"service/{service}", f":{port}"]
-    with running(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # In a group of its own: Ctrl-C at `tracectl sql` ends a query, and not the way to the service.
+    with running(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0) as process:
         yield f"http://127.0.0.1:{_local_port(process)}"
 
 
 @contextmanager
 def running(
-    *arguments: str, stdout: int | None = None, stderr: int | None = None
+    *arguments: str, stdout: int | None = None, stderr: int | None = None, process_group: int | None = None
 ) -> Iterator[subprocess.Popen[str]]:
     """kubectl, started before the block and ended with it."""
     argv = [path(), *arguments]
     with _unwinding():
         process = subprocess.Popen(
-            argv, stdout=stdout, stderr=stderr, text=True, preexec_fn=_ends_with(os.getpid())
+            argv,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+            process_group=process_group,
+            preexec_fn=_ends_with(os.getpid()),
         )
         try:
             yield process

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from traceplane.cli import kubectl
+from traceplane.cli import escapes, kubectl
 from traceplane.errors import NotFound, Refused, Unavailable
 
 MAX_PODS = 50
@@ -86,7 +86,8 @@ def _print(argv: list[str], output: Output) -> int:
     piped = subprocess.PIPE if output is Output.JSON else None
     with kubectl.running(*argv, stdout=piped) as process:
         for line in process.stdout or ():
-            sys.stdout.write(json.dumps(_parsed(line.rstrip("\n")), ensure_ascii=False) + "\n")
+            parsed = json.dumps(_parsed(line.rstrip("\n")), ensure_ascii=False)
+            sys.stdout.write(escapes.json_of(parsed) + "\n")
             sys.stdout.flush()
         return process.wait()
 

@@ -10,10 +10,12 @@ Exit codes: 0 done, 1 the answer is no (invalid manifest, failed query, refused)
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 
 import typer
 
+from traceplane.cli import escapes
 from traceplane.errors import TraceError
 
 app = typer.Typer(
@@ -25,7 +27,7 @@ app = typer.Typer(
 processes = typer.Typer(help="Run one of Trace's processes (what the pods start).", no_args_is_help=True)
 app.add_typer(processes, name="run")
 
-_VERBS = ("lint", "query", "result", "get", "operate", "logs", "admin")
+_VERBS = ("lint", "query", "sql", "result", "get", "operate", "logs", "admin")
 _PROCESSES = ("controller", "dispatcher", "query_service", "worker", "migrate")
 
 for _names, _parent in ((_VERBS, app), (_PROCESSES, processes)):
@@ -35,8 +37,10 @@ for _names, _parent in ((_VERBS, app), (_PROCESSES, processes)):
 
 def main() -> None:
     """Entry point of `tracectl`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # as JSON is, whatever the locale says
     try:
         app()
     except TraceError as error:
-        sys.stderr.write(f"error: {error.message} ({error.code})\n")
+        sys.stderr.write(escapes.error_of(error.message, error.code))
         sys.exit(1)

@@ -135,7 +135,7 @@ def _show(answer: httpx.Response, output: Form, *, export: bool) -> None:
     if found is not None and found.get("output"):
         answers.exported(found, download=output is Form.PARQUET and not export)
     elif found is None:
-        sys.stdout.buffer.write(answer.content)
+        (printing.delimited if output is Form.CSV else sys.stdout.buffer.write)(answer.content)
         _warn(answer.headers.get("x-trace-truncated") == "true", answer.headers.get("x-trace-row-count"))
     else:
         _print(found, Output(output.value))
@@ -145,8 +145,8 @@ def _statement(sql: str | None, file: Path | None) -> str:
     if (sql is None) == (file is None):
         raise typer.BadParameter("give the statement, or --file, and not both")
     if file is not None:
-        return file.read_text()
-    return sys.stdin.read() if sql == "-" else str(sql)
+        return answers.decoded(file.read_bytes())
+    return answers.decoded(sys.stdin.buffer.read()) if sql == "-" else str(sql)
 
 
 def _print(found: dict[str, Any], output: Output) -> None:
@@ -154,13 +154,10 @@ def _print(found: dict[str, Any], output: Output) -> None:
         printing.structured(found, output)
     else:
         printing.table([column["name"] for column in found["columns"]], found["rows"])
-        plural = "" if found["row_count"] == 1 else "s"
-        sys.stderr.write(f"{found['row_count']} row{plural} in {found['duration_ms']} ms\n")
+        sys.stderr.write(f"{answers.counted(found)}\n")
     _warn(bool(found["truncated"]), found["row_count"])
 
 
 def _warn(truncated: bool, rows: object) -> None:
     if truncated:
-        sys.stderr.write(
-            f"warning: the answer was cut after {rows} rows; aggregate, narrow the query, or use --export\n"
-        )
+        sys.stderr.write(f"warning: {answers.CUT.format(rows=rows)}, or use --export\n")

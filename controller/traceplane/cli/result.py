@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import sys
-import time
 from contextlib import nullcontext
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import typer
 
 from traceplane.cli import answers, printing
 from traceplane.cli.connection import QUERY_SERVICE, Access, call, calls
-from traceplane.errors import NotFound, Stale
-
-if TYPE_CHECKING:
-    import httpx
-
-WAIT_SECONDS = 20
-"""Longest wait of one request for the end of a query."""
+from traceplane.errors import NotFound
 
 
 class Form(StrEnum):
@@ -61,34 +54,20 @@ def result(
     query = _uuid(query_id)
     if output is Form.PARQUET:
         answers.binary_output(output.value)
-    with service.client(WAIT_SECONDS + answers.SLACK_SECONDS) as client:
+    with service.client(answers.WAIT_SECONDS + answers.SLACK_SECONDS) as client:
         if cancel:
             found = call(client, "DELETE", f"/v1/queries/{query}").json()
             ended = found["state"] == "Canceled"
             sys.stderr.write("canceled\n" if ended else "the query is running; it will be canceled in a moment\n")
             return
         with answers.progress(f"query {query}; Ctrl-C leaves it running") if wait else nullcontext():
-            found = _ended(client, query, wait=wait)
+            found = answers.ended(client, query, wait=wait)
     if output is Form.JSON:
         printing.structured(found, printing.Output.JSON)
     elif found["output"] is None:
         raise NotFound("the answer's file was deleted, or you may no longer read the assets it was made from")
     else:
         answers.exported(found, download=output is Form.PARQUET)
-
-
-def _ended(client: httpx.Client, query: UUID, *, wait: bool) -> dict[str, Any]:
-    """Description of a query that succeeded. Raises what it failed with, and Stale where it has not ended."""
-    while True:
-        parameters = {"wait": WAIT_SECONDS} if wait else {}
-        answer = call(client, "GET", f"/v1/queries/{query}", params=parameters)
-        found: dict[str, Any] = answer.json()
-        if answer.status_code != answers.ACCEPTED:
-            return found
-        if not wait:
-            raise Stale(f"the query has not ended ({found['state']}); --wait waits for it", code="QueryNotEnded")
-        # A busy service answers before the wait is over. What the request did wait is part of the pause.
-        time.sleep(max(0.0, float(answer.headers["retry-after"]) - answer.elapsed.total_seconds()))
 
 
 def _uuid(text: str) -> UUID:

@@ -170,6 +170,16 @@ def test_query_fails_with_one_line_and_a_code(client: Client) -> None:
     assert tracectl("query", "SELECT 1", "--file", "/none", **env).returncode == 2
 
 
+def test_statements_and_answers_are_utf_8_whatever_the_locale(client: Client, tmp_path: Path) -> None:
+    env = {"TRACE_QUERY_URL": client.url, "TRACE_TOKEN": client.token, "PYTHONIOENCODING": "latin-1"}
+    for form in ("json", "yaml", "csv", "table"):
+        done = tracectl("query", "-o", form, "-", stdin="SELECT '漢' AS x", **env)
+        assert (done.returncode, "漢" in done.stdout) == (0, True), done.stderr
+    (tmp_path / "latin.sql").write_bytes(b"SELECT '\xe9'")
+    wrong = tracectl("query", "--file", str(tmp_path / "latin.sql"), **env)
+    assert (wrong.returncode, wrong.stderr) == (1, "error: byte 8 of the statement is not UTF-8 (InvalidQuery)\n")
+
+
 def test_admin_makes_a_user_whom_get_then_serves(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> None:
     world.federated()
     url = serve(app(Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url), pytest.fail))

@@ -13,10 +13,13 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World
 from tests.unit.query.answers import TEXTS, literal
+from tests.unit.query.typed import IN_POSTGRES, KINDS, Kind, alike
 
 pytestmark = pytest.mark.services
 
@@ -142,3 +145,41 @@ def test_csv_is_read_back_by_postgres_with_its_nulls(world: World, client: Clien
         (n, text, n, 0.5, n == 1, day + datetime.timedelta(n), at, None, "", UUID(int=(7 << 76) | (8 << 60) | 1))
         for n, text in enumerate(TEXTS)
     ]
+
+
+ROWS = st.lists(st.tuples(*(st.none() | kind.values for kind in IN_POSTGRES)), min_size=1, max_size=4)
+# Only nested types are JSON in CSV; and the gate admits no ENUM within another type.
+NESTED = KINDS.filter(lambda kind: kind.csv is None and "ENUM" not in kind.sql)
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(rows=ROWS, nested=NESTED.flatmap(lambda kind: st.tuples(st.just(kind), st.none() | kind.values)))
+def test_csv_of_random_values_is_read_back_by_postgres(
+    world: World, client: Client, rows: list[tuple[Any, ...]], nested: tuple[Kind, Any]
+) -> None:
+    """Every type that Postgres has, and a nested value as its JSON."""
+    kinds = [*IN_POSTGRES, nested[0]]
+    given = [[*row, nested[1]] for row in rows]
+    selects = (
+        f"SELECT {n} AS n, "
+        + ", ".join(
+            f"{kind.written(value)} AS c{place}" for place, (kind, value) in enumerate(zip(kinds, row, strict=True))
+        )
+        for n, row in enumerate(given)
+    )
+    answer = client.post(f"SELECT * FROM ({' UNION ALL '.join(selects)}) ORDER BY n", format="csv")
+    assert answer.status_code == 200, answer.text
+    columns = ", ".join(f"c{place} {kind.postgres or 'json'}" for place, kind in enumerate(kinds))
+    world.data.execute(f"DROP TABLE IF EXISTS answer; CREATE TEMP TABLE answer (n int, {columns})")
+    with world.data.cursor().copy("COPY answer FROM STDIN (FORMAT csv, HEADER)") as copy:
+        copy.write(answer.content)
+    for found, row in zip(world.data.execute("SELECT * FROM answer ORDER BY n").fetchall(), given, strict=True):
+        *plain, read = found[1:]
+        for kind, value, expected in zip(kinds, plain, row, strict=False):
+            typed = int(value) if isinstance(expected, int) and isinstance(value, decimal.Decimal) else value
+            assert alike(typed, expected), (kind.sql, value, expected)
+        assert alike(nested[0].of_json(read), nested[1])

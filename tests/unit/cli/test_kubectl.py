@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.terminal import terminal
 from tests.support.waiting import until
 from traceplane.cli import kubectl
 from traceplane.errors import Unavailable
@@ -88,6 +89,29 @@ def test_a_port_forward_ends_with_tracectl(bench: Bench, number: int) -> None:
     process.communicate(timeout=15)
     assert process.returncode != 0
     until(lambda: not lives(child))
+
+
+def test_a_port_forward_is_not_interrupted_by_ctrl_c(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terminal sends it to every process of tracectl's own group."""
+    monkeypatch.setenv("PATH", str(bench.folder))
+    bench.kubectl(FORWARD)
+    with kubectl.forward("trace", "etl-query", 8082):
+        assert os.getpgid(bench.pid) != os.getpgid(0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(bench.pid, 0)
+
+
+def test_the_prompt_opens_a_new_port_forward_where_one_was_no_good(bench: Bench, tmp_path: Path) -> None:
+    bench.kubectl(FORWARD)
+    with terminal(tmp_path, PATH=str(bench.folder)) as screen:
+        for number in (1, 2):
+            screen.line(f"SELECT {number};")
+            screen.until(lambda shown, number=number: shown.count("cannot be reached") == 1 + number)
+            screen.until(screen.is_ready)
+        screen.line("\\q")
+        assert screen.ended() == 0
+    assert sum(call.startswith("port-forward") and "etl-query" in call for call in bench.calls) == 2
+    assert not lives(bench.pid)
 
 
 def test_a_port_forward_ends_after_a_failed_call(bench: Bench) -> None:
