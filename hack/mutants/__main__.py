@@ -92,6 +92,12 @@ ROOMS = {
         ("tests/integration/dispatch", "tests/integration/query"),
         ("tests/integration/query/test_userapi.py", "tests/integration/dispatch/test_refusals.py"),
     ),
+    "queries": Room(
+        (f"{PACKAGE}/query/attach/*.py",),
+        sql_guards,
+        ("tests/integration/query",),
+        ("tests/integration/query/test_batch_fences.py",),
+    ),
     "gate": Room(
         (f"{PACKAGE}/query/gate/allowlist.py", f"{PACKAGE}/query/gate/parser.py"),
         python_guards,
