@@ -41,7 +41,7 @@ class Room:
 
 ROOMS = {
     "statements": Room(
-        (f"{PACKAGE}/store/statements/*.py",),
+        (f"{PACKAGE}/store/statements/*.py", f"{PACKAGE}/store/seed.py"),
         sql_guards,
         ("tests/integration/dispatch", "tests/integration/store", "tests/integration/query/test_userapi.py"),
         (
