@@ -33,8 +33,8 @@ FUZZ_answers := tests.integration.query.answers.differential
 fuzz: .venv/.stamp ## statements that nobody wrote, KIND=gate: what is let through, or answers: beside plain DuckDB; SECONDS=60, SEED= to repeat a run
 	@$(RUN)/python -m $(FUZZ_$(or $(KIND),gate)) --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
-mutants: .venv/.stamp ## take guards out of the code one at a time, and say which no test misses; ROOM=, ONLY= for a part, FIRST=1 for quick tests alone
-	@$(RUN)/python -m hack.mutants $(if $(ROOM),--room $(ROOM)) $(if $(ONLY),--only "$(ONLY)") $(if $(FIRST),--first-only)
+mutants: .venv/.stamp ## take guards out of the code one at a time, and say which no test misses; ROOM=, ONLY= for a part, FIRST=1 for quick tests alone, TESTS= for some
+	@$(RUN)/python -m hack.mutants $(if $(ROOM),--room $(ROOM)) $(if $(ONLY),--only "$(ONLY)") $(if $(FIRST),--first-only) $(TESTS:%=--tests %)
 
 demo: setup ## raise a cluster, install Trace, run a pipeline, query it, prove the answer
 	@$(RUN)/python -m hack.demo up

@@ -8,5 +8,6 @@ no use and goes.
 
 `make mutants` runs every room, and takes hours; `make mutants ROOM=statements ONLY=leases` runs a part. With
 `FIRST=1` only the quick tests of a room run, three to eight seconds for a mutant; what survives them is then run
-without it. A mutant whose tests could not run at all (it does not load, say) proves nothing and is listed apart.
+without it, or with `TESTS="tests/unit/identity"` against the tests that it names. A mutant whose tests could not
+run at all (it does not load, say) proves nothing and is listed apart.
 """

@@ -1,4 +1,4 @@
-"""`python -m hack.mutants [--room ROOM] [--only TEXT] [--list] [--first-only]`: see the package."""
+"""`python -m hack.mutants [--room ROOM] [--only TEXT] [--list] [--first-only] [--tests PATH]`: see the package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hack.mutants.guards import Guard, python_guards, sql_guards
@@ -41,7 +41,7 @@ class Room:
 
 ROOMS = {
     "statements": Room(
-        (f"{PACKAGE}/store/statements/*.py",),
+        (f"{PACKAGE}/store/statements/*.py", f"{PACKAGE}/store/seed.py"),
         sql_guards,
         ("tests/integration/dispatch", "tests/integration/store", "tests/integration/query/test_userapi.py"),
         (
@@ -91,6 +91,12 @@ ROOMS = {
         python_guards,
         ("tests/integration/dispatch", "tests/integration/query"),
         ("tests/integration/query/test_userapi.py", "tests/integration/dispatch/test_refusals.py"),
+    ),
+    "queries": Room(
+        (f"{PACKAGE}/query/attach/*.py",),
+        sql_guards,
+        ("tests/integration/query",),
+        ("tests/integration/query/test_batch_fences.py",),
     ),
     "gate": Room(
         (f"{PACKAGE}/query/gate/allowlist.py", f"{PACKAGE}/query/gate/parser.py"),
@@ -192,9 +198,12 @@ def main() -> int:
     parser.add_argument(
         "--first-only", action="store_true", help="run only the quick tests of rooms that have some"
     )
+    parser.add_argument("--tests", action="append", help="run these tests alone, and no others of the room")
     parser.add_argument("--list", action="store_true", help="list the mutants, and run none")
     arguments = parser.parse_args()
-    first_only: bool = arguments.first_only
+    if arguments.tests:
+        ROOMS.update({name: replace(room, first=tuple(arguments.tests)) for name, room in ROOMS.items()})
+    first_only = bool(arguments.first_only or arguments.tests)
     rooms = [room for room in arguments.room or sorted(ROOMS) if ROOMS[room].first or not first_only]
     chosen = mutants(rooms, arguments.only)
     if arguments.list:

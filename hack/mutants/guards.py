@@ -47,7 +47,7 @@ def sql_guards(source: str) -> list[Guard]:
     return sorted(set(found))
 
 
-_ACCESS = re.compile(r"\b(org_id|\w*roles?|lease_token|claim_id|attempt|deleted_at|paused)\b")
+_ACCESS = re.compile(r"\b(org_id|user_id|\w*roles?|lease_token|claim_id|attempt|deleted_at|paused)\b")
 """Columns by which a read is refused, rather than answered otherwise."""
 
 
@@ -120,7 +120,7 @@ def _strings(source: str) -> Iterator[tuple[int, int]]:
         if match.start() == 0:
             continue  # the module's story, which may speak of a WHERE
         group = 1 if match[1] is not None else 2
-        if re.search(r"\b(SELECT|UPDATE|INSERT|DELETE|WHERE)\b|^\W*[tx]\.", match[group]):
+        if re.search(r"\b(SELECT|UPDATE|INSERT|DELETE|WHERE)\b", match[group]) or _FRAGMENT.match(match[group]):
             yield match.start(group), match.end(group)
 
 
@@ -129,6 +129,9 @@ _WORDS = re.compile(
     r"|\b(?:WHERE|AND|OR|ORDER|LIMIT|RETURNING|FOR|GROUP|ON CONFLICT|UNION|BETWEEN|THEN|WHEN|ELSE|END|FROM|JOIN"
     r"|LEFT|CROSS|SET|SELECT|AS)\b|[()]|\n[ ]*\n|,"
 )
+_FRAGMENT = re.compile(r"\W*[tx]\.|\w+ = %\(\w+\)s AND ")
+"""A text that begins with a condition, to be put behind a WHERE."""
+
 _ENDS = {"AND", "OR", "ORDER", "LIMIT", "RETURNING", "FOR", "GROUP", "ON CONFLICT", "UNION", "THEN", "WHEN", "ELSE",
          "END", "JOIN", "LEFT", "CROSS", "SET", "AS", "WHERE"}  # fmt: skip
 
@@ -137,7 +140,7 @@ def _conjuncts(source: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Offsets of each condition behind WHERE or AND, up to where it ends at its own depth of parentheses."""
     matches = _WORDS.finditer(source, start, end)
     words = _without_between([(match[0], match.start(), match.end()) for match in matches])
-    if re.match(r"\(?[tx]\.", source[start:end]):  # a fragment that begins with a condition
+    if _FRAGMENT.match(source[start:end]):
         words.insert(0, ("WHERE", start, start))
     for index, (word, _, after) in enumerate(words):
         if word not in ("WHERE", "AND"):

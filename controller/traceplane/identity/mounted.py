@@ -73,10 +73,8 @@ class Mounted(Generic[Value]):
     def _look(self) -> tuple[int, int, int]:
         try:
             found = self._path.stat()
-        except FileNotFoundError as error:
-            if self._absent is not None:
-                return _NOWHERE
-            raise InvalidSettings(f"cannot read {self._path}: {error.strerror}") from error
+        except FileNotFoundError:
+            return _NOWHERE
         except OSError as error:
             raise InvalidSettings(f"cannot read {self._path}: {error.strerror}") from error
         return found.st_ino, found.st_size, found.st_mtime_ns

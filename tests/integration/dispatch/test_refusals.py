@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests import services
-from tests.integration.dispatch.callers import Caller, completion, fence_of, signing_key
+from tests.integration.dispatch.callers import Caller, completion, fence_of, signing_key, written_commit
 from tests.integration.dispatch.conftest import WORKER_TOKEN, Feed
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane.settings import Settings
@@ -55,16 +55,7 @@ def unchanged(sql: Sql) -> Callable[[], None]:
     """Asserts that state is as it was when the fixture was made."""
 
     def picture() -> list[Any]:
-        tables = (
-            "tasks",
-            "task_attempts",
-            "events",
-            "partition_versions",
-            "relocations",
-            "outbox",
-            "operator_state",
-        )
-        return [sql(f"SELECT * FROM {table}") for table in tables]
+        return [sql(f"SELECT * FROM {table}") for table in TOUCHED]
 
     before: list[Any] = []
 
@@ -128,19 +119,8 @@ WRONG_COMPLETIONS: list[tuple[dict[str, Any], int, str]] = [
     ({"status": "Released", "events": [{"output": "blocks", "cursor": 1}]}, 400, "BadCompletion"),
     ({"status": "Completed", "events": [{"output": "nowhere", "cursor": 1}]}, 400, "UnknownOutput"),
     ({"status": "Completed", "events": [{"output": "blocks"}]}, 400, "BadEvent"),
-    (
-        {
-            "status": "Completed",
-            "events": [{"output": "blocks", "partition": {"key": "9-1", "start": 9, "end": 1}}],
-        },
-        400,
-        "BadEvent",
-    ),
-    (
-        {"status": "Completed", "relocations": [{"input": 1, "output": "blocks", "delete_hot": True}]},
-        400,
-        "BadRelocation",
-    ),
+    ({"status": "Completed", "events": [{"output": "blocks", "partition": BACKWARD}]}, 400, "BadEvent"),
+    ({"status": "Completed", "relocations": [UNCOMMITTED]}, 400, "BadRelocation"),
     ({"status": "Completed", "surprise": 1}, 400, "InvalidBody"),
     ({"status": "Completed", "events": [{"output": "blocks", "cursor": 2**63}]}, 400, "InvalidBody"),
     ({"status": "Completed", "state": {"big": "x" * (wire.MAX_STATE_BYTES + 1)}}, 413, "StateTooLarge"),
@@ -152,19 +132,56 @@ WRONG_COMPLETIONS: list[tuple[dict[str, Any], int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("wrong", "status", "code"), WRONG_COMPLETIONS)
 async def test_wrong_completions_are_refused_whole(
-    lease: wire.ClaimedTask,
-    caller: Caller,
-    unchanged: Callable[[], None],
-    wrong: dict[str, Any],
-    status: int,
-    code: str,
+    lease: wire.ClaimedTask, caller: Caller, unchanged: Callable[[], None]
 ):
     unchanged()
-    body = {"completions": [{"fence": fence_of(lease), **wrong}]}
-    problem(await caller.task_call("complete", lease.capability_token, body), status, code)
+    for wrong, status, code in WRONG_COMPLETIONS:
+        body = {"completions": [{"fence": fence_of(lease), **wrong}]}
+        problem(await caller.task_call("complete", lease.capability_token, body), status, code)
+        unchanged()
+
+
+REORG = {"output": "blocks", "start": 0, "end": 9, "reason": "Reorg"}
+WRONG_REPORTS: list[tuple[dict[str, Any], str]] = [
+    ({"events": [{"output": "nowhere", "cursor": 1}]}, "UnknownOutput"),
+    ({"events": [{"output": "blocks"}]}, "BadEvent"),
+    ({"events": [{"output": "blocks", "partition": BACKWARD}]}, "BadEvent"),
+    ({"invalidations": [{**REORG, "output": "nowhere"}]}, "UnknownOutput"),
+    ({"invalidations": [{**REORG, "start": 10}]}, "BadInvalidation"),
+    ({"invalidations": [{**REORG, "time_start": "yesterday"}]}, "BadInvalidation"),
+]
+
+
+async def test_wrong_reports_are_refused_whole(
+    lease: wire.ClaimedTask, caller: Caller, unchanged: Callable[[], None]
+):
     unchanged()
+    for wrong, code in WRONG_REPORTS:
+        problem(await caller.report(lease, **wrong), 400, code)
+        unchanged()
+
+
+async def test_without_an_object_store_nothing_is_committed_and_no_credentials_are_given(
+    lease: wire.ClaimedTask, caller: Caller, dispatcher: Dispatcher, unchanged: Callable[[], None]
+):
+    unchanged()
+    output = await written_commit(dispatcher.objects, dispatcher.settings, lease)
+    dispatcher.completions._objects = dispatcher.leases._credentials = None
+    problem(await caller.complete(lease, outputs=[output]), 400, "NoObjectStore")
+    body = {"fence": fence_of(lease)}
+    problem(await caller.task_call("credentials", lease.capability_token, body), 400, "NoObjectStore")
+    unchanged()
+
+
+async def test_a_task_that_only_the_newest_run_of_its_job_may_do_is_not_claimed_by_name(
+    http: httpx.AsyncClient, feed: Feed, sql: Sql
+):
+    event = await feed.cursor(5)
+    (task,) = sql("SELECT id FROM tasks WHERE event_id = %(event)s", event=event)
+    body = {"worker_id": "w", "task_id": str(task["id"])}
+    answer = await http.post("/internal/task-claim", json=body, headers={"X-Trace-Worker-Token": WORKER_TOKEN})
+    problem(answer, 400, "ClaimByJob")
 
 
 async def test_a_task_named_twice_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -209,6 +210,9 @@ def test_user_of_another_organisation_is_nobody_here(world: World, get: Get, oid
     assert get("/v1/dags", oidc.token("olga")).status_code == 403
 
 
+LONG_CURSOR = base64.urlsafe_b64encode(b'["a", "%s"]' % (b"a" * 1024)).decode()
+
+
 @pytest.mark.parametrize(
     ("path", "query", "status"),
     [
@@ -217,6 +221,8 @@ def test_user_of_another_organisation_is_nobody_here(world: World, get: Get, oid
         ("/v1/dags/none/tasks", {}, 404),
         ("/v1/dags/..%2Fadmin", {}, 404),
         ("/v1/assets/NONE", {}, 404),
+        ("/v1/dags/none%00", {}, 404),
+        ("/v1/dags/none%00/tasks", {}, 404),
         ("/v1/dags", {"limit": "0"}, 400),
         ("/v1/dags", {"limit": "501"}, 400),
         ("/v1/dags", {"limit": "ten"}, 400),
@@ -226,7 +232,10 @@ def test_user_of_another_organisation_is_nobody_here(world: World, get: Get, oid
         ("/v1/dags", {"limit": "-1"}, 400),
         ("/v1/dags", {"cursor": "%%%"}, 400),
         ("/v1/dags", {"cursor": "WzFd"}, 400),
+        ("/v1/dags", {"cursor": LONG_CURSOR}, 400),
+        ("/v1/dags", {"cursor": "WyJhIl0"}, 400),
         ("/v1/dags", {"namespace": "a b"}, 400),
+        ("/v1/dags", {"namespace": "a\0"}, 400),
         ("/v1/dags/monad/tasks", {"status": "queued"}, 400),
         ("/v1/dags/monad/tasks", {"cursor": "WyJ4Il0"}, 400),
     ],
@@ -292,6 +301,7 @@ def test_a_task_that_is_over_is_tried_again(world: World, get: Get, wanda: str, 
     assert (said.json()["attempt"], said.json()["max_attempts"]) == (3, 6)
     again = get(f"/v1/tasks/{task}/retry", wanda, "POST")
     assert (again.status_code, again.json()["code"]) == (409, "TaskState")
+    assert again.json()["detail"].startswith("the task is Queued: only one that failed")
 
 
 def test_nothing_is_tried_again_that_nobody_would_run(world: World, get: Get, wanda: str) -> None:
@@ -304,7 +314,8 @@ def test_nothing_is_tried_again_that_nobody_would_run(world: World, get: Get, wa
 def test_a_task_is_canceled_or_asked_to_stop(world: World, get: Get, wanda: str) -> None:
     waiting = _task(world, priority=0)
     assert get(f"/v1/tasks/{waiting}/cancel", wanda, "POST").json()["status"] == "Canceled"
-    assert get(f"/v1/tasks/{waiting}/cancel", wanda, "POST").status_code == 409
+    again = get(f"/v1/tasks/{waiting}/cancel", wanda, "POST")
+    assert (again.status_code, again.json()["detail"].split(":")[0]) == (409, "the task is Canceled already")
     running = _task(
         world,
         status="Running",

@@ -68,7 +68,8 @@ async def fill(databases: services.Databases, dags: Sequence[DagKey]) -> None:
         await conn.execute("INSERT INTO orgs (id, name) VALUES (%s, 'neighbour')", (NEIGHBOUR,))
         for dag in dags:
             await deploy(conn, dag)
-            asset = ASSET | {"org_id": dag.org_id, "namespace": dag.namespace}
+        for dag in reversed(dags):
+            asset = ASSET | {"org_id": dag.org_id, "namespace": dag.namespace, "resource_uid": str(dag.org_id)}
             await declared(conn, **asset | {"read_roles": []})
             await declared(conn, **asset | {"name": "closed"})
         await conn.execute(_RUN)

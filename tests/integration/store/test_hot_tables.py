@@ -5,8 +5,10 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 import pytest
+from psycopg import errors
 
-from tests.integration.store.crowd import DAG
+from tests import services
+from tests.integration.store.crowd import DAG, looking
 from traceplane.store.engine import Connection, Database
 from traceplane.store.statements import hot_tables, versions
 from traceplane.store.statements.hot_tables import HotTable
@@ -64,11 +66,28 @@ async def test_a_job_may_run_once_all_of_its_own_tables_are_there(beside: Connec
         return [name for (name,) in rows]
 
     assert await running() == ["compact"], "it writes files alone"
+    await beside.execute("UPDATE jobs SET provisioned_at = NULL WHERE name = 'compact'")
     made = [await hot_tables.mark_provisioned(beside, table) for table in await tables(beside, jobs["follow"])]
     assert made == [[], [], [jobs["follow"]]]
-    assert await running() == ["compact", "follow"]
+    assert await running() == ["follow"], "and no other that lacks nothing"
     (table,) = await tables(beside, jobs["ranges"])
     assert [await hot_tables.mark_provisioned(beside, table) for _ in range(2)] == [[jobs["ranges"]], []]
+
+
+async def test_tables_of_one_job_wait_for_each_other_and_for_no_other_job(
+    beside: Connection,
+    jobs: dict[str, UUID],
+    alone_and_beside: tuple[services.Databases, services.Databases],
+):
+    first, second, _ = await tables(beside, jobs["follow"])
+    (other,) = await tables(beside, jobs["ranges"])
+    await hot_tables.mark_provisioned(beside, first)
+    async with looking(alone_and_beside[1]) as conn:
+        await conn.execute("SET LOCAL lock_timeout = '5s'")
+        assert await hot_tables.mark_provisioned(conn, other) == [jobs["ranges"]]
+        await conn.execute("SET LOCAL lock_timeout = '1ms'")
+        with pytest.raises(errors.LockNotAvailable):
+            await hot_tables.mark_provisioned(conn, second)
 
 
 async def test_rows_of_a_range_are_deleted_a_part_at_a_time(data: Database):

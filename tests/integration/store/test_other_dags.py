@@ -112,8 +112,8 @@ async def browse_an_asset(conn: Connection) -> list[Any]:
     return [[version["active"] for version in found], [(one["asset"], one["distance"]) for one in lineage]]
 
 
-async def look_at_policies(conn: Connection) -> list[str]:
-    return sorted(await asset_policies.stored(conn, **PLACE, names=["blocks", "closed"]))
+async def look_at_policies(conn: Connection) -> dict[str, Any]:
+    return await asset_policies.stored(conn, **PLACE, names=["blocks", "closed"])
 
 
 async def change_policies(conn: Connection) -> list[Any]:
@@ -202,6 +202,11 @@ async def test_a_deleted_dag_is_listed_nowhere(beside: Connection):
     assert await browse_dags.jobs(beside, ORG, **NAMED) == []
     # Another name differs from it in nothing but that it is not deleted.
     assert len(await browse_dags.jobs(beside, ORG, namespace="demo", dag=OTHER.dag)) == 3
+
+
+async def test_of_an_asset_that_is_deleted_its_own_policy_ends(beside: Connection):
+    assert await asset_policies.delete(beside, **PLACE, name="closed")
+    assert await controller_facts.known_assets(beside, **PLACE) == ("blocks",)
 
 
 async def test_a_task_and_an_asset_of_another_organisation_are_not_there(beside: Connection):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from tests import services
 from tests.support.deploying import NEIGHBOUR
+from traceplane.store import seed
 from traceplane.store.engine import Connection
 from traceplane.store.statements import tenancy
 from traceplane.store.statements.tenancy import Identity
+from traceplane.store.tables.tenancy import BUILT_IN_ROLES
 
 pytestmark = pytest.mark.services
 
@@ -66,3 +69,30 @@ async def test_an_organisation_changes_no_user_of_another(users: Connection):
     assert (stranger.issuer, stranger.subject) == STRANGER
     assert await tenancy.add_user(users, org_id=ORG, identity=ANNA, name="Anna"), "its own renames"
     assert "Anna" in {user.name for user in await tenancy.users(users, org_id=ORG)}
+
+
+def test_the_first_admin_gets_the_built_in_roles_of_its_organisation_and_nobody_else_does(
+    alone_and_beside: tuple[services.Databases, services.Databases],
+):
+    with psycopg.connect(alone_and_beside[1].state_dsn) as conn:
+
+        def held() -> dict[tuple[str, ...], list[str]]:
+            rows = conn.execute("SELECT issuer, external_id, roles FROM catalog.principals WHERE roles <> '{}'")
+            return {(issuer, subject): sorted(roles) for issuer, subject, roles in rows}
+
+        add = "INSERT INTO users (org_id, issuer, external_id, name) VALUES (%s, %s, %s, '')"
+        for org, one in ((ORG, BOB), (ORG, NAMESAKE), (NEIGHBOUR, STRANGER)):
+            conn.execute(add, (org, *one))
+        conn.execute("INSERT INTO org_roles (org_id, name) VALUES (%s, 'audit')", (ORG,))
+        assert seed.seed(conn, NEIGHBOUR, STRANGER) is seed.FirstAdmin.MADE
+        before = held()
+        assert before == {STRANGER: sorted(BUILT_IN_ROLES)}
+        # The other organisation's admin is none of ours, and a user of it does not become one.
+        seed.seed(conn, ORG, STRANGER)
+        assert held() == before
+        assert seed.seed(conn, ORG, ANNA) is seed.FirstAdmin.MADE
+        assert held() == {**before, ANNA: sorted(BUILT_IN_ROLES)}
+        assert seed.seed(conn, ORG, BOB) is seed.FirstAdmin.UNUSED
+        assert seed.seed(conn, ORG, ANNA) is seed.FirstAdmin.IS_ADMIN
+        assert held() == {**before, ANNA: sorted(BUILT_IN_ROLES)}
+        conn.rollback()

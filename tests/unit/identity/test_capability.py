@@ -21,6 +21,8 @@ from traceplane.errors import Forbidden, InvalidSettings, Unauthenticated
 from traceplane.identity import prefixes
 from traceplane.identity.capability import MAX_INLINE, Capabilities, parse_key
 from traceplane.identity.grants import grants
+from traceplane.identity.published_capability import PublishedCapabilities
+from traceplane.settings import Settings
 
 Claims = dict[str, Any]
 
@@ -166,6 +168,15 @@ def test_a_token_of_more_attempts_than_it_names_leaves_them_to_its_claim(capabil
     claims = capabilities.verify(minted(capabilities, tasks=MAX_INLINE + 1))
     assert not claims.tasks
     claims.require([(str(uuid4()), 1)])
+
+
+async def test_a_task_without_a_token_is_told_where_to_present_it() -> None:
+    published = PublishedCapabilities(Settings())
+    for nothing in (None, ""):
+        with pytest.raises(Unauthenticated, match="X-Trace-Task-Capability") as refused:
+            await published.verify(nothing)
+        assert refused.value.code == "BadCapability"
+    await published.close()
 
 
 def test_only_keys_that_sign_as_our_tokens_are_signed_are_taken() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 
+import jwt
 import pytest
 
 from tests.issuer import Issuer, issuer
 from traceplane.errors import InvalidSettings, Unauthenticated
-from traceplane.identity import issuers
+from traceplane.identity import issuers, oidc
 from traceplane.identity.oidc import Subject
 from traceplane.settings import Settings
 
@@ -53,6 +54,15 @@ async def test_a_strange_issuer_is_refused_without_asking_anybody(
         with pytest.raises(Unauthenticated):
             await verifier.verify(first.token("alice", iss=iss) if iss != 7 else "x.y.z")
     assert (first.fetches, second.fetches) == (0, 0)
+
+
+async def test_what_is_too_long_for_a_token_is_not_even_looked_at(
+    verifier: issuers.Verifier, first: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = first.token("alice", note="x" * oidc.MAX_TOKEN_BYTES)
+    monkeypatch.setattr(jwt, "decode", pytest.fail)
+    with pytest.raises(Unauthenticated, match="too long"):
+        await verifier.verify(token)
 
 
 async def test_one_issuer_that_is_away_does_not_stop_the_other(

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -111,6 +112,20 @@ async def test_only_asymmetric_algorithms_count(
 async def test_garbage_is_refused(token: str, verifier: Callable[..., oidc.TokenVerifier]) -> None:
     with pytest.raises(Unauthenticated):
         await verifier().verify(token)
+
+
+async def test_a_token_that_is_too_long_or_of_another_algorithm_costs_no_request(
+    running: Issuer, verifier: Callable[..., oidc.TokenVerifier]
+) -> None:
+    one = verifier()
+    secret = "s" * 32
+    for token in (
+        running.token("alice", note="x" * oidc.MAX_TOKEN_BYTES),
+        running.token("alice", key=secret, algorithm="HS256"),
+    ):
+        with pytest.raises(Unauthenticated):
+            await one.verify(token)
+    assert running.fetches == 0
 
 
 async def test_a_key_of_somebody_else_is_refused(
@@ -224,10 +239,10 @@ async def test_a_missing_token_of_our_own_is_an_absence_not_a_defect(
 
 
 @pytest.mark.parametrize(
-    "document", [{}, {"keys": None}, {"keys": ["x", 1, None]}, {"keys": [{"kty": "EC"}]}], ids=str
+    "document", [[], "x", 1, None, {}, {"keys": None}, {"keys": ["x", 1, None]}, {"keys": [{"kty": "EC"}]}], ids=str
 )
 async def test_a_document_without_usable_keys_is_an_absence_too(
-    document: dict[str, Any],
+    document: Any,
     running: Issuer,
     verifier: Callable[..., oidc.TokenVerifier],
     monkeypatch: pytest.MonkeyPatch,
@@ -274,6 +289,37 @@ async def test_a_discovery_document_of_another_issuer_is_not_believed(
 ) -> None:
     with pytest.raises(Unavailable):
         await verifier(issuer=running.url + "/").verify(running.token("alice"))
+
+
+async def test_a_document_beyond_the_bound_is_not_read(
+    running: Issuer, verifier: Callable[..., oidc.TokenVerifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = {**running.jwks(), "note": "x" * oidc.MAX_DOCUMENT_BYTES}
+    monkeypatch.setattr(running, "jwks", lambda: large)
+    with pytest.raises(Unavailable):
+        await verifier().verify(running.token("alice"))
+
+
+@pytest.mark.parametrize(("scheme", "believed"), [("https", True), ("http", False)])
+async def test_keys_of_a_secured_issuer_are_not_fetched_without_security(
+    scheme: str, believed: bool, running: Issuer, verifier: Callable[..., oidc.TokenVerifier]
+) -> None:
+    url, asked = "https://issuer.test", []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        discovery = {"issuer": url, "jwks_uri": f"{scheme}://issuer.test/keys"}
+        return httpx.Response(200, json=running.jwks() if request.url.path == "/keys" else discovery)
+
+    one = verifier(issuer=url)
+    await one._client.aclose()
+    one._client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    if believed:
+        assert (await one.verify(running.token("alice", iss=url))).subject == "alice"
+    else:
+        with pytest.raises(Unavailable):
+            await one.verify(running.token("alice", iss=url))
+    assert (f"{scheme}://issuer.test/keys" in asked) == believed
 
 
 def test_the_clusters_issuer_is_read_from_the_pods_own_token(tmp_path: Path) -> None:

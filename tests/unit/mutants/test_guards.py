@@ -49,6 +49,8 @@ def test_the_story_of_a_module_holds_no_guard():
 
 def test_a_fragment_that_begins_with_a_condition_is_a_condition():
     assert texts('HELD = "t.status = 1 AND t.attempt = x.attempt"') == ["t.status = 1", "t.attempt = x.attempt"]
+    assert texts('HELD = "id = %(id)s AND runner = %(runner)s"') == ["id = %(id)s", "runner = %(runner)s"]
+    assert not texts('SET = "status = %(status)s, ended = true"')
 
 
 def test_what_may_only_rise_is_a_guard():

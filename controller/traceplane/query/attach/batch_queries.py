@@ -49,12 +49,16 @@ FROM trace.query_batches WHERE id = %(id)s AND org_id = %(org)s AND user_id = %(
 _CLAIM = """
 WITH next AS (
     SELECT b.id FROM trace.query_batches b
-    WHERE b.org_id = %(org)s AND b.sql IS NOT NULL
+    WHERE b.org_id = %(org)s
+      -- second guard: so have all that wait or run. It is what the index of open queries is found by.
+      AND b.sql IS NOT NULL
       -- One that waits, after its pause; or one that runs, of a runner that no longer renews its lease.
       AND (b.state = 'Queued' AND b.not_before <= now() OR b.state = 'Running' AND b.lease_until < now())
     -- Fair among users: first the user who had none yet, or whose latest began longest ago; of one, the oldest.
     ORDER BY (SELECT max(o.started_at) FROM trace.query_batches o
-              WHERE o.org_id = b.org_id AND o.user_id = b.user_id) NULLS FIRST, b.created_at, b.id
+              -- second guard: a user is of one organisation. The index begins with it.
+              WHERE o.org_id = b.org_id
+                AND o.user_id = b.user_id) NULLS FIRST, b.created_at, b.id
     LIMIT 1 FOR UPDATE OF b SKIP LOCKED)
 UPDATE trace.query_batches b
 SET state = 'Running', attempt = attempt + 1, runner = %(runner)s, started_at = now(),
@@ -63,7 +67,8 @@ FROM next WHERE b.id = next.id
 RETURNING b.id, b.user_id AS user, b.sql, b.namespace, b.overflow, b.as_of, b.seconds, b.runner, b.attempt, b.cancel
 """
 
-_HOLDS_LEASE = "id = %(id)s AND runner = %(runner)s AND attempt = %(attempt)s AND state = 'Running'"
+# Only what runs has a runner: a constraint of the table.
+_HOLDS_LEASE = "id = %(id)s AND runner = %(runner)s AND attempt = %(attempt)s"
 
 _RENEW = f"""
 UPDATE trace.query_batches SET lease_until = now() + make_interval(secs => %(lease)s)

@@ -52,7 +52,9 @@ LIMIT %(limit)s
 
 # A task names dataset versions, not assets: it may read the federation of two of them, and no other.
 _FEDERATED = f"""{_RELATION_COLUMNS}
-WHERE org_id = %(org)s AND storage = 'Federated'
+-- second guard: the versions are those of the task's claim, which is of the organisation.
+WHERE org_id = %(org)s
+  AND storage = 'Federated'
   AND hot_version_id = ANY (%(versions)s::uuid[]) AND cold_version_id = ANY (%(versions)s::uuid[])
 """
 
@@ -61,20 +63,26 @@ SELECT v.namespace, job, output, asset, dataset_id, dataset_version_id, storage,
        provisioned, d.description
 FROM catalog.versions v
 LEFT JOIN catalog.descriptions d ON d.org_id = v.org_id AND d.namespace = v.namespace AND d.name = v.asset
-WHERE v.org_id = %(org)s AND dataset_version_id = ANY (%(versions)s::uuid[])
+-- second guard: a task's versions are those of its claim, and a pin's must be of datasets that were found here.
+WHERE v.org_id = %(org)s
+  AND dataset_version_id = ANY (%(versions)s::uuid[])
 """
 
 # Ranges whose rows the cold dataset has now, and the hot table may still have.
 _RELOCATED = """
 SELECT hot_version_id, cold_version_id, ranges::text AS ranges
 FROM catalog.relocations
-WHERE org_id = %(org)s AND hot_version_id = ANY (%(versions)s::uuid[]) AND NOT isempty(ranges)
+-- second guard: the versions are those of relations that were found in the organisation.
+WHERE org_id = %(org)s
+  AND hot_version_id = ANY (%(versions)s::uuid[]) AND NOT isempty(ranges)
 """
 
 _PARTITION_COLUMNS = """
 SELECT id, dataset_id, dataset_version_id, range_start, range_end, location, files
 FROM catalog.partition_history
-WHERE org_id = %(org)s AND dataset_version_id = ANY (%(versions)s::uuid[])
+-- second guard: the versions are those of relations that were found in the organisation.
+WHERE org_id = %(org)s
+  AND dataset_version_id = ANY (%(versions)s::uuid[])
 """
 
 _PARTITIONS = f"""{_PARTITION_COLUMNS}
@@ -95,7 +103,9 @@ LIMIT %(limit)s
 _INVALIDATIONS = """
 SELECT range_start, range_end, reason
 FROM catalog.invalidations
-WHERE org_id = %(org)s AND dataset_version_id = %(version)s AND sequence > %(sequence)s
+-- second guard: the versions are those of relations that were found in the organisation.
+WHERE org_id = %(org)s
+  AND dataset_version_id = %(version)s AND sequence > %(sequence)s
 ORDER BY sequence
 LIMIT %(limit)s
 """
