@@ -17,7 +17,7 @@ def controller() -> None:
     import socket
 
     from traceplane.observe import logs
-    from traceplane.query.validation import StatementJudge
+    from traceplane.query.validation import StatementChecker
     from traceplane.reconcile import process
     from traceplane.settings import ControllerSettings, load
 
@@ -25,6 +25,6 @@ def controller() -> None:
     logs.configure(settings.log_level)
     # KUBECONFIG and KUBERNETES_SERVICE_* are Kubernetes' own names, so they are not among the settings.
     identity = f"{socket.gethostname()}.{os.getpid()}"
-    with StatementJudge() as judge:
-        code = asyncio.run(process.run(settings, os.environ, identity, judge))
+    with StatementChecker() as checker:
+        code = asyncio.run(process.run(settings, os.environ, identity, checker))
     raise SystemExit(code)

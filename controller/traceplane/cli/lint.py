@@ -63,7 +63,7 @@ def check(paths: list[Path]) -> Checked:
     from traceplane import graph, operator_registry
     from traceplane.cli.manifests import documents, files_in, read
     from traceplane.cli.yaml_nodes import Unreadable
-    from traceplane.query.validation import StatementJudge
+    from traceplane.query.validation import StatementChecker
 
     findings: list[Finding] = []
     taken: list[tuple[str, Document]] = []
@@ -81,8 +81,8 @@ def check(paths: list[Path]) -> Checked:
                     taken.append((str(path), document))
         except Unreadable as error:
             findings.append(_unreadable(path, error))
-    with StatementJudge() as judge:
-        reviewed = graph.review([document.value for _, document in taken], operator_registry.load(), judge)
+    with StatementChecker() as checker:
+        reviewed = graph.review([document.value for _, document in taken], operator_registry.load(), checker)
     for index, problems in reviewed.problems.items():
         file, document = taken[index]
         findings += [Finding(file, document.line_of(p.path), p.source, p.path, p.message, p.code) for p in problems]

@@ -1,4 +1,4 @@
-"""From manifests to a graph: parse, validate, resolve and hash. Pure, but for the judge of statements that a
+"""From manifests to a graph: parse, validate, resolve and hash. Pure, but for the checker of statements that a
 caller may bring: no I/O, no clock, no randomness.
 
 `parse` makes a resource of a document, `assemble` makes a Graph of a DAG, its Jobs and its Assets; both return
@@ -10,16 +10,16 @@ from traceplane.graph.model import Graph, GraphInput, GraphJob, GraphOutput, Pla
 from traceplane.graph.parse import parse
 from traceplane.graph.policy import check_asset, check_bundle, check_federation
 from traceplane.graph.review import Review, review
-from traceplane.graph.statements import Fault, JobStatement, Judge, trusting
+from traceplane.graph.statements import Checker, Fault, JobStatement, trusting
 
 __all__ = [
+    "Checker",
     "Fault",
     "Graph",
     "GraphInput",
     "GraphJob",
     "GraphOutput",
     "JobStatement",
-    "Judge",
     "Placement",
     "Problem",
     "Publication",

@@ -16,7 +16,7 @@ from traceplane.graph.declare import Declared, configure, declare
 from traceplane.graph.model import Graph, Problem
 from traceplane.graph.nodes import Node, gather
 from traceplane.graph.resolve import graph_of
-from traceplane.graph.statements import Judge, trusting
+from traceplane.graph.statements import Checker, trusting
 from traceplane.graph.statements import problems as statement_problems
 from traceplane.graph.wiring import cycle_problems, cycles, references, resolve, topological, upstream
 from traceplane.kinds import DAG, Asset, Job
@@ -33,16 +33,16 @@ def assemble(
     jobs: Sequence[Job],
     assets: Sequence[Asset],
     operators: Mapping[str, Operator],
-    judge: Judge = trusting,
+    checker: Checker = trusting,
 ) -> Graph | list[Problem]:
     """The graph of `dag`, the hand-written ones of `jobs` that name it, the Assets it publishes and those that are
     federated over them.
 
     Jobs of other DAGs or namespaces and projected ones are ignored. Problems are sorted by object and field.
-    `judge` says what is wrong with a statement in a config; it may raise Unavailable.
+    `checker` says what is wrong with a statement in a config; it may raise Unavailable.
     """
     nodes, problems = gather(dag, jobs)
-    return assemble_nodes(dag, nodes, problems, assets, operators, judge)
+    return assemble_nodes(dag, nodes, problems, assets, operators, checker)
 
 
 def assemble_nodes(
@@ -51,7 +51,7 @@ def assemble_nodes(
     problems: Sequence[Problem],
     assets: Sequence[Asset],
     operators: Mapping[str, Operator],
-    judge: Judge = trusting,
+    checker: Checker = trusting,
 ) -> Graph | list[Problem]:
     """As `assemble`, given the nodes and what is known to be wrong with them."""
     by_name = {node.name: node for node in nodes}
@@ -66,7 +66,7 @@ def assemble_nodes(
             cycle_problems(by_name, cycles(edges, order)),
             refusals,
             _publications(dag, by_name, declared, assets),
-            statement_problems(dag, by_name, declared, assets, judge),
+            statement_problems(dag, by_name, declared, assets, checker),
         ),
     ]
     if found:

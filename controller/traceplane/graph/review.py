@@ -17,7 +17,7 @@ from traceplane.graph.nodes import Node, gather, joins
 from traceplane.graph.parse import parse, unknown_kind
 from traceplane.graph.policy import check_asset, check_bundle, check_federation
 from traceplane.graph.salvage import Salvaged, is_inside, job_names, salvage, stand_in
-from traceplane.graph.statements import Judge, alone, trusting
+from traceplane.graph.statements import Checker, alone, trusting
 from traceplane.kinds import DAG, Asset, Bundle, Job
 from traceplane.kinds.rules import DUPLICATE, violations
 from traceplane_sdk.operator import Operator, OutputSchema
@@ -47,15 +47,15 @@ class _Set:
 
 
 def review(
-    documents: Sequence[Mapping[str, Any]], operators: Mapping[str, Operator], judge: Judge = trusting
+    documents: Sequence[Mapping[str, Any]], operators: Mapping[str, Operator], checker: Checker = trusting
 ) -> Review:
-    """Every problem of `documents`, taken together; `judge` as for `assemble`."""
+    """Every problem of `documents`, taken together; `checker` as for `assemble`."""
     manifests = _read(documents)
-    graphs = tuple(_dags(manifests, operators, judge))
+    graphs = tuple(_dags(manifests, operators, checker))
     published = _published(graphs)
     for index, job in manifests.jobs.items():
         if not any(joins(job, rest.dag) for rest in manifests.dags.values()):
-            manifests.add(index, _alone(job, operators, judge))
+            manifests.add(index, _alone(job, operators, checker))
     for index, asset in manifests.assets.items():
         manifests.add(index, check_asset(asset))
         if not manifests.found[index] and len(graphs) == len(manifests.dags):
@@ -96,7 +96,7 @@ def _read(documents: Sequence[Mapping[str, Any]]) -> _Set:
     return manifests
 
 
-def _dags(manifests: _Set, operators: Mapping[str, Operator], judge: Judge) -> Iterator[Graph]:
+def _dags(manifests: _Set, operators: Mapping[str, Operator], checker: Checker) -> Iterator[Graph]:
     """Note the problems of every DAG; the graphs of those that have none."""
     assets, jobs = list(manifests.assets.values()), list(manifests.jobs.values())
     producers: dict[tuple[str, str], str] = {}
@@ -104,7 +104,7 @@ def _dags(manifests: _Set, operators: Mapping[str, Operator], judge: Judge) -> I
         nodes, problems = gather(rest.dag, jobs, rest.jobs)
         known = {node.name for node in nodes}
         unread = [Node(name, stand_in(name), "", "", readable=False) for name in manifests.unread - known]
-        outcome = assemble_nodes(rest.dag, [*nodes, *unread], problems, assets, operators, judge)
+        outcome = assemble_nodes(rest.dag, [*nodes, *unread], problems, assets, operators, checker)
         # Jobs that read an unreadable one are missing in the graph: then it is not what will be deployed.
         whole = isinstance(outcome, Graph) and len(outcome.jobs) == len(nodes)
         if isinstance(outcome, Graph) and whole and not manifests.found.get(index):
@@ -127,7 +127,7 @@ def _document_of(problem: Problem, dag: int, manifests: _Set) -> int:
     return next((index for index, job in manifests.jobs.items() if job.source == problem.source), dag)
 
 
-def _alone(job: Job, operators: Mapping[str, Operator], judge: Judge) -> Iterator[Problem]:
+def _alone(job: Job, operators: Mapping[str, Operator], checker: Checker) -> Iterator[Problem]:
     for violation in violations(job):
         yield Problem(job.source, violation.path, violation.code, violation.message)
     node = Node(job.job_name, job.spec, job.source, "spec", job.name)
@@ -135,7 +135,7 @@ def _alone(job: Job, operators: Mapping[str, Operator], judge: Judge) -> Iterato
     if isinstance(configured, list):
         yield from configured
     else:
-        yield from alone(job.metadata.namespace, node, *configured, judge)
+        yield from alone(job.metadata.namespace, node, *configured, checker)
 
 
 def _published(graphs: Iterable[Graph]) -> dict[str, dict[str, OutputSchema]]:

@@ -1,7 +1,7 @@
 """The SELECTs in jobs' configs, with everything that decides whether they are right.
 
 What they read is known here: the job's inputs, each as `<job>_<output>` and under the assets that publish it, and
-the Federated assets over two of them. Whether a SELECT is right only DuckDB can say, so a judge is asked that the
+the Federated assets over two of them. Whether a SELECT is right only DuckDB can say, so a checker is asked that the
 process brings along.
 """
 
@@ -35,7 +35,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class JobStatement:
-    """A statement to judge. `federated` maps a Federated asset to its hot and its cold output. Without `relations`
+    """A statement to check. `federated` maps a Federated asset to its hot and its cold output. Without `relations`
     it is not known what it reads."""
 
     namespace: str
@@ -52,22 +52,22 @@ class Fault:
     code: str
     message: str
     fatal: bool = False
-    """Whether it took so much to judge that no other statement of the DAG is judged now."""
+    """Whether it took so much to check that no other statement of the DAG is checked now."""
 
 
-Judge = Callable[[JobStatement], Fault | None]
-"""Raises Unavailable where nothing can be judged now."""
+Checker = Callable[[JobStatement], Fault | None]
+"""Raises Unavailable where nothing can be checked now."""
 
 
 def trusting(_statement: JobStatement) -> Fault | None:
-    """The judge of a process that has none: a wrong statement is found when it runs."""
+    """The checker of a process that has none: a wrong statement is found when it runs."""
     return None
 
 
 def problems(
-    dag: DAG, nodes: Mapping[str, Node], declared: Mapping[str, Declared], assets: Sequence[Asset], judge: Judge
+    dag: DAG, nodes: Mapping[str, Node], declared: Mapping[str, Declared], assets: Sequence[Asset], checker: Checker
 ) -> Iterator[Problem]:
-    """What `judge` says of each statement of the declared jobs."""
+    """What `checker` says of each statement of the declared jobs."""
     published: dict[Output, list[str]] = {}
     for entry in dag.spec.publish:
         published.setdefault((entry.from_.job, entry.from_.output), []).append(entry.asset)
@@ -84,17 +84,17 @@ def problems(
         )
         inputs = {(one.job, one.output) for one in read}
         both = {asset: halves for asset, halves in federated.items() if inputs.issuperset(halves)}
-        fault = judge(JobStatement(dag.metadata.namespace, statement, read, both))
+        fault = checker(JobStatement(dag.metadata.namespace, statement, read, both))
         if fault is not None:
             yield nodes[name].problem(fault.field, fault.code, fault.message)
             if fault.fatal:
                 return
 
 
-def alone(namespace: str, node: Node, operator: Operator, config: BaseModel, judge: Judge) -> Iterator[Problem]:
-    """What `judge` says of the statement of a job whose DAG is not known."""
+def alone(namespace: str, node: Node, operator: Operator, config: BaseModel, checker: Checker) -> Iterator[Problem]:
+    """What `checker` says of the statement of a job whose DAG is not known."""
     statement = operator.statement(config)
-    fault = judge(JobStatement(namespace, statement)) if statement is not None else None
+    fault = checker(JobStatement(namespace, statement)) if statement is not None else None
     if fault is not None:
         yield node.problem(fault.field, fault.code, fault.message)
 

@@ -1,8 +1,8 @@
-"""Judges the SELECT of a job before the job is deployed, as the query service will when the job's tasks run.
+"""Checks the SELECT of a job before the job is deployed, as the query service will when the job's tasks run.
 
 The same gate checks it, the same resolution gives its names a meaning, and DuckDB binds it over empty tables of the
 inputs' columns. DuckDB is loaded in the gate's process only, which is confined and bounded, and ends when there has
-been nothing to judge for a while.
+been nothing to check for a while.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from traceplane_sdk.operator import Statement
 IDLE_SECONDS = 30.0
 """The process is kept so long for the next statement."""
 _QUOTED = "\n\nLINE "
-"""From here on DuckDB's messages quote the statement; its place is told in words instead."""
+"""From here on DuckDB's messages quote the statement; its place is said in words instead."""
 _STAND_IN = re.compile(r" \(version [0-9a-f-]{36}\)")
 """Of a message: an id that stands for one that there is not yet."""
 _NAMES_COLUMN = frozenset({"ColumnMissing", "ColumnTypeMismatch"})
 
 
-class StatementJudge:
-    """A `graph.Judge`; safe to call from several threads."""
+class StatementChecker:
+    """A `graph.Checker`; safe to call from several threads."""
 
     def __init__(self) -> None:
         self._gate = GateSupervisor()

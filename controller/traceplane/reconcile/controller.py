@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 import structlog
 
 from traceplane.drivers.kube import Kube, Object
-from traceplane.graph import Judge
+from traceplane.graph import Checker
 from traceplane.kit.loops import Loop
 from traceplane.observe import reconcile_metrics as metrics
 from traceplane.reconcile import gather, names
@@ -52,7 +52,7 @@ class Controller:
         kube: Kube,
         database: Database,
         identity: str,
-        judge: Judge,
+        checker: Checker,
     ) -> None:
         self.settings = settings
         self.kube = kube
@@ -67,7 +67,7 @@ class Controller:
             namespace=settings.namespace,
             database=database,
             mirror=self.mirror,
-            manifests=gather.Manifests(self.mirror, operators, judge),
+            manifests=gather.Manifests(self.mirror, operators, checker),
             applier=Applier(kube, self.mirror, database, settings.org_id, identity, retry),
         )
         self._dags = Dags(

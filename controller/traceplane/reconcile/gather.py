@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from traceplane import graph as graphs
 from traceplane.drivers.kube import Object
 from traceplane.errors import Unavailable
-from traceplane.graph import Graph, Judge, Problem
+from traceplane.graph import Checker, Graph, Problem
 from traceplane.reconcile import names, policies
 from traceplane.reconcile.mirror import Mirror
 from traceplane.reconcile.podspec import Platform
@@ -41,10 +41,10 @@ class Written:
 class Manifests:
     """Reads DAGs out of the mirror."""
 
-    def __init__(self, mirror: Mirror, operators: Operators, judge: Judge) -> None:
+    def __init__(self, mirror: Mirror, operators: Operators, checker: Checker) -> None:
         self._mirror = mirror
         self._operators = operators
-        self._judge = judge
+        self._checker = checker
         self._kept: dict[str, tuple[object, Written]] = {}
 
     async def read(self, dag: Object) -> Written:
@@ -114,7 +114,7 @@ class Manifests:
         declared = [asset for asset in readable if not isinstance(asset, list)]
         if isinstance(parsed, list):
             return Written(None, _lines(parsed + problems))
-        assembled = graphs.assemble(parsed, nodes, declared, self._operators, self._judge)
+        assembled = graphs.assemble(parsed, nodes, declared, self._operators, self._checker)
         if isinstance(assembled, list) or problems:
             return Written(None, _lines(problems + (assembled if isinstance(assembled, list) else [])))
         return Written(assembled, (), policies.of_publications(assembled, assets))

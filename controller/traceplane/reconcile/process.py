@@ -17,7 +17,7 @@ from traceplane import operator_registry
 from traceplane.drivers import kubeaccess
 from traceplane.drivers.kube import Kube, KubeError
 from traceplane.errors import TraceError, Unavailable
-from traceplane.graph import Judge
+from traceplane.graph import Checker
 from traceplane.kit import crash, loops
 from traceplane.observe import reconcile_metrics as metrics
 from traceplane.reconcile import handlers, health
@@ -41,8 +41,8 @@ status says only after it that state is away. By default there are more connecti
 log = structlog.get_logger()
 
 
-async def run(settings: ControllerSettings, environment: Mapping[str, str], identity: str, judge: Judge) -> int:
-    """Run until a signal; returns the exit code. `judge` is asked about statements in DAGs."""
+async def run(settings: ControllerSettings, environment: Mapping[str, str], identity: str, checker: Checker) -> int:
+    """Run until a signal; returns the exit code. `checker` is asked about statements in DAGs."""
     if settings.crash_at:
         crash.arm(settings.crash_at)
     stop = asyncio.Event()
@@ -55,7 +55,7 @@ async def run(settings: ControllerSettings, environment: Mapping[str, str], iden
     )
     try:
         async with Kube(kubeaccess.discover(environment), settings.namespace, _count) as kube:
-            controller = Controller(settings, operator_registry.load(), kube, database, identity, judge)
+            controller = Controller(settings, operator_registry.load(), kube, database, identity, checker)
             server = await health.serve(
                 settings.listen_host,
                 settings.metrics_port,

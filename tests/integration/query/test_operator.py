@@ -29,7 +29,7 @@ from tests.integration.query.world import COLUMNS, NAMESPACE, World, block_hash
 from tests.support.waiting import until
 from traceplane.graph import JobStatement
 from traceplane.graph.statements import Relation
-from traceplane.query.validation import StatementJudge
+from traceplane.query.validation import StatementChecker
 from traceplane_sdk import wire
 from traceplane_sdk.control import Control
 from traceplane_sdk.errors import OperatorError, Stopped, StopReason
@@ -191,7 +191,7 @@ def test_what_the_service_runs_passes_validation_and_what_it_refuses_does_not(
         for tier in rows.TIERS
     )
     source, seen = random.Random(7), {True: 0, False: 0}
-    with StatementJudge() as judge:
+    with StatementChecker() as checker:
         for _ in range(40):
             right = str(Grammar(source, tables).statement())
             cut = source.randrange(len(right))
@@ -203,7 +203,7 @@ def test_what_the_service_runs_passes_validation_and_what_it_refuses_does_not(
                 given = answer.json()["columns"] if runs else [{"name": "x", "type": "BIGINT"}]
                 columns = [Column(name, ColumnType.TEXT) for name in {one["name"].lower() for one in given}]
                 output = OutputSchema(Storage.S3, tuple(columns), (), columns[0].name, ())
-                fault = judge(
+                fault = checker(
                     JobStatement(NAMESPACE, Statement("config.sql", sql, (), output, "config.columns"), relations)
                 )
                 assert (fault is None) == runs, (sql, fault, answer.text[:500])

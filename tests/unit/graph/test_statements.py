@@ -1,4 +1,4 @@
-"""Which statements are judged, over what, and what becomes of the judgement."""
+"""Which statements are checked, over what, and what becomes of the check."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def federated(name: str, hot: str, cold: str, namespace: str = "default") -> Ass
     return parsed
 
 
-def test_a_statement_is_judged_over_its_inputs_under_all_their_names() -> None:
+def test_a_statement_is_checked_over_its_inputs_under_all_their_names() -> None:
     asked: list[JobStatement] = []
     jobs = (source("a"), derived("b", "a"), source("x"), selecting("c", "a", "b"), selecting("d", "a"))
     made = dag(*jobs, publish=PUBLISHED)
@@ -52,11 +52,11 @@ def test_a_statement_is_judged_over_its_inputs_under_all_their_names() -> None:
 
 
 def test_a_fault_is_a_problem_at_its_field_beside_all_others() -> None:
-    def judge(_asked: JobStatement) -> Fault:
+    def checker(_asked: JobStatement) -> Fault:
         return Fault("config.columns[1]", "ColumnMissing", "no such column")
 
     told = graph.assemble(
-        dag(source("a", operator="folow"), source("x"), selecting("c", "x")), [], [], INSTALLED, judge
+        dag(source("a", operator="folow"), source("x"), selecting("c", "x")), [], [], INSTALLED, checker
     )
     assert isinstance(told, list)
     assert [(problem.path, problem.code) for problem in told] == [
@@ -65,25 +65,25 @@ def test_a_fault_is_a_problem_at_its_field_beside_all_others() -> None:
     ]
 
 
-@pytest.mark.parametrize(("fatal", "judged"), [(True, 1), (False, 3)])
-def test_one_that_takes_too_much_is_the_last_that_is_judged(fatal: bool, judged: int) -> None:
+@pytest.mark.parametrize(("fatal", "checked"), [(True, 1), (False, 3)])
+def test_one_that_takes_too_much_is_the_last_that_is_judged(fatal: bool, checked: int) -> None:
     asked: list[JobStatement] = []
     fault = replace(Fault("config.extraField", "QueryTooComplex", "too complex"), fatal=fatal)
 
-    def judge(one: JobStatement) -> Fault:
+    def checker(one: JobStatement) -> Fault:
         asked.append(one)
         return fault
 
     jobs = (source("a"), *(selecting(name, "a") for name in "bcd"))
-    told = graph.assemble(dag(*jobs), [], [], INSTALLED, judge)
+    told = graph.assemble(dag(*jobs), [], [], INSTALLED, checker)
     assert isinstance(told, list)
-    assert (len(asked), len(told)) == (judged, judged)
+    assert (len(asked), len(told)) == (checked, checked)
 
 
-def test_where_nothing_can_be_judged_there_is_no_graph() -> None:
-    def judge(_asked: JobStatement) -> None:
+def test_where_nothing_can_be_checked_there_is_no_graph() -> None:
+    def checker(_asked: JobStatement) -> None:
         raise Unavailable("no process")
 
     with pytest.raises(Unavailable):
-        graph.assemble(dag(source("a"), selecting("b", "a")), [], [], INSTALLED, judge)
-    assert isinstance(graph.assemble(dag(source("a")), [], [], INSTALLED, judge), graph.Graph)
+        graph.assemble(dag(source("a"), selecting("b", "a")), [], [], INSTALLED, checker)
+    assert isinstance(graph.assemble(dag(source("a")), [], [], INSTALLED, checker), graph.Graph)

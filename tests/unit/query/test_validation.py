@@ -1,4 +1,4 @@
-"""Validation judges a job's SELECT as the gate and DuckDB do: it refuses what they refuse, and nothing else."""
+"""Validation checks a job's SELECT as the gate and DuckDB do: it refuses what they refuse, and nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from traceplane.query.gate import allowlist
 from traceplane.query.gate.messages import Shape, Table
 from traceplane.query.gate.statement import Refusal
 from traceplane.query.gate.supervisor import GateSupervisor
-from traceplane.query.validation import StatementJudge
+from traceplane.query.validation import StatementChecker
 from traceplane_sdk.columns import FORMS
 from traceplane_sdk.operator import Column, ColumnType, OutputSchema, Statement, Storage
 
@@ -44,8 +44,8 @@ HOT, COLD = ("follow", "blocks"), ("compact", "blocks")
 
 
 @pytest.fixture(scope="module")
-def judge() -> Iterator[StatementJudge]:
-    with StatementJudge() as made:
+def checker() -> Iterator[StatementChecker]:
+    with StatementChecker() as made:
         yield made
 
 
@@ -77,8 +77,8 @@ def job(sql: str, **changed: object) -> JobStatement:
         " SELECT max(block_number) AS block_number, hash, min(mined_at) mined_at FROM x GROUP BY ALL",
     ],
 )
-def test_a_right_statement_is_not_refused(judge: StatementJudge, sql: str) -> None:
-    assert judge(job(sql)) is None
+def test_a_right_statement_is_not_refused(checker: StatementChecker, sql: str) -> None:
+    assert checker(job(sql)) is None
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,9 @@ def test_a_right_statement_is_not_refused(judge: StatementJudge, sql: str) -> No
     ],
 )
 def test_a_wrong_statement_is_refused_with_place_and_remedy(
-    judge: StatementJudge, sql: str, field: str, code: str, said: str
+    checker: StatementChecker, sql: str, field: str, code: str, said: str
 ) -> None:
-    fault = judge(job(sql))
+    fault = checker(job(sql))
     assert fault is not None
     assert (fault.field, fault.code, fault.fatal) == (field, code, False), fault
     assert "LINE" not in fault.message
@@ -154,40 +154,40 @@ def test_a_wrong_statement_is_refused_with_place_and_remedy(
     assert re.search(said, fault.message), fault.message
 
 
-def test_a_name_of_two_inputs_is_refused_without_made_up_versions(judge: StatementJudge) -> None:
+def test_a_name_of_two_inputs_is_refused_without_made_up_versions(checker: StatementChecker) -> None:
     twice = (Relation("a", "b_c", (), BLOCKS), Relation("a-b", "c", (), BLOCKS))
-    fault = judge(job(RIGHT.replace("blocks", "a_b_c"), relations=twice, federated={}))
+    fault = checker(job(RIGHT.replace("blocks", "a_b_c"), relations=twice, federated={}))
     assert fault is not None
     assert fault.code == "RelationAmbiguous"
     assert "version" not in fault.message
 
 
-def test_without_its_inputs_only_the_statement_itself_is_judged(judge: StatementJudge) -> None:
+def test_without_its_inputs_only_the_statement_itself_is_judged(checker: StatementChecker) -> None:
     alone = job(RIGHT.replace("blocks", "elsewhere"), relations=None, federated={})
-    assert judge(alone) is None
-    fault = judge(job("SELEC", relations=None, federated={}))
+    assert checker(alone) is None
+    fault = checker(job("SELEC", relations=None, federated={}))
     assert fault is not None
     assert fault.code == "InvalidStatement"
 
 
-def test_a_statement_that_grows_beyond_bounds_ends_no_other(judge: StatementJudge) -> None:
+def test_a_statement_that_grows_beyond_bounds_ends_no_other(checker: StatementChecker) -> None:
     expression = "1"
     for _ in range(24):
         expression = f"CASE {expression} WHEN 1 THEN 1 WHEN 2 THEN 1 END"
-    fault = judge(job(f"SELECT {expression} AS block_number"))
+    fault = checker(job(f"SELECT {expression} AS block_number"))
     assert fault is not None
     assert (fault.code, fault.fatal) == ("QueryTooComplex", True)
-    assert judge(job(RIGHT)) is None
+    assert checker(job(RIGHT)) is None
 
 
 def test_its_process_rests_and_comes_back() -> None:
-    with StatementJudge() as judge:
-        assert judge(job(RIGHT)) is None
-        process = judge._gate._process
+    with StatementChecker() as checker:
+        assert checker(job(RIGHT)) is None
+        process = checker._gate._process
         assert process is not None
-        judge._gate.rest()
+        checker._gate.rest()
         assert process.poll() is not None
-        assert judge(job(RIGHT)) is None
+        assert checker(job(RIGHT)) is None
 
 
 # The oracle: plain DuckDB over the same empty tables.
@@ -218,7 +218,7 @@ def test_every_honest_statement_binds(gate: GateSupervisor) -> None:
     assert {sql: said for sql in honest if (said := verdict(gate, sql, Shape(), tables))} == {}
 
 
-def test_made_up_statements_are_judged_as_duckdb_binds_them(gate: GateSupervisor) -> None:
+def test_made_up_statements_are_checked_as_duckdb_binds_them(gate: GateSupervisor) -> None:
     """Right ones, and the same with a letter lost: the two agree, and no wrong one is let through either."""
     tables = rows.chain(13)
     plain = duckdb.connect(config={"threads": 1, "python_enable_replacements": False})
@@ -253,6 +253,6 @@ def _statements(source: random.Random, tables: object) -> Iterator[str]:
         yield sql[:cut] + sql[cut + 1 :]
 
 
-def test_a_fault_is_said_once(judge: StatementJudge) -> None:
-    assert judge(job("SELECT a, b FROM blocks")) == judge(job("SELECT a, b FROM blocks"))
-    assert isinstance(judge(job("SELECT a, b FROM blocks")), Fault)
+def test_a_fault_is_said_once(checker: StatementChecker) -> None:
+    assert checker(job("SELECT a, b FROM blocks")) == checker(job("SELECT a, b FROM blocks"))
+    assert isinstance(checker(job("SELECT a, b FROM blocks")), Fault)

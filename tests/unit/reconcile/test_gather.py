@@ -74,7 +74,7 @@ BOTH = {
 }
 
 
-class Judge:
+class Checker:
     """Remembers what it was asked, and on which thread."""
 
     def __init__(self) -> None:
@@ -90,20 +90,20 @@ class Judge:
         return None
 
 
-async def test_a_statement_is_judged_once_and_not_on_the_event_loop() -> None:
-    judge, mirror, dag = Judge(), Mirror(), manifest("DAG", "d", DAG)
-    manifests = Manifests(mirror, operator_registry.load(), judge)
+async def test_a_statement_is_checked_once_and_not_on_the_event_loop() -> None:
+    checker, mirror, dag = Checker(), Mirror(), manifest("DAG", "d", DAG)
+    manifests = Manifests(mirror, operator_registry.load(), checker)
     mirror.observe("DAG", dag)
     first = await manifests.read(dag)
     assert first.problems == ()
     assert await manifests.read(dag) is first
-    assert len(judge.asked) == 1
-    assert threading.get_ident() not in judge.threads
+    assert len(checker.asked) == 1
+    assert threading.get_ident() not in checker.threads
 
 
 async def test_a_federated_asset_that_comes_or_goes_is_reason_to_read_again() -> None:
-    judge, mirror, dag = Judge(), Mirror(), manifest("DAG", "d", DAG)
-    manifests = Manifests(mirror, operator_registry.load(), judge)
+    checker, mirror, dag = Checker(), Mirror(), manifest("DAG", "d", DAG)
+    manifests = Manifests(mirror, operator_registry.load(), checker)
     both = manifest("Asset", "blocks", BOTH)
     await manifests.read(dag)
     mirror.observe("Asset", both)
@@ -111,16 +111,16 @@ async def test_a_federated_asset_that_comes_or_goes_is_reason_to_read_again() ->
     mirror.forget("Asset", both)
     await manifests.read(dag)
     federation = {"blocks": (("follow", "blocks"), ("pack", "blocks"))}
-    assert [one.federated for one in judge.asked] == [{}, federation, {}]
+    assert [one.federated for one in checker.asked] == [{}, federation, {}]
 
 
 async def test_what_could_not_be_checked_says_so_and_is_not_kept() -> None:
-    judge, dag = Judge(), manifest("DAG", "d", DAG)
-    manifests = Manifests(Mirror(), operator_registry.load(), judge)
-    judge.away = True
+    checker, dag = Checker(), manifest("DAG", "d", DAG)
+    manifests = Manifests(Mirror(), operator_registry.load(), checker)
+    checker.away = True
     told = await manifests.read(dag)
     assert (told.graph, told.unchecked) == (None, True)
     assert "could not be checked: no process" in told.problems[0]
-    judge.away = False
+    checker.away = False
     found = await manifests.read(dag)
     assert (found.graph is not None, found.unchecked) == (True, False)

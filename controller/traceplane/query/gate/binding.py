@@ -68,16 +68,16 @@ def _bound(database: duckdb.DuckDBPyConnection, sql: str) -> dict[str, str]:
 
 def _refusal(database: duckdb.DuckDBPyConnection, sql: str, error: duckdb.Error) -> Refusal:
     """DuckDB's message; with its place, which DuckDB tells in the answer of this function only."""
-    told: dict[str, Any] = {}
+    said: dict[str, Any] = {}
     try:
         row = database.execute("SELECT json_serialize_plan(?::VARCHAR)", [sql]).fetchone()
-        told = json.loads(row[0]) if row else {}
+        said = json.loads(row[0]) if row else {}
     except (duckdb.Error, ValueError, RecursionError):
         pass  # then without a place
-    if not told.get("error"):
-        told = {}
-    message = str(told.get("error_message") or parser.first_line(error)).split(_CANDIDATES)[0].strip()
-    place = parser.place_of(sql, told)
+    if not said.get("error"):
+        said = {}
+    message = str(said.get("error_message") or parser.first_line(error)).split(_CANDIDATES)[0].strip()
+    place = parser.place_of(sql, said)
     return Refusal("InvalidQuery", " ".join(message.split())[: parser.MAX_MESSAGE], position=place)
 
 

@@ -130,9 +130,9 @@ def _place(sql: str) -> int | None:
         return None
 
 
-def place_of(sql: str, told: dict[str, Any]) -> int | None:
+def place_of(sql: str, said: dict[str, Any]) -> int | None:
     """The character of an error that DuckDB wrote as JSON; it counts bytes."""
-    offset = str(told.get("position", "")) if told.get("error") else ""
+    offset = str(said.get("position", "")) if said.get("error") else ""
     return len(sql.encode()[: int(offset)].decode(errors="replace")) if offset.isdecimal() else None
 
 
