@@ -172,15 +172,12 @@ class PodStarts:
     def observe(self, dag: str, job: str, pod: Mapping[str, Any]) -> None:
         """A pod as it is now."""
         metadata, status = pod["metadata"], pod.get("status") or {}
-        at = {
-            one["type"]: one["lastTransitionTime"]
-            for one in status.get("conditions") or []
-            if one["status"] == "True"
-        }
+        conditions = [one for one in status.get("conditions") or [] if one["status"] == "True"]
+        at = {one["type"]: one.get("lastTransitionTime") for one in conditions}
         if status.get("phase", "Pending") == "Pending":
             if len(self._waiting) < _MOST_WAITING:
                 self._waiting.add(metadata["uid"])
-        elif metadata["uid"] in self._waiting and "Ready" in at:
+        elif metadata["uid"] in self._waiting and at.get("Ready"):
             self._waiting.discard(metadata["uid"])
             took = datetime.fromisoformat(at["Ready"]) - datetime.fromisoformat(metadata["creationTimestamp"])
             pod_start.labels(*named.of(dag, job)).observe(max(0.0, took.total_seconds()))

@@ -13,12 +13,15 @@ from prometheus_client import Gauge
 from tests import graphs
 from tests.integration.dispatch.callers import Caller
 from tests.integration.dispatch.conftest import Feed
+from tests.integration.dispatch.two_orgs import Orgs
+from tests.integration.store.watching import Statements
+from tests.support.deploying import NEIGHBOUR
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane.dispatch.loops.gauges_by_name import AssetGauges, JobGauges, StoreGauges
 from traceplane.drivers.objects import S3Objects
 from traceplane.observe import dispatch_metrics as metrics
 from traceplane.store.engine import Database
-from traceplane.store.statements.gauges_by_name import jobs as job_queues
+from traceplane.store.statements import gauges_by_name as by_name
 
 pytestmark = pytest.mark.services
 
@@ -112,13 +115,21 @@ async def test_jobs_of_a_deleted_dag_are_gone(jobs: dict[str, UUID], feed: Feed,
     assert value("trace_job_source_running", job="follow") is None
 
 
-async def test_another_organisation_is_not_counted(orgs: Any, dispatcher: Dispatcher) -> None:
+async def test_another_organisation_is_not_counted(orgs: Orgs, dispatcher: Dispatcher) -> None:
+    asked: dict[str, Any] = {"org_id": dispatcher.settings.org_id, "most": 50}
     orgs.sql.execute(
         "INSERT INTO tasks (org_id, namespace, job_id, dedupe_key, cause, scope)"
         " SELECT org_id, namespace, id, gen_random_uuid()::text, 'Event', '{}' FROM jobs WHERE name = 'compact'"
     )
-    found = await job_queues(orgs.conn, org_id=dispatcher.settings.org_id, most=50)
+    orgs.sql.execute(PARTITION, {"job": orgs.job("compact", NEIGHBOUR), "key": "a", "rows": 9, "bytes": 9,
+                                 "superseded": None})  # fmt: skip
+    found = await by_name.jobs(orgs.conn, **asked)
     assert {queue.job: queue.queued for queue in found} == {"compact": 1, "follow": 0, "ranges": 0}
+    assert {asset.asset: asset.rows for asset in await by_name.assets(orgs.conn, **asked)} == {
+        "cold-blocks": None, "hot-blocks": None,
+    }  # fmt: skip
+    orgs.sql.execute("UPDATE jobs SET paused = true WHERE org_id = %s", [asked["org_id"]])
+    assert await by_name.sources(orgs.conn, **asked) == []
 
 
 def source() -> dict[str, float | None]:
@@ -159,10 +170,11 @@ async def test_a_source_that_met_a_reorg_below_finality_says_so(
         assert source() == {"running": 0, "healthy": 0, "lag_blocks": None, "reorg_below_finality": deep}
 
 
-async def test_a_source_that_a_user_paused_is_not_expected_to_run(
-    jobs: dict[str, UUID], sql: Sql, look: Look
+@pytest.mark.parametrize("change", ["paused = true", "provisioned_at = NULL"])
+async def test_a_source_that_cannot_run_yet_or_was_paused_is_not_expected_to(
+    jobs: dict[str, UUID], sql: Sql, look: Look, change: str
 ) -> None:
-    sql("UPDATE jobs SET paused = true WHERE name = 'follow'")
+    sql(f"UPDATE jobs SET {change} WHERE name = 'follow'")
     await look()
     assert source()["running"] is None
 
@@ -225,6 +237,15 @@ async def test_an_asset_shows_when_it_was_last_committed_its_rows_and_its_bytes(
     committed, rows, size = asset("cold-blocks")
     assert committed == pytest.approx(time.time() - 3600, abs=60)
     assert (rows, size) == (15, 150)
+
+
+async def test_assets_of_a_deleted_dag_are_gone(jobs: dict[str, UUID], feed: Feed, sql: Sql, assets: Look) -> None:
+    await feed.cursor(7)
+    await assets()
+    assert asset("hot-blocks")[0] is not None
+    sql("UPDATE dag_current_versions SET deleted_at = now()")
+    await assets()
+    assert asset("hot-blocks") == (None, None, None)
 
 
 async def test_the_stalest_assets_are_named_and_the_others_summed(
@@ -296,3 +317,23 @@ async def test_a_retry_that_is_due_and_not_queued_is_overdue(
     sql("UPDATE tasks SET next_retry_at = now() - interval '90 s' WHERE status = 'Failed'")
     await loop_of("gauges")()
     assert metrics.REGISTRY.get_sample_value("trace_retry_overdue_seconds") == pytest.approx(90, abs=30)
+
+
+async def test_a_look_takes_the_same_statements_however_many_jobs_and_assets_there_are(
+    deploy: Any, dispatcher: Dispatcher, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements, counts, found = Statements(monkeypatch), [], []
+    for number in range(3):
+        manifest = graphs.chain(f"chain-{number}")
+        for entry in manifest["spec"]["publish"]:
+            entry["asset"] += f"-{number}"
+        # Not by the outbox's effect, whose wake-ups would run statements of their own meanwhile.
+        await deploy(manifest, provision=False)
+        sql("UPDATE jobs SET provisioned_at = now()")
+        async with dispatcher.state.autocommit() as conn:
+            statements.begin()
+            for ask in (by_name.jobs, by_name.sources, by_name.assets):
+                found.append(len(await ask(conn, org_id=dispatcher.settings.org_id, most=50)))
+            counts.append(statements.count)
+    assert found == [3, 1, 2, 6, 2, 4, 9, 3, 6]
+    assert counts == [3, 3, 3]

@@ -51,7 +51,9 @@ def test_jobs_with_the_most_pods_are_named_and_the_others_summed() -> None:
 
 
 def pod(phase: str, ready_at: str | None = None, uid: str = "u") -> dict[str, Any]:
-    conditions = [{"type": "Ready", "status": "True", "lastTransitionTime": ready_at}] if ready_at else []
+    # A condition that another controller sets may say no time.
+    conditions: list[dict[str, Any]] = [{"type": "example.org/gate", "status": "True"}]
+    conditions += [{"type": "Ready", "status": "True", "lastTransitionTime": ready_at}] if ready_at else []
     return {
         "metadata": {"uid": uid, "creationTimestamp": "2026-01-01T00:00:00Z"},
         "status": {"phase": phase, "conditions": conditions},

@@ -74,9 +74,8 @@ FROM ranked GROUP BY 1, 2
 """Each source that should run; those that do not, and those furthest behind, are named."""
 
 ASSETS = """
-WITH listed AS (
-    SELECT p.asset, v.location, v.storage, greatest(current.last_commit, furthest.created_at) AS committed,
-           current.rows, current.bytes
+WITH published AS (
+    SELECT p.asset, v.id, v.location, v.storage
     FROM asset_publications p
     JOIN datasets d ON d.id = p.dataset_id
     JOIN dag_current_versions c
@@ -84,14 +83,24 @@ WITH listed AS (
     -- The version that the active DAG version writes, which is what readers get.
     JOIN dag_version_datasets x ON x.dag_version_id = c.active_version_id AND x.dataset_id = d.id
     JOIN dataset_versions v ON v.id = x.dataset_version_id
+    WHERE p.org_id = %(org)s
+),
+-- Once for all: asked for one asset after the other, this could read the whole table for each.
+current AS (
+    SELECT dataset_version_id AS id, sum(rows) AS rows, sum(bytes) AS bytes, max(committed_at) AS last_commit
+    FROM partition_versions
+    WHERE superseded_at IS NULL AND dataset_version_id IN (SELECT id FROM published)
+    GROUP BY dataset_version_id
+),
+listed AS (
+    SELECT p.asset, p.location, p.storage, c.rows, c.bytes,
+           greatest(c.last_commit, furthest.created_at) AS committed
+    FROM published p
+    LEFT JOIN current c ON c.id = p.id
     LEFT JOIN LATERAL (
         SELECT created_at FROM events
-        WHERE dataset_version_id = v.id AND cursor_value IS NOT NULL
+        WHERE dataset_version_id = p.id AND cursor_value IS NOT NULL
         ORDER BY cursor_value DESC LIMIT 1) furthest ON true
-    CROSS JOIN LATERAL (
-        SELECT sum(rows) AS rows, sum(bytes) AS bytes, max(committed_at) AS last_commit
-        FROM partition_versions WHERE dataset_version_id = v.id AND superseded_at IS NULL) current
-    WHERE p.org_id = %(org)s
 ),
 ranked AS (
     SELECT *, row_number() OVER (ORDER BY committed NULLS FIRST, asset) AS n FROM listed
