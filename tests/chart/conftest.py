@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,17 @@ def _helm() -> str:
     return tool("helm")
 
 
+OPERATOR = ("monitoring.coreos.com/v1/PrometheusRule", "monitoring.coreos.com/v1/PodMonitor")
+"""Kinds that a cluster with the Prometheus operator has."""
+
+
 @functools.cache
-def _render(values: str) -> str:
+def _render(values: str, kinds: tuple[str, ...]) -> str:
     argv = [
         *(_helm(), "template", "release1", str(CHART), "--namespace", NAMESPACE, "--values", "-"),
         # The helm we build does not know which Kubernetes it was made for.
         *("--kube-version", "1.34.0"),
+        *(part for kind in kinds for part in ("--api-versions", kind)),
     ]
     done = subprocess.run(argv, input=values, capture_output=True, text=True, timeout=60)
     if done.returncode:
@@ -77,11 +83,11 @@ class Rendered(list[dict[str, Any]]):
 
 @pytest.fixture(scope="session")
 def render():
-    """Renders values; `Refused` with helm's words where it will not."""
+    """Renders values; `Refused` with helm's words where it will not. `kinds`: what the cluster has further."""
 
-    def run(**values: Any) -> Rendered:
+    def run(kinds: tuple[str, ...] = (), **values: Any) -> Rendered:
         # libyaml's loader: the one in Python takes longer than helm.
-        documents = yaml.load_all(_render(json.dumps(values)), Loader=yaml.CSafeLoader)
+        documents = yaml.load_all(_render(json.dumps(values), kinds), Loader=yaml.CSafeLoader)
         return Rendered(document for document in documents if document)
 
     return run
@@ -94,5 +100,32 @@ def helm():
     def run(*arguments: str) -> tuple[int, str]:
         done = subprocess.run([_helm(), *arguments], capture_output=True, text=True, timeout=60)
         return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def notes(helm, tmp_path_factory):
+    """Renders NOTES.txt, which `helm template` leaves out: a copy of the chart has it in a ConfigMap as well."""
+    folder = tmp_path_factory.mktemp("notes")
+    copy = folder / "trace"
+    shutil.copytree(CHART, copy)
+    text = (CHART / "templates" / "NOTES.txt").read_text()
+    (copy / "templates" / "notes.yaml").write_text(
+        f'{{{{- define "test.notes" -}}}}\n{text}{{{{- end -}}}}\n'
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\n"
+        'data: {notes: {{ include "test.notes" . | quote }}}\n'
+    )
+
+    def run(kinds: tuple[str, ...] = (), **values: Any) -> str:
+        file = folder / "values.yaml"
+        file.write_text(yaml.safe_dump(values))
+        code, said = helm(
+            *("template", "release1", str(copy), "--namespace", NAMESPACE, "--values", str(file)),
+            *("--kube-version", "1.34.0", "--show-only", "templates/notes.yaml"),
+            *(part for kind in kinds for part in ("--api-versions", kind)),
+        )
+        assert code == 0, said
+        return yaml.safe_load(said)["data"]["notes"]
 
     return run

@@ -1,12 +1,10 @@
 """Whose tokens an installation takes, and who is its first admin: what the chart makes of these values."""
 
 import re
-import shutil
 
 import pytest
-import yaml
 
-from tests.chart.conftest import CHART, NAMESPACE, Refused
+from tests.chart.conftest import NAMESPACE, Refused
 from traceplane.cli import connection
 
 OWN = "https://kubernetes.default.svc.cluster.local"
@@ -27,32 +25,6 @@ def _first_admins(rendered):
         for variable in container.get("env", [])
         if variable["name"] == "TRACE_FIRST_ADMIN"
     }
-
-
-@pytest.fixture(scope="module")
-def notes(helm, tmp_path_factory):
-    """Renders NOTES.txt, which `helm template` leaves out: a copy of the chart has it in a ConfigMap as well."""
-    folder = tmp_path_factory.mktemp("notes")
-    copy = folder / "trace"
-    shutil.copytree(CHART, copy)
-    text = (CHART / "templates" / "NOTES.txt").read_text()
-    (copy / "templates" / "notes.yaml").write_text(
-        f'{{{{- define "test.notes" -}}}}\n{text}{{{{- end -}}}}\n'
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\n"
-        'data: {notes: {{ include "test.notes" . | quote }}}\n'
-    )
-
-    def run(**values):
-        file = folder / "values.yaml"
-        file.write_text(yaml.safe_dump(values))
-        code, said = helm(
-            *("template", "release1", str(copy), "--namespace", NAMESPACE, "--values", str(file)),
-            *("--kube-version", "1.34.0", "--show-only", "templates/notes.yaml"),
-        )
-        assert code == 0, said
-        return yaml.safe_load(said)["data"]["notes"]
-
-    return run
 
 
 def test_the_first_admins_account_is_made_and_asks_in_helm_test(render):

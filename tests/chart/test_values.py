@@ -39,6 +39,11 @@ WRONG = [
     ({"exampleChain": {"blockSeconds": 0}}, "/exampleChain/blockSeconds"),
     ({"crds": {"install": "yes"}}, "/crds/install"),
     ({"state": {"dsn": "x"}}, "dsn"),
+    ({"monitoring": {"interval": "often"}}, "/monitoring/interval"),
+    ({"monitoring": {"runbooks": "https://wiki.example.org/runbooks/"}}, "/monitoring/runbooks"),
+    ({"monitoring": {"thresholds": {"queueAge": 1}}}, "queueAge"),
+    ({"monitoring": {"thresholds": {"queueAgeSeconds": 0}}}, "/monitoring/thresholds/queueAgeSeconds"),
+    ({"monitoring": {"thresholds": {"failedPercent": 101}}}, "/monitoring/thresholds/failedPercent"),
 ]
 
 

@@ -5,16 +5,19 @@ import json
 import pytest
 
 from hack.generate import (
+    alert_rules,
     chains_reference,
     chart_config,
     chart_crds,
     kinds_reference,
+    metrics_reference,
     openapi,
     providers_reference,
     settings_reference,
     tracectl_reference,
     user_openapi,
 )
+from hack.generate.metrics_advice import ADVICE
 from traceplane.settings import Settings
 
 
@@ -40,8 +43,10 @@ def test_a_crd_template_is_kept_on_removal_and_escapes_braces():
 
 
 PAGES = [
+    alert_rules,
     chains_reference,
     kinds_reference,
+    metrics_reference,
     openapi,
     providers_reference,
     settings_reference,
@@ -59,3 +64,8 @@ def test_reference_page_is_current(generator):
 def test_check_writes_nothing(generator, monkeypatch):
     monkeypatch.setattr("pathlib.Path.write_text", lambda *_: pytest.fail("--check wrote a file"))
     assert generator.main(["--check"]) == 0
+
+
+def test_advice_is_given_for_every_metric_and_for_no_other():
+    listed = [metric.name for metrics in metrics_reference.by_process().values() for metric in metrics]
+    assert sorted(listed) == sorted(ADVICE)

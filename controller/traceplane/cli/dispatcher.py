@@ -47,10 +47,12 @@ async def serve(settings: DispatcherSettings) -> None:
     """Run until SIGTERM or SIGINT. Raises GiveUp where a request met an error after which it must not go on."""
     from traceplane.dispatch import dispatcher
     from traceplane.kit import crash
+    from traceplane.observe import credentials, dispatch_metrics
     from traceplane.taskapi.app import app as task_app
     from traceplane.userapi.app import app as user_app
 
     parts = dispatcher.build(settings)
+    credentials.Credentials(dispatch_metrics.REGISTRY, credentials.of_issuer(settings))
     if settings.crash_at:
         crash.arm(settings.crash_at)
     stop = asyncio.Event()

@@ -169,7 +169,7 @@ class Claims:
             metrics.CLAIMED.inc(len(claimed.rows))
             metrics.SUPERSEDED.inc(claimed.superseded)
             waited = (claimed.now - claimed.rows[0].queued_at).total_seconds()
-            metrics.SCHEDULE_TO_START.observe(max(0.0, waited))
+            metrics.started(job.facts.dag, job.facts.name, waited)
         return claimed
 
     def deal(self, job: Generation, claimants: Sequence[Claimant], claimed: claims.Claimed) -> list[bytes | None]:

@@ -43,8 +43,9 @@ _STATUS_OF_RESULT = {"Released": "Queued"}
 
 @dataclass
 class Prepared:
-    """A request's completions, checked and unpacked for the statement."""
+    """A request's completions, all of one job, checked and unpacked for the statement."""
 
+    job: Generation
     items: list[dict[str, object]] = field(default_factory=list)
     released: list[dict[str, object]] = field(default_factory=list)
     events: list[dict[str, object]] = field(default_factory=list)
@@ -132,8 +133,9 @@ class Completions:
         # A job with a limit can start another task now, for which its workers wait.
         limited = filter(self._claims.may_be_limited, {attempt.job_id for attempt in accepted})
         self._wakeups.publish(enqueued.union(limited))
-        for status, count in Counter(attempt.status for attempt in accepted).items():
-            metrics.ATTEMPTS.labels(status).inc(count)
+        jobs = {prepared.job.id: prepared.job.facts for prepared in batch}
+        for (job_id, status), count in Counter((attempt.job_id, attempt.status) for attempt in accepted).items():
+            metrics.attempts_ended(jobs[job_id].dag, jobs[job_id].name, status, count)
         if joined.events:
             metrics.ROUTED.labels("complete").inc(len(joined.events))
         return [{attempt.task_id: attempt.status for attempt in accepted}] * len(batch)
@@ -142,13 +144,14 @@ class Completions:
         async with self._state.autocommit() as conn:
             ended = await attempts.release(conn, org_id=self._settings.org_id, items=items)
         self._wakeups.publish({attempt.job_id for attempt in ended})
-        metrics.ATTEMPTS.labels("Released").inc(len(ended))
+        for attempt in ended:
+            metrics.attempts_ended(attempt.dag, attempt.job, "Released")
         return {attempt.task_id: attempt.status for attempt in ended}
 
     async def _prepare(self, job: Generation, token: TaskToken, given: Sequence[Completion]) -> Prepared:
         if len({completion.fence.task_id for completion in given}) != len(given):
             raise Refused("completions: a task is named twice", code="DuplicateTask")
-        prepared = Prepared(cursors=job.newest_only)
+        prepared = Prepared(job, cursors=job.newest_only)
         token.require((completion.fence.task_id, completion.fence.attempt) for completion in given)
         fences = _fences(token, given)
         with_files = {c.fence.task_id for c in given if c.outputs or c.relocations}

@@ -22,6 +22,7 @@ from traceplane.dispatch.in_process_port import InProcessPort
 from traceplane.dispatch.leases import Leases
 from traceplane.dispatch.local_runtime import LocalRuntime
 from traceplane.dispatch.loops.gauges import Gauges
+from traceplane.dispatch.loops.gauges_by_name import AssetGauges, JobGauges, StoreGauges
 from traceplane.dispatch.loops.janitor import Janitor
 from traceplane.dispatch.loops.outbox import Outbox
 from traceplane.dispatch.loops.query_results import QueryResults
@@ -43,6 +44,10 @@ from traceplane.store.statements.notify import DEPLOY_CHANNEL, OUTBOX_CHANNEL, S
 from traceplane.tasks.retries import RetryPolicy
 
 GAUGES_SECONDS = 5.0
+JOB_GAUGES_SECONDS = 15.0
+"""As often as metrics are commonly scraped."""
+ASSET_GAUGES_SECONDS = 60.0
+"""Its statement reads every partition that is published."""
 JANITOR_SECONDS = 60.0
 DUE_SECONDS = 1.0
 """How late a retry or an expired lease may be noticed; no notification can announce the passing of time."""
@@ -84,6 +89,9 @@ class Dispatcher:
             Loop("janitor", janitor.run_once, JANITOR_SECONDS),
             Loop("results", results.run_once, JANITOR_SECONDS),
             Loop("gauges", Gauges(state, data).run_once, GAUGES_SECONDS),
+            Loop("job gauges", JobGauges(state, settings).run_once, JOB_GAUGES_SECONDS),
+            Loop("asset gauges", AssetGauges(state, data, settings).run_once, ASSET_GAUGES_SECONDS),
+            Loop("stores", StoreGauges(state, data, self.objects).run_once, JOB_GAUGES_SECONDS),
             Loop("local", self.local.run_once, settings.poll_seconds, wake=self.wakeups.any_work),
         )
 
@@ -136,6 +144,7 @@ def build(settings: DispatcherSettings) -> Dispatcher:
     key, tokens = settings.capability_key_file, settings.worker_token_file
     state = Database(settings.read_state_dsn(), application="trace-dispatcher", pool_size=settings.pool_size)
     data = Database(settings.read_data_dsn(), application="trace-dispatcher", pool_size=settings.pool_size)
+    metrics.NAMED.most = settings.metrics_names
     wakeups = Wakeups(state)
     jobs = Generations(state, settings.org_id)
     capabilities = Capabilities(key, settings.capability_previous_key_file, issuer=settings.capability_issuer)

@@ -2,17 +2,23 @@
 
 `trace_reconcile_lag_seconds` is the one to alert on: for each kind, how long the oldest generation that was seen
 has waited for a reconcile that brought it about without an error. Names follow controller-runtime's where there
-is one. Labels are bounded: kinds, verbs, results; never an object's name.
+is one. Labels are bounded: kinds, verbs, results; DAGs and jobs within the bound of `registry`; no other name.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
-registry = CollectorRegistry()
-"""The controller's own, so that nothing of a library leaks into it."""
+from traceplane.observe import registry as registries
+from traceplane.observe.registry import OTHER, JobLabels
+
+registry = registries.registry("controller")
+"""The controller's own."""
 
 KINDS = ("DAG", "Job", "Asset", "Bundle")
 
@@ -51,7 +57,26 @@ watch_restarts = Counter(
 watch_age = Gauge(
     "trace_watch_age_seconds", "Time since a watch was last answered, by resource.", ["resource"], registry=registry
 )
-pods = Gauge("trace_worker_pods", "Worker pods by state: wanted, actual, ready.", ["state"], registry=registry)
+pods = Gauge(
+    "trace_worker_pods",
+    "Pods of a job by state: wanted, actual, and of these pending and ready.",
+    ["dag", "job_name", "state"],
+    registry=registry,
+)
+pod_start = Histogram(
+    "trace_worker_pod_start_seconds",
+    "Time from the creation of a worker pod until it was ready.",
+    ["dag", "job_name"],
+    buckets=(1, 2, 5, 10, 20, 30, 60, 120, 300, 900),
+    registry=registry,
+)
+attempts = Counter(
+    "trace_task_attempts_total",
+    "Attempts that ended.",
+    ["dag", "job_name", "result"],
+    registry=registry,
+)
+named = JobLabels(pod_start, attempts)
 is_leader = Gauge(
     "trace_controller_leader", "1 while this process holds the controller's Lease.", registry=registry
 )
@@ -99,22 +124,64 @@ class Lag:
             )
 
 
+class PodCount(NamedTuple):
+    """Pods of one job."""
+
+    wanted: int = 0
+    actual: int = 0
+    pending: int = 0
+    ready: int = 0
+
+
 class PodCounts:
-    """Worker pods wanted, actual and ready: summed over DAGs, since a label per DAG has no bound."""
+    """Pods of every job, as the last reconcile of its DAG saw them; the `most` with the most pods are named."""
 
-    def __init__(self) -> None:
-        self._counts: dict[str, tuple[int, int, int]] = {}
+    def __init__(self, most: int = registries.NAMED_DEFAULT) -> None:
+        self._most = most
+        self._counts: dict[str, Mapping[str, PodCount]] = {}
 
-    def set(self, dag: str, counts: tuple[int, int, int]) -> None:
-        """As the last reconcile of the DAG saw them."""
-        self._counts[dag] = counts
-        self._publish()
+    def set(self, dag: str, jobs: Mapping[str, PodCount]) -> None:
+        """The jobs of a DAG."""
+        self._counts[dag] = jobs
 
     def forget(self, dag: str) -> None:
         """The DAG was deleted."""
         self._counts.pop(dag, None)
-        self._publish()
 
-    def _publish(self) -> None:
-        for index, state in enumerate(("wanted", "actual", "ready")):
-            pods.labels(state).set(sum(counts[index] for counts in self._counts.values()))
+    def publish(self) -> None:
+        """Set the gauges; called when metrics are read."""
+        found = [(dag, job, count) for dag, jobs in self._counts.items() for job, count in jobs.items()]
+        found.sort(key=lambda one: (-max(one[2].wanted, one[2].actual), one))
+        pods.clear()
+        for number, (dag, job, count) in enumerate(found):
+            names = (dag, job) if number < self._most else (OTHER, OTHER)
+            for state, value in count._asdict().items():
+                pods.labels(*names, state).inc(value)
+
+
+_MOST_WAITING = 10_000
+"""Pods whose start is awaited; of more, the start is not measured."""
+
+
+class PodStarts:
+    """How long pods take to be ready. Only those that were seen before they were: a restart counts none twice."""
+
+    def __init__(self) -> None:
+        self._waiting: set[str] = set()
+
+    def observe(self, dag: str, job: str, pod: Mapping[str, Any]) -> None:
+        """A pod as it is now."""
+        metadata, status = pod["metadata"], pod.get("status") or {}
+        conditions = [one for one in status.get("conditions") or [] if one["status"] == "True"]
+        at = {one["type"]: one.get("lastTransitionTime") for one in conditions}
+        if status.get("phase", "Pending") == "Pending":
+            if len(self._waiting) < _MOST_WAITING:
+                self._waiting.add(metadata["uid"])
+        elif metadata["uid"] in self._waiting and at.get("Ready"):
+            self._waiting.discard(metadata["uid"])
+            took = datetime.fromisoformat(at["Ready"]) - datetime.fromisoformat(metadata["creationTimestamp"])
+            pod_start.labels(*named.of(dag, job)).observe(max(0.0, took.total_seconds()))
+
+    def forget(self, pod: Mapping[str, Any]) -> None:
+        """The pod was deleted, or ended."""
+        self._waiting.discard(pod["metadata"]["uid"])

@@ -124,6 +124,7 @@ class WorkerView:
 
     wanted: int = 0
     actual: int = 0
+    pending: int = 0
     ready: int = 0
     trouble: tuple[PodFact, ...] = ()
     """Pods that failed or cannot start."""

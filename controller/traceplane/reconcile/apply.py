@@ -153,6 +153,8 @@ class Applier:
                 message=release.message,
                 retry=self._retry,
             )
+        for attempt in ended:
+            metrics.attempts.labels(*metrics.named.of(attempt.dag, attempt.job), attempt.result).inc()
         log.info("released", worker_id=release.worker_id, reason=release.reason, tasks=len(ended))
         crash.point(RELEASED)
 

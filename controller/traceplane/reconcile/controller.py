@@ -60,6 +60,9 @@ class Controller:
         self.mirror = Mirror()
         self.pulse = Pulse(settings.watch_stale_seconds)
         self.lag = metrics.Lag()
+        self.pods = metrics.PodCounts(settings.metrics_names)
+        metrics.named.most = settings.metrics_names
+        self._starts = metrics.PodStarts()
         self.queue = WorkQueue(self.reconcile, self._report, pause=0.5)
         retry = RetryPolicy(settings.retry_base_seconds, settings.retry_max_seconds)
         self.scope = Scope(
@@ -75,6 +78,7 @@ class Controller:
             bucket=settings.s3_bucket,
             platform=gather.platform(settings),
             operators=operators,
+            pods=self.pods,
             requeue_assets=self._requeue_assets,
         )
         self._deletions = Deletions(self.scope, settings.drain_seconds)
@@ -91,6 +95,8 @@ class Controller:
         changed = self.mirror.forget(kind, obj) if deleted else self.mirror.observe(kind, obj)
         if changed:
             self._note_generation(kind, obj, deleted=deleted)
+            if kind == "Pod":
+                self._note_start(obj, deleted=deleted)
             await self._add(self._keys(kind, obj))
 
     async def resync(self) -> int:
@@ -235,6 +241,13 @@ class Controller:
             self.lag.forget(kind, name)
         else:
             self.lag.desired(kind, name, int(obj["metadata"].get("generation") or 0))
+
+    def _note_start(self, pod: Object, *, deleted: bool) -> None:
+        labels = pod["metadata"].get("labels") or {}
+        if deleted or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            self._starts.forget(pod)
+        else:
+            self._starts.observe(labels.get(names.DAG, ""), labels.get(names.JOB, ""), pod)
 
     def _achieved(self, key: Key, generation: int) -> None:
         self.lag.achieved(key.kind, key.name, generation)

@@ -56,6 +56,7 @@ class Dags:
         bucket: str,
         platform: Platform,
         operators: gather.Operators,
+        pods: metrics.PodCounts,
         requeue_assets: RequeueAssets,
     ) -> None:
         self._scope = scope
@@ -63,7 +64,7 @@ class Dags:
         self._platform = platform
         self._operators = operators
         self._requeue_assets = requeue_assets
-        self._pods = metrics.PodCounts()
+        self._pods = pods
         self._owners: dict[str, str] = {}
         """DAG by id of a live job generation."""
         self._refusals: dict[str, tuple[str, str, float]] = {}
@@ -114,9 +115,13 @@ class Dags:
         settled = (i.dag.get("status") or {}).get("observedGeneration") == i.dag["metadata"].get("generation")
         plan = decide.decide(i)
         refused = await applier.carry_out(plan, settled=settled and not deployed)
-        views = plan.workers.values()
-        counts = (sum(v.wanted for v in views), sum(v.actual for v in views), sum(v.ready for v in views))
-        self._pods.set(i.name, counts)
+        self._pods.set(
+            i.name,
+            {
+                job: metrics.PodCount(view.wanted, view.actual, view.pending, view.ready)
+                for job, view in plan.workers.items()
+            },
+        )
         notes = deployed + plan.notes
         changed = any(apply.resource is ASSETS for apply in plan.applies)
         for wanted in status.statuses(replace(i, jobs=self._objects("Job")), plan, refused):

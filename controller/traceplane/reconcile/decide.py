@@ -163,7 +163,8 @@ def _source_view(i: Input, job: JobFacts, live: Object | None) -> WorkerView:
     for condition in status.get("conditions") or []:
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             trouble = (PodFact(Life.PENDING, "PodsRefused", condition.get("message", "")), *trouble)
-    return WorkerView(1, len(pods), int(status.get("availableReplicas") or 0), trouble)
+    pending = sum(fact_of(pod).life is Life.PENDING for pod in pods)
+    return WorkerView(1, len(pods), pending, int(status.get("availableReplicas") or 0), trouble)
 
 
 def _of_source(pod: Object, job: JobFacts) -> bool:

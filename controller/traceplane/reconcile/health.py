@@ -8,7 +8,6 @@ kubelet then restarts the controller, which costs nothing: no worker pod notices
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 
@@ -70,7 +69,9 @@ def watch_trace(pulse: Pulse, answered: Callable[[], None]) -> aiohttp.TraceConf
     return trace
 
 
-async def serve(host: str, port: int, pulse: Pulse, lag: metrics.Lag, depth: Callable[[], int]) -> web.AppRunner:
+async def serve(
+    host: str, port: int, pulse: Pulse, lag: metrics.Lag, pods: metrics.PodCounts, depth: Callable[[], int]
+) -> web.AppRunner:
     """Serve /healthz, /readyz and /metrics; the caller cleans up the runner."""
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -82,11 +83,13 @@ async def serve(host: str, port: int, pulse: Pulse, lag: metrics.Lag, depth: Cal
 
     async def scrape(_request: web.Request) -> web.Response:
         lag.publish()
+        pods.publish()
         metrics.queue_depth.set(depth())
         for name, age in pulse.ages().items():
             if name.startswith("watch "):
                 metrics.watch_age.labels(name.removeprefix("watch ")).set(age)
-        body = await asyncio.get_running_loop().run_in_executor(None, generate_latest, metrics.registry)
+        # In this thread: what another one read while gauges are replaced would lack some of them.
+        body = generate_latest(metrics.registry)
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     app = web.Application()

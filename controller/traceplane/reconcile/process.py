@@ -19,6 +19,7 @@ from traceplane.drivers.kube import Kube, KubeError
 from traceplane.errors import TraceError, Unavailable
 from traceplane.graph import Checker
 from traceplane.kit import crash, loops
+from traceplane.observe import credentials
 from traceplane.observe import reconcile_metrics as metrics
 from traceplane.reconcile import handlers, health
 from traceplane.reconcile.controller import Controller, report_loop
@@ -53,6 +54,8 @@ async def run(settings: ControllerSettings, environment: Mapping[str, str], iden
         pool_size=settings.pool_size,
         wait_seconds=_STATE_SECONDS,
     )
+    account = None if environment.get("KUBECONFIG") else kubeaccess.SERVICE_ACCOUNT
+    credentials.Credentials(metrics.registry, credentials.of_service_account(account))
     try:
         async with Kube(kubeaccess.discover(environment), settings.namespace, _count) as kube:
             controller = Controller(settings, operator_registry.load(), kube, database, identity, checker)
@@ -61,6 +64,7 @@ async def run(settings: ControllerSettings, environment: Mapping[str, str], iden
                 settings.metrics_port,
                 controller.pulse,
                 controller.lag,
+                controller.pods,
                 controller.queue.__len__,
             )
             try:

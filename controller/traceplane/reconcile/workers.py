@@ -33,6 +33,7 @@ class _Slots:
     cooling: int = 0
     occupied: set[int] = field(default_factory=set)
     restarts: dict[int, int] = field(default_factory=dict)
+    pending: int = 0
     ready: int = 0
     trouble: list[PodFact] = field(default_factory=list)
 
@@ -57,7 +58,7 @@ def decide(i: Input, job: JobFacts, plan: Plan, owner: Object) -> None:
     _retire(i, job, slots, wanted, plan)
     for slot in free_slots(wanted, len(slots.alive) + slots.cooling, slots.occupied, job.max_workers):
         plan.creates.append(Create(job.name, _pod(i, job, slot, slots.restarts.get(slot, 0), owner)))
-    plan.workers[job.name] = WorkerView(wanted, len(slots.alive), slots.ready, tuple(slots.trouble))
+    plan.workers[job.name] = WorkerView(wanted, len(slots.alive), slots.pending, slots.ready, tuple(slots.trouble))
 
 
 def is_of(pod: Object, job: JobFacts, uid: str) -> bool:
@@ -92,6 +93,7 @@ def _sort(i: Input, job: JobFacts, plan: Plan) -> _Slots:
             slots.occupied.add(slot)
         if fact.life in (Life.PENDING, Life.RUNNING):
             slots.alive.append(pod)
+            slots.pending += fact.life is Life.PENDING
             slots.ready += fact.life is Life.RUNNING and not fact.reason
             slots.trouble += [fact] if fact.reason else []
         elif fact.life is Life.ENDING:

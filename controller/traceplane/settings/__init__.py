@@ -51,6 +51,7 @@ class Settings(
     parts.Capability,
     parts.Dispatch,
     parts.Attempts,
+    parts.MetricNames,
     parts.Metrics,
     parts.Addresses,
     parts.ObjectStore,

@@ -150,6 +150,18 @@ class Metrics(Part):
     metrics_port: int = Field(9090, description="Health and metrics of the controller and of workers.")
 
 
+class MetricNames(Part):
+    """How much metrics name."""
+
+    metrics_names: int = Field(
+        50,
+        ge=1,
+        le=1000,
+        description="DAG and job pairs that a metric names, and published assets: the largest. The rest is summed "
+        "as `_other`.",
+    )
+
+
 class Attempts(Part):
     """Leases and retries: defaults of the operations page."""
 

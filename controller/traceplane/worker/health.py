@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import Counter, Gauge, generate_latest
+
+from traceplane.observe.registry import registry
 
 STALE_SECONDS = 120.0
 MAX_MEASURES = 64
@@ -40,11 +42,11 @@ class Health:
     """What the probes and the scraper read. Thread-safe."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = registry("worker")
         self.tasks = Counter(
-            "trace_worker_tasks", "Attempts this worker ended, by result", ["result"], registry=self.registry
+            "trace_worker_tasks", "Attempts this worker ended, by result.", ["result"], registry=self.registry
         )
-        self.running = Gauge("trace_worker_running", "Tasks running now", registry=self.registry)
+        self.running = Gauge("trace_worker_running", "Tasks running now.", registry=self.registry)
         self._measures: dict[str, _Measured] = {}
         self._last_beat = time.monotonic()
 
@@ -61,7 +63,7 @@ class Health:
         measured = self._measures.get(name)
         # Names and values come from operators: one with a block number in it must not fill the memory.
         if measured is None and len(self._measures) < MAX_MEASURES and len(labels) <= MAX_LABELS:
-            gauge = Gauge(f"trace_{name}", "Measured by the operator", sorted(labels), registry=self.registry)
+            gauge = Gauge(f"trace_{name}", "Measured by the operator.", sorted(labels), registry=self.registry)
             measured = self._measures[name] = _Measured(frozenset(labels), gauge)
         if measured is None or measured.labels != labels.keys():
             return

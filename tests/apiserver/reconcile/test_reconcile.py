@@ -8,6 +8,7 @@ import pytest
 from kubernetes import client
 
 from tests.apiserver.reconcile.world import PROJECTED_ASSETS, PROJECTED_JOBS, World
+from tests.support import scrape
 
 pytestmark = pytest.mark.apiserver
 
@@ -273,6 +274,7 @@ def test_drift_of_every_owned_object_is_put_right_and_counted(world: World) -> N
     world.until(lambda: world.holds("assets", "hot-logs", "Ready"), "the deleted Asset is back")
     world.apps.delete_namespaced_deployment(name, world.namespace)
     world.until(world.deployments, "the deleted Deployment is back")
+    scrape.check(controller.get("/metrics").text, "controller")
     assert controller.metric('trace_reconcile_drift_corrections_total{kind="Deployment"}') >= 1
     assert controller.metric('trace_reconcile_drift_corrections_total{kind="Job"}') >= 1
 

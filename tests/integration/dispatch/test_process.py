@@ -16,6 +16,7 @@ import pytest
 
 from tests import services
 from tests.integration.dispatch.conftest import WORKER_TOKEN
+from tests.support import scrape as scraped
 from tests.support.dispatcher import MAIN, PATIENCE_SECONDS, claim, running, scrape
 from tests.support.waiting import until
 from traceplane.settings import Settings
@@ -32,6 +33,8 @@ async def test_it_serves_runs_its_loops_and_leaves_on_sigterm(
         tasks = claim(dispatcher.url, jobs["follow"], wait_seconds=20)
         assert [task["task"]["job"]["name"] for task in tasks] == ["follow"], "its outbox loop made the tables"
         assert "trace_tasks_claimed_total 1.0" in scrape(dispatcher.url)
+        until(lambda: 'trace_store_up{store="objects"} 1.0' in scrape(dispatcher.url))
+        scraped.check(scrape(dispatcher.url), "dispatcher")
         dispatcher.process.send_signal(signal.SIGTERM)
         assert dispatcher.process.wait(PATIENCE_SECONDS) == 0, dispatcher.log.read_text()
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from operators.block_follower import confirmation, reporting
+from operators.block_follower.measures import MEASURES, labels_of
 from operators.chain import pool, standing
 from tests.integration.operators.fake_truth import FakeTruth
 from tests.integration.operators.following import Following, follow
@@ -170,3 +171,7 @@ def test_the_state_of_the_pool_is_measured_and_logged_when_it_changes(databases:
     assert all(before != after for before, after in pairwise(logged))
     assert [one["in_use"] for one in logged[-1]] == [False, True]
     assert run.measures["source_provider_head_block{provider=0}"] == FIRST - 1 - 15
+    for shown in run.measures:
+        name, _, labels = shown.partition("{")
+        assert name in MEASURES
+        assert {part.split("=")[0] for part in labels.split("{") if part} == set(labels_of(name)), shown

@@ -13,6 +13,7 @@ import pytest
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World, block_hash, value_of
 from tests.issuer import Issuer
+from tests.support import scrape
 
 pytestmark = pytest.mark.services
 
@@ -337,6 +338,7 @@ def test_health_readiness_and_metrics_need_no_token(client: Client) -> None:
     client.rows("SELECT 1")
     client.refused("SELECT getenv('HOME')")
     text = httpx.get(f"{client.url}/metrics", timeout=60).text
+    scrape.check(text, "query")
     assert 'trace_query_seconds_count{code="OK"} 1.0' in text
     assert 'trace_query_seconds_count{code="FunctionNotAllowed"} 1.0' in text
     assert str(uuid4()) not in text

@@ -15,6 +15,7 @@ from tests.integration.worker.scripted_dispatcher import (
     scripted,
     worker,
 )
+from tests.support import scrape
 from tests.support.waiting import until
 from traceplane_sdk import wire
 
@@ -53,6 +54,7 @@ def test_it_runs_what_it_claims_and_claims_again(dispatcher: ScriptedDispatcher,
         dispatcher.wait(CLAIM, 3)
         assert list(child.scratch.iterdir()) == []
         assert 'trace_worker_tasks_total{result="Completed"} 2.0' in child.get("/metrics")
+        scrape.check(child.get("/metrics"), "worker")
         assert child.get("/healthz") == "ok\n"
 
 

@@ -25,6 +25,7 @@ class Gauges:
         metrics.TASKS.labels("Retrying").set(queue.retrying)
         metrics.TASKS.labels("Dead").set(queue.dead)
         metrics.OLDEST_QUEUED.set(queue.oldest_queued)
+        metrics.RETRY_OVERDUE.set(queue.retry_overdue)
         metrics.NEXT_EXPIRY.set(queue.next_expiry)
         metrics.OUTBOX_PENDING.set(queue.outbox_due)
         metrics.OUTBOX_OLDEST.set(queue.outbox_oldest)

@@ -30,6 +30,6 @@ class Reaper:
         async with self.state.autocommit() as conn:
             ended = await attempts.reap(conn, retry=self.retry, limit=BATCH)
         for attempt in ended:
-            metrics.ATTEMPTS.labels(attempt.result).inc()
+            metrics.attempts_ended(attempt.dag, attempt.job, attempt.result)
         self.wakeups.publish({attempt.job_id for attempt in ended})
         return len(ended)

@@ -11,6 +11,7 @@ from traceplane.errors import TraceError
 from traceplane.identity import issuers
 from traceplane.identity.oidc import Subject
 from traceplane.identity.published_capability import PublishedCapabilities
+from traceplane.observe import credentials
 from traceplane.query.admission.pools import Pools
 from traceplane.query.admission.slots import Slots
 from traceplane.query.attach import databases
@@ -35,6 +36,7 @@ class Service:
     def __init__(self, settings: QuerySettings) -> None:
         self.settings = settings
         self.telemetry = Telemetry()
+        credentials.Credentials(self.telemetry.registry, credentials.of_issuer(settings))
         self.admission = Slots(settings.query_concurrency, settings.query_queue)
         self.verifier = issuers.verifier(settings)
         self.capabilities = PublishedCapabilities(settings)

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from traceplane.observe import dispatch_metrics
+from traceplane.observe.registry import registry
 from traceplane.query.caller import Caller, hash_of
 
 _log = structlog.get_logger("trace.audit")
@@ -22,7 +23,7 @@ class Telemetry:
     """Metrics of one service, in their own registry."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = registry("query")
         self.registry.register(dispatch_metrics.DENIED)
         self.seconds = Histogram(
             "trace_query_seconds",

@@ -33,7 +33,8 @@ ended AS (
 
 _FAIL = _END.format(assignments=ENDED)
 _RELEASE = _END.format(assignments=RELEASED)
-_ANSWER = "SELECT id::text, job_id, result, status FROM ended"
+_ANSWER = """
+SELECT e.id::text, e.job_id, e.result, e.status, j.dag, j.name FROM ended e JOIN jobs j ON j.id = e.job_id"""
 
 REAP = f"""
 WITH late AS (
@@ -136,6 +137,8 @@ class Ended:
     job_id: UUID
     result: str
     status: str
+    dag: str
+    job: str
 
 
 async def reap(conn: Connection, *, retry: RetryPolicy, limit: int) -> tuple[Ended, ...]:

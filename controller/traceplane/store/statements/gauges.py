@@ -13,6 +13,8 @@ SELECT (SELECT count(*) FROM tasks WHERE status = 'Queued'),
        (SELECT count(*) FROM tasks WHERE status = 'Failed' AND next_retry_at IS NULL),
        (SELECT coalesce(extract(epoch FROM statement_timestamp() - min(queued_at)), 0)::float8
         FROM tasks WHERE status = 'Queued'),
+       (SELECT coalesce(extract(epoch FROM statement_timestamp() - min(next_retry_at)), 0)::float8
+        FROM tasks WHERE status = 'Failed' AND next_retry_at <= statement_timestamp()),
        -- Negative where a lease expired and the reaper has not ended its attempt yet.
        (SELECT coalesce(extract(epoch FROM min(lease_expires_at) - statement_timestamp()), 0)::float8
         FROM tasks WHERE status = 'Running'),
@@ -33,6 +35,7 @@ class Queue:
     retrying: int
     dead: int
     oldest_queued: float
+    retry_overdue: float
     next_expiry: float
     outbox_due: int
     outbox_oldest: float

@@ -1,0 +1,73 @@
+"""When credentials end, for those that say so: certificates in PEM files, and tokens that are JWTs.
+
+The files are read at each scrape, since Kubernetes swaps them under a running pod. What cannot be read has no
+series; the code that uses the file says what is wrong with it. Nothing is verified here, and nothing of a
+credential is shown but its end.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from traceplane.settings.parts import Users
+
+Ends = Mapping[str, tuple[Path | None, Callable[[Path], float]]]
+"""By name of a credential: its file, and how its end is read from it."""
+
+
+def certificate_end(path: Path) -> float:
+    """When the first of the CA certificates in a PEM file ends, in seconds since 1970."""
+    found = ssl.create_default_context(cafile=str(path)).get_ca_certs()
+    return float(min(ssl.cert_time_to_seconds(str(one["notAfter"])) for one in found))
+
+
+def token_end(path: Path) -> float:
+    """When the JWT in a file ends, in seconds since 1970."""
+    claims = path.read_text().strip().split(".")[1]
+    return float(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"])
+
+
+def of_issuer(settings: Users) -> Ends:
+    """What the keys of users' tokens are fetched with."""
+    return {
+        "oidc-ca": (settings.oidc_ca_file, certificate_end),
+        "oidc-bearer": (settings.oidc_bearer_file, token_end),
+    }
+
+
+def of_service_account(folder: Path | None) -> Ends:
+    """What the API server is spoken to with, from a pod."""
+    if folder is None:
+        return {}
+    return {"cluster-ca": (folder / "ca.crt", certificate_end), "service-account": (folder / "token", token_end)}
+
+
+class Credentials(Collector):
+    """`trace_credential_expiry_timestamp_seconds` of each of `ends`."""
+
+    def __init__(self, registry: CollectorRegistry, ends: Ends) -> None:
+        self._ends = ends
+        registry.register(self)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The end of every credential that can be read."""
+        family = GaugeMetricFamily(
+            "trace_credential_expiry_timestamp_seconds",
+            "When a certificate or a token that this process uses ends, in seconds since 1970.",
+            labels=["credential"],
+        )
+        for name, (path, end) in self._ends.items():
+            if path is not None:
+                try:
+                    family.add_metric([name], end(path))
+                except (OSError, ValueError, KeyError, IndexError):
+                    continue  # its user reports it
+        yield family
