@@ -101,7 +101,7 @@ ROOMS = {
     "gate": Room(
         (f"{PACKAGE}/query/gate/allowlist.py", f"{PACKAGE}/query/gate/parser.py"),
         python_guards,
-        ("tests/unit/query",),
+        ("tests/unit/query", "tests/integration/query/test_gate_process.py"),
         ("tests/unit/query/test_gate.py",),
     ),
     "relations": Room(
