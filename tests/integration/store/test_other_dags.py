@@ -209,6 +209,22 @@ async def test_of_an_asset_that_is_deleted_its_own_policy_ends(beside: Connectio
     assert await controller_facts.known_assets(beside, **PLACE) == ("blocks",)
 
 
+async def test_a_published_asset_that_nobody_declares_any_more_is_shown_without_its_description(beside: Connection):
+    declared = asset_policies.Policy(
+        name="hot-blocks", resource_uid="a-3", storage="Postgres", description="All blocks", read_roles=("audit",)
+    )
+
+    async def seen(roles: list[str]) -> str | None:
+        found = await browse_assets.asset(beside, ORG, namespace=DAG.namespace, asset=declared.name, roles=roles)
+        return None if found is None else str(found["description"])
+
+    assert await asset_policies.declare(beside, **PLACE, policies=[declared])
+    assert await seen(["audit"]) == "All blocks"
+    assert await asset_policies.delete(beside, **PLACE, name=declared.name)
+    assert await seen(["audit"]) == ""
+    assert await seen([]) is None, "its roles stay in force"
+
+
 async def test_a_task_and_an_asset_of_another_organisation_are_not_there(beside: Connection):
     tasks = await (await beside.execute("SELECT id, org_id FROM tasks")).fetchall()
     found = [task for task, _ in tasks if await browse_dags.task(beside, ORG, task_id=task) is not None]
