@@ -51,6 +51,7 @@ ROOMS = {
             "tests/integration/dispatch/test_operation_guards.py",
             "tests/integration/dispatch/test_query_results.py",
             "tests/integration/store/test_asset_policies.py",
+            "tests/integration/store/test_browse.py",
             "tests/integration/store/test_hot_tables.py",
             "tests/integration/store/test_other_dags.py",
             "tests/integration/store/test_source_outbox.py",
@@ -101,7 +102,7 @@ ROOMS = {
     "gate": Room(
         (f"{PACKAGE}/query/gate/allowlist.py", f"{PACKAGE}/query/gate/parser.py"),
         python_guards,
-        ("tests/unit/query",),
+        ("tests/unit/query", "tests/integration/query/test_gate_process.py"),
         ("tests/unit/query/test_gate.py",),
     ),
     "relations": Room(

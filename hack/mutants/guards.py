@@ -129,7 +129,7 @@ _WORDS = re.compile(
     r"|\b(?:WHERE|AND|OR|ORDER|LIMIT|RETURNING|FOR|GROUP|ON CONFLICT|UNION|BETWEEN|THEN|WHEN|ELSE|END|FROM|JOIN"
     r"|LEFT|CROSS|SET|SELECT|AS)\b|[()]|\n[ ]*\n|,"
 )
-_FRAGMENT = re.compile(r"\W*[tx]\.|\w+ = %\(\w+\)s AND ")
+_FRAGMENT = re.compile(r"\(?[tx]\.|\w+ = %\(\w+\)s AND ")
 """A text that begins with a condition, to be put behind a WHERE."""
 
 _ENDS = {"AND", "OR", "ORDER", "LIMIT", "RETURNING", "FOR", "GROUP", "ON CONFLICT", "UNION", "THEN", "WHEN", "ELSE",

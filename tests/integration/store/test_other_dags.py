@@ -185,35 +185,6 @@ async def test_a_version_takes_no_asset_from_another_dag(beside: Connection):
     assert await published() == [row for row in before if row not in withdrawn]
 
 
-async def test_a_deleted_dag_is_listed_nowhere(beside: Connection):
-    async def listed() -> list[tuple[str, str]]:
-        rows = await browse_dags.dags(beside, ORG, namespace=None, after=("", ""), limit=10)
-        return [(row["namespace"], row["name"]) for row in rows]
-
-    async def known() -> list[str]:
-        return sorted(name for name, _ in await controller_facts.known_dags(beside, **PLACE))
-
-    assert await listed() == [("aside", "chain"), ("demo", "also"), ("demo", "chain")]
-    assert await known() == ["also", "chain"]
-    await deletion.begin(beside, DAG, UID)
-    assert await listed() == [("aside", "chain"), ("demo", "also")]
-    assert await known() == ["also"]
-    assert await browse_dags.dag(beside, ORG, **NAMED) is None
-    assert await browse_dags.jobs(beside, ORG, **NAMED) == []
-    # Another name differs from it in nothing but that it is not deleted.
-    assert len(await browse_dags.jobs(beside, ORG, namespace="demo", dag=OTHER.dag)) == 3
-
-
 async def test_of_an_asset_that_is_deleted_its_own_policy_ends(beside: Connection):
     assert await asset_policies.delete(beside, **PLACE, name="closed")
     assert await controller_facts.known_assets(beside, **PLACE) == ("blocks",)
-
-
-async def test_a_task_and_an_asset_of_another_organisation_are_not_there(beside: Connection):
-    tasks = await (await beside.execute("SELECT id, org_id FROM tasks")).fetchall()
-    found = [task for task, _ in tasks if await browse_dags.task(beside, ORG, task_id=task) is not None]
-    assert found == [task for task, org in tasks if org == ORG]
-    assets = await browse_assets.assets(beside, ORG, namespace="demo", roles=["finance"], after=("", ""), limit=99)
-    names = ["blocks", "closed", "cold-blocks", "cold-blocks-of-also", "hot-blocks", "hot-blocks-of-also"]
-    assert [asset["name"] for asset in assets] == names
-    assert sorted(await controller_facts.known_assets(beside, **PLACE)) == ["blocks", "closed"]

@@ -107,6 +107,16 @@ def test_a_file_that_is_not_understood_is_told_once_and_the_value_before_stays(m
     assert len(said) == 2
 
 
+def test_only_the_tokens_of_the_file_are_a_workers(mount: Mount) -> None:
+    tokens = WorkerTokens(mount({"token": b"a" * 32 + b"\n" + b"b" * 32}) / "token")
+    tokens.check("a" * 32)
+    tokens.check("b" * 32)
+    for wrong in (None, "", "a" * 31, "a" * 32 + "\n" + "b" * 32):
+        with pytest.raises(Unauthenticated) as refused:
+            tokens.check(wrong)
+        assert refused.value.code == "BadWorkerToken"
+
+
 def test_a_file_that_may_be_absent_comes_and_goes_without_a_word(mount: Mount) -> None:
     folder = mount({})
     kept: Mounted[bytes | None] = Mounted(folder / "previous", bytes, absent=lambda: None)

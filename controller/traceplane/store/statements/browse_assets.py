@@ -87,6 +87,7 @@ down (version, depth) AS (
     FROM down
     JOIN job_inputs i ON i.dataset_version_id = down.version
     JOIN dag_version_jobs m ON m.job_id = i.job_id
+    -- second guard: a DAG that is deleted has no active version.
     JOIN dag_current_versions c ON c.active_version_id = m.dag_version_id AND c.deleted_at IS NULL
     JOIN dataset_versions v ON v.job_id = i.job_id
     WHERE down.depth < %(depth)s

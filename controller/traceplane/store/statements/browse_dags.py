@@ -44,7 +44,9 @@ SELECT j.name, j.id, j.operator, j.activation, d.runtime, j.execution_strategy, 
 FROM dag_current_versions c
 JOIN dag_version_jobs d ON d.dag_version_id = c.active_version_id
 JOIN jobs j ON j.id = d.job_id
-WHERE c.org_id = %(org)s AND c.namespace = %(namespace)s AND c.dag = %(dag)s AND c.deleted_at IS NULL
+WHERE c.org_id = %(org)s AND c.namespace = %(namespace)s AND c.dag = %(dag)s
+  -- second guard: a DAG that is deleted has no active version.
+  AND c.deleted_at IS NULL
 ORDER BY j.name
 """
 """Jobs of a DAG's active version with what is live in their queues."""
