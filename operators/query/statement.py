@@ -22,8 +22,10 @@ def statement(
     # Put in as digits: the text goes through the query service's check like any other, and needs no parameters.
     body = _PARAMETER.sub(lambda found: bounds[found[1]], sql).strip().removesuffix(";")
     # DuckDB makes the types, since its message is the best one ("Could not convert string 'x' to INT64").
+    # A 256-bit integer as text: `checks` sees there what a cast to a whole number would cut off.
     typed = ", ".join(
-        f'CAST(answer."{column.name}" AS {FORMS[column.type].duckdb}) AS "{column.name}"' for column in columns
+        f'CAST(answer."{column.name}" AS {FORMS[column.type].duckdb_at_rest}) AS "{column.name}"'
+        for column in columns
     )
     order = ", ".join(f'"{name}"' for name in sort_by)
     return f"SELECT {typed}\nFROM (\n{body}\n) AS answer\nORDER BY {order}"
