@@ -242,3 +242,7 @@ SELECT x FROM (SELECT unnest(list_sort(tags, 'DESC')) AS x, n FROM transfers) QU
 SELECT map_from_entries(list((miner, n))) FROM blocks
 SELECT current_date - DATE '2020-01-01', current_timestamp, today(), get_current_timestamp()
 SELECT substring(hash FROM 1 FOR 3), trim(BOTH 'x' FROM hash), ltrim(hash), rtrim(hash) FROM blocks
+SELECT u256_mul(n, value), u256_div(value, 3), u256_mod(value, 7), u256_pow(2, 200) FROM blocks
+SELECT u256_from_hex(hash), u256_to_hex(value), u256_to_hex(value, 64), int256(value) FROM blocks
+SELECT ether(value), gwei(value) FROM blocks WHERE value > wei('1.5 ether')
+SELECT sum(value), max(value) FROM blocks WHERE value BETWEEN 1 AND 115792089237316195423570985008687907853269984665640564039457584007913129639935

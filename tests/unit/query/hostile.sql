@@ -415,3 +415,7 @@ WITH RECURSIVE "s3://bucket/x.parquet" AS (SELECT a FROM 's3://bucket/x.parquet'
 WITH RECURSIVE pg_settings AS (SELECT name FROM pg_settings UNION ALL SELECT name FROM pg_settings WHERE false) SELECT * FROM pg_settings
 WITH RECURSIVE pg_class AS (SELECT relname FROM (SELECT relname FROM pg_class) UNION ALL SELECT 'x' FROM pg_class WHERE false) SELECT * FROM pg_class
 WITH RECURSIVE t AS (SELECT 1 FROM sqlite_master UNION ALL SELECT 1 FROM t) SELECT * FROM t
+SELECT __u256_mul('1', '2')
+SELECT "__u256_to_hex"('1', '2')
+SELECT main.__u256_wei('1')
+SELECT system.main.u256_mul(1, 2)

@@ -7,11 +7,12 @@ from typing import Any
 
 import duckdb
 
+from traceplane.query.cell import u256
 from traceplane.query.gate import allowlist
 from traceplane.query.gate.statement import Admitted, Refusal
 
 GRANTED = {
-    "blocks": "n BIGINT, hash VARCHAR, value VARCHAR, at_time TIMESTAMPTZ, big BOOLEAN, miner VARCHAR",
+    "blocks": "n BIGINT, hash VARCHAR, value BIGNUM, at_time TIMESTAMPTZ, big BOOLEAN, miner VARCHAR",
     "transfers": "n BIGINT, sender VARCHAR, receiver VARCHAR, amount VARCHAR, tags VARCHAR[]",
     "research.prices": "day DATE, price DOUBLE",
 }
@@ -37,7 +38,7 @@ def admitted(sql: str) -> Admitted:
     return found
 
 
-def world() -> duckdb.DuckDBPyConnection:
+def world(*, planning: bool = False) -> duckdb.DuckDBPyConnection:
     """A DuckDB in which the granted relations exist and nothing else does, without external access."""
     connection = duckdb.connect(config={"threads": 1, "python_enable_replacements": False})
     for name, columns in GRANTED.items():
@@ -45,6 +46,7 @@ def world() -> duckdb.DuckDBPyConnection:
         if schema:
             connection.execute(f"CREATE SCHEMA {schema}")
         connection.execute(f"CREATE TABLE {schema or 'main'}.{table} ({columns})")
+    u256.install(connection, planning=planning)
     connection.execute("SET enable_external_access = false")
     return connection
 

@@ -1,4 +1,4 @@
-"""The casts that a statement asks for, in its text: with a mark, they are told from those that DuckDB adds itself."""
+"""The casts that a statement asks for, in its text: a mark tells them from those that DuckDB adds itself."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _may_be_marked(part: dict[str, Any]) -> bool:
 
 
 def _placed(data: bytes, place: int) -> Cast | None:
-    """The cast that DuckDB says is at `place`; None for a form that is no cast to who reads it, as DATE '2026-01-01'."""
+    """The cast that DuckDB says is at `place`; None for what does not look like one, as DATE '2026-01-01'."""
     if data.startswith(b"::", place):
         return Cast(None, place)
     if place >= len(data) or not re.match(rb"(?:try_)?cast\b", data[place:], re.IGNORECASE):

@@ -1,9 +1,9 @@
 """Constants that are 256-bit integers, in the text of a statement and in its plan.
 
-DuckDB reads a whole number that no 128 bits hold as DOUBLE, so such a one is made a BIGNUM in the text. And its JSON
-holds no BIGNUM: a plan with one cannot be written. So for the plan each constant becomes a text of which DuckDB can
-make no number. An optimizer leaves an expression that fails as it is, so the plan shows the text, and `number` reads
-it there.
+DuckDB reads a whole number that no 128 bits hold as DOUBLE, so such a one is made a BIGNUM in the text. And its
+JSON holds no BIGNUM: a plan with one cannot be written. So for the plan each constant becomes a text of which
+DuckDB can make no number. An optimizer leaves an expression that fails as it is, so the plan shows the text, and
+`number` reads it there.
 """
 
 from __future__ import annotations

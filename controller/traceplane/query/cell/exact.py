@@ -1,9 +1,9 @@
 """256-bit integers as numbers: what DuckDB computes exactly of a statement runs, what it would round is refused.
 
-A `BIGNUM` of DuckDB compares, adds, subtracts and sums exactly. Everywhere else DuckDB casts it to DOUBLE without a
-word, so that `value * 2` is rounded. The plan as its binder makes it shows each such cast. One that the statement asks
-for is allowed; any other is refused with what to write instead. Casts that are asked for and that DuckDB lacks, or has
-wrong, go by way of text.
+A `BIGNUM` of DuckDB compares, adds, subtracts and sums exactly. Everywhere else DuckDB casts it to DOUBLE without
+a word, so that `value * 2` is rounded. The plan as its binder makes it shows each such cast. One that the statement
+asks for is allowed; any other is refused with what to write instead. Casts that are asked for and that DuckDB
+lacks, or has wrong, go by way of text.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
 import duckdb
@@ -55,7 +55,7 @@ _REMEDIES: Mapping[str, str] = {
 }
 
 
-def concerns(sql: str, kinds: set[str]) -> bool:
+def concerns(sql: str, kinds: Container[str]) -> bool:
     """Whether a BIGNUM can occur in `sql`, over columns of types `kinds`."""
     return "BIGNUM" in kinds or _USES.search(sql) is not None
 
@@ -90,8 +90,8 @@ def _bound(shadow: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[bound.Node
     if "plans" not in answer:
         bound.explain(shadow, sql)  # wrong, and this says why
         raise Inexact(
-            "the statement has 256-bit integers where it cannot be checked that they are not rounded: nest it less, "
-            "or cast them to VARCHAR"
+            "the statement has 256-bit integers where it cannot be checked that they are not rounded: nest it "
+            "less, or cast them to VARCHAR"
         )
     return list(bound.expressions(answer["plans"]))
 
@@ -109,9 +109,9 @@ def _refuse(expressions: Sequence[tuple[bound.Node, bound.Node | None]]) -> None
 def _keeps(cast: bound.Node) -> bool:
     """Whether a cast that nobody asks for loses nothing of a 256-bit integer."""
     source, target = bound.leaves(bound.kind(cast["child"])), bound.leaves(cast["return_type"])
-    if "BIGNUM" not in source and "BIGNUM" not in target or target[0] in _TEXTS and len(target) == 1:
+    if cast["try_cast"] or ("BIGNUM" not in source and "BIGNUM" not in target):
         return True
-    if source == [casts.MARK] or target == [casts.MARK]:
+    if casts.MARK in (*source, *target) or (len(target) == 1 and target[0] in _TEXTS):
         return True
     if len(source) != len(target):
         return False

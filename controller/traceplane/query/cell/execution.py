@@ -21,7 +21,7 @@ import duckdb
 import pyarrow as pa
 
 from traceplane.query import wire
-from traceplane.query.cell import exact, hot_scan, views
+from traceplane.query.cell import exact, hot_scan, plan, views
 from traceplane.query.cell.answers import columnar, export, lossless, rows
 
 MAX_TEXT = 1000
@@ -61,7 +61,7 @@ def serve(
         wire.send(channel, wire.Scans(list(planned.scans)))
         run, _ = wire.receive(channel, wire.Run)
         views.build(main_db, folder, query.relations, run, broker, planned)
-        result, body = _run(main_db, query, planned.sql, run.versions, broker)
+        result, body = _run(main_db, query, planned, run.versions, broker)
         wire.send(channel, result)
     except wire.TooLong:
         text = "a constant, or the names and types of the columns, are too long"
@@ -78,15 +78,16 @@ def serve(
 def _run(
     connection: duckdb.DuckDBPyConnection,
     query: wire.Prepare,
-    sql: str,
+    planned: plan.Plan,
     versions: str,
     broker: hot_scan.BrokerClient,
 ) -> tuple[wire.Result, bytes]:
     """Run the statement; the end of the answer, and its rendered rows where they were not exported."""
-    relation = connection.sql(sql)
-    columns = list(zip(relation.columns, relation.types, strict=True))
+    relation = connection.sql(planned.sql)
+    names = planned.names or relation.columns
+    columns = list(zip(names, relation.types, strict=True))
     described = [(name, str(kind)) for name, kind in columns]
-    schema, rest = lossless.read(relation)
+    schema, rest = lossless.read(relation, names)
     # Batches that were rendered in vain are exported after all, so they are kept until it is known that they fit.
     seen: list[pa.RecordBatch] = []
     batches = pa.RecordBatchReader.from_batches(schema, _kept(rest, seen))

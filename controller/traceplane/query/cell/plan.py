@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,12 +53,14 @@ _KEEP_ROWS = {"LOGICAL_PROJECTION", "LOGICAL_FILTER", "LOGICAL_LIMIT", "LOGICAL_
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a statement runs. `scans` are (relation, filter) for each scan, a filter of None letting every row through."""
+    """How a statement runs: as `sql`, whose columns are called `names` where those are not its own. `scans` are
+    (relation, filter) for each scan, a filter of None letting every row through."""
 
     sql: str
     scans: Sequence[tuple[int, Tree | None]] = ()
     joins: bool = True
     """Whether a join may bring several values, so that DuckDB may want to filter a scan by them while it runs."""
+    names: Sequence[str] = ()
 
     def filter_of(self, relation: int) -> Tree | None:
         """The rows that any scan of `relation` needs."""
@@ -72,28 +74,35 @@ def limit_optimizers(shadow: duckdb.DuckDBPyConnection) -> None:
     shadow.execute(f"SET disabled_optimizers = '{','.join(name for name in names if name not in _KEPT)}'")
 
 
-def of(shadow: duckdb.DuckDBPyConnection, sql: str, tables: Mapping[str, int], kinds: set[str]) -> Plan:
+def of(shadow: duckdb.DuckDBPyConnection, sql: str, tables: Mapping[str, int], kinds: Container[str] = ()) -> Plan:
     """The plan of `sql`, in which `tables` of `shadow`, with columns of types `kinds`, stand for relations. Raises
     duckdb.Error where DuckDB would not run it, Inexact where it would round."""
-    sql = constants.large(sql)
-    run, planned = exact.checked(shadow, sql) if exact.concerns(sql, kinds) else (sql, sql)
-    if not tables:
-        return Plan(run)
+    whole = constants.large(sql)
+    run, planned = exact.checked(shadow, whole) if exact.concerns(whole, kinds) else (whole, whole)
+    names = shadow.sql(sql).columns if run != sql else ()
+    scans, joins = _read(shadow, planned, whole, tables)
+    return Plan(run, scans, joins, names)
+
+
+def _read(
+    shadow: duckdb.DuckDBPyConnection, planned: str, sql: str, tables: Mapping[str, int]
+) -> tuple[Sequence[tuple[int, Tree | None]], bool]:
+    """What `sql` scans, by the plan of what means the same, and whether a join may bring several values."""
     wanted = "SELECT json_serialize_plan(?::VARCHAR, skip_null := true, optimize := true)"
     row = shadow.execute(wanted, [planned]).fetchone()
     try:
         answer: dict[str, Any] = json.loads(row[0]) if row else {}
     except (ValueError, RecursionError):
-        return Plan(run)
+        return (), True
     if "plans" not in answer:
         bound.explain(
-            shadow, run
+            shadow, sql
         )  # wrong, and this says why; or of a form that cannot be written: everything is read
-        return Plan(run)
+        return (), True
     operators = _operators(answer["plans"])
     scans = [_scan(node, tables) for node in operators if node["type"] == "LOGICAL_GET"]
     joins = any("JOIN" in node["type"] and not any(map(_single, node["children"])) for node in operators)
-    return Plan(run, [scan for scan in scans if scan is not None], joins)
+    return [scan for scan in scans if scan is not None], joins
 
 
 def joined(word: str, parts: Sequence[Tree | None]) -> Tree | None:

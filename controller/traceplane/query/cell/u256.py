@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import duckdb
 import pyarrow as pa
+from duckdb.func import FunctionNullHandling, PythonUDFType
+from duckdb.sqltypes import VARCHAR
 
 LARGEST = 2**256 - 1
 _WHOLE = re.compile(r"[+-]?[0-9]{1,100}", re.ASCII)
@@ -153,8 +156,10 @@ def install(connection: duckdb.DuckDBPyConnection, *, planning: bool = False) ->
     """
     for name, function in FUNCTIONS.items():
         columns = _refusing(function) if planning else _columns(function)
-        types = ["VARCHAR"] * _arity(function)
-        connection.create_function(name, columns, types, "VARCHAR", type="arrow", null_handling="special")
+        types: list[Any] = [VARCHAR] * _arity(function)
+        connection.create_function(
+            name, columns, types, VARCHAR, type=PythonUDFType.ARROW, null_handling=FunctionNullHandling.SPECIAL
+        )
     for name, forms, kind in _MACROS:
         connection.execute(f"CREATE MACRO {name}{', '.join(_form(name, form, kind) for form in forms)}")
 

@@ -25,7 +25,9 @@ from traceplane.query.cell import execution, hot_scan, u256, views
 
 _COLUMNS = [("height", "BIGINT"), *((f"c{n}", kind) for n, kind in enumerate(views.ARROW_TYPES))]
 _NAME = "rehearsal"
-_SQL = f"SELECT count(*) AS n, max(c5) AS latest, lower(c4) AS text, sum(u256_mul(c6, 2)) AS total FROM {_NAME} WHERE height = 1 GROUP BY ALL"
+_SQL = f"""
+SELECT count(*) AS n, max(c5) AS latest, lower(c4) AS text, sum(u256_mul(c6, 2)) AS total
+FROM {_NAME} WHERE height = 1 GROUP BY ALL"""
 
 
 class Databases(NamedTuple):
