@@ -137,8 +137,8 @@ def _refusal(cast: bound.Node, above: bound.Node | None) -> Inexact:
         name = str(above.get("name", "")) if above else ""
         what = f"{name}()" if name.isidentifier() else f"`{name}`" if name else "comparing or combining one so"
         return Inexact(_message(what, f"makes {target[0]} of one and rounds it", name))
-    if (text := bound.text(cast["child"])) is not None:
-        return Inexact(f"{text[:100]!r} is compared or combined with a 256-bit integer, and is no whole number")
+    if bound.text(cast["child"]) is not None:
+        return Inexact("a text that is no whole number is compared or combined with a 256-bit integer")
     return Inexact(
         f"a 256-bit integer is compared or combined with {source[0]}, which may be no whole number: cast that to "
         "BIGNUM, or the integer to DOUBLE"

@@ -31,7 +31,7 @@ from tests.integration.query.answers.grammar import Grammar
 from tests.integration.query.answers.nodes import shrunk
 from tests.integration.query.world import World
 from tests.issuer import issuer
-from traceplane_sdk.columns import ColumnType
+from traceplane_sdk.columns import FORMS
 
 ROWS_SEED = 13
 """The rows are the same in every run; a statement is found again by its own seed alone."""
@@ -56,9 +56,10 @@ class Sides:
         self._plain.execute("SET TimeZone = 'UTC'")
         for name, table in tables.items():
             self._plain.register("export", table)
-            large = [c.name for c in rows.columns_of(name) if c.type is ColumnType.UINT256]
-            numbers = ", ".join(f"{column}::BIGNUM AS {column}" for column in large)
-            self._plain.execute(f"CREATE TABLE export_{name} AS SELECT * REPLACE ({numbers}) FROM export")
+            columns = ", ".join(
+                f"{column.name}::{FORMS[column.type].duckdb} AS {column.name}" for column in rows.columns_of(name)
+            )
+            self._plain.execute(f"CREATE TABLE export_{name} AS SELECT {columns} FROM export")
             self._plain.unregister("export")
             for tier in rows.TIERS:
                 self._plain.execute(f"CREATE VIEW {tier}{name} AS FROM export_{name}")
