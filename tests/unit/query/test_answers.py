@@ -225,7 +225,7 @@ def test_an_infinite_second_is_refused_for_parquet_by_the_name_of_its_column() -
 def test_an_unforeseen_error_fails_the_statement_without_its_text(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(_: Any) -> Any:
+    def read(*_: Any) -> Any:
         raise error("/a/file")
 
     monkeypatch.setattr(lossless, "read", read)

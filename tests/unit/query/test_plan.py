@@ -70,6 +70,7 @@ def v(operator: str, value: int) -> list[Any]:
         ("value = n", None),
         ("value = TRY_CAST('n5' AS BIGNUM)", None),
         ("value + 1 > 5 AND n = 5", n("=", 5)),
+        ("value - 1 > 5 AND n = 5", n("=", 5)),
         ("value::DOUBLE > 1e3", None),
         ("n = (SELECT 5)", None),
         ("true", None),

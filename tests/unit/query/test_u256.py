@@ -55,6 +55,9 @@ def truncated(left: int, right: int) -> int:
     ("expression", "exact", "bits"),
     [
         ("u256_mul(a, b)", lambda a, b: a * b, 128),
+        ("u256_sub(a, b)", lambda a, b: a - b, 256),
+        ("u256_sub(a, a)", lambda a, b: 0, 256),
+        ("u256_neg(a) + u256_neg(u256_neg(b))", lambda a, b: b - a, 256),
         ("u256_div(a, b)", lambda a, b: truncated(a, b) if b else None, 256),
         ("u256_mod(a, b)", lambda a, b: a - b * truncated(a, b) if b else None, 256),
         ("u256_mod(a, 1000007)", lambda a, b: a - 1000007 * truncated(a, 1000007), 256),
@@ -115,7 +118,7 @@ def test_an_amount_of_a_unit_is_wei(text: str, wei: int, database: duckdb.DuckDB
 
 @pytest.mark.parametrize("name", sorted(u256.NAMES))
 def test_null_makes_null(name: str, database: duckdb.DuckDBPyConnection) -> None:
-    arity = 1 if name in ("u256_from_hex", "u256_to_hex", "int256", "wei", "gwei", "ether") else 2
+    arity = 1 if name in ("u256_from_hex", "u256_to_hex", "int256", "wei", "gwei", "ether", "u256_neg") else 2
     assert one(database, f"{name}({', '.join(['NULL'] * arity)})") is None
     assert arity == 1 or one(database, f"{name}(1, NULL)") is None
 

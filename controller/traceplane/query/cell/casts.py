@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import duckdb
@@ -41,18 +41,34 @@ def asked(shadow: duckdb.DuckDBPyConnection, sql: str) -> list[Cast]:
     return [cast for cast in found if cast is not None]
 
 
-def marked(sql: str, casts: Sequence[Cast]) -> tuple[str, dict[int, Cast]]:
-    """`sql` with each of `casts` by way of MARK, and the places of these."""
+class Marked(NamedTuple):
+    """A statement with its casts by way of MARK, and the places of these in it."""
+
+    sql: str
+    places: Mapping[int, Cast]
+    grown: Sequence[tuple[int, int]]
+    """Where text went in, and how much."""
+
+    def origin(self, place: int) -> int:
+        """Where in the statement before is what is at `place`."""
+        return place - sum(length for start, length in self.grown if start < place)
+
+
+def marked(sql: str, casts: Sequence[Cast]) -> Marked:
+    """`sql` with each of `casts` by way of MARK."""
     edits: dict[int, tuple[int, bytes]] = {}
     for cast in casts:
         edits.update(cast.by(MARK))
-    places, grown, ends = {}, 0, {cast.end: cast for cast in casts}
+    places: dict[int, Cast] = {}
+    grown: list[tuple[int, int]] = []
+    ends, total = {cast.end: cast for cast in casts}, 0
     for start in sorted(edits):
         text = edits[start][1]
         if start in ends:
-            places[start + grown + text.index(b"::")] = ends[start]
-        grown += len(text)
-    return constants.edited(sql.encode(), edits), places
+            places[start + total + text.index(b"::")] = ends[start]
+        grown.append((start + total, len(text)))
+        total += len(text)
+    return Marked(constants.edited(sql.encode(), edits), places, grown)
 
 
 def _may_be_marked(part: dict[str, Any]) -> bool:

@@ -1,9 +1,9 @@
 """256-bit integers as numbers: what DuckDB computes exactly of a statement runs, what it would round is refused.
 
-A `BIGNUM` of DuckDB compares, adds, subtracts and sums exactly. Everywhere else DuckDB casts it to DOUBLE without
-a word, so that `value * 2` is rounded. The plan as its binder makes it shows each such cast. One that the statement
-asks for is allowed; any other is refused with what to write instead. Casts that are asked for and that DuckDB
-lacks, or has wrong, go by way of text.
+A `BIGNUM` of DuckDB compares, adds and sums exactly. Elsewhere DuckDB casts it to DOUBLE without a word, so that
+`value / 3` is rounded. The plan as its binder makes it shows each such cast. One that the statement asks for is
+allowed; any other is refused with what to write instead, but for operators that an exact function can stand for
+(`operators`). Casts that are asked for and that DuckDB lacks, or has wrong, go by way of text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from traceplane.query.cell import bound, casts, constants, u256
+from traceplane.query.cell import bound, casts, constants, operators, u256
 
 
 class Inexact(ValueError):
@@ -30,13 +30,10 @@ class Checked(NamedTuple):
     planned: str
 
 
+MAX_ROUNDS = 20
 _USES = re.compile(r"bignum|256|wei|ether", re.IGNORECASE)
-_WHOLES = {
-    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "INTEGER_LITERAL"),
-    *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
-}
 _TEXTS = {"VARCHAR", "JSON", "VARIANT"}
-_BY_TEXT = {*_WHOLES, "DECIMAL", "FLOAT"}
+_BY_TEXT = {*operators.WHOLES, "DECIMAL", "FLOAT"}
 """Types of which DuckDB has no cast of a BIGNUM, or one that fails where it should not."""
 _OTHERWISE: Mapping[str, str] = {
     **dict.fromkeys(("hex", "to_hex", "bin", "to_binary"), "shows how one is kept in memory"),
@@ -44,9 +41,9 @@ _OTHERWISE: Mapping[str, str] = {
 }
 """Functions that take a BIGNUM as it is, and treat it otherwise than other numbers."""
 _REMEDIES: Mapping[str, str] = {
-    **dict.fromkeys(("*", "multiply", "product"), "u256_mul(x, y) is exact"),
+    **dict.fromkeys(("*", "multiply", "product"), "u256_mul(x, y) is exact, of whole numbers"),
     **dict.fromkeys(("/", "//", "divide", "fdiv"), "u256_div(x, y) is exact, without the fraction"),
-    **dict.fromkeys(("%", "mod", "fmod"), "u256_mod(x, y) is exact"),
+    **dict.fromkeys(("%", "mod", "fmod"), "u256_mod(x, y) is exact, of whole numbers"),
     **dict.fromkeys(("**", "^", "pow", "power"), "u256_pow(x, y) is exact"),
     **dict.fromkeys(("hex", "to_hex", "bin", "to_binary"), "u256_to_hex(x) is exact"),
     **dict.fromkeys(("fsum", "kahan_sum", "sumkahan"), "sum(x) is exact"),
@@ -60,20 +57,23 @@ def concerns(sql: str, kinds: Container[str]) -> bool:
     return "BIGNUM" in kinds or _USES.search(sql) is not None
 
 
-def checked(shadow: duckdb.DuckDBPyConnection, sql: str) -> Checked:
+def checked(shadow: duckdb.DuckDBPyConnection, sql: str, rounds: int = MAX_ROUNDS) -> Checked:
     """What to run for `sql` over the tables of `shadow`. Raises Inexact, and duckdb.Error for what is wrong."""
     plain = _bound(shadow, sql)
     if not any("BIGNUM" in bound.leaves(bound.kind(node)) for node, _ in plain):
         return Checked(sql, sql)
-    asked = casts.asked(shadow, sql)
-    marked, places = casts.marked(sql, asked)
+    marked = casts.marked(sql, casts.asked(shadow, sql))
     told = plain
     with contextlib.suppress(duckdb.Error):  # where it does not bind so, no cast is known to be asked for
-        told = _bound(shadow, marked) if asked else plain
+        told = _bound(shadow, marked.sql) if marked.places else plain
+    places = {(marked.origin(place), name) for place, name in operators.inexact(told)}
+    # An operator over what another becomes is found in the next round.
+    if places and rounds and (text := operators.replaced(shadow, sql, places)) is not None:
+        return checked(shadow, text, rounds - 1)
     _refuse(told)
     data, run = sql.encode(), dict[int, tuple[int, bytes]]()
     for node, above in told:
-        cast = places.get(node["query_location"]) if _goes_by_text(node, above) else None
+        cast = marked.places.get(node["query_location"]) if _goes_by_text(node, above) else None
         run |= cast.by("VARCHAR") if cast else {}
     opaque = dict(edit for node, _ in plain if bound.is_cast(node) for edit in constants.opaque(data, node))
     return Checked(constants.edited(data, run), constants.edited(data, run | opaque))
@@ -102,6 +102,8 @@ def _refuse(expressions: Sequence[tuple[bound.Node, bound.Node | None]]) -> None
         if bound.is_cast(node) and not _keeps(node):
             raise _refusal(node, above)
         name = node.get("name", "")
+        if name in ("-", "subtract") and bound.kind(node).get("id") == "BIGNUM":
+            raise Inexact("`-` of 256-bit integers cannot be made exact here: write u256_sub(x, y) or u256_neg(x)")
         if name in _OTHERWISE and any(bound.kind(child).get("id") == "BIGNUM" for child in node["children"]):
             raise Inexact(_message(f"{name}()", _OTHERWISE[name], name))
 
@@ -128,7 +130,7 @@ def _keeps_leaf(child: bound.Node, source: str, target: str) -> bool:
         return child.get("name") in u256.FUNCTIONS or (
             text is not None and constants.WHOLE.fullmatch(text) is not None
         )
-    return source in _WHOLES
+    return source in operators.WHOLES
 
 
 def _refusal(cast: bound.Node, above: bound.Node | None) -> Inexact:

@@ -145,7 +145,14 @@ _MACROS = (
     ("ether", ("a",), "DECIMAL(38, 18)"),
 )
 """Name, the parameters of each form, type."""
-NAMES = frozenset(name for name, _, _ in _MACROS)
+_NEGATED = "TRY_CAST(replace('-' || CAST(CAST({0} AS BIGNUM) AS VARCHAR), '--', '') AS BIGNUM)"
+_OF_DUCKDB = {
+    "u256_sub": f"(a, b) AS CAST(a AS BIGNUM) + {_NEGATED.format('b')}",
+    "u256_neg": f"(a) AS {_NEGATED.format('a')}",
+}
+"""By way of text: DuckDB 1.5.5 negates a BIGNUM where it lies, which another thread, or the same expression, may be
+reading at that moment."""
+NAMES = frozenset([*(name for name, _, _ in _MACROS), *_OF_DUCKDB])
 
 
 def install(connection: duckdb.DuckDBPyConnection, *, planning: bool = False) -> None:
@@ -162,6 +169,8 @@ def install(connection: duckdb.DuckDBPyConnection, *, planning: bool = False) ->
         )
     for name, forms, kind in _MACROS:
         connection.execute(f"CREATE MACRO {name}{', '.join(_form(name, form, kind) for form in forms)}")
+    for name, body in _OF_DUCKDB.items():
+        connection.execute(f"CREATE MACRO {name}{body}")
 
 
 def _form(name: str, parameters: str, kind: str) -> str:

@@ -76,7 +76,7 @@ json_type json_valid json_value row_to_json to_json json
 """
 
 _UINT256 = """
-u256_mul u256_div u256_mod u256_pow u256_from_hex u256_to_hex int256 wei gwei ether
+u256_sub u256_neg u256_mul u256_div u256_mod u256_pow u256_from_hex u256_to_hex int256 wei gwei ether
 """
 """The only ones that are not DuckDB's but made in the cell, see `cell.u256`."""
 
