@@ -331,7 +331,7 @@ class Grammar:
                 f"{name} IS NULL",
                 f"json_array_length({name}) > 0",
                 f"{name} = {value}",
-                f"{name}->>'$[0]' IS NOT NULL",
+                f"({name}->>'$[0]') IS NOT NULL",
                 f"length({name}) < 40",
             )
         )
