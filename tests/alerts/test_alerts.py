@@ -123,7 +123,15 @@ def names_of(text: str) -> set[str]:
 
 LABELS = {metric.name: metric.labels for metrics in metrics_reference.by_process().values() for metric in metrics}
 LISTED = set(LABELS)
-NO_METRICS = {"trace_query", "trace_state", "trace_data", "trace_worker", "trace_writer", "trace_reader", "trace_type"}
+NO_METRICS = {
+    "trace_query",
+    "trace_state",
+    "trace_data",
+    "trace_worker",
+    "trace_writer",
+    "trace_reader",
+    "trace_type",
+}
 """Roles of the databases and a column, whose names begin as metrics do."""
 
 

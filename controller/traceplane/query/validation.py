@@ -78,7 +78,7 @@ class StatementChecker:
         shape = Shape(
             # A small number is of every type that a large one is, so no right statement is refused for it.
             parameters=tuple((name, 1) for name in wanted.parameters),
-            columns=tuple((column.name, FORMS[column.type].duckdb) for column in wanted.output.columns),
+            columns=tuple((column.name, FORMS[column.type].duckdb_at_rest) for column in wanted.output.columns),
             order=wanted.output.sort_by,
         )
         admitted = self._gate.check(wanted.sql, shape)

@@ -101,7 +101,9 @@ def test_a_compacted_file_holds_it_in_the_declared_types(
     connection = duckdb.connect()
     connection.execute("set timezone = 'UTC'")
     relation = connection.read_parquet(str(file.path)).order("n")
-    assert [str(kind) for kind in relation.types] == [FORMS[column.type].duckdb for column in filled.columns]
+    assert [str(kind) for kind in relation.types] == [
+        FORMS[column.type].duckdb_at_rest for column in filled.columns
+    ]
     assert rows_of(relation.to_arrow_table()) == EXPECTED
     marks = {field.name: field.metadata[TYPE_MARK.encode()].decode() for field in pq.read_schema(file.path)}
     assert marks == {column.name: column.type for column in filled.columns}

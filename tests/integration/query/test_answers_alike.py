@@ -38,6 +38,19 @@ MENDED = [
     "SELECT count(*) FROM hot_logs WHERE address IS DISTINCT FROM '0x' OR address = '0x'",
     "SELECT count(*) FROM hot_blocks WHERE block_timestamp IN"
     " (TIMESTAMPTZ '2026-01-01 00:00:12+00', TIMESTAMPTZ '2026-01-01 00:00:36+00')",
+    # 256-bit integers, which were text.
+    "SELECT max(value), min(value), sum(value), count(DISTINCT value), max(value) - min(value) FROM transactions",
+    "SELECT transaction_hash, value FROM transactions ORDER BY value DESC, transaction_hash LIMIT 20",
+    "SELECT count(*) FROM transactions WHERE value > 1000",
+    "SELECT count(*) FROM transactions WHERE value > '1000' AND value <> 0",
+    "SELECT count(*) FROM transactions WHERE value BETWEEN 9 AND 100000000000000000000",
+    "SELECT count(*) FROM transactions WHERE value IN (0, 1, 2, 9223372036854775808)",
+    f"SELECT count(*) FROM transactions WHERE value >= '{2**255}' OR value = '{2**256 - 1}'",
+    "SELECT value, count(*) FROM transactions GROUP BY ALL ORDER BY ALL",
+    "SELECT count(*) FROM transactions a JOIN transactions b ON a.value = b.gas_limit",
+    "SELECT sum(value) OVER (ORDER BY block_number, transaction_index ROWS 3 PRECEDING) FROM transactions",
+    "SELECT count(*) FROM transactions WHERE value = (SELECT max(value) FROM transactions)",
+    "SELECT count(*) FROM transactions WHERE value > block_number AND gas_used < value",
     # A constant that looks like a filter where a plan is printed.
     "SELECT count(*) FROM blocks WHERE block_hash >= chr(10) || 'block_number=5' || chr(10)",
 ]
@@ -62,6 +75,22 @@ def test_statements_have_the_answers_of_plain_duckdb(sides: differential.Sides) 
     assert {sql: problem for sql in MENDED if (problem := sides.problem(sql)) is not None} == {}
     tried = itertools.islice(differential.problems(sides, SEED), STATEMENTS)
     assert [problem for problem in tried if problem is not None] == []
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("tier", rows.TIERS)
+def test_a_256_bit_integer_is_a_number_of_any_length(tier: str, sides: differential.Sides, client: Client) -> None:
+    values = [int(value) for value in sides.tables["transactions"]["value"].to_pylist()]
+    most = 2**256 - 1
+
+    def answer(columns: str, where: str = "true") -> Any:
+        return client.rows(f"SELECT {columns} FROM {tier}transactions WHERE {where}")
+
+    assert answer("max(value), min(value), sum(value)") == [[str(max(values)), str(min(values)), str(sum(values))]]
+    for word, holds in (("=", int.__eq__), (">", int.__gt__), ("<=", int.__le__), ("<>", int.__ne__)):
+        for number in (0, 1, 2**63, 2**64 - 1, 2**127, 2**128, 2**255, most - 1, most, most + 1):
+            counted = sum(holds(value, number) for value in values)
+            assert answer("count(*)", f"value {word} {number}") == [[counted]], (word, number)
 
 
 @pytest.mark.services

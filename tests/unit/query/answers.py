@@ -7,7 +7,7 @@ import socket
 import duckdb
 
 from traceplane.query import wire
-from traceplane.query.cell import execution
+from traceplane.query.cell import execution, u256
 
 FORMS = ("json", "csv", "arrow", "parquet")
 TEXTS = [
@@ -39,8 +39,12 @@ def served(sql: str, form: str = "json", **bounds: int) -> tuple[wire.Result | w
         wire.send(broker, wire.Run([], "[]"))
         with duckdb.connect(config={"threads": 1}) as main, duckdb.connect() as shadow:
             main.execute("SET TimeZone = 'UTC'")
+            u256.install(main)
+            u256.install(shadow, planning=True)
             execution.serve(cell, "/nowhere", main, shadow)
-        wire.receive(broker, wire.FromCell)
+        planned, _ = wire.receive(broker, wire.FromCell)
+        if isinstance(planned, wire.Failed):
+            return planned, b""
         body = b""
         while isinstance(said := wire.receive(broker, wire.FromCell)[0], wire.Piece):
             body += said.data

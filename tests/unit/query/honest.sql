@@ -285,3 +285,7 @@ WITH tables AS (SELECT 1 AS table_name) SELECT * FROM tables
 WITH c AS (SELECT * FROM information_schema.columns) SELECT column_name FROM c WHERE is_scope_column
 SELECT 'éé', information_schema.tables.table_name FROM information_schema.tables
 SELECT n AS information_schema FROM blocks
+SELECT u256_mul(n, value), u256_div(value, 3), u256_mod(value, 7), u256_pow(2, 200) FROM blocks
+SELECT u256_from_hex(hash), u256_to_hex(value), u256_to_hex(value, 64), int256(value) FROM blocks
+SELECT ether(value), gwei(value) FROM blocks WHERE value > wei('1.5 ether')
+SELECT sum(value), max(value) FROM blocks WHERE value BETWEEN 1 AND 115792089237316195423570985008687907853269984665640564039457584007913129639935

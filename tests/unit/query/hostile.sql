@@ -471,3 +471,7 @@ CREATE SCHEMA information_schema
 CREATE VIEW information_schema.tables AS SELECT 1
 DROP VIEW information_schema.tables
 INSERT INTO information_schema.tables SELECT * FROM information_schema.tables
+SELECT __u256_mul('1', '2')
+SELECT "__u256_to_hex"('1', '2')
+SELECT main.__u256_wei('1')
+SELECT system.main.u256_mul(1, 2)

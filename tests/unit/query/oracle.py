@@ -7,13 +7,13 @@ from typing import Any
 
 import duckdb
 
-from traceplane.query.cell import catalog
+from traceplane.query.cell import catalog, u256
 from traceplane.query.gate import allowlist
 from traceplane.query.gate.statement import Admitted, Refusal
 from traceplane.query.wire import CATALOG_SCHEMA
 
 GRANTED = {
-    "blocks": "n BIGINT, hash VARCHAR, value VARCHAR, at_time TIMESTAMPTZ, big BOOLEAN, miner VARCHAR",
+    "blocks": "n BIGINT, hash VARCHAR, value BIGNUM, at_time TIMESTAMPTZ, big BOOLEAN, miner VARCHAR",
     "transfers": "n BIGINT, sender VARCHAR, receiver VARCHAR, amount VARCHAR, tags VARCHAR[]",
     "research.prices": "day DATE, price DOUBLE",
 }
@@ -41,7 +41,7 @@ def admitted(sql: str) -> Admitted:
     return found
 
 
-def world() -> duckdb.DuckDBPyConnection:
+def world(*, planning: bool = False) -> duckdb.DuckDBPyConnection:
     """A DuckDB in which the granted relations exist and nothing else does, without external access, and a catalog
     that lists none."""
     connection = duckdb.connect(config={"threads": 1, "python_enable_replacements": False})
@@ -51,6 +51,7 @@ def world() -> duckdb.DuckDBPyConnection:
             connection.execute(f"CREATE SCHEMA {schema}")
         connection.execute(f"CREATE TABLE {schema or 'main'}.{table} ({columns})")
     catalog.shape(connection)
+    u256.install(connection, planning=planning)
     connection.execute("SET enable_external_access = false")
     return connection
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from tests.unit.query.answers import FORMS, TEXTS, failed, literal, served
 from traceplane.query import wire
 from traceplane.query.cell.answers import lossless
+from traceplane_sdk.columns import TYPE_MARK
 
 
 def rows(sql: str, form: str = "json") -> list[Any]:
@@ -197,6 +199,38 @@ def test_nulls_between_nested_values_shift_no_value() -> None:
     ]
 
 
+MOST = 2**256 - 1
+
+
+def test_a_256_bit_integer_is_digits_in_text_forms() -> None:
+    sql = f"SELECT {MOST} AS a, {MOST}::BIGNUM + 1 AS b, u256_neg({MOST}) AS c, [5::BIGNUM, NULL] AS d"
+    assert values(sql) == [str(MOST), str(MOST + 1), str(-MOST), ["5", None]]
+    assert served("SELECT 5::BIGNUM AS a", "csv")[1] == b"a\r\n5\r\n"
+
+
+@pytest.mark.parametrize("form", ["arrow", "parquet"])
+def test_a_256_bit_integer_is_marked_text_in_columns_and_a_decimal_where_it_is_asked_for(form: str) -> None:
+    sql = f"SELECT {MOST} AS a, 'x' AS b, 7::BIGNUM AS c, (u256_mul(7, 1))::DECIMAL(38, 0)"
+    _, body = served(sql, form)
+    table = pa.ipc.open_stream(body).read_all() if form == "arrow" else pq.ParquetFile(io.BytesIO(body)).read()
+    assert table.to_pylist() == [
+        {"a": str(MOST), "b": "x", "c": "7", "CAST(u256_mul(7, 1) AS DECIMAL(38, 0))": Decimal(7)}
+    ]
+    assert table.schema.types == [pa.string(), pa.string(), pa.string(), pa.decimal128(38, 0)]
+    marks = [(field.metadata or {}).get(TYPE_MARK.encode()) for field in table.schema]
+    assert marks == [b"UInt256", None, b"UInt256", None]
+
+
+def test_a_number_that_would_be_rounded_fails_before_it_runs_and_says_why() -> None:
+    said = failed("SELECT 5::BIGNUM / 2", "json")
+    assert (said.kind, "u256_div(x, y)" in said.message) == ("Inexact", True)
+
+
+def test_an_error_of_a_function_names_no_place_in_the_code() -> None:
+    said = failed("SELECT u256_pow(2, 256)", "json")
+    assert said.message == "Invalid Input Error: u256_pow: the result is beyond 2^256-1"
+
+
 def test_types_that_arrow_carries_are_not_cast() -> None:
     with duckdb.connect() as connection:
         relation = connection.sql("SELECT 1 AS a, [{'b': 2.5}] AS c, uuid() AS d, MAP{DATE '2026-01-01': 'x'} AS e")
@@ -225,7 +259,7 @@ def test_an_infinite_second_is_refused_for_parquet_by_the_name_of_its_column() -
 def test_an_unforeseen_error_fails_the_statement_without_its_text(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(_: Any) -> Any:
+    def read(*_: Any) -> Any:
         raise error("/a/file")
 
     monkeypatch.setattr(lossless, "read", read)

@@ -40,6 +40,10 @@ STATEMENTS = [
     "SELECT list_transform([n], lambda x: x + 1), unnest([n]) FROM hot",
     "PIVOT hot ON c0 IN (true, false) USING sum(n)",
     "SELECT n FROM hot TABLESAMPLE 10%",
+    "SELECT sum(c6), u256_mul(c6, 3), ether(c6), u256_to_hex(c6, 64) FROM hot WHERE c6 > wei('5 wei') GROUP BY ALL",
+    "SELECT u256_div(c6, 'x') FROM hot",
+    "SELECT c6 * 2 - n, c6 / 2 FROM hot",
+    "SELECT c6 * 2 - n FROM hot",
     "SELECT error('no')",
     "SELECT nothing FROM hot",
     "SELECT * FROM range(5000)",
@@ -66,7 +70,7 @@ _LISTED = wire.CatalogRelation(
 def rows() -> pa.RecordBatch:
     table = duckdb.execute(
         "SELECT i AS n, i % 2 = 0 AS c0, i::INTEGER AS c1, i AS c2, i::DOUBLE AS c3, '{\"a\": ' || i || '}' AS c4,"
-        " TIMESTAMPTZ '2026-01-01 00:00:00+00' + to_seconds(i) AS c5 FROM range(100) r(i)"
+        " TIMESTAMPTZ '2026-01-01 00:00:00+00' + to_seconds(i) AS c5, i::VARCHAR AS c6 FROM range(100) r(i)"
     ).to_arrow_table()
     schema = pa.schema([(name, views.ARROW_TYPES[kind]) for name, kind in _COLUMNS])
     return table.cast(schema).to_batches()[0]

@@ -16,6 +16,7 @@ import pytest
 
 from tests.unit.query import fuzz
 from tests.unit.query.oracle import admitted, bound_by_duckdb
+from traceplane.query.cell import u256
 from traceplane.query.gate import allowlist, functions, parser, text
 from traceplane.query.gate.statement import Refusal
 
@@ -65,7 +66,9 @@ def test_no_table_function_of_duckdb_but_the_listed_ones_is_admitted(kind: str) 
 def test_every_listed_function_is_one_duckdb_has_or_a_part_of_its_grammar() -> None:
     rows = duckdb.sql("SELECT DISTINCT lower(function_name) FROM duckdb_functions()").fetchall()
     grammar = {"!", "->", "coalesce", "current_timestamp", "grouping", "grouping_id", "if", "ifnull", "try"}
-    assert functions.ALLOWED - {name for (name,) in rows} <= grammar
+    assert functions.ALLOWED - {name for (name,) in rows} <= grammar | u256.NAMES
+    assert u256.NAMES <= functions.ALLOWED
+    assert not functions.ALLOWED & u256.FUNCTIONS.keys()
 
 
 @pytest.mark.parametrize(

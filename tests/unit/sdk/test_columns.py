@@ -28,10 +28,28 @@ def test_the_cell_gives_duckdb_the_arrow_type_that_files_and_hot_rows_have(kind:
 
 
 @EVERY
-def test_duckdb_reads_the_arrow_type_as_the_type_that_statements_see(kind: ColumnType) -> None:
+def test_duckdb_reads_the_arrow_type_as_the_type_that_rests_in_files(kind: ColumnType) -> None:
     values = pa.table({"value": pa.nulls(1, arrow_type(kind))})
     answer = duckdb.connect().from_arrow(values)
-    assert [str(one) for one in answer.types] == [FORMS[kind].duckdb]
+    assert [str(one) for one in answer.types] == [FORMS[kind].duckdb_at_rest]
+
+
+def test_only_a_256_bit_integer_is_another_type_in_sql_than_in_files() -> None:
+    assert {kind for kind, form in FORMS.items() if form.duckdb != form.duckdb_at_rest} == {"UInt256"}
+
+
+@pytest.mark.parametrize("number", [0, 1, 9, 10, 2**255, 10**77, 2**256 - 10**60, 2**256 - 2, 2**256 - 1])
+def test_digits_of_256_bits_are_in_form(number: int) -> None:
+    (form, _) = FORMS[ColumnType.UINT256].text or ("", "")
+    assert re.search(form, str(number))
+
+
+@pytest.mark.parametrize(
+    "text", [str(2**256), str(2**256 + 10**50), str(2 * 10**77), str(10**78), "01", "-1", "", "1.5"]
+)
+def test_digits_beyond_256_bits_are_out_of_form(text: str) -> None:
+    (form, _) = FORMS[ColumnType.UINT256].text or ("", "")
+    assert not re.search(form, text)
 
 
 @EVERY
@@ -47,7 +65,7 @@ def test_only_whole_numbers_may_bound_ranges() -> None:
 def test_only_text_has_a_form_of_text() -> None:
     strict = {kind: form.text for kind, form in FORMS.items() if form.text is not None}
     assert set(strict) == {"UInt256", "Hex"}
-    assert all(FORMS[kind].duckdb == "VARCHAR" and re.compile(text[0]) for kind, text in strict.items())
+    assert all(FORMS[kind].duckdb_at_rest == "VARCHAR" and re.compile(text[0]) for kind, text in strict.items())
 
 
 def test_the_table_loads_without_any_driver() -> None:

@@ -68,7 +68,7 @@ def shape_of(asked: AnswerShape) -> Shape:
     """What a task asks of its answer, as the gate takes it."""
     return Shape(
         parameters=tuple(asked.parameters.items()),
-        columns=tuple((column.name, FORMS[column.type].duckdb) for column in asked.columns),
+        columns=tuple((column.name, FORMS[column.type].duckdb_at_rest) for column in asked.columns),
         order=tuple(asked.sort_by),
     )
 

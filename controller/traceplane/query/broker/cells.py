@@ -40,6 +40,7 @@ _ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
     "MALLOC_TOP_PAD_": str(64 * 1024**2),
     "MALLOC_TRIM_THRESHOLD_": str(4 * 1024**3),
+    "OPENBLAS_NUM_THREADS": "1",  # numpy's: a zygote has one thread
 }
 """A process that ends with its query keeps what it freed: a page of new memory costs a page fault (malloc(3)).
 Arrow takes its memory there, too: its own allocator sets a GiB of addresses aside, and a cell's are limited."""

@@ -18,7 +18,9 @@ from traceplane.query.errors import QueryFailed
 
 MAX_TEXT = 1000
 
-_OF_THE_STATEMENT = frozenset({"BinderException", "CatalogException", "ParserException", "SyntaxException"})
+_OF_THE_STATEMENT = frozenset(
+    {"BinderException", "CatalogException", "ParserException", "SyntaxException", "Inexact"}
+)
 """They could name values only as columns of a PIVOT over data, and the gate admits none."""
 _OF_THE_CELL = frozenset({"TooLong", "NotInParquet", "TooManyDigits"})
 """Texts that the cell makes itself, of names and types."""

@@ -21,11 +21,15 @@ import duckdb
 import pyarrow as pa
 
 from traceplane.query import wire
-from traceplane.query.cell import catalog, hot_scan, views
+from traceplane.query.cell import catalog, exact, hot_scan, plan, views
 from traceplane.query.cell.answers import columnar, export, lossless, rows
 
 MAX_TEXT = 1000
 """Characters of an error's text."""
+
+_PLACES = re.compile(r"\n\n(?:Stack Trace|At:\n)")
+"""From here on DuckDB says where in its code, or in a function's of ours, an error was made."""
+_IN_PYTHON = "Python exception occurred while executing the UDF: ValueError: "
 
 _PASSED_ON = (
     duckdb.BinderException,
@@ -39,6 +43,7 @@ _PASSED_ON = (
     duckdb.SyntaxException,
     duckdb.TypeMismatchException,
     columnar.NotInParquet,
+    exact.Inexact,
     lossless.TooManyDigits,
 )
 """Errors whose text speaks of the statement and of rows it reads, never of files or of this process. Which callers
@@ -59,7 +64,7 @@ def serve(
         wire.send(channel, wire.Scans(list(planned.scans)))
         run, _ = wire.receive(channel, wire.Run)
         views.build(main_db, folder, query.relations, run, broker, planned)
-        result, body = _run(main_db, query, run.versions, broker)
+        result, body = _run(main_db, query, planned, run.versions, broker)
         wire.send(channel, result)
     except wire.TooLong:
         text = "a constant, or the names and types of the columns, are too long"
@@ -74,13 +79,18 @@ def serve(
 
 
 def _run(
-    connection: duckdb.DuckDBPyConnection, query: wire.Prepare, versions: str, broker: hot_scan.BrokerClient
+    connection: duckdb.DuckDBPyConnection,
+    query: wire.Prepare,
+    planned: plan.Plan,
+    versions: str,
+    broker: hot_scan.BrokerClient,
 ) -> tuple[wire.Result, bytes]:
     """Run the statement; the end of the answer, and its rendered rows where they were not exported."""
-    relation = connection.sql(query.sql)
-    columns = list(zip(relation.columns, relation.types, strict=True))
+    relation = connection.sql(planned.sql)
+    names = planned.names or relation.columns
+    columns = list(zip(names, relation.types, strict=True))
     described = [(name, str(kind)) for name, kind in columns]
-    schema, rest = lossless.read(relation)
+    schema, rest = lossless.read(relation, names)
     # Batches that were rendered in vain are exported after all, so they are kept until it is known that they fit.
     seen: list[pa.RecordBatch] = []
     batches = pa.RecordBatchReader.from_batches(schema, _kept(rest, seen))
@@ -111,7 +121,7 @@ def _failure(error: BaseException, broker: hot_scan.BrokerClient) -> wire.Failed
     if isinstance(error, export.ExportTooLarge):
         return wire.Failed("ExportTooLarge", "")
     if isinstance(error, _PASSED_ON):
-        text = str(error).split("\n\nStack Trace", 1)[0]
+        text = _PLACES.split(str(error), maxsplit=1)[0].replace(_IN_PYTHON, "")
         # The caller knows a relation by its name and not by the table that stands for it here.
         text = re.sub(r"__(hot|shadow)_\d+", "relation", text).replace(wire.CATALOG_SCHEMA, "information_schema")
         return wire.Failed(type(error).__name__, text[:MAX_TEXT])

@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import datetime
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
+from traceplane.query.cell import bound, constants, exact
+
 Tree = list[Any]
 """A condition on one row: `[operator, ["field", name], constant]`, `["in", ["field", name], [constant, ...]]`,
-`["null" or "valid", ["field", name], None]`, `["and" or "or", tree, tree]`. A constant is `["scalar", value]` or
-`["instant", ISO 8601]`."""
+`["null" or "valid", ["field", name], None]`, `["and" or "or", tree, tree]`. A constant is `["scalar", value]`,
+`["instant", ISO 8601]` or `["whole", digits]`."""
 
 _KEPT = {
     *("expression_rewriter", "filter_pullup", "filter_pushdown", "regex_range", "in_clause"),
@@ -37,6 +38,13 @@ _COMPARE = {
     "COMPARE_GREATERTHAN": ">",
     "COMPARE_GREATERTHANOREQUALTO": ">=",
 }
+_MIRRORED = {
+    "COMPARE_LESSTHAN": "COMPARE_GREATERTHAN",
+    "COMPARE_LESSTHANOREQUALTO": "COMPARE_GREATERTHANOREQUALTO",
+    "COMPARE_GREATERTHAN": "COMPARE_LESSTHAN",
+    "COMPARE_GREATERTHANOREQUALTO": "COMPARE_LESSTHANOREQUALTO",
+}
+"""With the sides exchanged."""
 _SCALARS = {"BOOLEAN", "INTEGER", "BIGINT", "VARCHAR"}
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _KEEP_ROWS = {"LOGICAL_PROJECTION", "LOGICAL_FILTER", "LOGICAL_LIMIT", "LOGICAL_ORDER_BY"}
@@ -45,20 +53,19 @@ _KEEP_ROWS = {"LOGICAL_PROJECTION", "LOGICAL_FILTER", "LOGICAL_LIMIT", "LOGICAL_
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`scans` are (relation, filter) for each scan, a filter of None letting every row through."""
+    """How a statement runs: as `sql`, whose columns are called `names` where those are not its own. `scans` are
+    (relation, filter) for each scan, a filter of None letting every row through."""
 
+    sql: str
     scans: Sequence[tuple[int, Tree | None]] = ()
     joins: bool = True
     """Whether a join may bring several values, so that DuckDB may want to filter a scan by them while it runs."""
+    names: Sequence[str] = ()
 
     def filter_of(self, relation: int) -> Tree | None:
         """The rows that any scan of `relation` needs."""
         filters = [tree for number, tree in self.scans if number == relation]
         return joined("or", filters) if filters else None
-
-
-_LINE = re.compile(r"^LINE (\d{1,9}): ", re.MULTILINE)
-"""Of an error of DuckDB's: the line that it quotes then."""
 
 
 def limit_optimizers(shadow: duckdb.DuckDBPyConnection) -> None:
@@ -67,30 +74,35 @@ def limit_optimizers(shadow: duckdb.DuckDBPyConnection) -> None:
     shadow.execute(f"SET disabled_optimizers = '{','.join(name for name in names if name not in _KEPT)}'")
 
 
-def of(shadow: duckdb.DuckDBPyConnection, sql: str, tables: Mapping[str, int]) -> Plan:
-    """The plan of `sql`, in which `tables` of `shadow` stand for relations. Raises duckdb.Error where DuckDB would
-    not run it."""
+def of(shadow: duckdb.DuckDBPyConnection, sql: str, tables: Mapping[str, int], kinds: Container[str] = ()) -> Plan:
+    """The plan of `sql`, in which `tables` of `shadow`, with columns of types `kinds`, stand for relations. Raises
+    duckdb.Error where DuckDB would not run it, Inexact where it would round."""
+    whole = constants.large(sql)
+    run, planned = exact.checked(shadow, whole) if exact.concerns(whole, kinds) else (whole, whole)
+    names = shadow.sql(sql).columns if run != sql else ()
+    scans, joins = _read(shadow, planned, whole, tables)
+    return Plan(run, scans, joins, names)
+
+
+def _read(
+    shadow: duckdb.DuckDBPyConnection, planned: str, sql: str, tables: Mapping[str, int]
+) -> tuple[Sequence[tuple[int, Tree | None]], bool]:
+    """What `sql` scans, by the plan of what means the same, and whether a join may bring several values."""
     wanted = "SELECT json_serialize_plan(?::VARCHAR, skip_null := true, optimize := true)"
-    row = shadow.execute(wanted, [sql]).fetchone()
+    row = shadow.execute(wanted, [planned]).fetchone()
     try:
         answer: dict[str, Any] = json.loads(row[0]) if row else {}
     except (ValueError, RecursionError):
-        return Plan()
+        return (), True
     if "plans" not in answer:
-        _explain(shadow, sql)  # wrong, and this says why; or of a form that cannot be written: everything is read
-        return Plan()
+        bound.explain(
+            shadow, sql
+        )  # wrong, and this says why; or of a form that cannot be written: everything is read
+        return (), True
     operators = _operators(answer["plans"])
     scans = [_scan(node, tables) for node in operators if node["type"] == "LOGICAL_GET"]
     joins = any("JOIN" in node["type"] and not any(map(_single, node["children"])) for node in operators)
-    return Plan([scan for scan in scans if scan is not None], joins)
-
-
-def _explain(shadow: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Raise duckdb.Error for a wrong statement, with the place of what is wrong as its author counts lines."""
-    try:
-        shadow.execute(f"EXPLAIN\n{sql}")
-    except duckdb.Error as error:
-        raise type(error)(_LINE.sub(lambda found: f"LINE {int(found[1]) - 1}: ", str(error))) from None
+    return [scan for scan in scans if scan is not None], joins
 
 
 def joined(word: str, parts: Sequence[Tree | None]) -> Tree | None:
@@ -158,11 +170,25 @@ def _expression(part: dict[str, Any], field: Tree) -> Tree | None:
         return _conjunction(kind, children, lambda child: _expression(child, field))
     if kind in ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL") and children[0]["type"] == "BOUND_REF":
         return ["null" if kind == "OPERATOR_IS_NULL" else "valid", field, None]
-    if kind in _COMPARE and part["left"]["type"] == "BOUND_REF" and part["right"]["type"] == "VALUE_CONSTANT":
-        return _comparison(kind, field, part["right"]["value"])
+    if kind in _COMPARE:
+        left, right = part["left"], part["right"]
+        if left["type"] != "BOUND_REF":
+            kind, left, right = _MIRRORED.get(kind, kind), right, left
+        constant = _expression_constant(right) if left["type"] == "BOUND_REF" else None
+        return [_COMPARE[kind], field, constant] if constant is not None else None
+    if kind == "COMPARE_IN" and children[0]["type"] == "BOUND_REF":
+        constants_in = [_expression_constant(child) for child in children[1:]]
+        return None if None in constants_in else ["in", field, constants_in]
     if kind == "BOUND_REF":
         return ["=", field, ["scalar", True]]
     return None
+
+
+def _expression_constant(part: dict[str, Any]) -> Tree | None:
+    if part["type"] == "VALUE_CONSTANT":
+        return _constant(part["value"])
+    found = constants.number(part)
+    return None if found is None else ["whole", str(found)]
 
 
 def _conjunction(

@@ -21,21 +21,21 @@ ARROW_TYPES = {
     "DOUBLE": pa.float64(),
     "VARCHAR": pa.string(),
     "TIMESTAMP WITH TIME ZONE": INSTANT,
+    "BIGNUM": pa.string(),
 }
 """The Arrow type of hot rows by the DuckDB type of their column."""
 
 
 def planned(shadow: duckdb.DuckDBPyConnection, sql: str, relations: list[wire.RelationSpec]) -> plan.Plan:
     """The plan of `sql` over empty tables of the same shape, since what is read is chosen by it."""
-    if not relations:
-        return plan.Plan()
     tables: dict[str, int] = {}
     for number, relation in enumerate(relations):
         columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in relation.columns)
         shadow.execute(f"CREATE TABLE __shadow_{number} ({columns})")
         tables[f"__shadow_{number}"] = number
         _create(shadow, relation, f"SELECT * FROM __shadow_{number}")
-    return plan.of(shadow, sql, tables)
+    kinds = {kind for relation in relations for _, kind in relation.columns}
+    return plan.of(shadow, sql, tables, kinds)
 
 
 def build(
@@ -69,8 +69,13 @@ def _hot_columns(relation: wire.RelationSpec, joins: bool) -> str:
     one value is sure to be of a kind that it takes. Through an expression none is pushed. This one is the column
     itself, at next to no cost; DuckDB sees through most that are shorter, and removes them.
     """
-    names = [quoted(name) for name, _ in relation.columns]
-    return ", ".join(f"CASE WHEN {n} IS NOT NULL THEN {n} END AS {n}" if joins else n for n in names)
+    return ", ".join(_hot_column(quoted(name), kind, joins) for name, kind in relation.columns)
+
+
+def _hot_column(name: str, kind: str, joins: bool) -> str:
+    if kind == "BIGNUM":
+        return f"CAST({name} AS BIGNUM) AS {name}"
+    return f"CASE WHEN {name} IS NOT NULL THEN {name} END AS {name}" if joins else name
 
 
 def _create(connection: duckdb.DuckDBPyConnection, relation: wire.RelationSpec, select: str) -> None:

@@ -21,11 +21,13 @@ import duckdb
 import pyarrow as pa
 
 from traceplane.query import wire
-from traceplane.query.cell import execution, hot_scan, views
+from traceplane.query.cell import execution, hot_scan, u256, views
 
 _COLUMNS = [("height", "BIGINT"), *((f"c{n}", kind) for n, kind in enumerate(views.ARROW_TYPES))]
 _NAME = "rehearsal"
-_SQL = f"SELECT count(*) AS n, max(c5) AS latest, lower(c4) AS text FROM {_NAME} WHERE height = 1 GROUP BY ALL"
+_SQL = f"""
+SELECT count(*) AS n, max(c5) AS latest, lower(c4) AS text, sum(u256_mul(c6, 2)) AS total
+FROM {_NAME} WHERE height = 1 GROUP BY ALL"""
 
 
 class Databases(NamedTuple):
@@ -46,6 +48,8 @@ def opened(folder: Path) -> Databases:
     pa.array([datetime.now(UTC)], views.INSTANT).to_pylist()  # its first use reads files of time zones
     file = folder / "0-0-0.parquet"
     databases = Databases(_database(), _database(), file)
+    u256.install(databases.main)
+    u256.install(databases.shadow, planning=True)
     for connection in (databases.main, databases.shadow):
         connection.execute("FROM duckdb_secrets()").fetchall()  # its first use reads a folder
     columns = ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, kind in _COLUMNS[1:])

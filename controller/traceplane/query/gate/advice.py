@@ -48,11 +48,11 @@ TYPES: Mapping[str, str] = {
     "bytes32": "VARCHAR",
     "clob": "VARCHAR",
     "datetime2": "TIMESTAMP",
-    "int256": "HUGEINT",
+    "int256": "BIGNUM",
     "jsonb": "JSON",
     "money": "DECIMAL(38, 2)",
     "number": "DECIMAL(38, 0)",
-    "uint256": "HUGEINT",
+    "uint256": "BIGNUM",
 }
 """A type for each."""
 _CATALOG = re.compile(r"(duckdb|pragma|pg)_\w+|has_\w+_privilege|current_schemas?")
@@ -92,7 +92,7 @@ def function(name: str) -> str:
 def type_(name: str) -> str:
     """The same for a type."""
     if name in ("uint256", "int256"):
-        return "; 256-bit integers are decimal text, and HUGEINT where they fit"
+        return "; BIGNUM is the type of 256-bit integers, and int256(x) reads one as signed"
     return f"; use {TYPES[name]}" if name in TYPES else ""
 
 

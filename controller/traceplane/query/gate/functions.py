@@ -75,6 +75,11 @@ json_merge_patch json_object json_pretty json_quote json_structure json_transfor
 json_type json_valid json_value row_to_json to_json json
 """
 
+_UINT256 = """
+u256_sub u256_neg u256_mul u256_div u256_mod u256_pow u256_from_hex u256_to_hex int256 wei gwei ether
+"""
+"""The only ones that are not DuckDB's but made in the cell, see `cell.u256`."""
+
 _OTHER = """
 alias coalesce constant_or_null error greatest if ifnull is_histogram_other_bin least nullif pg_typeof
 switch typeof uuid gen_random_uuid uuidv4 uuidv7 uuid_extract_timestamp uuid_extract_version enum_code try
@@ -94,7 +99,7 @@ stddev_pop stddev_samp string_agg sum sum_no_overflow sumkahan var_pop var_samp 
 
 ALLOWED: frozenset[str] = frozenset(
     name
-    for group in (_OPERATORS, _NUMBERS, _TEXT, _TIMES, _NESTED, _JSON, _OTHER, _AGGREGATES)
+    for group in (_OPERATORS, _NUMBERS, _TEXT, _TIMES, _NESTED, _JSON, _UINT256, _OTHER, _AGGREGATES)
     for name in group.split()
 )
 """Names (lower case) of scalar, aggregate and window functions and operators."""

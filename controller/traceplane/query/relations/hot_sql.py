@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ MAX_GAPS = 64
 _COMPARE = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _NULLS = {"null": "IS NULL", "valid": "IS NOT NULL"}
 _INT64 = range(-(2**63), 2**63)
+_WHOLE = re.compile(r"-?[0-9]{1,100}", re.ASCII)
 
 Ranges = Sequence[tuple[int, int]]
 """Inclusive ranges, sorted, disjoint."""
@@ -143,6 +145,8 @@ def _literal(kind: str, operator: str, tag: Any, value: Any) -> str:
     pushdown = FORMS[kind].pushdown
     if pushdown == "integer":
         return str(value) if type(value) is int and value in _INT64 else ""
+    if pushdown == "whole":
+        return value if tag == "whole" and isinstance(value, str) and _WHOLE.fullmatch(value) else ""
     if pushdown == "boolean":
         return str(value).lower() if type(value) is bool and operator in ("=", "!=") else ""
     if pushdown == "instant" and tag == "instant" and isinstance(value, str):

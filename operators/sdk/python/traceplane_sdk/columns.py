@@ -30,7 +30,7 @@ class ColumnType(StrEnum):
     JSON = "Json"
 
 
-Literals = Literal["integer", "boolean", "instant", "text"]
+Literals = Literal["integer", "whole", "boolean", "instant", "text"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +57,29 @@ class Form:
         """Whether a SELECT that reads Postgres as Arrow must cast the column to text first."""
         return self.arrow == _STRING and self.postgres != "text"
 
+    @property
+    def duckdb_at_rest(self) -> str:
+        """Type that DuckDB finds in Parquet."""
+        return "VARCHAR" if self.arrow == _STRING else self.duckdb
+
 
 TYPE_MARK = "trace.type"
 """Key of an Arrow field's metadata (kept in Parquet) that names the `ColumnType`: several share an Arrow type."""
 
 _STRING = ("string",)
+
+
+def _digits_to(most: int) -> str:
+    """A regular expression of the decimal digits of 0 to `most`, without leading zeros."""
+    last = str(most)
+    fewer = f"[1-9][0-9]{{0,{len(last) - 2}}}"
+    less = [
+        f"{last[:place]}[{int(not place)}-{int(digit) - 1}][0-9]{{{len(last) - place - 1}}}"
+        for place, digit in enumerate(last)
+        if int(digit) > int(not place)
+    ]
+    return f"^(0|{fewer}|{'|'.join(less)}|{last})$"
+
 
 FORMS: Mapping[str, Form] = MappingProxyType(
     {
@@ -89,14 +107,14 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             duckdb="DOUBLE",
             pushdown=None,
         ),
-        # Decimal digits outside Postgres: Arrow's Decimal256 stops at 76 digits, and 2^256 has 78.
+        # Decimal digits in Arrow and Parquet: Arrow's Decimal256 stops at 76 digits, and 2^256 has 78.
         ColumnType.UINT256: Form(
             postgres="numeric(78,0)",
             copy=copytext.integers(0, 2**256 - 1),
             arrow=_STRING,
-            duckdb="VARCHAR",
-            pushdown=None,
-            text=(r"^(0|[1-9][0-9]{0,77})$", "whole numbers from 0 to 2^256-1 as decimal digits"),
+            duckdb="BIGNUM",
+            pushdown="whole",
+            text=(_digits_to(2**256 - 1), "whole numbers from 0 to 2^256-1 as decimal digits"),
         ),
         ColumnType.HEX: Form(
             postgres="text",

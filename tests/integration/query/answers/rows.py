@@ -31,6 +31,8 @@ SECONDS = 12
 _GENESIS = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 _POOL = 12
 """Different values of a column of hex."""
+_ENDS = (0, 1, 53, 63, 64, 127, 128, 255, 256)
+"""Powers of two where a number may be taken for another."""
 
 
 def chain(seed: int) -> dict[str, pa.Table]:
@@ -108,7 +110,7 @@ def _value(column: Column, source: random.Random) -> Any:
         case ColumnType.INT64:
             return 21_000 * chosen + source.randrange(3)
         case ColumnType.UINT256:
-            return str(10**chosen * source.randrange(1, 2**40))
+            return str(_large(chosen, source))
         case ColumnType.JSON:
             return json.dumps([_hash("item", n) for n in range(chosen % 3)])  # as jsonb writes it
         case ColumnType.TIMESTAMP:
@@ -119,6 +121,13 @@ def _value(column: Column, source: random.Random) -> Any:
             return chosen / 4
         case ColumnType.TEXT:
             return f"text {chosen}"
+
+
+def _large(chosen: int, source: random.Random) -> int:
+    """Of every length, and about where a type of fewer bits ends."""
+    if chosen < len(_ENDS):
+        return min(2**256 - 1, max(0, 2 ** _ENDS[chosen] + source.randrange(-2, 3)))
+    return int(10**chosen * source.randrange(1, 2**40))
 
 
 def _hash(*parts: Any) -> str:

@@ -3,12 +3,13 @@
 DuckDB hands some types to Arrow in another form: a HUGEINT beyond 38 digits becomes a decimal that is none, a
 TIMETZ loses its zone, a BIT becomes bytes. A column whose type has such a leaf, at any depth, is cast by DuckDB
 first: to the same type with VARCHAR at these leaves, and with DECIMAL(38, 0) for HUGEINT, which is what a sum of
-whole numbers is. Fields of an unnamed struct get names (`v1`, `v2`, …), which readers of Arrow and Parquet need.
+whole numbers is. A BIGNUM is digits, and its field says that they are a 256-bit integer's. Fields of an unnamed
+struct get names (`v1`, `v2`, …), which readers of Arrow and Parquet need.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import duckdb
@@ -26,6 +27,9 @@ _CARRIED = {
 """Leaves that Arrow carries as they are. A type that a later DuckDB brings is text until it is named here."""
 _CAST = {"hugeint": "DECIMAL(38, 0)"}
 """Leaves that Arrow carries as another type than text, but for values that do not fit it."""
+UINT256 = {"trace.type": "UInt256"}
+"""Metadata of the field of a BIGNUM, as datasets have it: whether it is one, or a sum or difference beyond, is not
+known before its rows are."""
 _NESTED = {"list", "array", "map", "struct", "union"}
 
 
@@ -56,11 +60,12 @@ def cast(kind: DuckDBPyType) -> str | None:
     return None if _is_carried(kind) else _sql_type(kind)
 
 
-def read(relation: DuckDBPyRelation) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """The rows of `relation`, its types cast to what Arrow carries exactly. Both may raise TooManyDigits."""
-    names, types = relation.columns, relation.types
+def read(relation: DuckDBPyRelation, names: Sequence[str]) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """The rows of `relation`, its columns called `names`, its types cast to what Arrow carries exactly. Both may
+    raise TooManyDigits."""
+    types = relation.types
     casts = [cast(kind) for kind in types]
-    if not any(casts):
+    if not any(casts) and list(names) == relation.columns:
         reader = relation.to_arrow_reader(BATCH_ROWS)
         return reader.schema, iter(reader)
     # By position: DuckDB compares names without case, and two columns of a result may have the same one.
@@ -71,8 +76,13 @@ def read(relation: DuckDBPyRelation) -> tuple[pa.Schema, Iterator[pa.RecordBatch
     wide = [name for name, kind in zip(names, types, strict=True) if contains(kind, "hugeint")]
     with _digits_of(wide):
         reader = relation.project(", ".join(columns)).to_arrow_reader(BATCH_ROWS)
-    schema = pa.schema([field.with_name(name) for field, name in zip(reader.schema, names, strict=True)])
+    schema = pa.schema(map(_field, reader.schema, names, types))
     return schema, _renamed(reader, schema, wide)
+
+
+def _field(field: pa.Field, name: str, kind: DuckDBPyType) -> pa.Field:
+    named = field.with_name(name)
+    return named.with_metadata(UINT256) if kind.id == "bignum" else named
 
 
 @contextmanager

@@ -1,0 +1,62 @@
+"""Expressions of DuckDB's plans as its JSON has them: what they are made of, and of which type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+
+Node = dict[str, Any]
+
+_LINE = re.compile(r"^LINE (\d{1,9}): ", re.MULTILINE)
+"""Of an error of DuckDB's: the line that it quotes then."""
+
+
+def explain(shadow: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Raise duckdb.Error for a wrong statement, with the place of what is wrong as its author counts lines."""
+    try:
+        shadow.execute(f"EXPLAIN\n{sql}")
+    except duckdb.Error as error:
+        raise type(error)(_LINE.sub(lambda found: f"LINE {int(found[1]) - 1}: ", str(error))) from None
+
+
+def expressions(plans: Any) -> Iterator[tuple[Node, Node | None]]:
+    """Every expression, and the one that it is a part of; with a stack of its own, as deep as the statement."""
+    todo: list[tuple[Any, Node | None]] = [(plans, None)]
+    while todo:
+        part, above = todo.pop()
+        if isinstance(part, list):
+            todo.extend((child, above) for child in part)
+        elif isinstance(part, dict):
+            if "expression_class" in part:
+                yield part, above
+                above = part
+            todo.extend((child, above) for child in part.values() if isinstance(child, (dict, list)))
+
+
+def is_cast(node: Node) -> bool:
+    """Whether it is a cast, asked for or not."""
+    return node.get("expression_class") == "BOUND_CAST"
+
+
+def kind(node: Node) -> Node:
+    """The type of an expression; nothing where it is a condition."""
+    found: Node = node.get("return_type") or node.get("value", {}).get("type") or {}
+    return found
+
+
+def leaves(type_: Node) -> list[str]:
+    """The names of the types that a type is made of."""
+    info = type_.get("type_info") or {}
+    inner = (
+        [info["child_type"]] if "child_type" in info else [part["second"] for part in info.get("child_types", [])]
+    )
+    return [leaf for part in inner for leaf in leaves(part)] if inner else [type_.get("id", "BOOLEAN")]
+
+
+def text(node: Node) -> str | None:
+    """The text that a constant is; None for any other expression."""
+    value = node.get("value", {}) if node.get("expression_class") == "BOUND_CONSTANT" else {}
+    return value["value"] if value.get("type", {}).get("id") == "VARCHAR" and not value["is_null"] else None

@@ -1,0 +1,94 @@
+"""The casts that a statement asks for, in its text: a mark tells them from those that DuckDB adds itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import duckdb
+
+from traceplane.query.cell import bound, constants
+
+MARK = "BLOB"
+"""A cast by way of it binds from any type to any, and DuckDB adds none from a number to it or back."""
+
+
+class Cast(NamedTuple):
+    """Where, in bytes, a cast by way of another type goes in: before `end`, and in brackets from `start` on."""
+
+    start: int | None
+    end: int
+
+    def by(self, kind: str) -> dict[int, tuple[int, bytes]]:
+        """The edits that do it."""
+        if self.start is None:
+            return {self.end: (self.end, f"::{kind}".encode())}
+        return {self.start: (self.start, b"("), self.end: (self.end, f")::{kind} ".encode())}
+
+
+def asked(shadow: duckdb.DuckDBPyConnection, sql: str) -> list[Cast]:
+    """The casts of `sql`, but for those of a constant, of which DuckDB makes another constant."""
+    row = shadow.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
+    data, found = sql.encode(), []
+    todo: list[Any] = [json.loads(row[0]) if row else {}]
+    while todo:
+        part = todo.pop()
+        if isinstance(part, dict) and part.get("class") == "CAST" and _may_be_marked(part):
+            found.append(_placed(data, part["query_location"]))
+        todo.extend(part.values() if isinstance(part, dict) else part if isinstance(part, list) else ())
+    return [cast for cast in found if cast is not None]
+
+
+class Marked(NamedTuple):
+    """A statement with its casts by way of MARK, and the places of these in it."""
+
+    sql: str
+    places: Mapping[int, Cast]
+    grown: Sequence[tuple[int, int]]
+    """Where text went in, and how much."""
+
+    def origin(self, place: int) -> int:
+        """Where in the statement before is what is at `place`."""
+        return place - sum(length for start, length in self.grown if start < place)
+
+
+def marked(sql: str, casts: Sequence[Cast]) -> Marked:
+    """`sql` with each of `casts` by way of MARK."""
+    edits: dict[int, tuple[int, bytes]] = {}
+    for cast in casts:
+        edits.update(cast.by(MARK))
+    places: dict[int, Cast] = {}
+    grown: list[tuple[int, int]] = []
+    ends, total = {cast.end: cast for cast in casts}, 0
+    for start in sorted(edits):
+        text = edits[start][1]
+        if start in ends:
+            places[start + total + text.index(b"::")] = ends[start]
+        grown.append((start + total, len(text)))
+        total += len(text)
+    return Marked(constants.edited(sql.encode(), edits), places, grown)
+
+
+def _may_be_marked(part: dict[str, Any]) -> bool:
+    if part["child"]["class"] != "CONSTANT":
+        return True
+    return bound.leaves(part["cast_type"]) == ["BIGNUM"] and part["child"]["value"]["type"]["id"] == "DOUBLE"
+
+
+def _placed(data: bytes, place: int) -> Cast | None:
+    """The cast that DuckDB says is at `place`; None for what does not look like one, as DATE '2026-01-01'."""
+    if data.startswith(b"::", place):
+        return Cast(None, place)
+    if place >= len(data) or not re.match(rb"(?:try_)?cast\b", data[place:], re.IGNORECASE):
+        return None
+    depth, opened = 0, None
+    for start, _ in duckdb.tokenize(data[place:].decode()):
+        token = data[place + start : place + start + 3]
+        depth += token.startswith((b"(", b"[", b"{")) - token.startswith((b")", b"]", b"}"))
+        if depth == 1 and opened is None:
+            opened = place + start + 1
+        elif depth == 1 and re.fullmatch(rb"as\b.", token, re.IGNORECASE | re.DOTALL):
+            return Cast(opened, place + start)
+    return None

@@ -1,0 +1,162 @@
+"""256-bit integers as numbers: what DuckDB computes exactly of a statement runs, what it would round is refused.
+
+A `BIGNUM` of DuckDB compares, adds and sums exactly. Elsewhere DuckDB casts it to DOUBLE without a word, so that
+`value / 3` is rounded. The plan as its binder makes it shows each such cast. One that the statement asks for is
+allowed; any other is refused with what to write instead, but for operators that an exact function can stand for
+(`operators`). Casts that are asked for and that DuckDB lacks, or has wrong, go by way of text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Container, Mapping, Sequence
+from typing import NamedTuple
+
+import duckdb
+
+from traceplane.query.cell import bound, casts, constants, operators, u256
+
+
+class Inexact(ValueError):
+    """DuckDB would round a 256-bit integer. Its text speaks of the statement only."""
+
+
+class Checked(NamedTuple):
+    """`run` is the statement to run. `planned` means the same, and its plan can be written, see `constants`."""
+
+    run: str
+    planned: str
+
+
+MAX_ROUNDS = 20
+_USES = re.compile(r"bignum|256|wei|ether", re.IGNORECASE)
+_TEXTS = {"VARCHAR", "JSON", "VARIANT"}
+_BY_TEXT = {*operators.WHOLES, "DECIMAL", "FLOAT"}
+"""Types of which DuckDB has no cast of a BIGNUM, or one that fails where it should not."""
+_OTHERWISE: Mapping[str, str] = {
+    **dict.fromkeys(("hex", "to_hex", "bin", "to_binary"), "shows how one is kept in memory"),
+    "median": "takes no mean of two",
+}
+"""Functions that take a BIGNUM as it is, and treat it otherwise than other numbers."""
+_REMEDIES: Mapping[str, str] = {
+    **dict.fromkeys(("*", "multiply", "product"), "u256_mul(x, y) is exact, of whole numbers"),
+    **dict.fromkeys(("/", "//", "divide", "fdiv"), "u256_div(x, y) is exact, without the fraction"),
+    **dict.fromkeys(("%", "mod", "fmod"), "u256_mod(x, y) is exact, of whole numbers"),
+    **dict.fromkeys(("**", "^", "pow", "power"), "u256_pow(x, y) is exact"),
+    **dict.fromkeys(("hex", "to_hex", "bin", "to_binary"), "u256_to_hex(x) is exact"),
+    **dict.fromkeys(("fsum", "kahan_sum", "sumkahan"), "sum(x) is exact"),
+    **dict.fromkeys(("median", "quantile_cont"), "quantile_disc(x, 0.5) is exact"),
+    "abs": "greatest(x, -x) is exact",
+}
+
+
+def concerns(sql: str, kinds: Container[str]) -> bool:
+    """Whether a BIGNUM can occur in `sql`, over columns of types `kinds`."""
+    return "BIGNUM" in kinds or _USES.search(sql) is not None
+
+
+def checked(shadow: duckdb.DuckDBPyConnection, sql: str, rounds: int = MAX_ROUNDS) -> Checked:
+    """What to run for `sql` over the tables of `shadow`. Raises Inexact, and duckdb.Error for what is wrong."""
+    plain = _bound(shadow, sql)
+    if not any("BIGNUM" in bound.leaves(bound.kind(node)) for node, _ in plain):
+        return Checked(sql, sql)
+    marked = casts.marked(sql, casts.asked(shadow, sql))
+    told = plain
+    with contextlib.suppress(duckdb.Error):  # where it does not bind so, no cast is known to be asked for
+        told = _bound(shadow, marked.sql) if marked.places else plain
+    places = {(marked.origin(place), name) for place, name in operators.inexact(told)}
+    # An operator over what another becomes is found in the next round.
+    if places and rounds and (text := operators.replaced(shadow, sql, places)) is not None:
+        return checked(shadow, text, rounds - 1)
+    _refuse(told)
+    data, run = sql.encode(), dict[int, tuple[int, bytes]]()
+    for node, above in told:
+        cast = marked.places.get(node["query_location"]) if _goes_by_text(node, above) else None
+        run |= cast.by("VARCHAR") if cast else {}
+    opaque = dict(edit for node, _ in plain if bound.is_cast(node) for edit in constants.opaque(data, node))
+    return Checked(constants.edited(data, run), constants.edited(data, run | opaque))
+
+
+def _bound(shadow: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[bound.Node, bound.Node | None]]:
+    """The expressions of the plan before any optimizer, each with the one that it is a part of."""
+    wanted = "SELECT json_serialize_plan(?::VARCHAR, skip_null := true, optimize := false)"
+    row = shadow.execute(wanted, [sql]).fetchone()
+    try:
+        answer = json.loads(row[0]) if row else {}
+    except (ValueError, RecursionError):
+        answer = {}
+    if "plans" not in answer:
+        bound.explain(shadow, sql)  # wrong, and this says why
+        raise Inexact(
+            "the statement has 256-bit integers where it cannot be checked that they are not rounded: nest it "
+            "less, or cast them to VARCHAR"
+        )
+    return list(bound.expressions(answer["plans"]))
+
+
+def _refuse(expressions: Sequence[tuple[bound.Node, bound.Node | None]]) -> None:
+    """Raise Inexact for the first that would round."""
+    for node, above in expressions:
+        if bound.is_cast(node) and not _keeps(node):
+            raise _refusal(node, above)
+        name = node.get("name", "")
+        if name in ("-", "subtract") and bound.kind(node).get("id") == "BIGNUM":
+            raise Inexact("`-` of 256-bit integers cannot be made exact here: write u256_sub(x, y) or u256_neg(x)")
+        if name in _OTHERWISE and any(bound.kind(child).get("id") == "BIGNUM" for child in node["children"]):
+            raise Inexact(_message(f"{name}()", _OTHERWISE[name], name))
+
+
+def _keeps(cast: bound.Node) -> bool:
+    """Whether a cast that nobody asks for loses nothing of a 256-bit integer."""
+    source, target = bound.leaves(bound.kind(cast["child"])), bound.leaves(cast["return_type"])
+    if cast["try_cast"] or ("BIGNUM" not in source and "BIGNUM" not in target):
+        return True
+    if casts.MARK in (*source, *target) or (len(target) == 1 and target[0] in _TEXTS):
+        return True
+    if len(source) != len(target):
+        return False
+    return all(_keeps_leaf(cast["child"], *pair) for pair in zip(source, target, strict=True))
+
+
+def _keeps_leaf(child: bound.Node, source: str, target: str) -> bool:
+    if source == target or "BIGNUM" not in (source, target) or source in ("NULL", "SQLNULL", '"NULL"'):
+        return True
+    if source == "BIGNUM":
+        return target in _TEXTS
+    if source == "VARCHAR":  # of which DuckDB takes what is before the point
+        text = bound.text(child)
+        return child.get("name") in u256.FUNCTIONS or (
+            text is not None and constants.WHOLE.fullmatch(text) is not None
+        )
+    return source in operators.WHOLES
+
+
+def _refusal(cast: bound.Node, above: bound.Node | None) -> Inexact:
+    source, target = bound.leaves(bound.kind(cast["child"])), bound.leaves(cast["return_type"])
+    if "BIGNUM" in source:
+        name = str(above.get("name", "")) if above else ""
+        what = f"{name}()" if name.isidentifier() else f"`{name}`" if name else "comparing or combining one so"
+        return Inexact(_message(what, f"makes {target[0]} of one and rounds it", name))
+    if bound.text(cast["child"]) is not None:
+        return Inexact("a text that is no whole number is compared or combined with a 256-bit integer")
+    return Inexact(
+        f"a 256-bit integer is compared or combined with {source[0]}, which may be no whole number: cast that to "
+        "BIGNUM, or the integer to DOUBLE"
+    )
+
+
+def _message(what: str, does: str, name: str) -> str:
+    remedy = f"{_REMEDIES[name]}; " if name in _REMEDIES else ""
+    return f"256-bit integers are exact, and {what} {does}: {remedy}x::DOUBLE says that rounding is meant"
+
+
+def _goes_by_text(mark: bound.Node, above: bound.Node | None) -> bool:
+    """Whether of a cast by way of the mark DuckDB has none that is right without it."""
+    if not bound.is_cast(mark) or above is None or not bound.is_cast(above):
+        return False
+    source, target = bound.kind(mark["child"]), bound.leaves(above["return_type"])
+    if source.get("id") == "DECIMAL":
+        return target == ["BIGNUM"] and not source["type_info"]["scale"]
+    return "BIGNUM" in bound.leaves(source) and not set(target).isdisjoint(_BY_TEXT)
