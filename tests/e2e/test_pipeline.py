@@ -101,7 +101,7 @@ def test_kubectl_shows_what_matters(trace):
     (line,) = [line for line in dags.splitlines() if line.startswith(f"{DAG} ")]
     assert line.split()[1:3] == ["True", "True"]
     shown = {line.split()[0]: line for line in jobs.splitlines()[1:]}
-    assert {f"{DAG}-follow", f"{DAG}-ranges", f"{DAG}-compact"} <= set(shown)
+    assert {f"{DAG}.follow", f"{DAG}.ranges", f"{DAG}.compact"} <= set(shown)
     assert "block_follower" in shown[f"{DAG}-follow"]
     assert any(line.split()[:2] == ["blocks", "Federated"] for line in assets.splitlines())
     assert f"dag.trace.dev/{DAG}" in trace.kube.kubectl("get", "trace", "--output", "name")
@@ -134,11 +134,11 @@ def test_drift_is_put_right(trace):
     (deployment,) = trace.kube.items("deployments", "--selector", FOLLOW)
     name = deployment["metadata"]["name"]
     trace.kube.kubectl("delete", "deployment", name)
-    trace.kube.kubectl("delete", "tjob", f"{DAG}-ranges")
+    trace.kube.kubectl("delete", "tjob", f"{DAG}.ranges")
     trace.wait("the Deployment is back", lambda: bool(trace.kube.items("deployments", "--selector", FOLLOW)))
     trace.wait("the follower runs again", lambda: len(trace.running(FOLLOW)) == 1)
     names = lambda: [job["metadata"]["name"] for job in trace.kube.items("tjob")]  # noqa: E731
-    trace.wait("the Job object is back", lambda: f"{DAG}-ranges" in names())
+    trace.wait("the Job object is back", lambda: f"{DAG}.ranges" in names())
     trace.prove_new_ranges()
 
 

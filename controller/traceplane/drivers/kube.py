@@ -166,9 +166,12 @@ class Kube:
             "patch", "PATCH", resource, path, list(operations), "application/json-patch+json", query
         )
 
-    async def delete(self, resource: Resource, name: str, *, uid: str) -> None:
-        """Delete exactly the object with that uid; Conflict where a later one has the name."""
-        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+    async def delete(self, resource: Resource, name: str, *, uid: str, last: bool = False) -> None:
+        """Delete exactly the object with that uid; Conflict where a later one has the name.
+
+        With `last` it stays, with a time of deletion, until all that belongs to it is gone (foreground deletion).
+        """
+        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Foreground" if last else "Background"}
         await self._call("delete", "DELETE", resource, resource.path(self.namespace, name), body)
 
     async def served_kinds(self, group_version: str) -> frozenset[str]:

@@ -88,6 +88,8 @@ class Delete:
     resource: Resource
     live: Object
     why: str
+    last: bool = False
+    """Only when everything that belongs to it is gone, as its pods to a Deployment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class Release:
     reason: str
     message: str
     blameless: bool
+    """Its end spends no attempt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ class Applier:
         if metadata.get("deletionTimestamp"):
             return
         try:
-            await self._kube.delete(delete.resource, metadata["name"], uid=metadata["uid"])
+            await self._kube.delete(delete.resource, metadata["name"], uid=metadata["uid"], last=delete.last)
             log.info("deleted", kind=delete.resource.kind, name=metadata["name"], why=delete.why)
         except (Missing, Conflict):
             self._mirror.drop(delete.resource.kind, metadata["name"], metadata["uid"])
@@ -151,6 +151,7 @@ class Applier:
                 worker_id=release.worker_id,
                 reason=release.reason,
                 message=release.message,
+                spent=not release.blameless,
                 retry=self._retry,
             )
         for attempt in ended:

@@ -13,8 +13,11 @@ from traceplane.drivers.kube import ASSETS, DEPLOYMENTS, FIELD_MANAGER, JOBS, PO
 from traceplane.reconcile import names, podspec, projection, workers
 from traceplane.reconcile.actions import Apply, Delete, Disown, Input, Note, Plan, WorkerView
 from traceplane.reconcile.podfacts import Life, PodFact, fact_of
+from traceplane.reconcile.podreasons import Fault
 from traceplane.store.statements.controller_facts import JobFacts
 
+_ENDED_SECONDS = 300.0
+"""How long an ended pod of a source is kept, and its reason shown."""
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -36,9 +39,8 @@ def remove_former_life(i: Input, plan: Plan) -> None:
     )
     for resource, objects in owned:
         for obj in objects:
-            reference = names.controller_of(obj)
-            former = reference and reference.get("kind") == "DAG" and reference.get("name") == i.name
-            if former and not names.owned_by(obj, i.uid) and not obj["metadata"].get("deletionTimestamp"):
+            former = _of_dag(i, obj) and not names.owned_by(obj, i.uid)
+            if former and not obj["metadata"].get("deletionTimestamp"):
                 plan.deletes.append(Delete(resource, obj, "FormerLife"))
 
 
@@ -68,22 +70,50 @@ def project_assets(i: Input, plan: Plan) -> None:
 
 
 def run_sources(i: Input, plan: Plan) -> None:
-    """An AlwaysOn source of the running version has a Deployment; one of a former version is stopped."""
+    """An AlwaysOn source of the running version has a Deployment; one of a former version, or name, is stopped."""
     wanted = set()
     for job in _jobs(i, "Source"):
         obj = podspec.deployment(workers.worker(i, job), i.platform, names.owner(i.dag, "DAG"))
         name = obj["metadata"]["name"]
         wanted.add(name)
         live = next((d for d in i.deployments if d["metadata"]["name"] == name), None)
+        if live is None and _predecessor_runs(i, job):
+            plan.again_in(2.0)
+            plan.workers[job.name] = _source_view(i, job, live)
+            continue
         if live is None:
             plan.notes.append(
                 Note(i.dag, "Normal", "SourceStarted", f"source {job.name} runs as Deployment {name}")
             )
         _project(i, plan, DEPLOYMENTS, obj, live)
+        _reap_source(i, job, plan)
         plan.workers[job.name] = _source_view(i, job, live)
     if i.facts is not None:
         owned = {d["metadata"]["name"]: d for d in i.deployments}
-        _prune(i, plan, DEPLOYMENTS, owned, wanted)
+        # It goes after its pods, so that its being gone says that they are.
+        _prune(i, plan, DEPLOYMENTS, owned, wanted, last=True)
+
+
+def _predecessor_runs(i: Input, job: JobFacts) -> bool:
+    """Whether pods of another Deployment of the job may still run: its successor starts when they have ended.
+
+    Bounded: a pod on a node that does not answer keeps nobody waiting. The lease fences it.
+    """
+    deployments = [d for d in i.deployments if _serves(d, job) and _of_dag(i, d)]
+    ending = [p for p in i.pods if _serves(p, job) and p["metadata"].get("deletionTimestamp")]
+    # The time of deletion of a pod is when its grace is over, that of a Deployment when it was asked for.
+    left = [not workers.is_lost(i, d, i.platform.grace_seconds) for d in deployments]
+    return any([*left, *(not workers.is_lost(i, p) for p in ending)])
+
+
+def _serves(obj: Object, job: JobFacts) -> bool:
+    return bool((obj["metadata"].get("labels") or {}).get(names.JOB) == job.name)
+
+
+def _of_dag(i: Input, obj: Object) -> bool:
+    """Whether this DAG, or a deleted one of its name, controls an object."""
+    reference = names.controller_of(obj)
+    return reference is not None and (reference.get("kind"), reference.get("name")) == ("DAG", i.name)
 
 
 def run_workers(i: Input, plan: Plan) -> None:
@@ -142,11 +172,13 @@ def _project(i: Input, plan: Plan, resource: Resource, wanted: Object, live: Obj
         plan.applies.append(Apply(resource, wanted, live))
 
 
-def _prune(i: Input, plan: Plan, resource: Resource, live: Mapping[str, Object], keep: set[str]) -> None:
-    """Remove owned objects that are no longer wanted."""
+def _prune(
+    i: Input, plan: Plan, resource: Resource, live: Mapping[str, Object], keep: set[str], *, last: bool = False
+) -> None:
+    """Remove owned objects that are no longer wanted; with `last`, each after what belongs to it."""
     for name, obj in live.items():
         if name not in keep and names.owned_by(obj, i.uid) and not obj["metadata"].get("deletionTimestamp"):
-            plan.deletes.append(Delete(resource, obj, "Unwanted"))
+            plan.deletes.append(Delete(resource, obj, "Unwanted", last))
 
 
 def _taken_over(asset: Object) -> bool:
@@ -162,11 +194,28 @@ def _source_view(i: Input, job: JobFacts, live: Object | None) -> WorkerView:
     status = (live or {}).get("status") or {}
     for condition in status.get("conditions") or []:
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            trouble = (PodFact(Life.PENDING, "PodsRefused", condition.get("message", "")), *trouble)
+            refused = PodFact(Life.PENDING, "PodsRefused", condition.get("message", ""), Fault.SETUP)
+            trouble = (refused, *trouble)
     pending = sum(fact_of(pod).life is Life.PENDING for pod in pods)
     return WorkerView(1, len(pods), pending, int(status.get("availableReplicas") or 0), trouble)
 
 
+def _reap_source(i: Input, job: JobFacts, plan: Plan) -> None:
+    """Pods of a source that ended, which its Deployment replaces: their run ends with them, and they go in time."""
+    for pod in i.pods:
+        fact = fact_of(pod)
+        if not _of_source(pod, job) or fact.life not in (Life.FINISHED, Life.FAILED):
+            continue
+        if fact.life is Life.FAILED:
+            workers.release(i, pod, fact, plan)
+            workers.note_end(i, pod, fact, plan)
+        left = _ENDED_SECONDS - workers.since(i.now, fact.ended_at)
+        if left <= 0:
+            plan.deletes.append(Delete(PODS, pod, fact.reason or "Finished"))
+        else:
+            plan.again_in(left)
+
+
 def _of_source(pod: Object, job: JobFacts) -> bool:
     labels = pod["metadata"].get("labels") or {}
-    return labels.get(names.JOB) == job.name and labels.get(names.GENERATION) == names.hash8(job.config_hash)
+    return _serves(pod, job) and labels.get(names.GENERATION) == names.hash8(job.config_hash)

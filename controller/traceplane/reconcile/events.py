@@ -28,7 +28,9 @@ def event(note: Note, instance: str, now: datetime) -> Object:
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"name": f"{metadata['name'][:200]}.{hashlib.sha256(content.encode()).hexdigest()[:16]}"},
+        "metadata": {
+            "name": f"{metadata['name'][:200].rstrip('-.')}.{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+        },
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "type": note.type,
         "reason": note.reason,

@@ -1,12 +1,15 @@
 """Names and labels of everything the controller owns.
 
-Names are a function of what the object stands for, never random: applying twice cannot make two. `hash8` are
-the first eight digits of a job generation's config hash, so that the workers of two generations can live side
-by side while the older ones drain.
+Names are a function of what the object stands for, never random: applying twice cannot make two. Two things
+never share one: parts that are put together may contain the `-` that joins them (DAG `a` with job `b-c`, DAG `a-b`
+with job `c`), so a name of a pod or a Deployment ends in a hash of its parts, and that of a projected Job joins
+them by a dot, which no part contains. A hash covers the job generation as well, so that the workers of two
+generations can live side by side while the older ones drain.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 DAG = "trace.dev/dag"
@@ -17,6 +20,11 @@ RPC = "trace.dev/rpc"
 SPEC_HASH = "trace.dev/spec-hash"
 """Annotation: hash of the whole spec we asked for; differs where the platform's own template changed."""
 FINALIZER = "trace.dev/drain"
+_LONGEST = 63
+"""Of a DNS-1123 label, which the host name of a pod is."""
+_STEM = _LONGEST - 17
+"""Kubernetes adds a hash and a suffix to the name of a Deployment, for its pods; a slot is shorter."""
+_DIGITS = 12
 OWNED = f"{DAG},{JOB},app.kubernetes.io/managed-by=trace-controller"
 """Label selector of the pods and Deployments that the controller owns."""
 
@@ -34,13 +42,13 @@ def labels(dag: str, job: str | None = None, generation: str | None = None) -> d
 
 
 def hash8(config_hash: str) -> str:
-    """The short form of a config hash that names and labels carry."""
+    """The short form of a config hash that labels carry."""
     return config_hash.removeprefix("sha256:")[:8]
 
 
 def workload(dag: str, job: str, config_hash: str) -> str:
     """Name of a source's Deployment, and stem of the names of worker pods."""
-    return f"{dag}-{job}-{hash8(config_hash)}"
+    return _hashed(_STEM, dag, job, config_hash)
 
 
 def worker_pod(dag: str, job: str, config_hash: str, slot: int) -> str:
@@ -56,7 +64,14 @@ def slot_of(pod: str) -> int | None:
 
 def projected_job(dag: str, job: str) -> str:
     """Name of the Job object that shows an inline job."""
-    return f"{dag}-{job}"
+    whole = f"{dag}.{job}"
+    return whole if len(whole) <= _LONGEST else _hashed(_LONGEST, dag, job)
+
+
+def _hashed(longest: int, *parts: str) -> str:
+    """A name that begins with what a person looks for and ends with a hash of all parts; it has no dot."""
+    digits = hashlib.sha256("/".join(parts).encode()).hexdigest()[:_DIGITS]
+    return f"{'-'.join(parts[:2])[: longest - _DIGITS - 1].rstrip('-')}-{digits}"
 
 
 def owner(obj: Mapping[str, object], kind: str) -> dict[str, object]:

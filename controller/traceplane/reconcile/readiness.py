@@ -125,7 +125,7 @@ def source_unavailable(job: JobState) -> Condition | None:
         return None
     if view is None or not view.trouble:
         return false("Ready", "SourceStarting", "its pod is not available yet")
-    trouble = view.trouble[0]
+    trouble = min(view.trouble, key=lambda fact: fact.fault)
     return false("Ready", trouble.reason, f"its pod is not available: {trouble.message[:512]}")
 
 
@@ -170,9 +170,11 @@ def pods_refused(job: JobState) -> Condition | None:
 
 
 def pods_failing(job: JobState) -> Condition | None:
-    """Pods that fail or cannot start by their own fault; an eviction is not one."""
-    trouble = [fact for fact in job.view.trouble if not fact.blameless] if job.view else []
-    return true("Degraded", trouble[0].reason, trouble[0].message[:1024]) if trouble else None
+    """Pods that ended or cannot start, whoever's fault it is; what a person has to mend stands first."""
+    if job.view is None or not job.view.trouble:
+        return None
+    trouble = min(job.view.trouble, key=lambda fact: fact.fault)
+    return true("Degraded", trouble.reason, trouble.message[:1024])
 
 
 def tasks_dead(job: JobState) -> Condition | None:

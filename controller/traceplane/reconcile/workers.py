@@ -1,8 +1,9 @@
 """Worker pods of one reactive job: which to start, which to remove, which leases to end early. Pure.
 
 A pod's end is kept as long as it matters: a failed worker stays for its backoff, so that a person can read its
-log, and so that the time of its end is the controller's memory of when to try again. How often a slot failed in
-a row stands on the next pod as an annotation. Nothing of it lives in the controller.
+log, and so that the time of its end is the controller's memory of when to try again. Whoever's fault it was, the
+next one waits: what ended the last may still be there. How often a slot failed in a row stands on the next pod as
+an annotation. Nothing of it lives in the controller.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from traceplane.drivers.kube import PODS, Object
 from traceplane.reconcile import names, podspec
 from traceplane.reconcile.actions import Create, Delete, Input, Note, Plan, Release, WorkerView
 from traceplane.reconcile.podfacts import Life, PodFact, fact_of
+from traceplane.reconcile.podreasons import NODE_LOST, Fault
 from traceplane.reconcile.scaling import Demand, free_slots, restart_delay, wanted_workers
 from traceplane.store.statements.controller_facts import JobFacts
 
@@ -98,6 +100,8 @@ def _sort(i: Input, job: JobFacts, plan: Plan) -> _Slots:
             slots.trouble += [fact] if fact.reason else []
         elif fact.life is Life.ENDING:
             release_if_lost(i, pod, plan)
+            if fact.reason:
+                note_end(i, pod, fact, plan)
         else:
             _reap(i, pod, slot, fact, slots, plan)
     return slots
@@ -108,16 +112,15 @@ def _reap(i: Input, pod: Object, slot: int | None, fact: PodFact, slots: _Slots,
     if fact.life is Life.FAILED:
         release(i, pod, fact, plan)
         note_end(i, pod, fact, plan)
-        if not fact.blameless:
-            slots.trouble.append(fact)
-            failures = 1 if _steady(fact) else restarts(pod) + 1
-            left = restart_delay(failures) - _since(i.now, fact.ended_at)
-            if left > 0:
-                slots.cooling += 1
-                plan.again_in(left)
-                return
-            if slot is not None:
-                slots.restarts[slot] = failures
+        slots.trouble.append(fact)
+        failures = 1 if _steady(fact) else restarts(pod) + 1
+        left = restart_delay(failures) - since(i.now, fact.ended_at)
+        if left > 0:
+            slots.cooling += 1
+            plan.again_in(left)
+            return
+        if slot is not None:
+            slots.restarts[slot] = failures
     plan.deletes.append(Delete(PODS, pod, fact.reason or "Finished"))
     # The name is free once the pod is deleted; the next run starts its successor.
     if slot is not None:
@@ -175,16 +178,24 @@ def release(i: Input, pod: Object, fact: PodFact, plan: Plan) -> None:
 
 def release_if_lost(i: Input, pod: Object, plan: Plan) -> None:
     """A pod that should have ended long ago, on a node that does not say so."""
-    deadline = datetime.fromisoformat(pod["metadata"]["deletionTimestamp"])
-    if (i.now - deadline).total_seconds() > _LOST_SECONDS:
+    if is_lost(i, pod):
         release(
-            i, pod, PodFact(Life.ENDING, "NodeLost", "the node of the pod does not answer", blameless=True), plan
+            i,
+            pod,
+            PodFact(Life.ENDING, NODE_LOST.reason, "the node of the pod does not answer", NODE_LOST.fault),
+            plan,
         )
 
 
+def is_lost(i: Input, obj: Object, grace: float = 0) -> bool:
+    """Whether an object should have been gone for a while: deleted, and more than `grace` seconds over its time."""
+    deadline = obj["metadata"].get("deletionTimestamp")
+    return bool(deadline and (i.now - datetime.fromisoformat(deadline)).total_seconds() > grace + _LOST_SECONDS)
+
+
 def note_end(i: Input, pod: Object, fact: PodFact, plan: Plan) -> None:
-    """An Event on the DAG: a worker ended badly."""
-    reason = "WorkerEvicted" if fact.blameless else "WorkerFailed"
+    """An Event on the DAG: a worker ended badly, or was taken away."""
+    reason = "WorkerEvicted" if fact.fault is Fault.PLACE else "WorkerFailed"
     message = f"pod {pod['metadata']['name']}: {fact.reason}: {fact.message[:512]}"
     plan.notes.append(Note(i.dag, "Warning", reason, message))
 
@@ -201,6 +212,6 @@ def _steady(fact: PodFact) -> bool:
     )
 
 
-def _since(now: datetime, moment: datetime | None) -> float:
+def since(now: datetime, moment: datetime | None) -> float:
     """Seconds since `moment`; long ago where it is not known."""
     return (now - moment).total_seconds() if moment else float("inf")

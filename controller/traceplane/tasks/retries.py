@@ -14,9 +14,6 @@ from dataclasses import dataclass
 MAX_DOUBLINGS = 29
 """2^29 times any base is past every limit; bounds the power for a source that fails for weeks."""
 
-NOT_SPENT = frozenset({"Evicted", "NodeLost"})
-"""Ends of a worker pod that are not the task's fault: they spend no attempt."""
-
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:

@@ -30,13 +30,13 @@ def test_changes_made_while_the_api_server_was_out_of_reach_come_about(world: Wo
     spec = world.chain()["spec"]
     spec["jobs"][2]["scaling"]["maxWorkers"] = 1
     world.patch("dags", "chain", {"spec": spec})
-    world.delete("jobs", "chain-ranges")
+    world.delete("jobs", "chain.ranges")
     proxy.heal()
 
     def settled() -> bool:
         # Which of the two is seen first decides which slot is left: the finished pod's, filled again, or the other.
         phases = [pod.status.phase for pod in world.pods().values()]
-        return len(phases) == 1 and phases != ["Succeeded"] and bool(world.get("jobs", "chain-ranges"))
+        return len(phases) == 1 and phases != ["Succeeded"] and bool(world.get("jobs", "chain.ranges"))
 
     world.until(settled, "all of it is seen")
     assert controller.ended() is None

@@ -32,10 +32,66 @@ def test_an_applied_dag_comes_about(world: World) -> None:
         "trace-worker",
         "rpcpool-local",
     ]
-    assert world.holds("jobs", "chain-follow", "Ready")
+    assert world.holds("jobs", "chain.follow", "Ready")
     world.until(lambda: world.holds("assets", "hot-blocks", "Ready"), "the asset is ready")
     expected = {"Deployed", "SourceStarted", "Ready"}
     world.until(lambda: expected <= set(world.events()), "the Events are posted")
+
+
+def small(dag: str, job: str) -> dict[str, Any]:
+    """A DAG with a source alone."""
+    follow = {
+        "activation": "Source",
+        "runtime": "Pod",
+        "operator": "block_follower",
+        "source": {"kind": "AlwaysOn"},
+    }
+    follow |= {"name": job, "outputs": ["blocks", "transactions", "logs"], "updateStrategy": "Replace"}
+    follow |= {"config": {"chainId": 31337, "rpcPool": "local", "startBlock": 0, "finalityDepthBlocks": 6}}
+    return {
+        "apiVersion": "trace.dev/v1alpha1",
+        "kind": "DAG",
+        "metadata": {"name": dag},
+        "spec": {"jobs": [follow]},
+    }
+
+
+def test_two_jobs_whose_names_read_the_same_run_side_by_side(world: World) -> None:
+    world.led()
+    world.apply(small("a", "b-follow"))
+    world.apply(small("a-b", "follow"))
+    world.until(lambda: len(world.deployments()) == 2, "two Deployments")
+    world.provision()
+    world.source_up()
+    for dag, job in (("a", "a.b-follow"), ("a-b", "a-b.follow")):
+        world.until(lambda dag=dag: world.holds("dags", dag, "Ready"), f"{dag} is ready")  # type: ignore[misc]
+        assert world.holds("jobs", job, "Ready")
+    assert "NameTaken" not in world.events()
+
+
+def test_a_source_that_an_older_release_named_is_replaced_and_never_doubled(world: World) -> None:
+    controller = world.led()
+    world.running_chain()
+    controller.stop()
+    (made,) = world.deployments()
+    older = {"metadata": {"name": "chain-follow-00000000", "labels": made.metadata.labels}, "spec": made.spec}
+    older["metadata"]["owner_references"] = made.metadata.owner_references
+    world.apps.delete_namespaced_deployment(made.metadata.name, world.namespace)
+    world.apps.create_namespaced_deployment(
+        world.namespace, client.V1Deployment(**older | {"metadata": client.V1ObjectMeta(**older["metadata"])})
+    )
+    world.led(lease_name="next")
+    # Nothing collects garbage here: the Deployment stays, as it does elsewhere while its pods end.
+    leaving = world.until(
+        lambda: (d := world.deployments()[0]).metadata.deletion_timestamp and d, "the older one is being deleted"
+    )
+    assert leaving.metadata.finalizers == ["foregroundDeletion"]
+    world.until(lambda: world.holds("jobs", "chain.follow", "Ready", "False", "SourceStarting"), "it waits")
+    assert [d.metadata.name for d in world.deployments()] == ["chain-follow-00000000"]
+    world.apps.patch_namespaced_deployment(
+        "chain-follow-00000000", world.namespace, {"metadata": {"finalizers": None}}
+    )
+    world.until(lambda: [d.metadata.name for d in world.deployments()] == [made.metadata.name], "its successor")
 
 
 def test_a_queue_gets_workers_and_their_end_is_seen(world: World) -> None:
@@ -45,7 +101,7 @@ def test_a_queue_gets_workers_and_their_end_is_seen(world: World) -> None:
     world.until(lambda: set(world.pods()) == {"w0", "w1"}, "two workers, the maximum")
     world.until(
         lambda: (
-            (job := world.get("jobs", "chain-compact"))
+            (job := world.get("jobs", "chain.compact"))
             and [job["status"].get(count) for count in ("queued", "workers", "desiredWorkers")] == [5, 2, 2]
         ),
         "the queue and its workers show",
@@ -58,24 +114,62 @@ def test_a_queue_gets_workers_and_their_end_is_seen(world: World) -> None:
     world.until(lambda: not world.pods(), "finished workers are gone, and none is started without work")
 
 
+def container(name: str, state: dict[str, Any]) -> dict[str, Any]:
+    """A container as the kubelet tells of it."""
+    return {"name": name, "image": "x", "imageID": "", "ready": False, "restartCount": 0, "state": state}
+
+
+def made_at(pod: Any) -> str:
+    """When a pod was made, by the API server's clock."""
+    return str(pod.metadata.creation_timestamp.strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+def test_workers_that_ended_beside_a_running_sidecar_make_room_for_others(world: World) -> None:
+    world.led()
+    world.running_chain()
+    world.enqueue(9)
+    world.until(lambda: set(world.pods()) == {"w0", "w1"}, "two workers, the maximum")
+    former = {pod.metadata.uid for pod in world.pods().values()}
+    proxy = container("istio-proxy", {"running": {"startedAt": "2026-01-01T00:00:00Z"}})
+    done = {"exitCode": 0, "reason": "Completed", "finishedAt": "2026-01-01T00:00:00Z"}
+    for slot in ("w0", "w1"):
+        statuses = [proxy, container("worker", {"terminated": done})]
+        world.set_pod(slot, {"phase": "Running", "containerStatuses": statuses})
+    world.until(
+        lambda: (
+            set(pods := world.pods()) == {"w0", "w1"} and not former & {pod.metadata.uid for pod in pods.values()}
+        ),
+        "both slots have new workers",
+    )
+
+
+def test_a_task_that_overfills_its_scratch_spends_attempts_and_says_so(world: World) -> None:
+    world.led()
+    world.running_chain()
+    world.enqueue(1)
+    pod = world.until(lambda: world.pods().get("w0"), "a worker")
+    world.claim(f"{pod.metadata.name}.{pod.metadata.uid}")
+    message = 'Usage of EmptyDir volume "scratch" exceeds the limit "4Gi". '
+    world.set_pod("w0", {"phase": "Failed", "reason": "Evicted", "message": message, "startTime": made_at(pod)})
+    world.until(lambda: world.holds("jobs", "chain.compact", "Degraded", "True", "ScratchFull"), "the Job says so")
+    assert "workers.scratchSize" in world.condition("jobs", "chain.compact", "Degraded")["message"]
+    (attempt,) = world.sql("SELECT result, error ->> 'code' AS code FROM task_attempts")
+    assert attempt == {"result": "Failed", "code": "ScratchFull"}
+    assert world.sql("SELECT status, attempt FROM tasks WHERE cause = 'Event'") == [
+        {"status": "Failed", "attempt": 1}
+    ]
+    assert world.pods()["w0"].metadata.uid == pod.metadata.uid, "the next worker waits"
+
+
 def test_an_out_of_memory_kill_ends_the_attempt_and_shows_on_the_job(world: World) -> None:
     world.led()
     world.running_chain()
     world.enqueue(1)
     pod = world.until(lambda: world.pods().get("w0"), "a worker")
     world.claim(f"{pod.metadata.name}.{pod.metadata.uid}")
-    over = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-01T00:00:00Z"}
-    state = {
-        "name": "worker",
-        "image": "x",
-        "imageID": "",
-        "ready": False,
-        "restartCount": 0,
-        "state": {"terminated": over},
-    }
     # The kubelet's clock says "now": the pod is kept for its backoff, so that its reason can be read.
-    over["finishedAt"] = pod.metadata.creation_timestamp.strftime("%Y-%m-%dT%H:%M:%SZ")
-    world.set_pod("w0", {"phase": "Failed", "containerStatuses": [state]})
+    over = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": made_at(pod)}
+    world.set_pod("w0", {"phase": "Failed", "containerStatuses": [container("worker", {"terminated": over})]})
     attempt = world.until(lambda: world.sql("SELECT * FROM task_attempts"), "the attempt ended")[0]
     assert attempt["error"]["code"] == "OOMKilled"
     assert world.sql("SELECT status FROM tasks WHERE cause = 'Event'") == [{"status": "Failed"}]
@@ -91,7 +185,7 @@ def test_what_a_source_reports_makes_the_dag_unready_and_ready_again(world: Worl
     world.until(lambda: world.holds("dags", "chain", "Ready", "False", "SourceStalled"), "the source is stalled")
     said = world.condition("dags", "chain", "Ready")["message"]
     assert said == "follow: provider 0: HTTP 401: not authorised"
-    assert world.holds("jobs", "chain-follow", "Ready", "False", "SourceStalled")
+    assert world.holds("jobs", "chain.follow", "Ready", "False", "SourceStalled")
     assert world.holds("dags", "chain", "Degraded", "False")
 
     world.report("follow", healthy=True, message="following")
@@ -141,10 +235,10 @@ def test_a_quota_is_told_and_not_hammered(world: World) -> None:
     world.until(lambda: refused(world), "the server has heard of its quota")
     world.enqueue(3)
     world.until(
-        lambda: world.holds("jobs", "chain-compact", "Degraded", "True", "PodsRefused"),
+        lambda: world.holds("jobs", "chain.compact", "Degraded", "True", "PodsRefused"),
         "the quota shows on the Job",
     )
-    assert "exceeded quota" in world.condition("jobs", "chain-compact", "Degraded")["message"]
+    assert "exceeded quota" in world.condition("jobs", "chain.compact", "Degraded")["message"]
     assert world.pods() == {}
     errors = 'trace_kubernetes_api_errors_total{resource="pods",status="403",verb="create"}'
     assert controller.metric(errors) <= 10
@@ -264,12 +358,12 @@ def test_drift_of_every_owned_object_is_put_right_and_counted(world: World) -> N
         lambda: (d := world.deployments()[0]).spec.replicas == 1 and not d.spec.paused and d,
         "the Deployment is right",
     )
-    world.patch("jobs", "chain-compact", {"spec": {"nodeSelector": {"disk": "ssd"}, "rebuildToken": "x"}})
+    world.patch("jobs", "chain.compact", {"spec": {"nodeSelector": {"disk": "ssd"}, "rebuildToken": "x"}})
     world.until(
-        lambda: (j := world.get("jobs", "chain-compact")) and "nodeSelector" not in j["spec"], "the Job is right"
+        lambda: (j := world.get("jobs", "chain.compact")) and "nodeSelector" not in j["spec"], "the Job is right"
     )
-    world.delete("jobs", "chain-ranges")
-    world.until(lambda: world.get("jobs", "chain-ranges"), "the deleted projection is back")
+    world.delete("jobs", "chain.ranges")
+    world.until(lambda: world.get("jobs", "chain.ranges"), "the deleted projection is back")
     world.delete("assets", "hot-logs")
     world.until(lambda: world.holds("assets", "hot-logs", "Ready"), "the deleted Asset is back")
     world.apps.delete_namespaced_deployment(name, world.namespace)
@@ -301,7 +395,7 @@ def test_nothing_is_written_when_nothing_changes(world: World) -> None:
         world.until(lambda: controller.metric(total) >= goal, "further reconciles")
         # The source task waits in this world, so its age is the one thing that may change.
         after = versions()
-        ages = {"jobs/chain-follow"}
+        ages = {"jobs/chain.follow"}
         return {k: v for k, v in before.items() if k not in ages} == {
             k: v for k, v in after.items() if k not in ages
         }

@@ -300,5 +300,5 @@ class World:
         return self.get("dags", "chain") or {}
 
 
-PROJECTED_JOBS = ["chain-compact", "chain-follow", "chain-ranges"]
+PROJECTED_JOBS = ["chain.compact", "chain.follow", "chain.ranges"]
 PROJECTED_ASSETS = sorted(f"{end}-{what}" for end in ("cold", "hot") for what in ("blocks", "logs", "transactions"))

@@ -48,6 +48,7 @@ async def test_a_rescuer_that_looked_before_the_completion_does_not_undo_it(
                     worker_id="worker-1",
                     reason="OOMKilled",
                     message="",
+                    spent=True,
                     retry=RETRY,
                 )
             )
@@ -177,9 +178,9 @@ async def test_a_released_task_is_queued_at_once_and_spends_no_attempt(
     assert sql("SELECT count(*) AS n FROM tasks WHERE status = 'Failed' AND finished_at IS NOT NULL") == [{"n": 1}]
 
 
-@pytest.mark.parametrize(("reason", "status"), [("Evicted", "Queued"), ("OOMKilled", "Failed")])
+@pytest.mark.parametrize(("spent", "status"), [(False, "Queued"), (True, "Failed")])
 async def test_a_dead_pods_attempts_end_early(
-    caller: Caller, dispatcher: Dispatcher, jobs: dict[str, UUID], feed: Feed, sql: Sql, reason: str, status: str
+    caller: Caller, dispatcher: Dispatcher, jobs: dict[str, UUID], feed: Feed, sql: Sql, spent: bool, status: str
 ):
     await feed.partitions(2)
     await caller.claim(jobs["compact"], worker_id="pod-a")
@@ -189,8 +190,9 @@ async def test_a_dead_pods_attempts_end_early(
             conn,
             org_id=dispatcher.settings.org_id,
             worker_id="pod-a",
-            reason=reason,
+            reason="Gone",
             message="gone",
+            spent=spent,
             retry=RETRY,
         )
     assert [each.status for each in ended] == [status]

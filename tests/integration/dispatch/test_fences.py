@@ -188,10 +188,10 @@ async def test_the_end_of_a_worker_ends_what_it_holds_alone(orgs: Orgs):
     (held,) = await orgs.leases()
     await orgs.leases(worker="worker-2")
     await orgs.leases(org=NEIGHBOUR)
-    for reason, result in (("OOMKilled", "Failed"), ("Evicted", "Released")):
+    for spent, result in ((True, "Failed"), (False, "Released")):
         before = orgs.states()
         found = await attempts.end_worker(
-            orgs.conn, org_id=ORG, worker_id=WORKER, reason=reason, message="", retry=RETRY
+            orgs.conn, org_id=ORG, worker_id=WORKER, reason="Ended", message="", spent=spent, retry=RETRY
         )
         assert [(end.task_id, end.result) for end in found] == [(held["task_id"], result)]
         after = orgs.states()

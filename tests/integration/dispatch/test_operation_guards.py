@@ -256,15 +256,15 @@ async def test_a_task_that_is_late_and_overdue_ends_once_as_timed_out(orgs: Orgs
     assert [row["result"] for row in orgs.rows("SELECT result FROM task_attempts")] == ["TimedOut"]
 
 
-@pytest.mark.parametrize("reason", ["OOMKilled", "Evicted"])
-async def test_the_end_of_a_worker_leaves_what_it_completed_as_it_is(reason: str, orgs: Orgs):
+@pytest.mark.parametrize("spent", [True, False])
+async def test_the_end_of_a_worker_leaves_what_it_completed_as_it_is(spent: bool, orgs: Orgs):
     await orgs.partitions(1)
     (lease,) = await orgs.leases()
     assert await orgs.complete(lease)
     orgs.rows("UPDATE tasks SET worker_id = %s", WORKER)
     before = orgs.written()
     assert not await attempts.end_worker(
-        orgs.conn, org_id=ORG, worker_id=WORKER, reason=reason, message="", retry=RETRY
+        orgs.conn, org_id=ORG, worker_id=WORKER, reason="Ended", message="", spent=spent, retry=RETRY
     )
     assert orgs.written() == before
 

@@ -91,14 +91,15 @@ class Walk:
             await attempts.retry_due(conn, limit=3)
 
     async def end_worker(self) -> None:
-        reason = self.choose.choice(["OOMKilled", "Evicted"])
+        spent = self.choose.choice([True, False])
         async with self.state.autocommit() as conn:
             await attempts.end_worker(
                 conn,
                 org_id=self.org_id,
                 worker_id="worker-1",
-                reason=reason,
+                reason="Ended",
                 message="",
+                spent=spent,
                 retry=RetryPolicy(30, 600),
             )
 

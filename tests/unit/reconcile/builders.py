@@ -180,11 +180,31 @@ def failed(reason: str = "Error", code: int = 1, ended: float = 1.0, ran: float 
     }
 
 
-EVICTED = {"phase": "Failed", "reason": "Evicted", "message": "the node was low on memory"}
-DRAINED = {
-    "phase": "Failed",
-    "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}],
-}
+def evicted(message: str = "The node was low on resource: memory. ", ended: float = 1.0, **status: Any) -> Object:
+    """Status of a pod that its kubelet evicted; of its containers it tells nothing."""
+    ready = {"type": "Ready", "status": "False", "reason": "PodFailed", "lastTransitionTime": ago(ended)}
+    known = {"phase": "Failed", "reason": "Evicted", "message": message, "startTime": ago(ended + 30)}
+    return known | {"conditions": [ready]} | status
+
+
+def disrupted(reason: str, ended: float = 1.0, **status: Any) -> Object:
+    """Status of an ended pod that was taken away, for a reason of KEP-3329."""
+    target = {"type": "DisruptionTarget", "status": "True", "reason": reason, "lastTransitionTime": ago(ended)}
+    return {"phase": "Failed", "startTime": ago(ended + 30), "conditions": [target]} | status
+
+
+def beside(state: Object, phase: str = "Running", sidecar: Object | None = None, **status: Any) -> Object:
+    """Status of a pod with a sidecar, which runs unless `sidecar` says otherwise, and the worker in `state`."""
+    proxy = {"name": "istio-proxy", "state": sidecar or {"running": {"startedAt": ago(60)}}}
+    known = {"phase": phase, "startTime": ago(60), "containerStatuses": [proxy, {"name": "worker", "state": state}]}
+    return known | status
+
+
+def terminated(code: int, reason: str = "Error", ended: float = 1.0, **more: Any) -> Object:
+    """The state of a container that ended."""
+    return {"terminated": {"exitCode": code, "reason": reason, "finishedAt": ago(ended), **more}}
+
+
 UNSCHEDULABLE = {
     "phase": "Pending",
     "conditions": [

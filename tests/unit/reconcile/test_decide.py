@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.reconcile.builders import (
     NOW,
+    ago,
     chain,
     dag,
     facts,
@@ -50,9 +51,9 @@ def test_a_new_dag_gets_its_projections_and_its_source() -> None:
     assert applied(plan) == [
         *(f"Asset/{end}-{what}" for end in ("cold", "hot") for what in ("blocks", "logs", "transactions")),
         f"Deployment/{source()['metadata']['name']}",
-        "Job/chain-compact",
-        "Job/chain-follow",
-        "Job/chain-ranges",
+        "Job/chain.compact",
+        "Job/chain.follow",
+        "Job/chain.ranges",
     ]
     assert [note.reason for note in plan.notes] == ["SourceStarted"]
     for each in plan.applies:
@@ -88,20 +89,20 @@ def test_a_dag_that_was_never_deployed_owns_nothing() -> None:
 
 def test_a_changed_projection_is_put_right() -> None:
     jobs = projected_jobs()
-    jobs["chain-compact"] = jobs["chain-compact"] | {"spec": {**jobs["chain-compact"]["spec"], "operator": "other"}}
-    assert applied(decide(observed(jobs=jobs))) == ["Job/chain-compact"]
+    jobs["chain.compact"] = jobs["chain.compact"] | {"spec": {**jobs["chain.compact"]["spec"], "operator": "other"}}
+    assert applied(decide(observed(jobs=jobs))) == ["Job/chain.compact"]
 
 
 def test_what_the_server_adds_is_no_drift() -> None:
     jobs = projected_jobs()
-    jobs["chain-compact"]["spec"] = {**jobs["chain-compact"]["spec"], "addedByDefault": 1}
+    jobs["chain.compact"]["spec"] = {**jobs["chain.compact"]["spec"], "addedByDefault": 1}
     assert applied(decide(observed(jobs=jobs))) == []
 
 
 def test_a_field_that_somebody_added_is_drift() -> None:
     jobs = projected_jobs()
-    jobs["chain-compact"] = written_by(jobs["chain-compact"], "kubectl-edit", "nodeSelector")
-    assert applied(decide(observed(jobs=jobs))) == ["Job/chain-compact"]
+    jobs["chain.compact"] = written_by(jobs["chain.compact"], "kubectl-edit", "nodeSelector")
+    assert applied(decide(observed(jobs=jobs))) == ["Job/chain.compact"]
 
 
 def test_quantities_are_compared_by_value() -> None:
@@ -116,13 +117,13 @@ def test_quantities_are_compared_by_value() -> None:
 
 def test_a_status_writer_is_no_drift() -> None:
     jobs = projected_jobs()
-    jobs["chain-compact"] = written_by(jobs["chain-compact"], "somebody", "x", subresource="status")
+    jobs["chain.compact"] = written_by(jobs["chain.compact"], "somebody", "x", subresource="status")
     assert applied(decide(observed(jobs=jobs))) == []
 
 
 def test_a_job_that_a_user_wrote_is_never_touched() -> None:
     jobs = projected_jobs()
-    mine = jobs["chain-compact"]
+    mine = jobs["chain.compact"]
     mine["metadata"].pop("ownerReferences")
     mine["spec"] = {"dag": "other", "operator": "mine"}
     plan = decide(observed(jobs=jobs))
@@ -152,20 +153,61 @@ def test_a_projected_asset_that_a_user_applies_becomes_his(how: str) -> None:
 
 
 def test_projections_that_nothing_asks_for_any_more_go() -> None:
-    extra_job = {**projected_jobs()["chain-compact"]}
-    extra_job["metadata"] = {**extra_job["metadata"], "name": "chain-removed"}
+    extra_job = {**projected_jobs()["chain.compact"]}
+    extra_job["metadata"] = {**extra_job["metadata"], "name": "chain.removed"}
     extra_asset = {**projected_assets()["hot-blocks"]}
     extra_asset["metadata"] = {**extra_asset["metadata"], "name": "unpublished"}
     former = source()
     former["metadata"] = {**former["metadata"], "name": "chain-follow-00000000"}
     plan = decide(
         observed(
-            jobs=projected_jobs() | {"chain-removed": extra_job},
+            jobs=projected_jobs() | {"chain.removed": extra_job},
             assets=projected_assets() | {"unpublished": extra_asset},
             deployments=(source(), former),
         )
     )
-    assert deleted(plan) == ["Asset/unpublished", "Deployment/chain-follow-00000000", "Job/chain-removed"]
+    assert deleted(plan) == ["Asset/unpublished", "Deployment/chain-follow-00000000", "Job/chain.removed"]
+
+
+def moved(**metadata: Any) -> dict[str, Any]:
+    """The source's Deployment under the name that an older release gave it."""
+    obj = source()
+    return {**obj, "metadata": {**obj["metadata"], "name": "chain-follow-00000000", **metadata}}
+
+
+def follower(**metadata: Any) -> dict[str, Any]:
+    """The pod of that Deployment."""
+    template = source()["spec"]["template"]
+    return live(
+        {"metadata": {"name": "chain-follow-00000000-x", "labels": template["metadata"]["labels"], **metadata}}
+    )
+
+
+def test_a_source_under_another_name_ends_before_its_successor_starts() -> None:
+    renamed = decide(observed(deployments=(moved(),), pods=(follower(),)))
+    assert [(d.live["metadata"]["name"], d.last) for d in renamed.deletes] == [("chain-follow-00000000", True)]
+    assert (applied(renamed), renamed.notes) == ([], [])
+    assert renamed.next_in is not None
+
+    leaving = decide(observed(deployments=(moved(deletionTimestamp=ago(5)),), pods=(follower(),)))
+    assert (deleted(leaving), applied(leaving)) == ([], [])
+    ending = decide(observed(deployments=(), pods=(follower(deletionTimestamp=ago(-5)),)))
+    assert applied(ending) == []
+
+    gone = decide(observed(deployments=()))
+    assert applied(gone) == [f"Deployment/{source()['metadata']['name']}"]
+
+
+def test_a_pod_on_a_silent_node_does_not_hold_up_the_successor_of_a_source_for_ever() -> None:
+    lost = decide(
+        observed(deployments=(moved(deletionTimestamp=ago(91)),), pods=(follower(deletionTimestamp=ago(31)),))
+    )
+    assert applied(lost) == [f"Deployment/{source()['metadata']['name']}"]
+
+
+def test_a_deployment_that_is_nobody_s_does_not_hold_up_a_source() -> None:
+    plan = decide(observed(deployments=(moved(ownerReferences=[]),)))
+    assert (deleted(plan), applied(plan)) == ([], [f"Deployment/{source()['metadata']['name']}"])
 
 
 def test_objects_of_a_former_life_go_before_new_ones_come() -> None:
@@ -173,7 +215,7 @@ def test_objects_of_a_former_life_go_before_new_ones_come() -> None:
     for obj in former.values():
         obj["metadata"]["ownerReferences"] = [names.owner(dag(uid="former"), "DAG")]
     plan = decide(observed(jobs=former))
-    assert deleted(plan) == ["Job/chain-compact", "Job/chain-follow", "Job/chain-ranges"]
+    assert deleted(plan) == ["Job/chain.compact", "Job/chain.follow", "Job/chain.ranges"]
     assert applied(plan) == []
     assert plan.next_in == pytest.approx(1.0)
     assert plan.notes == []
@@ -181,7 +223,7 @@ def test_objects_of_a_former_life_go_before_new_ones_come() -> None:
 
 def test_an_object_that_is_being_deleted_is_waited_for() -> None:
     jobs = projected_jobs()
-    jobs["chain-compact"] = live(jobs["chain-compact"], deletionTimestamp=NOW.isoformat())
+    jobs["chain.compact"] = live(jobs["chain.compact"], deletionTimestamp=NOW.isoformat())
     plan = decide(observed(jobs=jobs))
     assert (applied(plan), plan.next_in) == ([], 1.0)
 

@@ -82,7 +82,8 @@ def test_placement_is_passed_on() -> None:
 
 def test_names_and_labels_follow_from_the_generation() -> None:
     pod = made(config_hash="sha256:0123456789abcdef")
-    assert pod["metadata"]["name"] == "chain-compact-01234567-w2"
+    assert pod["metadata"]["name"] == names.worker_pod("chain", "compact", "sha256:0123456789abcdef", 2)
+    assert pod["metadata"]["name"].startswith("chain-compact-")
     assert names.slot_of(pod["metadata"]["name"]) == 2
     assert pod["metadata"]["labels"][names.GENERATION] == "01234567"
     assert pod["metadata"]["ownerReferences"] == [OWNER]

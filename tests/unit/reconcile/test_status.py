@@ -57,7 +57,7 @@ def test_a_running_dag_says_so() -> None:
     }
     told = found["chain"].status
     assert (told["jobs"], told["jobsReady"], told["observedGeneration"]) == (3, 3, 1)
-    assert condition(found["chain-follow"], "Ready") == ("True", "Running")
+    assert condition(found["chain.follow"], "Ready") == ("True", "Running")
 
 
 READY = [
@@ -88,7 +88,7 @@ def dying(name: str = "follow", **counts: int) -> Any:
 def test_a_source_that_says_it_does_not_get_on_makes_its_dag_unready_in_its_own_words() -> None:
     source = job("follow", report=reported(False, "provider 0: HTTP 401: not authorised"))
     found = shown(observed(facts=facts(source)))
-    assert condition(found["chain-follow"], "Ready") == ("False", "SourceStalled")
+    assert condition(found["chain.follow"], "Ready") == ("False", "SourceStalled")
     assert condition(found["chain"], "Ready") == ("False", "SourceStalled")
     assert message(found["chain"], "Ready") == "follow: provider 0: HTTP 401: not authorised"
     assert condition(found["chain"], "Degraded") == ("False", "AsExpected")
@@ -104,8 +104,8 @@ def test_a_source_that_gets_on_or_is_paused_or_says_nothing_is_ready(changes: di
 
 def test_a_source_that_gets_on_shows_what_it_says() -> None:
     found = shown(observed(facts=facts(job("follow", report=reported(True, "follows chain 1")))))
-    assert condition(found["chain-follow"], "Ready") == ("True", "Running")
-    assert message(found["chain-follow"], "Ready") == "follows chain 1"
+    assert condition(found["chain.follow"], "Ready") == ("True", "Running")
+    assert message(found["chain.follow"], "Ready") == "follows chain 1"
 
 
 @pytest.mark.parametrize(
@@ -129,16 +129,16 @@ DEGRADED = [
 @pytest.mark.parametrize(("changes", "reason"), DEGRADED)
 def test_trouble_of_a_job_shows_on_it_and_on_its_dag(changes: dict[str, Any], reason: str) -> None:
     found = shown(observed(**changes))
-    assert condition(found["chain-compact"], "Degraded") == ("True", reason)
+    assert condition(found["chain.compact"], "Degraded") == ("True", reason)
     assert condition(found["chain"], "Degraded") == ("True", reason)
     assert message(found["chain"], "Degraded").startswith("compact: ")
-    assert condition(found["chain-follow"], "Degraded") == ("False", "AsExpected")
+    assert condition(found["chain.follow"], "Degraded") == ("False", "AsExpected")
 
 
 def test_a_refused_pod_is_told_in_the_words_of_the_quota() -> None:
     found = shown(observed(facts=facts(job(queued=1))), {"compact": "exceeded quota: pods=0"})
-    assert condition(found["chain-compact"], "Degraded") == ("True", "PodsRefused")
-    assert "exceeded quota" in message(found["chain-compact"], "Degraded")
+    assert condition(found["chain.compact"], "Degraded") == ("True", "PodsRefused")
+    assert "exceeded quota" in message(found["chain.compact"], "Degraded")
 
 
 def test_dead_tasks_do_not_make_a_dag_unready() -> None:
@@ -157,7 +157,7 @@ def test_every_problem_is_listed_until_the_message_is_full() -> None:
 
 def test_a_hand_written_job_shows_its_own_problems() -> None:
     jobs = projected_jobs()
-    mine = jobs.pop("chain-compact")
+    mine = jobs.pop("chain.compact")
     mine["metadata"] = {**mine["metadata"], "name": "totals", "ownerReferences": []}
     mine["spec"] = {"dag": "chain", "operator": "sums"}
     problems = ("Job/totals: spec.operator: unknown", "DAG/chain: spec.jobs[0]: wrong")

@@ -7,15 +7,17 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.reconcile.builders import (
-    DRAINED,
-    EVICTED,
     UNSCHEDULABLE,
     ago,
+    beside,
+    disrupted,
+    evicted,
     facts,
     failed,
     job,
     observed,
     pod,
+    terminated,
     waiting,
     worker_id,
 )
@@ -113,12 +115,61 @@ def test_a_worker_that_lived_long_starts_counting_again() -> None:
     assert plan.creates[0].pod["metadata"]["annotations"][RESTARTS] == "1"
 
 
-@pytest.mark.parametrize("status", [EVICTED, DRAINED])
-def test_an_eviction_costs_neither_backoff_nor_attempt(status: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("status", "reason", "blameless"),
+    [
+        (evicted(), "Evicted", True),
+        (disrupted("EvictionByEvictionAPI"), "Evicted", True),
+        (disrupted("DeletionByPodGC"), "NodeLost", True),
+        (evicted('Usage of EmptyDir volume "scratch" exceeds the limit "4Gi". '), "ScratchFull", False),
+        (
+            evicted("Pod was rejected: Node didn't have enough resource: cpu", reason="OutOfcpu"),
+            "RejectedByNode",
+            True,
+        ),
+    ],
+)
+def test_whoever_ended_a_worker_the_next_one_waits_and_the_reason_is_shown(
+    status: dict[str, object], reason: str, blameless: bool
+) -> None:
     plan = decide(observed(facts=facts(job(queued=1), busy=(worker_id(0),)), pods=(pod(0, status),)))
-    assert created(plan) == ["w0"]
-    assert RESTARTS not in plan.creates[0].pod["metadata"]["annotations"]
-    assert [(r.worker_id, r.reason, r.blameless) for r in plan.releases] == [(worker_id(0), "Evicted", True)]
+    assert [(r.worker_id, r.reason, r.blameless) for r in plan.releases] == [(worker_id(0), reason, blameless)]
+    assert (created(plan), deleted(plan), plan.next_in) == ([], [], pytest.approx(9))
+    assert [fact.reason for fact in plan.workers["compact"].trouble] == [reason]
+    assert len(plan.notes) == 1
+
+
+def test_a_worker_that_was_taken_away_again_and_again_waits_longer() -> None:
+    third = pod(0, evicted(ended=30), annotations={RESTARTS: "2"})
+    assert decide(observed(facts=facts(job(queued=1)), pods=(third,))).next_in == pytest.approx(10)
+    later = decide(
+        observed(facts=facts(job(queued=1)), pods=(pod(0, evicted(ended=41), annotations={RESTARTS: "2"}),))
+    )
+    assert later.creates[0].pod["metadata"]["annotations"][RESTARTS] == "3"
+
+
+def test_a_rejected_pod_that_says_nothing_of_its_times_waits_from_its_making() -> None:
+    rejected = {"phase": "Failed", "reason": "NodeAffinity", "message": "Pod was rejected: no"}
+    fresh = pod(0, rejected, creationTimestamp=ago(4))
+    assert decide(observed(facts=facts(job(queued=1)), pods=(fresh,))).next_in == pytest.approx(6)
+
+
+def test_a_worker_that_is_being_taken_away_is_told() -> None:
+    ending = pod(0, disrupted("PreemptionByScheduler", phase="Running"), deletionTimestamp=ago(-30))
+    plan = decide(observed(facts=facts(job(queued=1)), pods=(ending,)))
+    assert [(note.reason, "Preempted" in note.message) for note in plan.notes] == [("WorkerEvicted", True)]
+
+
+def test_workers_that_ended_beside_running_sidecars_go_and_others_come() -> None:
+    done = beside(terminated(0, "Completed"))
+    two = (pod(0, done), pod(1, done))
+    plan = decide(observed(facts=facts(job(queued=9)), pods=two))
+    assert deleted(plan) == [("w0", "Finished"), ("w1", "Finished")]
+    assert created(plan) == ["w0", "w1"]
+    killed = beside(terminated(137, "OOMKilled"))
+    plan = decide(observed(facts=facts(job(queued=9), busy=(worker_id(0),)), pods=(pod(0, killed),)))
+    assert [r.reason for r in plan.releases] == ["OOMKilled"]
+    assert (created(plan), deleted(plan), plan.next_in) == (["w1"], [], pytest.approx(9))
 
 
 def test_the_lease_of_a_killed_worker_ends_with_it() -> None:

@@ -15,7 +15,7 @@ from traceplane.store.documents import document
 from traceplane.store.engine import Connection
 from traceplane.store.rows import column, many
 from traceplane.store.statements.transitions import ENDED, HELD, HISTORY, RELEASED, RETRIED
-from traceplane.tasks.retries import NOT_SPENT, RetryPolicy
+from traceplane.tasks.retries import RetryPolicy
 
 _LOCKED = "t.id, t.attempt, t.worker_id, t.lease_epoch, t.lease_token"
 
@@ -152,11 +152,11 @@ async def release(conn: Connection, *, org_id: UUID, items: Sequence[dict[str, o
 
 
 async def end_worker(
-    conn: Connection, *, org_id: UUID, worker_id: str, reason: str, message: str, retry: RetryPolicy
+    conn: Connection, *, org_id: UUID, worker_id: str, reason: str, message: str, spent: bool, retry: RetryPolicy
 ) -> tuple[Ended, ...]:
-    """End the attempts of a worker whose pod ended, for `reason` (CamelCase, as the pod's own status says)."""
+    """End the attempts of a worker whose pod ended, for `reason` (CamelCase); `spent`: by the work's own fault."""
     error = document({"code": reason, "message": message[:4096], "retryable": True})
-    statement = RELEASE_WORKER if reason in NOT_SPENT else FAIL_WORKER
+    statement = FAIL_WORKER if spent else RELEASE_WORKER
     parameters = {"org": org_id, "worker": worker_id, "error": error, **retry.parameters()}
     return await _ended(conn, statement, parameters)
 
