@@ -10,7 +10,7 @@ Outside source: kubernetes.io "Pod Lifecycle" and "Sidecar Containers" (whose en
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -59,7 +59,8 @@ def fact_of(pod: Object) -> PodFact:
     phase, deleted = status.get("phase", "Pending"), pod["metadata"].get("deletionTimestamp")
     over = phase in ("Succeeded", "Failed")
     if over or (not deleted and _end_of_worker(status) and not _restarts(pod)):
-        return _ended(pod, status, phase)
+        started, ended = _moment(status.get("startTime")), _end(pod, status)
+        return replace(_ended(status, phase), started_at=started, ended_at=ended)
     if deleted:
         return _fact(Life.ENDING, _disruption(status))
     life = Life.RUNNING if phase == "Running" and _worker(status, "waiting") is None else Life.PENDING
@@ -68,12 +69,12 @@ def fact_of(pod: Object) -> PodFact:
     return PodFact(life, started_at=_moment(status.get("startTime")))
 
 
-def _fact(life: Life, found: tuple[Cause, str] | None, **times: datetime | None) -> PodFact:
+def _fact(life: Life, found: tuple[Cause, str] | None) -> PodFact:
     if found is None:
-        return PodFact(life, **times)
+        return PodFact(life)
     cause, message = found
     said = "; ".join(part for part in (message.strip().rstrip("."), cause.remedy) if part)
-    return PodFact(life, cause.reason, said, cause.fault, **times)
+    return PodFact(life, cause.reason, said, cause.fault)
 
 
 def _restarts(pod: Object) -> bool:
@@ -81,21 +82,19 @@ def _restarts(pod: Object) -> bool:
     return bool((pod.get("spec") or {}).get("restartPolicy", "Always") != "Never")
 
 
-def _ended(pod: Object, status: Object, phase: str) -> PodFact:
-    times = {"started_at": _moment(status.get("startTime")), "ended_at": _end(pod, status)}
+def _ended(status: Object, phase: str) -> PodFact:
     own = _end_of_worker(status)
     if own and own.get("reason") == "OOMKilled":
-        return _fact(Life.FAILED, _termination(WORKER, own), **times)
+        return _fact(Life.FAILED, _termination(WORKER, own))
     if outside := _disruption(status, before=own) or _pod_end(status):
-        return _fact(Life.FAILED, outside, **times)
+        return _fact(Life.FAILED, outside)
     if own:
-        failed = own.get("exitCode") != 0
-        return _fact(Life.FAILED, _termination(WORKER, own), **times) if failed else PodFact(Life.FINISHED, **times)
+        return _fact(Life.FAILED, _termination(WORKER, own)) if own.get("exitCode") else PodFact(Life.FINISHED)
     if phase == "Succeeded":
-        return PodFact(Life.FINISHED, **times)
-    others = (_termination(name, ended) for name, ended in _terminations(status) if ended.get("exitCode") != 0)
+        return PodFact(Life.FINISHED)
+    others = (_termination(name, ended) for name, ended in _terminations(status) if ended.get("exitCode"))
     silent = (podreasons.WORKER_FAILED, status.get("message") or "the pod failed and does not say why")
-    return _fact(Life.FAILED, next(others, silent), **times)
+    return _fact(Life.FAILED, next(others, silent))
 
 
 def _pod_end(status: Object) -> tuple[Cause, str] | None:
