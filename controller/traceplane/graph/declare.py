@@ -16,6 +16,7 @@ from traceplane.graph.hashing import canonical, config_hash, schema_hash
 from traceplane.graph.model import GraphInput, GraphOutput, Problem
 from traceplane.graph.nodes import Node
 from traceplane.graph.quantities import excesses
+from traceplane.graph.reserved import reserved
 from traceplane.graph.wording import listing, suggestion
 from traceplane.kinds.rules import INVALID, NOT_SUPPORTED
 from traceplane_sdk.columns import FORMS, ColumnType
@@ -47,7 +48,7 @@ def configure(node: Node, operators: Mapping[str, Operator]) -> tuple[Operator, 
         name = node.template.operator
         message = f"no operator {name!r} is installed; {suggestion(name, operators)}"
         return [node.problem("operator", UNKNOWN_OPERATOR, message)]
-    problems = [*_capabilities(node, operator), *excesses(node)]
+    problems = [*_capabilities(node, operator), *excesses(node), *reserved(node)]
     try:
         config = operator.config_model.model_validate_json(canonical(node.template.config))
     except ValidationError as error:

@@ -76,14 +76,20 @@ class Placement:
     """`{"requests": {"cpu": "100m", ...}, "limits": {...}}`, always both."""
     node_selector: Mapping[str, str]
     tolerations: tuple[Mapping[str, Any], ...]
+    service_account_name: str | None = None
+    pod: Mapping[str, Any] = field(default_factory=dict)
+    """The job's `pod`, as it was written."""
 
     def json(self) -> dict[str, Any]:
-        """The pod template's own spelling: `resources`, `nodeSelector`, `tolerations`."""
-        return {
+        """The pod template's own spelling: `resources`, `nodeSelector`, `tolerations`, and more where it is set."""
+        always = {
             "resources": {k: dict(v) for k, v in self.resources.items()},
             "nodeSelector": dict(self.node_selector),
             "tolerations": [dict(t) for t in self.tolerations],
         }
+        # Left out where empty: a field that the platform gained changes no hash of those who do not use it.
+        more = {"serviceAccountName": self.service_account_name, "pod": dict(self.pod)}
+        return always | {key: value for key, value in more.items() if value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

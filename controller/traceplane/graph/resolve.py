@@ -93,7 +93,8 @@ def _placement(node: Node) -> Placement:
     requests, limits = effective(node)
     resources = {"requests": requests, "limits": limits}
     tolerations = tuple(t.model_dump(mode="json", by_alias=True, exclude_none=True) for t in job.tolerations or ())
-    return Placement(resources, dict(job.node_selector or {}), tolerations)
+    pod = job.pod.model_dump(mode="json", by_alias=True, exclude_none=True) if job.pod else {}
+    return Placement(resources, dict(job.node_selector or {}), tolerations, job.service_account_name, pod)
 
 
 def _canonical(job: GraphJob) -> dict[str, Any]:

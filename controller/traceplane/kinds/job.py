@@ -17,6 +17,7 @@ from traceplane.kinds.fields import (
     LABEL_VALUE,
     MAX_COLUMNS,
     MAX_INPUTS,
+    MAX_INT32,
     MAX_OUTPUTS,
     AssetName,
     ColumnName,
@@ -138,6 +139,42 @@ class Toleration(Model):
     toleration_seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
 
 
+class TopologySpread(Model):
+    """Spreads the pods of the job over the nodes, zones or what else a node's label says."""
+
+    topology_key: Annotated[str, Field(min_length=1, max_length=317)] = Field(description="Label of nodes.")
+    max_skew: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="Most pods that one may have beyond another."
+    )
+    when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"] = "ScheduleAnyway"
+
+
+UserId = Annotated[int, Field(ge=1, le=MAX_INT32)]
+
+
+class Pod(Model):
+    """What else the worker pods of a job carry. What the platform stands on is not among it."""
+
+    labels: Annotated[dict[str, LabelValue], Field(max_length=16)] | None = Field(
+        None, description="Added to the pods; not those of Kubernetes and of the platform."
+    )
+    annotations: Annotated[dict[str, Text], Field(max_length=16)] | None = Field(
+        None, description="Added to the pods; not those of Kubernetes and of the platform."
+    )
+    image_pull_secrets: Annotated[list[ObjectName], Field(max_length=8), ListSet()] | None = Field(
+        None, description="Secrets of registries, beside those of the chart."
+    )
+    priority_class_name: ObjectName | None = Field(
+        None, description="One of workers.jobPriorityClasses of the chart."
+    )
+    topology_spread: Annotated[list[TopologySpread], Field(max_length=4)] | None = Field(
+        None, description="How the pods are spread; instead of the chart's."
+    )
+    run_as_user: UserId | None = Field(None, description="User id, never 0; the chart's where left out.")
+    run_as_group: UserId | None = Field(None, description="Group id, never 0; the chart's where left out.")
+    fs_group: UserId | None = Field(None, description="Group of volumes, never 0; the chart's where left out.")
+
+
 class JobTemplate(Model):
     """What a job is, wherever it is written."""
 
@@ -204,8 +241,11 @@ class JobTemplate(Model):
         None, description="Taints that worker pods tolerate."
     )
     service_account_name: ObjectName | None = Field(
-        None, description="Service account of worker pods. Not supported yet."
+        None,
+        description="Service account of worker pods, one of workers.jobServiceAccounts of the chart. Its token is "
+        "not mounted.",
     )
+    pod: Pod | None = Field(None, description="What else worker pods carry.")
     paused: bool = Field(False, description="True stops dispatch of this job.")
     config: FreeForm = Field(default_factory=dict, description="Checked against the operator's own config model.")
 

@@ -130,12 +130,13 @@ JOB_RULES = (
     not_supported("image", "image", "name an operator that is installed"),
     not_supported("udf", "udf", "name an operator that is installed"),
     not_supported("secrets", "secrets", "remove it; RPC providers are reached through an rpcPool"),
-    not_supported("serviceAccountName", "service_account_name", "worker pods run without a token"),
     *QUEUE_RULES,
     _pod_only("idleTimeout", "idle_timeout"),
     _pod_only("resources", "resources"),
     _pod_only("nodeSelector", "node_selector"),
     _pod_only("tolerations", "tolerations"),
+    _pod_only("serviceAccountName", "service_account_name"),
+    _pod_only("pod", "pod"),
     Rule(
         "self.runtime == 'Pod' || !has(self.scaling) || "
         "(!has(self.scaling.minWorkers) && !has(self.scaling.maxWorkers))",

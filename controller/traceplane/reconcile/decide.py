@@ -8,6 +8,7 @@ deployed: an invalid or refused spec changes nothing here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from traceplane.drivers.kube import ASSETS, DEPLOYMENTS, FIELD_MANAGER, JOBS, PODS, Object, Resource
 from traceplane.reconcile import names, podspec, projection, workers
@@ -77,6 +78,10 @@ def run_sources(i: Input, plan: Plan) -> None:
         name = obj["metadata"]["name"]
         wanted.add(name)
         live = next((d for d in i.deployments if d["metadata"]["name"] == name), None)
+        if refused := workers.refusal(i, job):
+            view = _source_view(i, job, live)
+            plan.workers[job.name] = replace(view, trouble=(refused, *view.trouble))
+            continue
         if live is None and _predecessor_runs(i, job):
             plan.again_in(2.0)
             plan.workers[job.name] = _source_view(i, job, live)

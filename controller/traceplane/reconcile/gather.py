@@ -133,6 +133,7 @@ def platform(settings: ControllerSettings) -> Platform:
         s3_endpoint_url=settings.s3_endpoint_url,
         s3_region=settings.s3_region,
         heartbeat_seconds=settings.heartbeat_seconds,
+        pods=settings.worker_pods,
     )
 
 

@@ -1,7 +1,8 @@
 """What a pod of Trace looks like: a pure function of a job generation and the installation's settings.
 
 The walls are those of the Restricted Pod Security Standard, and two more: no service account token, since a
-worker needs no Kubernetes API, and a read-only root with scratch space of its own. A worker gets its identity by
+worker needs no Kubernetes API, and a read-only root with scratch space of its own. An installation and a job add
+to a pod (`WorkerPods`, the job's `pod`); neither has a field that would open a wall. A worker gets its identity by
 the downward API (pod name and uid), so that no two starts ever share one, and its secrets as files, which the
 kubelet refreshes. It gets no object-store credentials: the dispatcher mints them per task.
 
@@ -13,20 +14,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from traceplane.drivers.kube import Object
 from traceplane.reconcile import names
+from traceplane.settings.workerpods import WorkerPods
 
 TOKEN_FILE = "/etc/trace/worker/token"  # noqa: S105  (a path)
 DSN_FILE = "/etc/trace/data/dsn"
 RPC_DIR = "/etc/trace/rpc"
 SCRATCH_DIR = "/scratch"
 METRICS_PORT = 9090
-_SCRATCH_LIMIT = "4Gi"
-_USER = 10001
-"""The images' own user; numeric, so that the kubelet can prove that it is not root."""
 DEFAULT_RESOURCES: Mapping[str, Mapping[str, str]] = {
     "requests": {"cpu": "100m", "memory": "256Mi"},
     "limits": {"cpu": "1", "memory": "2Gi"},
@@ -48,6 +47,7 @@ class Platform:
     s3_endpoint_url: str | None
     s3_region: str
     heartbeat_seconds: float
+    pods: WorkerPods = field(default_factory=WorkerPods)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,13 @@ class Worker:
     config_hash: str
     rpc_pools: tuple[str, ...]
     placement: Mapping[str, Any]
-    """`resources`, `nodeSelector`, `tolerations`; empty values leave the defaults."""
+    """The job's `resources`, `nodeSelector`, `tolerations`, `serviceAccountName`, `pod`, where it has them."""
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        """The job's `pod`."""
+        return self.placement.get("pod") or {}
+
     idle_timeout_seconds: float | None
     """None: the worker stays."""
 
@@ -76,6 +82,7 @@ def pod(worker: Worker, platform: Platform, slot: int, owner: Object) -> Object:
             "labels": template["metadata"]["labels"],
             "ownerReferences": [owner],
             "annotations": {
+                **template["metadata"]["annotations"],
                 names.SPEC_HASH: digest(template),
                 # Argo CD: a finished worker is not a degraded application.
                 "argocd.argoproj.io/ignore-healthcheck": "true",
@@ -114,27 +121,76 @@ def digest(template: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def refusal(worker: Worker, platform: Platform) -> str | None:
+    """Why the installation does not let the job's pods be as it asks; None where it does."""
+    pods = platform.pods
+    asked = (
+        (
+            "serviceAccountName",
+            worker.placement.get("serviceAccountName"),
+            pods.job_service_accounts,
+            "ServiceAccounts",
+        ),
+        (
+            "pod.priorityClassName",
+            worker.extra.get("priorityClassName"),
+            pods.job_priority_classes,
+            "PriorityClasses",
+        ),
+    )
+    for where, name, allowed, value in asked:
+        if name and name not in allowed:
+            return f"{where}: jobs may not use {name}; add it to workers.job{value} of the chart, or name another"
+    return None
+
+
 def _template(worker: Worker, platform: Platform) -> Object:
+    pods, extra = platform.pods, worker.extra
+    account = worker.placement.get("serviceAccountName") or pods.service_account_name
     spec: Object = {
         "automountServiceAccountToken": False,
+        # Always said: a name that is left out would stay what it was, by the older field `serviceAccount`.
+        "serviceAccountName": account,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": platform.grace_seconds,
         "securityContext": {
+            **pods.security_context.manifest(),
+            **{key: extra[key] for key in ("runAsUser", "runAsGroup", "fsGroup") if key in extra},
             "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(worker, platform)],
         "volumes": _volumes(worker, platform),
     }
-    for key in ("nodeSelector", "tolerations"):
-        if value := worker.placement.get(key):
-            spec[key] = value
     labels = names.labels(worker.dag, worker.job, names.hash8(worker.config_hash))
     labels |= {"app.kubernetes.io/component": "worker"} | ({names.RPC: "true"} if worker.rpc_pools else {})
-    return {"metadata": {"labels": labels}, "spec": spec}
+    pull_secrets = dict.fromkeys([*pods.image_pull_secrets, *extra.get("imagePullSecrets", ())])
+    optional: Object = {
+        "imagePullSecrets": [{"name": name} for name in pull_secrets],
+        "priorityClassName": extra.get("priorityClassName") or pods.priority_class_name,
+        "runtimeClassName": pods.runtime_class_name,
+        "nodeSelector": {**pods.node_selector, **(worker.placement.get("nodeSelector") or {})},
+        "tolerations": [*pods.tolerations, *(worker.placement.get("tolerations") or ())],
+        "affinity": pods.affinity,
+        "topologySpreadConstraints": _spread(worker, platform),
+    }
+    return {
+        "metadata": {
+            # The platform's own last: policies let pods out by them.
+            "labels": {**pods.labels, **extra.get("labels", {}), **labels},
+            "annotations": {
+                "kubectl.kubernetes.io/default-container": "worker",
+                **pods.annotations,
+                **extra.get("annotations", {}),
+            },
+        },
+        "spec": spec | {key: value for key, value in optional.items() if value},
+    }
+
+
+def _spread(worker: Worker, platform: Platform) -> list[Object]:
+    """How pods are spread, the job's own wish first: each constraint counts the pods of the job."""
+    mine = {"labelSelector": {"matchLabels": {names.DAG: worker.dag, names.JOB: worker.job}}}
+    return [mine | dict(c) for c in worker.extra.get("topologySpread") or platform.pods.topology_spread_constraints]
 
 
 def _container(worker: Worker, platform: Platform) -> Object:
@@ -216,7 +272,7 @@ def _volumes(worker: Worker, platform: Platform) -> list[Object]:
     volumes = [_secret("worker", platform.secret, ["token"]), _secret("data", platform.secret, ["dsn"])]
     for number, pool in _pools(worker):
         volumes.append(_secret(f"rpc-{number}", f"{platform.rpc_secret_prefix}{pool}", ["urls"]))
-    volumes.append({"name": "scratch", "emptyDir": {"sizeLimit": _SCRATCH_LIMIT}})
+    volumes.append({"name": "scratch", "emptyDir": {"sizeLimit": platform.pods.scratch_size}})
     volumes.append({"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}})
     return volumes
 

@@ -53,9 +53,18 @@ def worker(i: Input, job: JobFacts) -> podspec.Worker:
     )
 
 
+def refusal(i: Input, job: JobFacts) -> PodFact | None:
+    """Why no pod of the job is made: it asks for what the installation does not give to jobs."""
+    why = podspec.refusal(worker(i, job), i.platform)
+    return PodFact(Life.PENDING, "NotAllowed", why, Fault.SETUP) if why else None
+
+
 def decide(i: Input, job: JobFacts, plan: Plan, owner: Object) -> None:
     """Bring the pods of one job generation to the wanted number."""
     slots = _sort(i, job, plan)
+    if refused := refusal(i, job):
+        plan.workers[job.name] = WorkerView(0, len(slots.alive), slots.ready, (refused, *slots.trouble))
+        return
     wanted = wanted_workers(_demand(job))
     _retire(i, job, slots, wanted, plan)
     for slot in free_slots(wanted, len(slots.alive) + slots.cooling, slots.occupied, job.max_workers):

@@ -12,11 +12,12 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, Json, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from traceplane.errors import InvalidSettings
+from traceplane.settings.workerpods import WorkerPods
 
 
 def read_secret(name: str, file: Path | None, plain: str | None) -> str:
@@ -308,6 +309,9 @@ class Controller(Part):
     worker_image: str | None = Field(None, description="Image of worker pods.")
     worker_pull_policy: str = Field("IfNotPresent", description="imagePullPolicy of worker pods.")
     worker_secret: str = Field("trace-worker", description="Secret with `token` and `dsn` for worker pods.")
+    worker_pods: Json[WorkerPods] = Field(  # type: ignore[assignment]  # the default is parsed like a value
+        "{}", description="JSON: what every worker pod gets beside its image; the chart's `workers`."
+    )
     rpc_secret_prefix: str = Field(
         "rpcpool-", description="Secret of an rpcPool is this plus its name, key `urls`."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -563,6 +564,38 @@ def test_a_bundle_says_that_it_is_not_supported(world: World) -> None:
     spec = {"language": "Python", "uri": "s3://bundles/code.zip", "sha256": "a" * 64}
     world.apply({"apiVersion": "trace.dev/v1alpha1", "kind": "Bundle", "metadata": {"name": "code"}, "spec": spec})
     world.until(lambda: world.holds("bundles", "code", "Valid", "False", "NotSupported"), "the Bundle says so")
+
+
+def test_what_an_installation_and_a_job_add_to_pods_is_admitted_by_the_restricted_standard(world: World) -> None:
+    enforce = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    client.CoreV1Api(world.api).patch_namespace(world.namespace, enforce)
+    account = {"metadata": {"name": "reader"}, "automountServiceAccountToken": True}
+    world.core.create_namespaced_service_account(world.namespace, account)
+    shared = {
+        "imagePullSecrets": ["registry"],
+        "jobServiceAccounts": ["reader"],
+        "annotations": {"sidecar.istio.io/inject": "true"},
+        "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
+        "securityContext": {"fsGroup": 2000, "seLinuxOptions": {"level": "s0:c1,c2"}},
+    }
+    world.led(WORKER_PODS=json.dumps(shared))
+    dag = world.chain()
+    dag["spec"]["jobs"][2] |= {"serviceAccountName": "reader", "pod": {"labels": {"team": "x"}, "runAsUser": 3000}}
+    dag["spec"]["jobs"][0] |= {"serviceAccountName": "stranger"}
+    world.apply(dag)
+    world.until(lambda: world.sql("SELECT 1 AS n FROM jobs"), "it is deployed")
+    world.provision()
+    world.enqueue(1)
+    pod = world.until(lambda: world.pods().get("w0"), "a worker is admitted")
+    assert [secret.name for secret in pod.spec.image_pull_secrets] == ["registry"]
+    assert (pod.spec.service_account_name, pod.metadata.labels["team"]) == ("reader", "x")
+    assert not [volume for volume in pod.spec.volumes if volume.projected], "no token is mounted"
+    world.until(
+        lambda: world.holds("jobs", "chain.follow", "Degraded", "True", "NotAllowed"),
+        "an account that is not for jobs is refused",
+    )
+    assert "stranger" in world.condition("jobs", "chain.follow", "Degraded")["message"]
+    assert world.deployments() == []
 
 
 def test_pods_pass_the_restricted_standard(world: World) -> None:

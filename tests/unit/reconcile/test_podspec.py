@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.unit.reconcile.builders import PLATFORM, dag, job, observed_without_source
+import pytest
+from pydantic import ValidationError
+
+from tests.unit.reconcile.builders import PLATFORM, dag, facts, job, observed, observed_without_source
 from traceplane.reconcile import names, podspec, workers
+from traceplane.reconcile.decide import decide
+from traceplane.settings.workerpods import WorkerPods
 
 OWNER = names.owner(dag(), "DAG")
 
@@ -116,3 +121,125 @@ def test_a_source_is_one_replica_that_ends_before_its_successor_starts() -> None
     labels = spec["template"]["metadata"]["labels"]
     assert spec["selector"]["matchLabels"].items() <= labels.items()
     assert "restartPolicy" not in spec["template"]["spec"]
+
+
+SHARED = WorkerPods.model_validate(
+    {
+        "imagePullSecrets": ["registry"],
+        "serviceAccountName": "workers",
+        "jobServiceAccounts": ["reader"],
+        "jobPriorityClasses": ["high"],
+        "labels": {"team": "data", "tier": "batch"},
+        "annotations": {"sidecar.istio.io/inject": "true"},
+        "priorityClassName": "low",
+        "runtimeClassName": "gvisor",
+        "nodeSelector": {"pool": "workers", "disk": "hdd"},
+        "tolerations": [{"key": "pool", "operator": "Exists"}],
+        "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
+        "securityContext": {"runAsGroup": 2000, "seLinuxOptions": {"level": "s0:c1,c2"}},
+        "scratchSize": "20Gi",
+    }
+)
+
+
+def spec_of(
+    placement: dict[str, Any] | None = None, pods: WorkerPods = SHARED
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metadata and spec of a pod of an installation with values of its own."""
+    platform = replace(PLATFORM, pods=pods)
+    worker = replace(workers.worker(observed_without_source(), job("compact")), placement=placement or {})
+    template = podspec.deployment(worker, platform, OWNER)["spec"]["template"]
+    pod = podspec.pod(worker, platform, 0, OWNER)
+    assert template["spec"].items() <= pod["spec"].items(), "sources and workers are made alike"
+    return pod["metadata"], pod["spec"]
+
+
+def test_every_pod_gets_what_the_installation_gives() -> None:
+    metadata, spec = spec_of()
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert (spec["serviceAccountName"], spec["priorityClassName"]) == ("workers", "low")
+    assert spec["runtimeClassName"] == "gvisor"
+    assert metadata["labels"]["team"] == "data"
+    assert metadata["annotations"]["sidecar.istio.io/inject"] == "true"
+    assert spec["nodeSelector"] == {"pool": "workers", "disk": "hdd"}
+    assert spec["tolerations"] == [{"key": "pool", "operator": "Exists"}]
+    (spread,) = spec["topologySpreadConstraints"]
+    assert spread["topologyKey"] == "zone"
+    assert spread["labelSelector"] == {"matchLabels": {names.DAG: "chain", names.JOB: "compact"}}
+    assert next(v["emptyDir"] for v in spec["volumes"] if v["name"] == "scratch") == {"sizeLimit": "20Gi"}
+
+
+def test_a_job_adds_to_it_and_wins_where_there_can_be_one() -> None:
+    pod = {
+        "labels": {"tier": "gold"},
+        "annotations": {"example.org/owner": "me"},
+        "imagePullSecrets": ["mine", "registry"],
+        "priorityClassName": "high",
+        "topologySpread": [{"topologyKey": "host", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}],
+        "runAsUser": 3000,
+    }
+    placement = {"pod": pod, "serviceAccountName": "reader", "nodeSelector": {"disk": "ssd"}}
+    placement["tolerations"] = [{"key": "gpu", "operator": "Exists"}]
+    metadata, spec = spec_of(placement)
+    assert spec["imagePullSecrets"] == [{"name": "registry"}, {"name": "mine"}]
+    assert (spec["serviceAccountName"], spec["priorityClassName"]) == ("reader", "high")
+    assert (metadata["labels"]["team"], metadata["labels"]["tier"]) == ("data", "gold")
+    assert metadata["annotations"]["example.org/owner"] == "me"
+    assert spec["nodeSelector"] == {"pool": "workers", "disk": "ssd"}
+    assert [t["key"] for t in spec["tolerations"]] == ["pool", "gpu"]
+    assert [c["topologyKey"] for c in spec["topologySpreadConstraints"]] == ["host"]
+    assert spec["securityContext"]["runAsUser"] == 3000
+    assert spec["securityContext"]["runAsGroup"] == 2000
+
+
+def test_no_value_and_no_job_opens_a_wall() -> None:
+    loud = {"labels": {names.DAG: "other", "app.kubernetes.io/component": "dispatcher", names.RPC: "true"}}
+    for placement in ({}, {"pod": loud | {"runAsUser": 3000}}):
+        metadata, spec = spec_of(placement)
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert metadata["labels"]["app.kubernetes.io/component"] == "worker"
+        assert metadata["labels"][names.DAG] == "chain"
+    assert "runAsUser" not in spec_of()[1]["securityContext"], "the namespace assigns it"
+
+
+WALLS: list[dict[str, Any]] = [
+    {"securityContext": {"runAsUser": 0}},
+    {"securityContext": {"runAsNonRoot": False}},
+    {"securityContext": {"supplementalGroups": [0]}},
+    {"securityContext": {"seccompProfile": {"type": "Unconfined"}}},
+    {"securityContext": {"seLinuxOptions": {"level": "s0", "type": "spc_t"}}},
+    {"securityContext": {"sysctls": []}},
+    {"automountServiceAccountToken": True},
+    {"hostNetwork": True},
+    {"labels": {"trace.dev/rpc": "true"}},
+    {"labels": {"app.kubernetes.io/component": "dispatcher"}},
+    {"labels": {"no key": "x"}},
+    {"annotations": {"container.apparmor.security.beta.kubernetes.io/worker": "unconfined"}},
+    {"scratchSize": "much"},
+]
+
+
+@pytest.mark.parametrize("values", WALLS, ids=str)
+def test_values_that_would_open_a_wall_do_not_exist(values: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        WorkerPods.model_validate(values)
+
+
+def test_accounts_and_classes_that_are_not_for_jobs_get_no_pod_and_say_so() -> None:
+    for placement, said in (
+        ({"serviceAccountName": "trace-dispatcher"}, "serviceAccountName: jobs may not use trace-dispatcher"),
+        ({"pod": {"priorityClassName": "system-node-critical"}}, "pod.priorityClassName"),
+    ):
+        plan = decide(observed(facts=facts(job(queued=1, placement=placement))))
+        assert plan.creates == []
+        (fact,) = plan.workers["compact"].trouble
+        assert (fact.reason, said in fact.message) == ("NotAllowed", True)
+        source = decide(observed(facts=facts(job("follow", placement=placement)), deployments=()))
+        assert [apply.resource.kind for apply in source.applies] == []
+        assert source.workers["follow"].trouble[0].reason == "NotAllowed"
+    allowed = replace(PLATFORM, pods=SHARED)
+    mine = {"serviceAccountName": "reader", "pod": {"priorityClassName": "high"}}
+    assert decide(observed(facts=facts(job(queued=1, placement=mine)), platform=allowed)).creates

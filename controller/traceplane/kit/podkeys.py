@@ -1,0 +1,37 @@
+"""Which labels and annotations of a worker pod belong to whom.
+
+Network policies let a pod out by its labels, admission and the container runtime loosen a pod's walls by its
+annotations. So keys that the platform stands on are its own, and keys that Kubernetes acts on are for whoever
+installs the platform, not for the author of a job.
+
+Outside source: kubernetes.io "Labels and Selectors" (syntax), "Well-Known Labels, Annotations and Taints".
+"""
+
+from __future__ import annotations
+
+import re
+
+_KEY = re.compile(
+    r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+)
+_PLATFORM = re.compile(
+    r"(([^/]*\.)?trace\.dev|app\.kubernetes\.io|argocd\.argoproj\.io"
+    r"|container\.apparmor\.security\.beta\.kubernetes\.io|[^/]*seccomp\.security\.alpha\.kubernetes\.io)/.*"
+    r"|pod-template-hash"
+)
+_KUBERNETES = re.compile(r"([^/]*\.)?(kubernetes|k8s)\.io/.*")
+_HARMLESS = frozenset({"cluster-autoscaler.kubernetes.io/safe-to-evict"})
+
+
+def refused_of_installation(key: str) -> str | None:
+    """Why the chart's values may not set a key; None where they may."""
+    if len(key) > 253 or not _KEY.fullmatch(key):
+        return f"{key[:80]!r} is no key such as team or example.org/team"
+    return f"{key} is set by the platform" if _PLATFORM.fullmatch(key) else None
+
+
+def refused_of_job(key: str) -> str | None:
+    """Why a job may not set a key; None where it may."""
+    if _KUBERNETES.fullmatch(key) and key not in _HARMLESS:
+        return f"{key} is Kubernetes' own, which a job may not set"
+    return refused_of_installation(key)
