@@ -85,6 +85,8 @@ ASSETS = Resource("Asset", "trace.dev/v1alpha1", "assets")
 BUNDLES = Resource("Bundle", "trace.dev/v1alpha1", "bundles")
 PODS = Resource("Pod", "v1", "pods")
 DEPLOYMENTS = Resource("Deployment", "apps/v1", "deployments")
+POD_EVENTS = Resource("Event", "v1", "events")
+"""The same objects as `EVENTS`, by the API that selects by the object they are about."""
 EVENTS = Resource("Event", "events.k8s.io/v1", "events")
 LEASES = Resource("Lease", "coordination.k8s.io/v1", "leases")
 
@@ -137,6 +139,13 @@ class Kube:
             if not token:
                 return items, page["metadata"]["resourceVersion"]
             query = query | {"continue": token}
+
+    async def list_few(self, resource: Resource, field_selector: str) -> list[Object]:
+        """Objects that a field selector matches, one page of them at most."""
+        query = {"limit": str(_PAGE), "fieldSelector": field_selector}
+        answer = await self._call("list", "GET", resource, resource.path(self.namespace), query=query)
+        found: list[Object] = answer.get("items") or []
+        return found
 
     async def get(self, resource: Resource, name: str) -> Object:
         """One object. Missing where there is none."""

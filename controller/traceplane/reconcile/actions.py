@@ -6,7 +6,7 @@ functions, so a table of inputs and plans tests the whole controller without a c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -39,6 +39,8 @@ class Input:
     """Pods with the label of this DAG."""
     deployments: tuple[Object, ...] = ()
     """Deployments with the label of this DAG."""
+    warnings: Mapping[str, Sequence[Object]] = field(default_factory=dict)
+    """By uid of a pod that does not start: Events in which its kubelet says why."""
     platform: Platform
     rpc_pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By job name: the pools that its operator reads."""

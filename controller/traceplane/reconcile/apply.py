@@ -18,6 +18,7 @@ from traceplane.drivers.kube import (
     ASSETS,
     DEPLOYMENTS,
     FIELD_MANAGER,
+    POD_EVENTS,
     PODS,
     Conflict,
     Kube,
@@ -142,6 +143,15 @@ class Applier:
             return
         version = {"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]}
         await self._kube.json_patch(resource, name, [version, _member("finalizers", old, new)])
+
+    async def warnings(self, pod: Object) -> list[Object]:
+        """Events that warn of a pod. None where the controller may not read Events: the pod then says less."""
+        uid = pod["metadata"]["uid"]
+        try:
+            return await self._kube.list_few(POD_EVENTS, f"involvedObject.uid={uid},type=Warning")
+        except Rejected as error:
+            log.warning("Events are not readable", pod=pod["metadata"]["name"], error=error.message)
+            return []
 
     async def _release(self, release: Release) -> None:
         async with self._database.autocommit() as conn:

@@ -19,7 +19,7 @@ from traceplane.errors import Refused, Stale, Unavailable
 from traceplane.graph import Graph
 from traceplane.kit import crash
 from traceplane.observe import reconcile_metrics as metrics
-from traceplane.reconcile import decide, gather, names, status
+from traceplane.reconcile import decide, gather, names, podfacts, podnews, status
 from traceplane.reconcile.actions import Input, Note, Status
 from traceplane.reconcile.podspec import Platform
 from traceplane.reconcile.scope import Scope
@@ -39,6 +39,8 @@ _UNCHECKED_SECONDS = 10.0
 """A spec whose statements could not be checked is read again this often."""
 _REDEPLOY_SECONDS = 60.0
 """A deployed spec is deployed again this often: that makes tables and source tasks again that were lost."""
+_ASKED = 8
+"""Pods that do not start whose Events are read in one run."""
 
 RequeueAssets = Callable[[str], Awaitable[None]]
 """Reconcile the Assets that a DAG publishes, and those federated over them."""
@@ -98,7 +100,8 @@ class Dags:
             line = f"DAG/{metadata['name']}: spec: {error.message} [{error.code}]"
             written = replace(written, graph=None, problems=(*written.problems, line))
             facts, refusal, notes = await self._facts(metadata["name"]), None, []
-        after = await self._bring_objects(self._input(dag, written, facts, refusal), notes)
+        gathered = await self._explained(self._input(dag, written, facts, refusal))
+        after = await self._bring_objects(gathered, notes)
         return min(after or _UNCHECKED_SECONDS, _UNCHECKED_SECONDS) if written.unchecked else after
 
     def forget(self, name: str) -> None:
@@ -193,6 +196,12 @@ class Dags:
             facts = await controller_facts.dag_facts(conn, self._scope.dag_key(dag))
         self._owners.update({str(job.job_id): dag for job in (facts.jobs if facts else ())})
         return facts
+
+    async def _explained(self, i: Input) -> Input:
+        """With what kubelets tell of pods that do not start, of one of each job: the others wait for the same."""
+        stuck = [pod for pod in i.pods if podnews.is_stuck(pod, podfacts.fact_of(pod), i.now)]
+        asked = list({pod["metadata"]["labels"].get(names.JOB): pod for pod in stuck}.values())[:_ASKED]
+        return replace(i, warnings={p["metadata"]["uid"]: await self._scope.applier.warnings(p) for p in asked})
 
     def _input(
         self, dag: Object, written: gather.Written, facts: controller_facts.DagFacts | None, refusal: str | None

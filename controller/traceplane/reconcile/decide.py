@@ -79,12 +79,12 @@ def run_sources(i: Input, plan: Plan) -> None:
         wanted.add(name)
         live = next((d for d in i.deployments if d["metadata"]["name"] == name), None)
         if refused := workers.refusal(i, job):
-            view = _source_view(i, job, live)
+            view = _source_view(i, job, live, plan)
             plan.workers[job.name] = replace(view, trouble=(refused, *view.trouble))
             continue
         if live is None and _predecessor_runs(i, job):
             plan.again_in(2.0)
-            plan.workers[job.name] = _source_view(i, job, live)
+            plan.workers[job.name] = _source_view(i, job, live, plan)
             continue
         if live is None:
             plan.notes.append(
@@ -92,7 +92,7 @@ def run_sources(i: Input, plan: Plan) -> None:
             )
         _project(i, plan, DEPLOYMENTS, obj, live)
         _reap_source(i, job, plan)
-        plan.workers[job.name] = _source_view(i, job, live)
+        plan.workers[job.name] = _source_view(i, job, live, plan)
     if i.facts is not None:
         owned = {d["metadata"]["name"]: d for d in i.deployments}
         # It goes after its pods, so that its being gone says that they are.
@@ -192,10 +192,11 @@ def _taken_over(asset: Object) -> bool:
     return marked or bool(projection.foreign_fields(asset, FIELD_MANAGER))
 
 
-def _source_view(i: Input, job: JobFacts, live: Object | None) -> WorkerView:
+def _source_view(i: Input, job: JobFacts, live: Object | None, plan: Plan) -> WorkerView:
     """How a source stands: its Deployment says whether it is available, its pods say why not."""
     pods = [pod for pod in i.pods if _of_source(pod, job)]
-    trouble = tuple(fact for fact in map(fact_of, pods) if fact.reason and fact.life is not Life.ENDING)
+    facts = [workers.look(i, pod, plan) for pod in pods]
+    trouble = tuple(fact for fact in facts if fact.reason and fact.life is not Life.ENDING)
     status = (live or {}).get("status") or {}
     for condition in status.get("conditions") or []:
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":

@@ -103,20 +103,18 @@ CONTAINER_ENDS: Mapping[str, Cause] = {
 }
 """By `terminated.reason` of the worker's container; any other end with an exit code is `WorkerFailed`."""
 
+IMAGE_WAITS = (
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "RegistryUnavailable",
+    "SignatureValidationFailed",
+)
 _IMAGE = "correct images.trace, or images.pullSecrets, of the chart"
 WAITS: Mapping[str, Cause] = {
-    **{
-        reason: Cause(reason, Fault.SETUP, _IMAGE)
-        for reason in (
-            "ErrImagePull",
-            "ImagePullBackOff",
-            "InvalidImageName",
-            "ErrImageNeverPull",
-            "ImageInspectError",
-            "RegistryUnavailable",
-            "SignatureValidationFailed",
-        )
-    },
+    **{reason: Cause(reason, Fault.SETUP, _IMAGE) for reason in IMAGE_WAITS},
     **{
         reason: Cause(reason, Fault.SETUP)
         for reason in (

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from traceplane.drivers.kube import PODS, Object
-from traceplane.reconcile import names, podspec
+from traceplane.reconcile import names, podnews, podspec
 from traceplane.reconcile.actions import Create, Delete, Input, Note, Plan, Release, WorkerView
 from traceplane.reconcile.podfacts import Life, PodFact, fact_of
 from traceplane.reconcile.podreasons import NODE_LOST, Fault
@@ -51,6 +51,15 @@ def worker(i: Input, job: JobFacts) -> podspec.Worker:
         placement=job.placement,
         idle_timeout_seconds=job.idle_timeout_seconds,
     )
+
+
+def look(i: Input, pod: Object, plan: Plan) -> PodFact:
+    """The one thing to know about a pod, with what its kubelet warned of."""
+    fact = fact_of(pod)
+    if fact.life is Life.PENDING:
+        # Events wake nobody.
+        plan.again_in(podnews.PATIENCE_SECONDS)
+    return podnews.explained(pod, fact, i.warnings.get(pod["metadata"]["uid"], ()), i.now)
 
 
 def refusal(i: Input, job: JobFacts) -> PodFact | None:
@@ -99,7 +108,7 @@ def _sort(i: Input, job: JobFacts, plan: Plan) -> _Slots:
     slots = _Slots()
     for pod in (pod for pod in i.pods if is_of(pod, job, i.uid)):
         slot = names.slot_of(pod["metadata"]["name"])
-        fact = fact_of(pod)
+        fact = look(i, pod, plan)
         if slot is not None:
             slots.occupied.add(slot)
         if fact.life in (Life.PENDING, Life.RUNNING):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -564,6 +565,43 @@ def test_a_bundle_says_that_it_is_not_supported(world: World) -> None:
     spec = {"language": "Python", "uri": "s3://bundles/code.zip", "sha256": "a" * 64}
     world.apply({"apiVersion": "trace.dev/v1alpha1", "kind": "Bundle", "metadata": {"name": "code"}, "spec": spec})
     world.until(lambda: world.holds("bundles", "code", "Valid", "False", "NotSupported"), "the Bundle says so")
+
+
+def warn(world: World, pod: Any, reason: str, message: str) -> None:
+    """Play the kubelet: an Event about a pod, which is all that it says of a mount."""
+    about = {"kind": "Pod", "apiVersion": "v1", "namespace": world.namespace, "name": pod.metadata.name}
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    event = {"metadata": {"generateName": "kubelet-"}, "type": "Warning", "reason": reason, "message": message}
+    event |= {"involvedObject": about | {"uid": pod.metadata.uid}, "firstTimestamp": now, "lastTimestamp": now}
+    world.core.create_namespaced_event(world.namespace, event)
+
+
+def test_a_misspelt_rpc_pool_is_named_by_the_source_and_the_dag(world: World) -> None:
+    world.led()
+    world.apply(world.chain())
+    (deployment,) = world.until(world.deployments, "the source has a Deployment")
+    world.provision()
+    template = deployment.spec.template
+    template.spec.node_name = "node-1"
+    metadata = client.V1ObjectMeta(name="follower", labels=template.metadata.labels)
+    follower = world.core.create_namespaced_pod(
+        world.namespace, client.V1Pod(metadata=metadata, spec=template.spec)
+    )
+    warn(
+        world,
+        follower,
+        "FailedMount",
+        'MountVolume.SetUp failed for volume "rpc-0" : secret "rpcpool-local" not found',
+    )
+    world.until(lambda: world.holds("jobs", "chain.follow", "Ready", "False", "FailedMount"), "the source says why")
+    said = world.condition("dags", "chain", "Ready")["message"]
+    assert "rpcPool local is Secret rpcpool-local with key urls: make it" in said
+    assert world.holds("dags", "chain", "Degraded", "True", "FailedMount")
+    ready = {"type": "PodReadyToStartContainers", "status": "True"}
+    world.core.patch_namespaced_pod_status(
+        "follower", world.namespace, {"status": {"phase": "Running", "conditions": [ready]}}
+    )
+    world.until(lambda: world.holds("dags", "chain", "Degraded", "False"), "the Secret was made")
 
 
 def test_what_an_installation_and_a_job_add_to_pods_is_admitted_by_the_restricted_standard(world: World) -> None:
