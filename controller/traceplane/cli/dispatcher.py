@@ -48,6 +48,7 @@ async def serve(settings: DispatcherSettings) -> None:
     from traceplane.dispatch import dispatcher
     from traceplane.kit import crash
     from traceplane.observe import credentials, dispatch_metrics
+    from traceplane.kit.listen import listener
     from traceplane.taskapi.app import app as task_app
     from traceplane.userapi.app import app as user_app
 
@@ -64,12 +65,10 @@ async def serve(settings: DispatcherSettings) -> None:
         fatal.append(error)
         stop.set()
 
-    servers = [
-        _server(task_app(parts, on_give_up), settings.listen_host, settings.task_port),
-        _server(user_app(settings, on_give_up), settings.listen_host, settings.user_port),
-    ]
+    servers = [_server(task_app(parts, on_give_up)), _server(user_app(settings, on_give_up))]
     try:
-        running = [asyncio.create_task(server.serve()) for server in servers]
+        sockets = [listener(settings.listen_host, port) for port in (settings.task_port, settings.user_port)]
+        running = [asyncio.create_task(server.serve([sock])) for server, sock in zip(servers, sockets, strict=True)]
         working = asyncio.create_task(parts.run(stop))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({*running, working, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -90,7 +89,7 @@ async def serve(settings: DispatcherSettings) -> None:
         await parts.close()
 
 
-def _server(application: Any, host: str, port: int) -> Any:
+def _server(application: Any) -> Any:
     """A uvicorn server that leaves the signals alone: two servers and the loops stop together, in `serve`."""
     import uvicorn
 
@@ -101,8 +100,6 @@ def _server(application: Any, host: str, port: int) -> Any:
     return Server(
         uvicorn.Config(
             application,
-            host=host,
-            port=port,
             loop="uvloop",
             http="httptools",
             ws="none",

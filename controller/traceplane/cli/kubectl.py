@@ -52,7 +52,7 @@ def forward(namespace: str, service: str, port: int) -> Iterator[str]:
     argv = ["port-forward", "--namespace", namespace, f"service/{service}", f":{port}"]
     # In a group of its own: Ctrl-C at `tracectl sql` ends a query, and not the way to the service.
     with running(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0) as process:
-        yield f"http://127.0.0.1:{_local_port(process)}"
+        yield f"http://{_local_address(process)}"
 
 
 @contextmanager
@@ -84,8 +84,8 @@ def running(
                     stream.close()
 
 
-def _local_port(process: subprocess.Popen[str]) -> int:
-    """The port that a port-forward listens on. Raises Unavailable with what kubectl printed instead."""
+def _local_address(process: subprocess.Popen[str]) -> str:
+    """Host and port that a port-forward listens on. Raises Unavailable with what kubectl printed instead."""
     assert process.stdout is not None
     assert process.stderr is not None
     deadline = time.monotonic() + FORWARD_SECONDS
@@ -95,8 +95,8 @@ def _local_port(process: subprocess.Popen[str]) -> int:
         line = process.stdout.readline()
         if not line:
             raise Unavailable(f"kubectl port-forward: {process.stderr.read().strip()}")
-        if found := re.match(r"Forwarding from 127\.0\.0\.1:(\d+) ", line):
-            return int(found[1])
+        if found := re.match(r"Forwarding from ((127\.0\.0\.1|\[::1\]):\d+) ", line):
+            return found[1]
     raise Unavailable(f"kubectl port-forward was not ready within {FORWARD_SECONDS:g} seconds")
 
 

@@ -59,12 +59,15 @@ def logs(
     if not _NAME.fullmatch(name) or (dag is not None and not _NAME.fullmatch(dag)):
         raise Refused(f"{name!r} is not the name of a job or a pod")
     scope = ["--namespace", namespace] if namespace else []
-    pods = _pods(name, dag, scope)
+    pods = _pods("--selector", _selector(name, dag), scope)
+    # Of a job's pods the worker speaks, and not what a mesh or a vault put beside it.
+    containers = "--container=worker" if pods else "--all-containers"
+    pods = pods or _pods("--field-selector", f"metadata.name={name}", scope)
     if not pods:
         raise NotFound(f"no running pod of a job {name!r}, and no pod of that name")
     if len(pods) > MAX_PODS:
         raise Refused(f"{len(pods)} pods; name one of them: {', '.join(pods[:5])}, ...")
-    argv = ["logs", *scope, f"--tail={tail}", "--all-containers"]
+    argv = ["logs", *scope, f"--tail={tail}", containers]
     argv += ["--follow"] if follow else []
     if len(pods) == 1:
         argv.append(pods[0])
@@ -102,13 +105,10 @@ def _selector(job: str, dag: str | None) -> str:
     return f"trace.dev/job={job}" + (f",trace.dev/dag={dag}" if dag else "")
 
 
-def _pods(name: str, dag: str | None, scope: list[str]) -> list[str]:
-    """Names of the job's pods; else the pod of that name."""
+def _pods(selector: str, of: str, scope: list[str]) -> list[str]:
+    """Names of the pods that a selector of kubectl's finds."""
     names = ["--output", 'jsonpath={range .items[*]}{.metadata.name}{"\\n"}{end}']
-    found = _kubectl("get", "pods", *scope, "--selector", _selector(name, dag), *names)
-    if found:
-        return found
-    return _kubectl("get", "pods", *scope, "--field-selector", f"metadata.name={name}", *names)
+    return _kubectl("get", "pods", *scope, selector, of, *names)
 
 
 def _kubectl(*arguments: str) -> list[str]:

@@ -27,6 +27,7 @@ def query() -> None:
     import uvicorn
 
     from traceplane.errors import GiveUp, Unavailable
+    from traceplane.kit.listen import listener
     from traceplane.observe import logs
     from traceplane.query.api.app import create_app
     from traceplane.query.sandbox import confine
@@ -47,8 +48,6 @@ def query() -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(settings, on_give_up),
-            host=settings.listen_host,
-            port=settings.query_port,
             loop="uvloop",
             http="httptools",
             ws="none",
@@ -59,7 +58,7 @@ def query() -> None:
         )
     )
     with contextlib.suppress(KeyboardInterrupt):
-        server.run()
+        server.run([listener(settings.listen_host, settings.query_port)])
     if fatal:
         raise fatal[0]  # the command line says why, and ends with exit code 1
     if not server.started:

@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import generate_latest
 
+from traceplane.kit.listen import listener
 from traceplane.observe import reconcile_metrics as metrics
 
 
@@ -96,5 +97,5 @@ async def serve(
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", scrape)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, host, port).start()
+    await web.SockSite(runner, listener(host, port)).start()
     return runner

@@ -66,7 +66,11 @@ class Process(Part):
         None, description="Crash point `name[:n]` for failure drills; never in production."
     )
     log_level: str = Field("info", description="debug, info, warning or error.")
-    listen_host: str = Field("0.0.0.0", description="Address the HTTP servers bind.")
+    listen_host: str = Field(
+        "::",
+        description="Address the HTTP servers bind; `::` is every one of IPv6 and IPv4, or of IPv4 where there is "
+        "no IPv6.",
+    )
 
 
 class StateDatabase(Part):

@@ -17,6 +17,8 @@ from prometheus_client import Counter, Gauge, generate_latest
 
 from traceplane.observe.registry import registry
 
+from traceplane.kit.listen import listener
+
 STALE_SECONDS = 120.0
 MAX_MEASURES = 64
 """Distinct names that operators may measure under; more are dropped."""
@@ -98,6 +100,9 @@ def serve(health: Health, host: str, port: int) -> ThreadingHTTPServer:
         def log_message(self, *_: object) -> None:
             """Probes are not logged: they come every few seconds."""
 
-    server = ThreadingHTTPServer((host, port), Handler)
+    server = ThreadingHTTPServer((host, port), Handler, bind_and_activate=False)
+    server.socket.close()
+    server.socket = listener(host, port)
+    server.server_port = server.socket.getsockname()[1]
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     return server

@@ -78,6 +78,12 @@ TRACE = "app.kubernetes.io/name=trace,app.kubernetes.io/component"
 PODS = 'case $1 in get) printf "chain-compact-w0\\n";; *) '
 
 
+def test_a_port_forward_on_a_machine_without_ipv4_is_used(bench: Bench) -> None:
+    bench.kubectl(FORWARD.replace("127.0.0.1:9", "[::1]:9"))
+    code, _, err = bench.run("get", "dags")
+    assert (code, "Connection refused" in err) == (1, True), "it is tried at the address that kubectl names"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
 def test_a_port_forward_ends_with_tracectl(bench: Bench, number: int) -> None:
     bench.kubectl(SILENT)
@@ -186,13 +192,13 @@ def test_logs_of_one_pod_pass_through(bench: Bench) -> None:
     assert bench.calls[0].startswith(
         "get pods --namespace team --selector trace.dev/job=compact,trace.dev/dag=chain "
     )
-    assert bench.calls[1] == "logs --namespace team --tail=5 --all-containers chain-compact-w0"
+    assert bench.calls[1] == "logs --namespace team --tail=5 --container=worker chain-compact-w0"
 
 
 def test_logs_of_several_pods_name_the_pod_of_each_line(bench: Bench) -> None:
     bench.kubectl('case $1 in get) printf "a\\nb\\n";; *) echo line;; esac')
     assert bench.run("logs", "compact", "--follow")[0] == 0
-    assert bench.calls[1].split()[:4] == ["logs", "--tail=100", "--all-containers", "--follow"]
+    assert bench.calls[1].split()[:4] == ["logs", "--tail=100", "--container=worker", "--follow"]
     assert "--selector trace.dev/job=compact" in bench.calls[1]
     assert bench.calls[1].endswith("--prefix")
 
