@@ -1,4 +1,4 @@
-"""What a real kubelet says of pods, read as the controller reads it: sidecars, scratch, Secrets that are missing."""
+"""What a real kubelet says of pods, read as the controller reads it: sidecars, scratch, missing Secrets."""
 
 from __future__ import annotations
 

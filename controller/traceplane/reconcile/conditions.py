@@ -13,7 +13,7 @@ What Trace's conditions mean:
 | DAG | Degraded | something needs a person or is being retried: dead tasks, failing workers, state unavailable |
 | Job | Valid | it is part of the DAG's valid graph |
 | Job | Ready | its tables exist and, for a source, its pod is available and it gets on |
-| Job | Degraded | its tasks died, or its pods fail or cannot start; the reason is the pod's own |
+| Job | Degraded | its tasks died, or its pods ended badly or cannot start; the reason is the pod's own |
 | Asset | Ready | an active version publishes it (a Federated one: both of its parts) and readers can query it |
 | Bundle | Valid | always False for now: nothing runs bundles yet |
 """
