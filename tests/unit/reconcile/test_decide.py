@@ -12,6 +12,7 @@ from tests.unit.reconcile.builders import (
     ago,
     chain,
     dag,
+    evicted,
     facts,
     job,
     live,
@@ -20,7 +21,7 @@ from tests.unit.reconcile.builders import (
     projected_jobs,
     source,
 )
-from traceplane.reconcile import names
+from traceplane.reconcile import names, workers
 from traceplane.reconcile.actions import Plan
 from traceplane.reconcile.decide import decide
 
@@ -208,6 +209,23 @@ def test_a_pod_on_a_silent_node_does_not_hold_up_the_successor_of_a_source_for_e
 def test_a_deployment_that_is_nobody_s_does_not_hold_up_a_source() -> None:
     plan = decide(observed(deployments=(moved(ownerReferences=[]),)))
     assert (deleted(plan), applied(plan)) == ([], [f"Deployment/{source()['metadata']['name']}"])
+
+
+def test_an_ended_pod_of_a_source_ends_its_run_is_shown_for_a_while_and_goes() -> None:
+    def ended(seconds: float) -> Plan:
+        full = evicted('Usage of EmptyDir volume "scratch" exceeds the limit "4Gi". ', ended=seconds)
+        pod = follower() | {"status": full}
+        busy = workers.worker_id(pod)
+        return decide(observed(pods=(pod,), facts=facts(busy=(busy,))))
+
+    fresh = ended(10)
+    assert [(r.reason, r.blameless) for r in fresh.releases] == [("ScratchFull", False)]
+    assert [note.reason for note in fresh.notes] == ["WorkerFailed"]
+    assert [fact.reason for fact in fresh.workers["follow"].trouble] == ["ScratchFull"]
+    assert (fresh.deletes, fresh.next_in) == ([], pytest.approx(290))
+    assert [(d.live["metadata"]["name"], d.why) for d in ended(301).deletes] == [
+        ("chain-follow-00000000-x", "ScratchFull")
+    ]
 
 
 def test_objects_of_a_former_life_go_before_new_ones_come() -> None:

@@ -12,6 +12,7 @@ from tests.unit.reconcile.builders import (
     UNSCHEDULABLE,
     ago,
     dag,
+    evicted,
     facts,
     failed,
     job,
@@ -133,6 +134,13 @@ def test_trouble_of_a_job_shows_on_it_and_on_its_dag(changes: dict[str, Any], re
     assert condition(found["chain"], "Degraded") == ("True", reason)
     assert message(found["chain"], "Degraded").startswith("compact: ")
     assert condition(found["chain.follow"], "Degraded") == ("False", "AsExpected")
+
+
+def test_what_a_person_has_to_mend_stands_before_what_ended_by_itself() -> None:
+    pods = (pod(0, evicted()), pod(1, waiting("ImagePullBackOff")))
+    assert condition(shown(observed(pods=pods))["chain.compact"], "Degraded") == ("True", "ImagePullBackOff")
+    alone = shown(observed(pods=(pod(0, evicted()),)))["chain.compact"]
+    assert condition(alone, "Degraded") == ("True", "Evicted"), "an eviction is told as well"
 
 
 def test_a_refused_pod_is_told_in_the_words_of_the_quota() -> None:
