@@ -13,7 +13,6 @@ from traceplane.reconcile.podfacts import PodFact, fact_of
 from traceplane.reconcile.podnews import explained
 
 from .conftest import Cluster
-from .test_workloads import create, pod
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -22,9 +21,9 @@ PROXY = ("sh", "-c", "trap 'exit 0' TERM; sleep inf & wait")
 
 def worker(name: str, image: str, *command: str) -> dict[str, Any]:
     """A pod whose container is named as the controller's are."""
-    made = pod(name, image, *command)
-    made["spec"]["containers"][0]["name"] = "worker"
-    return made
+    main = {"name": "worker", "image": image, "imagePullPolicy": "Never", "command": list(command)}
+    spec = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "containers": [main]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 
 def beside(made: dict[str, Any], image: str, part: str = "containers", **more: Any) -> dict[str, Any]:
@@ -45,7 +44,8 @@ def test_the_words_of_a_real_kubelet_are_understood(cluster: Cluster, namespace:
     native = beside(worker("native", image, "true"), image, "initContainers", restartPolicy="Always")
     ordinary = beside(worker("ordinary", image, "true"), image)
     failing = beside(worker("failing", image, "sh", "-c", "exit 3"), image)
-    create(cluster, namespace, full, waits, native, ordinary, failing)
+    pods = {"apiVersion": "v1", "kind": "List", "items": [full, waits, native, ordinary, failing]}
+    cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(pods))
 
     def fact(name: str) -> PodFact:
         found = json.loads(cluster.kubectl("get", "pod", name, "-n", namespace, "-o", "json"))

@@ -1,8 +1,8 @@
 """Which labels and annotations of a worker pod belong to whom.
 
 Network policies let a pod out by its labels, admission and the container runtime loosen a pod's walls by its
-annotations. So keys that the platform stands on are its own, and keys that Kubernetes acts on are for whoever
-installs the platform, not for the author of a job.
+annotations. So keys that the platform stands on are its own, and keys that Kubernetes acts on are for those who
+install the platform, not for the author of a job.
 
 Outside source: kubernetes.io "Labels and Selectors" (syntax), "Well-Known Labels, Annotations and Taints".
 """

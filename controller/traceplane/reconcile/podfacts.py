@@ -181,9 +181,9 @@ def _end(pod: Object, status: Object) -> datetime | None:
     own = (_end_of_worker(status) or {}).get("finishedAt")
     others = [ended.get("finishedAt") for _, ended in _terminations(status)]
     changed = [condition.get("lastTransitionTime") for condition in conditions]
-    told = [own] if own else others if any(others) else changed if any(changed) else []
-    told = told or [status.get("startTime") or pod["metadata"].get("creationTimestamp")]
-    return max((moment for text in told if (moment := _moment(text))), default=None)
+    times = [own] if own else others if any(others) else changed if any(changed) else []
+    times = times or [status.get("startTime") or pod["metadata"].get("creationTimestamp")]
+    return max((moment for text in times if (moment := _moment(text))), default=None)
 
 
 def _moment(text: str | None) -> datetime | None:

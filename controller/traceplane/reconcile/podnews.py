@@ -37,15 +37,15 @@ def is_stuck(pod: Object, fact: PodFact, now: datetime) -> bool:
 
 def explained(pod: Object, fact: PodFact, warnings: Iterable[Object], now: datetime) -> PodFact:
     """The fact with what the kubelet warned of, where that is why the pod waits."""
-    told = {w.get("reason"): str(w.get("message", "")) for w in sorted(warnings, key=_seen) if _recent(w, now)}
+    said = {w.get("reason"): str(w.get("message", "")) for w in sorted(warnings, key=_seen) if _recent(w, now)}
     if fact.reason:
-        secret = told.get(_PULL_SECRET)
+        secret = said.get(_PULL_SECRET)
         return replace(fact, message=f"{secret} {fact.message}") if secret else fact
-    found = [reason for reason in told if reason in _MOUNTS and not _mounted(pod)]
+    found = [reason for reason in said if reason in _MOUNTS and not _mounted(pod)]
     if not found:
         return fact
     reason = found[-1]
-    message = "; ".join(part for part in (told[reason].strip().rstrip("."), _remedy(pod, told[reason])) if part)
+    message = "; ".join(part for part in (said[reason].strip().rstrip("."), _remedy(pod, said[reason])) if part)
     return replace(fact, reason=reason, message=message, fault=Fault.SETUP)
 
 
@@ -76,7 +76,7 @@ def _pool(pod: Object, volume: str) -> str:
 
 
 def _seen(warning: Object) -> str:
-    """When it was last told of."""
+    """When it was last said of."""
     series = warning.get("series") or {}
     times = (series.get("lastObservedTime"), warning.get("lastTimestamp"), warning.get("eventTime"))
     return next((str(time) for time in times if time), "")

@@ -170,7 +170,7 @@ def pods_refused(job: JobState) -> Condition | None:
 
 
 def pods_failing(job: JobState) -> Condition | None:
-    """Pods that ended or cannot start, whoever's fault it is; what a person has to mend stands first."""
+    """Pods that ended or cannot start, by anybody's fault; what a person has to mend stands first."""
     if job.view is None or not job.view.trouble:
         return None
     trouble = min(job.view.trouble, key=lambda fact: fact.fault)

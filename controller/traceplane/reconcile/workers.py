@@ -1,8 +1,8 @@
 """Worker pods of one reactive job: which to start, which to remove, which leases to end early. Pure.
 
 A pod's end is kept as long as it matters: a failed worker stays for its backoff, so that a person can read its
-log, and so that the time of its end is the controller's memory of when to try again. Whoever's fault it was, the
-next one waits: what ended the last may still be there. How often a slot failed in a row stands on the next pod as
+log, and so that the time of its end is the controller's memory of when to try again. The next one waits by
+anybody's fault: what ended the last may still be there. How often a slot failed in a row stands on the next pod as
 an annotation. Nothing of it lives in the controller.
 """
 
