@@ -47,8 +47,8 @@ async def serve(settings: DispatcherSettings) -> None:
     """Run until SIGTERM or SIGINT. Raises GiveUp where a request met an error after which it must not go on."""
     from traceplane.dispatch import dispatcher
     from traceplane.kit import crash
-    from traceplane.observe import credentials, dispatch_metrics
     from traceplane.kit.listen import listener
+    from traceplane.observe import credentials, dispatch_metrics
     from traceplane.taskapi.app import app as task_app
     from traceplane.userapi.app import app as user_app
 

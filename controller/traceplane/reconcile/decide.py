@@ -202,7 +202,7 @@ def _source_view(i: Input, job: JobFacts, live: Object | None, plan: Plan) -> Wo
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             refused = PodFact(Life.PENDING, "PodsRefused", condition.get("message", ""), Fault.SETUP)
             trouble = (refused, *trouble)
-    pending = sum(fact_of(pod).life is Life.PENDING for pod in pods)
+    pending = sum(fact.life is Life.PENDING for fact in facts)
     return WorkerView(1, len(pods), pending, int(status.get("availableReplicas") or 0), trouble)
 
 

@@ -72,7 +72,9 @@ def decide(i: Input, job: JobFacts, plan: Plan, owner: Object) -> None:
     """Bring the pods of one job generation to the wanted number."""
     slots = _sort(i, job, plan)
     if refused := refusal(i, job):
-        plan.workers[job.name] = WorkerView(0, len(slots.alive), slots.ready, (refused, *slots.trouble))
+        plan.workers[job.name] = WorkerView(
+            0, len(slots.alive), slots.pending, slots.ready, (refused, *slots.trouble)
+        )
         return
     wanted = wanted_workers(_demand(job))
     _retire(i, job, slots, wanted, plan)

@@ -15,9 +15,8 @@ from types import MappingProxyType
 
 from prometheus_client import Counter, Gauge, generate_latest
 
-from traceplane.observe.registry import registry
-
 from traceplane.kit.listen import listener
+from traceplane.observe.registry import registry
 
 STALE_SECONDS = 120.0
 MAX_MEASURES = 64
