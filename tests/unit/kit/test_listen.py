@@ -93,7 +93,9 @@ def test_a_worker_answers_its_probe(host: str) -> None:
 @pytest.mark.parametrize("host", BOTH)
 async def test_the_controller_answers_its_probe(host: str) -> None:
     pulse = controller_health.Pulse(60)
-    runner = await controller_health.serve("::", 0, pulse, reconcile_metrics.Lag(), lambda: 0)
+    runner = await controller_health.serve(
+        "::", 0, pulse, reconcile_metrics.Lag(), reconcile_metrics.PodCounts(10), lambda: 0
+    )
     try:
         port = runner.addresses[0][1]
         assert await asyncio.to_thread(got, port, host) == 200
