@@ -94,6 +94,29 @@ def test_a_256_bit_integer_is_a_number_of_any_length(tier: str, sides: different
 
 
 @pytest.mark.services
+def test_postgres_sends_only_the_rows_that_a_filter_on_a_256_bit_integer_needs(
+    sides: differential.Sides, client: Client
+) -> None:
+    values = [int(value) for value in sides.tables["transactions"]["value"].to_pylist()]
+    for condition, matching in (
+        (f"value > {2**127}", [value for value in values if value > 2**127]),
+        (
+            f"value IN ({values[0]}, '{2**256 - 1}')",
+            [value for value in values if value in (values[0], 2**256 - 1)],
+        ),
+        (
+            "value BETWEEN 1 AND wei('0.5 ether') AND value <> 2",
+            [v for v in values if 1 <= v <= 5 * 10**17 and v != 2],
+        ),
+    ):
+        answer = client.post(f"SELECT count(*), max(value) FROM hot_transactions WHERE {condition}").json()
+        assert (answer["rows"], answer["versions"][0]["hot_rows"]) == (
+            [[len(matching), str(max(matching))]],
+            len(matching),
+        )
+
+
+@pytest.mark.services
 def test_a_wrong_answer_and_a_refusal_are_seen(sides: differential.Sides) -> None:
     assert sides.problem("SELECT count(*) FROM blocks") is None
     assert sides.problem("SELECT nothing FROM blocks") is None

@@ -58,6 +58,7 @@ def v(operator: str, value: int) -> list[Any]:
         ("value > 1000", v(">", 1000)),
         ("1_000 <= value", v(">=", 1000)),
         ("value = '0'", v("=", 0)),
+        *((f"value > {number}", v(">", number)) for number in (2**63, 2**64 - 1, 10**20, 2**127 - 1, -(10**20))),
         ("value = -5", v("=", -5)),
         ("NOT value > 5 AND value <> 7", ["and", v("<=", 5), v("!=", 7)]),
         ("value BETWEEN 1 AND 5 + 4", ["and", v(">=", 1), v("<=", 9)]),

@@ -46,8 +46,15 @@ def opaque(data: bytes, cast: bound.Node) -> Iterator[tuple[int, tuple[int, byte
         place = part["query_location"] if part["expression_class"] == "BOUND_CONSTANT" else len(data)
         found = _CONSTANT.match(data, place) if place < len(data) else None
         digits = re.sub(rb"[\s_]", b"", found[1] or found[2]).decode() if found else ""
-        if found and digits == str(part["value"].get("value")):
+        if found and digits == _digits(part["value"].get("value")):
             yield found.start(), (found.end(), f"'{_OPAQUE}{digits}'::BIGNUM".encode())
+
+
+def _digits(value: object) -> str:
+    """The digits of a constant's value. 128 bits are two numbers, of which the lower has no sign."""
+    if isinstance(value, dict):
+        return str(int(value.get("upper", 0)) * 2**64 + int(value.get("lower", 0)))
+    return str(value)
 
 
 def edited(data: bytes, edits: Edits) -> str:

@@ -63,16 +63,16 @@ def checked(shadow: duckdb.DuckDBPyConnection, sql: str, rounds: int = MAX_ROUND
     if not any("BIGNUM" in bound.leaves(bound.kind(node)) for node, _ in plain):
         return Checked(sql, sql)
     marked = casts.marked(sql, casts.asked(shadow, sql))
-    told = plain
+    found = plain
     with contextlib.suppress(duckdb.Error):  # where it does not bind so, no cast is known to be asked for
-        told = _bound(shadow, marked.sql) if marked.places else plain
-    places = {(marked.origin(place), name) for place, name in operators.inexact(told)}
+        found = _bound(shadow, marked.sql) if marked.places else plain
+    places = {(marked.origin(place), name) for place, name in operators.inexact(found)}
     # An operator over what another becomes is found in the next round.
     if places and rounds and (text := operators.replaced(shadow, sql, places)) is not None:
         return checked(shadow, text, rounds - 1)
-    _refuse(told)
+    _refuse(found)
     data, run = sql.encode(), dict[int, tuple[int, bytes]]()
-    for node, above in told:
+    for node, above in found:
         cast = marked.places.get(node["query_location"]) if _goes_by_text(node, above) else None
         run |= cast.by("VARCHAR") if cast else {}
     opaque = dict(edit for node, _ in plain if bound.is_cast(node) for edit in constants.opaque(data, node))

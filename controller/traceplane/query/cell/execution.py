@@ -28,7 +28,7 @@ MAX_TEXT = 1000
 """Characters of an error's text."""
 
 _PLACES = re.compile(r"\n\n(?:Stack Trace|At:\n)")
-"""From here on DuckDB says where in its code, or in a function's of ours, an error was made."""
+"""From here on DuckDB says where in its code, or in that of the cell, an error was made."""
 _IN_PYTHON = "Python exception occurred while executing the UDF: ValueError: "
 
 _PASSED_ON = (
