@@ -46,9 +46,11 @@ def prometheus(folder: Path, target: str) -> Iterator[Callable[..., Any]]:
     def ask(path: str, **parameters: str) -> Any:
         assert process.poll() is None, log.read_text()
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/api/v1/{path}", params=parameters, timeout=30).json()["data"]
+            answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/{path}", params=parameters, timeout=30)
         except httpx.TransportError:
             return None  # it does not listen yet
+        # While it opens its storage it answers 503, without JSON.
+        return None if answer.status_code == 503 else answer.json()["data"]
 
     try:
         yield ask
