@@ -40,7 +40,7 @@ def sql_guards(source: str) -> list[Guard]:
             text = source[first:last].strip()
             if not _is_second(source, first) and not (read and not _ACCESS.search(text)):
                 found.append(Guard(first, last, source.count("\n", 0, first) + 1, _short(text), " true "))
-        for match in re.finditer(r"greatest\([^(),]+, ([^(),]+)\)", source[start:end]):
+        for match in re.finditer(r"greatest\([^(),]+, ([^(),]+)\)", "" if read else source[start:end]):
             # What may only rise: the new value alone takes its place.
             line = source.count("\n", 0, start + match.start()) + 1
             found.append(Guard(start + match.start(), start + match.end(), line, match[0], match[1]))

@@ -7,11 +7,12 @@ and write as many rows of every table.
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from tests import graphs, services
-from tests.integration.store.crowd import DAG, OTHER, UID, Act, deploy, effect, looking, written
+from tests.integration.store.crowd import DAG, OTHER, OTHERS, UID, Act, deploy, effect, looking, written
 from traceplane.store.engine import Connection
 from traceplane.store.statements import (
     asset_policies,
@@ -22,7 +23,7 @@ from traceplane.store.statements import (
     publications,
     versions,
 )
-from traceplane.store.statements.pointers import Resource
+from traceplane.store.statements.pointers import DagKey, Resource
 from traceplane.versions import deletion, pause
 
 pytestmark = pytest.mark.services
@@ -54,9 +55,9 @@ async def deploy_another(conn: Connection) -> str:
 
 
 async def deploy_back_and_forth(conn: Connection) -> list[Any]:
-    first = await deploy(conn)
-    done = [await deploy(conn, change=change, generation=2) for change in (fewer, scaled, lambda _: None)]
-    return [[one.result for one in done], done[-1].version_id == first.version_id]
+    done = [await deploy(conn, change=change, generation=2) for change in (fewer, scaled, fewer)]
+    assert done[2].version_id == done[0].version_id
+    return [one.result for one in done]
 
 
 async def delete_and_deploy_another(conn: Connection) -> str:
@@ -76,7 +77,12 @@ async def pause_a_job(conn: Connection) -> list[bool]:
 async def look_as_the_controller(conn: Connection) -> list[Any]:
     facts = await controller_facts.dag_facts(conn, DAG)
     assert facts is not None
+    assert facts.active_version_id == (await pointers.lock(conn, DAG, Resource(UID, 1))).active_version_id
     assets = await controller_facts.asset_facts(conn, **PLACE, names=["hot-blocks", "cold-blocks"])
+    for name, held in assets.items():
+        seen = await browse_assets.asset(conn, ORG, namespace=DAG.namespace, asset=name, roles=[])
+        assert seen is not None
+        assert held.dataset_version_id == seen["version"]
     return [[job.name for job in facts.jobs], len(facts.busy_workers), facts.active_spec_hash, sorted(assets)]
 
 
@@ -150,6 +156,29 @@ async def test_an_act_on_a_dag_is_the_same_with_its_like_beside_it(
             effects.append(await effect(conn, act))
     alone, beside = effects
     assert beside == alone
+
+
+async def test_what_was_deployed_before_is_published_as_it_was(beside: Connection):
+    query = "SELECT org_id, namespace, dag, count(*) FROM asset_publications GROUP BY 1, 2, 3"
+    published = {DagKey(*dag): count for *dag, count in await (await beside.execute(query)).fetchall()}
+    assert published == dict.fromkeys((*OTHERS, DAG), 2)
+
+
+async def test_a_spec_is_one_version_of_each_dag_that_has_it(beside: Connection):
+    known = (await pointers.lock(beside, DAG, Resource(UID, 1))).spec_hash
+    assert known is not None
+    first, second = [
+        await versions.put_version(beside, OTHER, version_id=uuid4(), spec_hash=known, spec={}) for _ in range(2)
+    ]
+    assert first == second
+    owner = await beside.execute("SELECT dag FROM dag_versions WHERE id = %s", (first,))
+    assert await owner.fetchall() == [(OTHER.dag,)]
+
+
+async def test_a_deploy_that_changes_how_jobs_run_does_not_write_the_jobs(beside: Connection):
+    _, rows = await effect(beside, deploy_another)
+    assert rows["dag_version_jobs"] == (0, 3)
+    assert "jobs" not in rows
 
 
 async def test_a_dag_is_not_deleted_with_another_resource_of_its_name(beside: Connection):
