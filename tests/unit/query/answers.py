@@ -7,7 +7,8 @@ import socket
 import duckdb
 
 from traceplane.query import wire
-from traceplane.query.cell import execution, u256
+from traceplane.query.cell import execution
+from traceplane.query.exact import u256
 
 FORMS = ("json", "csv", "arrow", "parquet")
 TEXTS = [

@@ -7,7 +7,8 @@ from typing import Any
 
 import duckdb
 
-from traceplane.query.cell import catalog, u256
+from traceplane.query.cell import catalog
+from traceplane.query.exact import u256
 from traceplane.query.gate import allowlist
 from traceplane.query.gate.statement import Admitted, Refusal
 from traceplane.query.wire import CATALOG_SCHEMA

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 
-from traceplane.query.cell import exact, operators, plan, u256
+from traceplane.query.cell import plan
+from traceplane.query.exact import checking, operators, u256
 from traceplane.query.gate import functions
 
 TABLE = "CREATE TABLE t (k INTEGER, s VARCHAR, v BIGNUM, h HUGEINT, d DOUBLE, l BIGNUM[])"
@@ -85,7 +86,7 @@ def test_what_would_be_rounded_is_refused_with_the_remedy(
     expression: str, remedy: str, shadow: duckdb.DuckDBPyConnection
 ) -> None:
     for sql in (f"SELECT {expression} FROM t", f"SELECT * FROM (SELECT {expression} AS x FROM t) WHERE x IS NULL"):
-        with pytest.raises(exact.Inexact) as refused:
+        with pytest.raises(checking.Inexact) as refused:
             checked(shadow, sql)
         assert remedy in str(refused.value)
 
@@ -107,7 +108,7 @@ def test_what_would_be_rounded_is_refused_with_the_remedy(
     ],
 )
 def test_rounding_is_found_anywhere_in_a_statement(sql: str, shadow: duckdb.DuckDBPyConnection) -> None:
-    with pytest.raises(exact.Inexact):
+    with pytest.raises(checking.Inexact):
         checked(shadow, sql)
 
 
@@ -207,7 +208,7 @@ def test_a_text_that_is_read_as_another_tree_does_not_count(
     monkeypatch.setattr(
         operators, "_unplaced", lambda tree: seen.append(tree) or {**unplaced(tree), "n": len(seen)}
     )
-    with pytest.raises(exact.Inexact, match="u256_sub"):
+    with pytest.raises(checking.Inexact, match="u256_sub"):
         checked(shadow, "SELECT v - 1 FROM t")
 
 
@@ -237,7 +238,7 @@ def test_a_whole_number_of_any_length_is_read_exactly(
 
 def test_a_statement_without_256_bit_integers_runs_as_it_is(shadow: duckdb.DuckDBPyConnection) -> None:
     for sql in ("SELECT k * 2, avg(k) OVER (), s::DECIMAL(38, 0) FROM t", "SELECT h * 2 FROM t", "SELECT s FROM t"):
-        assert exact.checked(shadow, sql) == (sql, sql)
+        assert checking.checked(shadow, sql) == (sql, sql)
 
 
 def test_what_cannot_be_checked_is_refused(shadow: duckdb.DuckDBPyConnection) -> None:
@@ -246,8 +247,8 @@ def test_what_cannot_be_checked_is_refused(shadow: duckdb.DuckDBPyConnection) ->
     connection.execute(
         "CREATE OR REPLACE MACRO json_serialize_plan(s, skip_null := false, optimize := false) AS '[['"
     )
-    with pytest.raises(exact.Inexact, match="cannot be checked"):
-        exact.checked(connection, "SELECT v / 2 FROM t")
+    with pytest.raises(checking.Inexact, match="cannot be checked"):
+        checking.checked(connection, "SELECT v / 2 FROM t")
     connection.execute("ROLLBACK")
 
 
@@ -290,7 +291,7 @@ def test_every_function_takes_a_256_bit_integer_as_it_takes_a_hugeint_or_not_at_
         try:
             ours = checked(shadow, sql.replace("X", "v")).sql
             found = texts(main, ours)
-        except (exact.Inexact, duckdb.Error):
+        except (checking.Inexact, duckdb.Error):
             continue
         taken += 1
         try:

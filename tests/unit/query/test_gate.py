@@ -16,7 +16,7 @@ import pytest
 
 from tests.unit.query import fuzz
 from tests.unit.query.oracle import admitted, bound_by_duckdb
-from traceplane.query.cell import u256
+from traceplane.query.exact import u256
 from traceplane.query.gate import allowlist, functions, parser, text
 from traceplane.query.gate.statement import Refusal
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from traceplane.query.cell import u256
+from traceplane.query.exact import u256
 
 ROWS = 4000
 ENDS = [0, 1, 2, 2**63, 2**64, 10**18, 2**127, 2**128, 2**255, 2**256 - 1]

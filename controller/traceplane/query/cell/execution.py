@@ -21,8 +21,9 @@ import duckdb
 import pyarrow as pa
 
 from traceplane.query import wire
-from traceplane.query.cell import catalog, exact, hot_scan, plan, views
+from traceplane.query.cell import catalog, hot_scan, plan, views
 from traceplane.query.cell.answers import columnar, export, lossless, rows
+from traceplane.query.exact import checking
 
 MAX_TEXT = 1000
 """Characters of an error's text."""
@@ -43,7 +44,7 @@ _PASSED_ON = (
     duckdb.SyntaxException,
     duckdb.TypeMismatchException,
     columnar.NotInParquet,
-    exact.Inexact,
+    checking.Inexact,
     lossless.TooManyDigits,
 )
 """Errors whose text speaks of the statement and of rows it reads, never of files or of this process. Which callers

@@ -19,7 +19,7 @@ from typing import Any
 
 import duckdb
 
-from traceplane.query.cell import bound, constants, exact
+from traceplane.query.exact import bound, checking, constants
 
 Tree = list[Any]
 """A condition on one row: `[operator, ["field", name], constant]`, `["in", ["field", name], [constant, ...]]`,
@@ -77,10 +77,9 @@ def limit_optimizers(shadow: duckdb.DuckDBPyConnection) -> None:
 def of(shadow: duckdb.DuckDBPyConnection, sql: str, tables: Mapping[str, int], kinds: Container[str] = ()) -> Plan:
     """The plan of `sql`, in which `tables` of `shadow`, with columns of types `kinds`, stand for relations. Raises
     duckdb.Error where DuckDB would not run it, Inexact where it would round."""
-    whole = constants.large(sql)
-    run, planned = exact.checked(shadow, whole) if exact.concerns(whole, kinds) else (whole, whole)
+    run, planned = checking.exact(shadow, sql, kinds)
     names = shadow.sql(sql).columns if run != sql else ()
-    scans, joins = _read(shadow, planned, whole, tables)
+    scans, joins = _read(shadow, planned, sql, tables)
     return Plan(run, scans, joins, names)
 
 

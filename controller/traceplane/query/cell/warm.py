@@ -21,7 +21,8 @@ import duckdb
 import pyarrow as pa
 
 from traceplane.query import wire
-from traceplane.query.cell import execution, hot_scan, u256, views
+from traceplane.query.cell import execution, hot_scan, views
+from traceplane.query.exact import u256
 
 _COLUMNS = [("height", "BIGINT"), *((f"c{n}", kind) for n, kind in enumerate(views.ARROW_TYPES))]
 _NAME = "rehearsal"

@@ -7,11 +7,13 @@ Nothing of the statement runs; whether a type can become another at all is tried
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from difflib import get_close_matches
 from typing import Any
 
 import duckdb
 
+from traceplane.query.exact import checking
 from traceplane.query.gate import parser
 from traceplane.query.gate.messages import Shape, Table
 from traceplane.query.gate.shaping import quoted
@@ -35,9 +37,10 @@ def check(select: str, whole: str, shape: Shape, tables: tuple[Table, ...]) -> N
     try:
         for number, table in enumerate(tables):
             _create(database, number, table)
-        given = _bound(database, select)
+        kinds = {kind for table in tables for _, kind in table.columns}
+        given = _bound(database, select, kinds)
         _fits(database, select, given, shape)
-        _bound(database, whole)
+        _bound(database, whole, kinds)
     finally:
         database.execute("ROLLBACK")
 
@@ -52,14 +55,17 @@ def _create(database: duckdb.DuckDBPyConnection, number: int, table: Table) -> N
         database.execute(f"CREATE VIEW {target} AS SELECT * FROM __shadow_{number}")
 
 
-def _bound(database: duckdb.DuckDBPyConnection, sql: str) -> dict[str, str]:
-    """The type of each column of a statement, by its name in lower case. Raises Refusal with the place."""
+def _bound(database: duckdb.DuckDBPyConnection, sql: str, kinds: Container[str]) -> dict[str, str]:
+    """The type of each column of a statement over columns of types `kinds`, by its name in lower case. Raises
+    Refusal, with the place where it is known."""
     try:
-        relation = database.sql(sql)
+        relation = database.sql(checking.exact(database, sql, kinds).run)
         found: dict[str, str] = {}
         for name, kind in zip(relation.columns, relation.types, strict=True):
             found.setdefault(name.lower(), str(kind))  # of two columns of one name, the first is read
         return found
+    except checking.Inexact as error:
+        raise Refusal("InvalidQuery", str(error)) from None
     except duckdb.Error as error:
         if parser.is_out_of_memory(error):
             raise MemoryError from None

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import orjson
 
+from traceplane.query.exact import u256
 from traceplane.query.gate import advice, text
 from traceplane.query.gate.statement import Refusal
 
@@ -44,6 +45,7 @@ def database() -> duckdb.DuckDBPyConnection:
             "python_enable_replacements": False,
         }
     )
+    u256.install(connection, planning=True)
     connection.execute(f"SET max_expression_depth = {MAX_EXPRESSION_DEPTH}")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")  # last: nothing can be set after it

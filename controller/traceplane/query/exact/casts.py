@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from traceplane.query.cell import bound, constants
+from traceplane.query.exact import bound, constants
 
 MARK = "BLOB"
 """A cast by way of it binds from any type to any, and DuckDB adds none from a number to it or back."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from traceplane.query.cell import bound
+from traceplane.query.exact import bound
 
 WHOLES = {
     *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "INTEGER_LITERAL"),
@@ -62,20 +62,38 @@ def _name(node: bound.Node) -> str:
 def replaced(shadow: duckdb.DuckDBPyConnection, sql: str, places: set[tuple[int, str]]) -> str | None:
     """`sql` with calls in place of the operators at `places`; None where it cannot be done."""
     tree = _tree(shadow, sql)
-    changed = False
-    for part in _parts(tree):
-        call = _FUNCTIONS.get((part.get("function_name", ""), len(part.get("children") or ())))
-        if call and (part.get("query_location"), part["function_name"]) in places:
-            part |= {"function_name": call, "is_operator": False}
-            changed = True
-    if not changed:
+    found = list(_at(tree, places))
+    if not found:
         return None
+    _keep_names(shadow, tree, places)
+    for part in found:
+        call = _FUNCTIONS[part["function_name"], len(part["children"])]
+        part |= {"function_name": call, "is_operator": False}
     try:
         row = shadow.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)]).fetchone()
         text = str(row[0]) if row else ""
         return text if _unplaced(_tree(shadow, text)) == _unplaced(tree) else None
     except duckdb.Error:
         return None
+
+
+def _at(tree: Any, places: set[tuple[int, str]]) -> Iterator[dict[str, Any]]:
+    """The operators at `places`."""
+    for part in _parts(tree):
+        place, name = part.get("query_location"), part.get("function_name", "")
+        if (place, name) in places and (name, len(part.get("children") or ())) in _FUNCTIONS:
+            yield part
+
+
+def _keep_names(shadow: duckdb.DuckDBPyConnection, tree: Any, places: set[tuple[int, str]]) -> None:
+    """Call columns without a name what DuckDB calls them: their text, by which another part may ask for them."""
+    for part in list(_parts(tree)):
+        for column in part.get("select_list", ()):
+            if not column["alias"] and column["class"] != "STAR" and any(_at(column, places)):
+                one = _tree(shadow, "SELECT 1")
+                one["statements"][0]["node"]["select_list"] = [column]
+                row = shadow.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(one)]).fetchone()
+                column["alias"] = str(row[0]).removeprefix("SELECT ") if row else ""
 
 
 def _tree(shadow: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:

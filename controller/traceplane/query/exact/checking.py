@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from traceplane.query.cell import bound, casts, constants, operators, u256
+from traceplane.query.exact import bound, casts, constants, operators, u256
 
 
 class Inexact(ValueError):
@@ -55,6 +55,13 @@ _REMEDIES: Mapping[str, str] = {
 def concerns(sql: str, kinds: Container[str]) -> bool:
     """Whether a BIGNUM can occur in `sql`, over columns of types `kinds`."""
     return "BIGNUM" in kinds or _USES.search(sql) is not None
+
+
+def exact(shadow: duckdb.DuckDBPyConnection, sql: str, kinds: Container[str]) -> Checked:
+    """What to run for a statement over the tables of `shadow`, whose columns are of types `kinds`. Raises as
+    `checked`."""
+    whole = constants.large(sql)
+    return checked(shadow, whole) if concerns(whole, kinds) else Checked(whole, whole)
 
 
 def checked(shadow: duckdb.DuckDBPyConnection, sql: str, rounds: int = MAX_ROUNDS) -> Checked:

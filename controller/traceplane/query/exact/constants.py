@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 import duckdb
 
-from traceplane.query.cell import bound, u256
+from traceplane.query.exact import bound, u256
 
 Edits = Mapping[int, tuple[int, bytes]]
 """By the place where it begins, in bytes: where what is replaced ends, and what is there instead."""
