@@ -111,3 +111,16 @@ async def test_an_id_of_another_organisation_leads_nowhere(beside: Connection):
 
     assert await found(NEIGHBOUR) == [1, 1, 1, 1]
     assert await found(ORG) == [0, 0, 0, 0]
+
+
+async def test_each_organisation_has_its_own_asset_of_a_name(beside: Connection):
+    versions = []
+    for org in (ORG, NEIGHBOUR):
+        facts = await controller_facts.asset_facts(
+            beside, org_id=org, namespace=DAG.namespace, names=["hot-blocks"]
+        )
+        seen = await browse_assets.asset(beside, org, namespace=DAG.namespace, asset="hot-blocks", roles=[])
+        assert seen is not None
+        assert facts["hot-blocks"].dataset_version_id == seen["version"]
+        versions.append(seen["version"])
+    assert len(set(versions)) == 2
