@@ -55,9 +55,11 @@ async def deploy_another(conn: Connection) -> str:
 
 
 async def deploy_back_and_forth(conn: Connection) -> list[Any]:
+    first = await deploy(conn)
     done = [await deploy(conn, change=change, generation=2) for change in (fewer, scaled, fewer)]
-    assert done[2].version_id == done[0].version_id
-    return [one.result for one in done]
+    back = await deploy(conn, generation=3)
+    assert (done[2].version_id, back.version_id) == (done[0].version_id, first.version_id)
+    return [one.result for one in (*done, back)]
 
 
 async def delete_and_deploy_another(conn: Connection) -> str:
