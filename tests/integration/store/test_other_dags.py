@@ -163,14 +163,14 @@ async def test_what_was_deployed_before_is_published_as_it_was(beside: Connectio
 
 
 async def test_a_spec_is_one_version_of_each_dag_that_has_it(beside: Connection):
-    known = (await pointers.lock(beside, DAG, Resource(UID, 1))).spec_hash
+    known = (await pointers.lock(beside, OTHER, Resource(UID, 1))).spec_hash
     assert known is not None
     first, second = [
-        await versions.put_version(beside, OTHER, version_id=uuid4(), spec_hash=known, spec={}) for _ in range(2)
+        await versions.put_version(beside, DAG, version_id=uuid4(), spec_hash=known, spec={}) for _ in range(2)
     ]
     assert first == second
     owner = await beside.execute("SELECT dag FROM dag_versions WHERE id = %s", (first,))
-    assert await owner.fetchall() == [(OTHER.dag,)]
+    assert await owner.fetchall() == [(DAG.dag,)]
 
 
 async def test_a_deploy_that_changes_how_jobs_run_does_not_write_the_jobs(beside: Connection):
