@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from traceplane.query.cell import u256
@@ -157,3 +159,24 @@ def test_nothing_is_computed_while_a_statement_is_planned() -> None:
     u256.install(connection, planning=True)
     with pytest.raises(duckdb.InvalidInputException, match="while a statement is planned"):
         one(connection, "u256_mul(2, 3)")
+
+
+@pytest.mark.parametrize(
+    ("expression", "total"),
+    [
+        ("u256_from_hex(data)", "100"),
+        ("u256_from_hex(substr(data, 3))", "100"),
+        ("u256_mul(data, 2)", "200"),
+        ("u256_mul(2, data)", "200"),
+        ("wei(data)", "100"),
+    ],
+)
+def test_rows_that_are_left_out_make_no_error(
+    expression: str, total: str, database: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    good = "0x1" if "hex" in expression else "1"
+    rows = [{"data": "none" if row % 2 else good, "kept": row % 2 == 0} for row in range(200)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet", use_dictionary=True)
+    source = f"'{tmp_path}/rows.parquet'"
+    for summed in (f"{expression}) FROM {source} WHERE kept", f"CASE WHEN kept THEN {expression} END) FROM {source}"):
+        assert database.execute(f"SELECT sum({summed}").fetchall() == [(total,)]

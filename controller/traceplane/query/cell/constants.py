@@ -88,9 +88,10 @@ def _cast(child: bound.Node) -> int | None:
     function = u256.FUNCTIONS.get(child.get("name", ""))
     if function is None:
         return None
-    arguments = [found for part in child["children"] if (found := _argument(part)) is not None]
+    wanted = u256.arity(function)
+    arguments = [found for part in child["children"][:wanted] if (found := _argument(part)) is not None]
     try:
-        result = function(*arguments) if len(arguments) == len(child["children"]) else None
+        result = function(*arguments) if len(arguments) == wanted else None
     except ValueError:
         return None  # which the statement says when it runs
     return None if result is None else int(result)

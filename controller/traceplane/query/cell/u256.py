@@ -163,7 +163,7 @@ def install(connection: duckdb.DuckDBPyConnection, *, planning: bool = False) ->
     """
     for name, function in FUNCTIONS.items():
         columns = _refusing(function) if planning else _columns(function)
-        types: list[Any] = [VARCHAR] * _arity(function)
+        types: list[Any] = [VARCHAR] * 2 * arity(function)
         connection.create_function(
             name, columns, types, VARCHAR, type=PythonUDFType.ARROW, null_handling=FunctionNullHandling.SPECIAL
         )
@@ -176,26 +176,34 @@ def install(connection: duckdb.DuckDBPyConnection, *, planning: bool = False) ->
 def _form(name: str, parameters: str, kind: str) -> str:
     arguments = [f"CAST({part} AS VARCHAR)" for part in parameters.split(", ")]
     function = f"__{name}" if name.startswith("u256_") else f"__u256_{name}"
-    arguments += ["'1'"] * (_arity(FUNCTIONS[function]) - len(arguments))
-    return f"({parameters}) AS CAST({function}({', '.join(arguments)}) AS {kind})"
+    arguments += ["'1'"] * (arity(FUNCTIONS[function]) - len(arguments))
+    # Twice: of one column as a Parquet file's dictionary, DuckDB computes every value, also of rows that the
+    # statement leaves out, for whose values there may be an error.
+    return f"({parameters}) AS CAST({function}({', '.join(arguments * 2)}) AS {kind})"
 
 
 def _columns(function: Callable[..., str | None]) -> Callable[..., pa.Array]:
-    """`function` over columns. DuckDB reads from its signature how many there are."""
+    """`function` over columns, each given twice."""
 
     def over(*columns: pa.ChunkedArray) -> pa.Array:
-        rows = zip(*(column.to_pylist() for column in columns), strict=True)
+        rows = zip(*(column.to_pylist() for column in columns[: arity(function)]), strict=True)
         return pa.array([None if None in row else function(*row) for row in rows], pa.string())
 
-    return (lambda a: over(a)) if _arity(function) == 1 else (lambda a, b: over(a, b))
+    return _counted(over, function)
 
 
 def _refusing(function: Callable[..., str | None]) -> Callable[..., pa.Array]:
     def refused(*_: pa.ChunkedArray) -> pa.Array:
         raise ValueError("nothing is computed while a statement is planned")
 
-    return (lambda a: refused(a)) if _arity(function) == 1 else (lambda a, b: refused(a, b))
+    return _counted(refused, function)
 
 
-def _arity(function: Callable[..., str | None]) -> int:
+def _counted(over: Callable[..., pa.Array], function: Callable[..., str | None]) -> Callable[..., pa.Array]:
+    """`over` with a signature, from which DuckDB reads how many columns there are."""
+    return (lambda a, b: over(a, b)) if arity(function) == 1 else (lambda a, b, c, d: over(a, b, c, d))
+
+
+def arity(function: Callable[..., str | None]) -> int:
+    """How many arguments one of FUNCTIONS has."""
     return function.__code__.co_argcount
