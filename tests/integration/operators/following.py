@@ -87,18 +87,18 @@ class Activity:
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
         self.accounts = chain.accounts()
-        deployed = self._send({"from": self.accounts[0], "data": token.deployment(10**24), "gas": hex(2_000_000)})
+        deployed = self.send({"from": self.accounts[0], "data": token.deployment(10**24), "gas": hex(2_000_000)})
         chain.mine()
         self.token = chain.rpc("eth_getTransactionReceipt", deployed)["contractAddress"]
 
     def block(self, seed: int, mine: bool = True) -> None:
         """One block's worth of transactions of several kinds."""
         a, b, c = (self.accounts[(seed + k) % 10] for k in range(3))
-        self._send({"from": a, "to": b, "value": hex(10**18 + seed), "gas": hex(21_000)})
-        self._send({"from": b, "to": c, "value": hex(seed), "gas": hex(21_000), "gasPrice": hex(3 * 10**9)})
+        self.send({"from": a, "to": b, "value": hex(10**18 + seed), "gas": hex(21_000)})
+        self.send({"from": b, "to": c, "value": hex(seed), "gas": hex(21_000), "gasPrice": hex(3 * 10**9)})
         access = [{"address": self.token, "storageKeys": ["0x" + "00" * 31 + "01"]}]
         call = {"from": self.accounts[0], "to": self.token, "gas": hex(200_000)}
-        self._send(
+        self.send(
             {
                 **call,
                 "data": token.approve(c, seed),
@@ -107,8 +107,8 @@ class Activity:
                 "type": "0x1",
             }
         )
-        self._send({**call, "data": token.transfer(b, 10**9 + seed)})
-        self._send({**call, "from": c, "data": token.transfer(a, 10**40)})  # reverts: status 0, no log
+        self.send({**call, "data": token.transfer(b, 10**9 + seed)})
+        self.send({**call, "from": c, "data": token.transfer(a, 10**40)})  # reverts: status 0, no log
         if mine:
             self.chain.mine()
 
@@ -118,7 +118,7 @@ class Activity:
             self.block(seed + index)
         return self.chain.head
 
-    def _send(self, transaction: dict[str, Any]) -> str:
+    def send(self, transaction: dict[str, Any]) -> str:
         return str(self.chain.rpc("eth_sendTransaction", transaction))
 
 

@@ -18,7 +18,7 @@ import psycopg.sql
 import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.operators.workbench import Dataset, JobUnderTest, Run, scratch_folder
+from tests.integration.operators.workbench import Dataset, JobUnderTest, Run, scratch_folder, task_credentials
 from tests.services import Databases, ObjectStore
 from traceplane_sdk import crashpoints, empty_ranges, wire
 from traceplane_sdk.copyrows import copy_rows
@@ -100,18 +100,7 @@ class Compaction:
         }
 
     def credentials(self) -> wire.CredentialsResponse:
-        """The owner's credentials through STS, as a task gets them."""
-        answer = self.store.client("sts").assume_role(
-            RoleArn="arn:aws:iam::000000000000:role/test", RoleSessionName="test", DurationSeconds=900
-        )["Credentials"]
-        return wire.CredentialsResponse(
-            access_key_id=answer["AccessKeyId"],
-            secret_access_key=answer["SecretAccessKey"],
-            session_token=answer["SessionToken"],
-            expires_at=answer["Expiration"].isoformat(),
-            endpoint_url=self.store.endpoint_url,
-            region=self.store.region,
-        )
+        return task_credentials(self.store)
 
     def object(self, uri: str) -> bytes:
         parts = urlparse(uri)

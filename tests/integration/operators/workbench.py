@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import psycopg
 
+from tests.services import ObjectStore
 from traceplane_sdk import wire
 from traceplane_sdk.columns import FORMS
 from traceplane_sdk.context import Report, TaskIO
@@ -250,3 +251,18 @@ def scratch_folder(tmp_path: Path) -> Path:
     folder = tmp_path / uuid4().hex
     folder.mkdir()
     return folder
+
+
+def task_credentials(store: ObjectStore) -> wire.CredentialsResponse:
+    """The owner's credentials through STS, as a task gets them."""
+    answer = store.client("sts").assume_role(
+        RoleArn="arn:aws:iam::000000000000:role/test", RoleSessionName="test", DurationSeconds=900
+    )["Credentials"]
+    return wire.CredentialsResponse(
+        access_key_id=answer["AccessKeyId"],
+        secret_access_key=answer["SecretAccessKey"],
+        session_token=answer["SessionToken"],
+        expires_at=answer["Expiration"].isoformat(),
+        endpoint_url=store.endpoint_url,
+        region=store.region,
+    )

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.operators.workbench import Dataset, JobUnderTest, Run, scratch_folder
+from tests.integration.operators.workbench import Dataset, JobUnderTest, Run, scratch_folder, task_credentials
 from tests.integration.query.callers import ENDLESS
 from tests.integration.query.cells import cells_of
 from tests.integration.query.conftest import Client
@@ -99,18 +99,7 @@ class Bench:
         return QueryService(client.url, lambda: (fence, token), self.control, patience=3)
 
     def credentials(self) -> wire.CredentialsResponse:
-        store = self.world.store
-        answer = store.client("sts").assume_role(
-            RoleArn="arn:aws:iam::000000000000:role/test", RoleSessionName="test", DurationSeconds=900
-        )["Credentials"]
-        return wire.CredentialsResponse(
-            access_key_id=answer["AccessKeyId"],
-            secret_access_key=answer["SecretAccessKey"],
-            session_token=answer["SessionToken"],
-            expires_at=answer["Expiration"].isoformat(),
-            endpoint_url=store.endpoint_url,
-            region=store.region,
-        )
+        return task_credentials(self.world.store)
 
     def committed(self, run: Run) -> tuple[wire.Completion, pa.Table, Mapping[str, Any]]:
         """Completion, rows and manifest of a run that ended well."""
