@@ -16,6 +16,8 @@ FUNCTIONS: Mapping[str, str] = {
     "approx_distinct": "approx_count_distinct(x)",
     "array_join": "array_to_string(x, ',')",
     "bytearray_substring": "substr(x, 3, 8)",
+    "bytearray_to_int256": "int256(u256_from_hex(x))",
+    "bytearray_to_uint256": "u256_from_hex(x)",
     "charindex": "strpos(x, y)",
     "collect_list": "list(x)",
     "collect_set": "list(DISTINCT x)",
@@ -40,6 +42,9 @@ FUNCTIONS: Mapping[str, str] = {
     "to_date": "strptime(x, '%Y-%m-%d')::DATE",
     "to_number": "x::DECIMAL(38, 0)",
     "unix_timestamp": "epoch(x)",
+    "varbinary_substring": "substr(x, 3, 8)",
+    "varbinary_to_int256": "int256(u256_from_hex(x))",
+    "varbinary_to_uint256": "u256_from_hex(x)",
 }
 """An expression for each."""
 TYPES: Mapping[str, str] = {
