@@ -178,5 +178,8 @@ def test_rows_that_are_left_out_make_no_error(
     rows = [{"data": "none" if row % 2 else good, "kept": row % 2 == 0} for row in range(200)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet", use_dictionary=True)
     source = f"'{tmp_path}/rows.parquet'"
-    for summed in (f"{expression}) FROM {source} WHERE kept", f"CASE WHEN kept THEN {expression} END) FROM {source}"):
+    for summed in (
+        f"{expression}) FROM {source} WHERE kept",
+        f"CASE WHEN kept THEN {expression} END) FROM {source}",
+    ):
         assert database.execute(f"SELECT sum({summed}").fetchall() == [(total,)]
