@@ -42,13 +42,16 @@ _OTHERWISE: Mapping[str, str] = {
 """Functions that take a BIGNUM as it is, and treat it otherwise than other numbers."""
 _REMEDIES: Mapping[str, str] = {
     **dict.fromkeys(("*", "multiply", "product"), "u256_mul(x, y) is exact, of whole numbers"),
-    **dict.fromkeys(("/", "//", "divide", "fdiv"), "u256_div(x, y) is exact, without the fraction"),
+    **dict.fromkeys(
+        ("/", "//", "divide", "fdiv"), "u256_div(x, y) is exact, without the fraction, and ether(x) an amount"
+    ),
     **dict.fromkeys(("%", "mod", "fmod"), "u256_mod(x, y) is exact, of whole numbers"),
     **dict.fromkeys(("**", "^", "pow", "power"), "u256_pow(x, y) is exact"),
     **dict.fromkeys(("hex", "to_hex", "bin", "to_binary"), "u256_to_hex(x) is exact"),
     **dict.fromkeys(("fsum", "kahan_sum", "sumkahan"), "sum(x) is exact"),
     **dict.fromkeys(("median", "quantile_cont"), "quantile_disc(x, 0.5) is exact"),
     "abs": "greatest(x, -x) is exact",
+    "": "a whole number, as wei('1.5 ether') is, compares exactly",
 }
 
 
