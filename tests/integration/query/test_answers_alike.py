@@ -36,6 +36,8 @@ MENDED = [
     "SELECT count(*) FROM logs WHERE address = (SELECT min(address) FROM logs)",
     # What Arrow's filters do not know.
     "SELECT count(*) FROM hot_logs WHERE address IS DISTINCT FROM '0x' OR address = '0x'",
+    "SELECT count(*) FROM cold_logs WHERE topic1 > '0xdd' OR topic1 IS DISTINCT FROM '0xd3'",
+    "SELECT count(*) FROM logs WHERE topic1 > '0xdd' OR topic1 is distinct /* from */ -- all\nfrom '0xd3'",
     "SELECT count(*) FROM hot_blocks WHERE block_timestamp IN"
     " (TIMESTAMPTZ '2026-01-01 00:00:12+00', TIMESTAMPTZ '2026-01-01 00:00:36+00')",
     # 256-bit integers, which were text.

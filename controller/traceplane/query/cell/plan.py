@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,7 @@ _MIRRORED = {
 }
 """With the sides exchanged."""
 _SCALARS = {"BOOLEAN", "INTEGER", "BIGINT", "VARCHAR"}
+_DISTINCT_FROM = re.compile(r"\bdistinct(?:\s|/\*.*?\*/|--[^\n]*\n)+from\b", re.IGNORECASE | re.DOTALL)
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _KEEP_ROWS = {"LOGICAL_PROJECTION", "LOGICAL_FILTER", "LOGICAL_LIMIT", "LOGICAL_ORDER_BY"}
 """Operators of one child that give no more rows than it does."""
@@ -61,6 +63,8 @@ class Plan:
     joins: bool = True
     """Whether a join may bring several values, so that DuckDB may want to filter a scan by them while it runs."""
     names: Sequence[str] = ()
+    distinct: bool = False
+    """Whether a file may be skipped that has rows for the statement, see `views`."""
 
     def filter_of(self, relation: int) -> Tree | None:
         """The rows that any scan of `relation` needs."""
@@ -80,7 +84,7 @@ def of(shadow: duckdb.DuckDBPyConnection, sql: str, tables: Mapping[str, int], k
     run, planned = checking.exact(shadow, sql, kinds)
     names = shadow.sql(sql).columns if run != sql else ()
     scans, joins = _read(shadow, planned, sql, tables)
-    return Plan(run, scans, joins, names)
+    return Plan(run, scans, joins, names, _DISTINCT_FROM.search(sql) is not None)
 
 
 def _read(

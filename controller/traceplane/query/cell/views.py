@@ -49,7 +49,7 @@ def build(
     """Make each relation of its linked files in `folder` and of the broker's hot rows."""
     for number, relation in enumerate(relations):
         parts = [
-            _cold(folder, f"{number}-{group}", relation, count, ranges)
+            _cold(folder, f"{number}-{group}", relation, count, ranges, planned.distinct)
             for group, (count, ranges) in enumerate(run.groups[number])
             if count
         ]
@@ -87,10 +87,17 @@ def _create(connection: duckdb.DuckDBPyConnection, relation: wire.RelationSpec, 
         connection.execute(f"CREATE VIEW {target}{quoted(table)} AS {select}")
 
 
-def _cold(folder: str, prefix: str, relation: wire.RelationSpec, count: int, ranges: list[tuple[int, int]]) -> str:
-    """A SELECT over the files of one group: `count` of them, and of their rows those within `ranges`, or all."""
+def _cold(
+    folder: str, prefix: str, relation: wire.RelationSpec, count: int, ranges: list[tuple[int, int]], distinct: bool
+) -> str:
+    """A SELECT over the files of one group: `count` of them, and of their rows those within `ranges`, or all.
+
+    `distinct`: the statement has IS DISTINCT FROM. Within an OR, DuckDB 1.5.5 takes that for false of a column that
+    is NULL in all of a row group, and skips its rows. As expressions, columns have no statistics to be misread.
+    """
     # Cast: a file has the types that it was written with, the relation those of the catalog.
-    columns = ", ".join(f"CAST({quoted(name)} AS {kind}) AS {quoted(name)}" for name, kind in relation.columns)
+    form = "CASE WHEN {0} IS NOT NULL THEN CAST({0} AS {1}) END AS {0}" if distinct else "CAST({0} AS {1}) AS {0}"
+    columns = ", ".join(form.format(quoted(name), kind) for name, kind in relation.columns)
     files = ", ".join(f"'{folder}/{prefix}-{n}.parquet'" for n in range(count))
     scope = quoted(relation.scope_column)
     within = " OR ".join(f"{scope} BETWEEN {int(start)} AND {int(end)}" for start, end in ranges)
