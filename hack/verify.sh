@@ -108,7 +108,7 @@ all() {
   check
   # Waits a quarter of an hour and computes nothing.
   begin "what waits for the clock" 1500 .venv/bin/pytest -q -m patient tests
-  stage "chart, docs and alerts" 300 .venv/bin/pytest -q -n 2 --dist worksteal -m "not cluster" tests/chart tests/docs tests/alerts
+  stage "chart, docs, alerts and health" 300 .venv/bin/pytest -q -n 2 --dist worksteal -m "not cluster" tests/chart tests/docs tests/alerts tests/argocd
   # Both wait for processes more than they compute, so they run beside each other. The cluster goes first where both
   # want the processor: it has kubelet probes and leases to answer in time, the others only their own tests.
   begin "with real databases, object store, chain and API server" 2400 nice -n 10 \

@@ -119,6 +119,8 @@ def crd(kind: str, model: type[Resource]) -> dict[str, Any]:
     root = lower({key: value for key, value in schema.items() if key != "required"}, defs, kind)
     if schema["required"]:
         root["required"] = schema["required"]
+    # Behind from its first moment, by the defaults inside: without a status, kstatus holds an object for current.
+    root["properties"]["status"]["default"] = {}
     properties = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, **root["properties"]}
     version = {
         "name": VERSION,

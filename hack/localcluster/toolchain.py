@@ -1,9 +1,10 @@
 """The compiled tools: which there are, how each is built, and where its binaries are kept.
 
-Each Go tool is pinned by a folder with ``go.mod`` and ``go.sum`` only (``hack/tools``): the checksums pin every
-line of source, and no download of a prebuilt binary is needed. anvil comes prebuilt inside its npm package, pinned
-by a lock file. Built binaries live in the cache under the hash of what pins them, so two checkouts share them and
-a second run takes no time. Building all of them takes about ten minutes of two cores.
+Each Go tool is pinned by a folder with ``go.mod`` and ``go.sum`` (``hack/tools``): the checksums pin every line of
+source, and no download of a prebuilt binary is needed. One, ``verdicts``, has a few lines of its own beside them.
+anvil comes prebuilt inside its npm package, pinned by a lock file. Built binaries live in the cache under the hash
+of what pins them, so two checkouts share them and a second run takes no time. Building all of them takes about ten
+minutes of two cores.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ TOOLS: dict[str, GoTool | NpmTool | PipTool] = {
     ),
     "helm": GoTool("helm", {"helm.sh/helm/v3/cmd/helm": "helm"}),
     "coredns": GoTool("coredns", {"github.com/coredns/coredns": "coredns"}),
+    "verdicts": GoTool("verdicts", {"trace.local/tools/verdicts": "verdicts"}),
 }
 
 
@@ -130,8 +132,9 @@ def _key(tool: GoTool | NpmTool | PipTool) -> str:
     digest = hashlib.sha256(repr(tool).encode())
     if not isinstance(tool, PipTool):
         pins = ("go.mod", "go.sum") if isinstance(tool, GoTool) else ("package-lock.json",)
-        for pin in pins:
-            digest.update((TOOLS_SOURCE / tool.source / pin).read_bytes())
+        folder = TOOLS_SOURCE / tool.source
+        for path in (*(folder / pin for pin in pins), *sorted(folder.glob("*.go"))):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -33,6 +33,7 @@ class Rule:
 
 LIFECYCLE = "tests/cluster/test_lifecycle.py"
 INSTALL = "tests/e2e/test_install.py"
+READERS = "tests/apiserver/reconcile/test_other_readers.py"
 
 RULES = (
     Rule(r"make [a-z-]+", Tier.MAKE),
@@ -45,7 +46,7 @@ RULES = (
     Rule(r"(hack/cluster exec -- )?(\S*/)?tracectl (query|result|get|logs) .*", Tier.CLUSTER),
     Rule(r"echo '.*' \| tracectl sql .*", Tier.CLUSTER),
     Rule(r"tracectl sql -n trace", Tier.TESTED, "tests/integration/query/test_sql_prompt.py"),
-    Rule(r"(hack/cluster exec -- )?kubectl .*(get|describe|logs) .*", Tier.CLUSTER),
+    Rule(r"(hack/cluster exec -- )?kubectl (?!.*argocd).*(get|describe|logs) .*", Tier.CLUSTER),
     Rule(r"(hack/cluster exec -- )?kubectl .*delete pod -l trace\.dev/job=follow", Tier.CLUSTER),
     Rule(r"(hack/cluster exec -- )?kubectl -n trace port-forward \S+ \d+ &", Tier.CLUSTER),
     Rule(r"python3 docs/examples/\w+\.py( \S+)?", Tier.CLUSTER),
@@ -54,7 +55,8 @@ RULES = (
     Rule(r"(sed .* \| )?kubectl apply -f \S+", Tier.CLUSTER),
     Rule(r"curl -s http://127\.0\.0\.1:.*", Tier.CLUSTER),
     Rule(r"helm -n trace test trace", Tier.CLUSTER),
-    Rule(r"kubectl .*(create (namespace|secret)|label|patch) .*", Tier.DRY),
+    Rule(r"kubectl (?!.*argocd).*(create (namespace|secret)|label|patch) .*", Tier.DRY),
+    Rule(r"kubectl .* patch configmap argocd-cm --patch-file .*", Tier.TESTED, READERS),
     Rule(r"helm -n trace upgrade --install trace charts/trace --values production\.yaml", Tier.TESTED,
          "tests/docs/test_pages.py"),
     Rule(r"helm -n trace uninstall trace", Tier.TESTED, INSTALL),

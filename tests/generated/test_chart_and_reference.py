@@ -6,6 +6,7 @@ import pytest
 
 from hack.generate import (
     alert_rules,
+    argocd,
     chains_reference,
     chart_config,
     chart_crds,
@@ -44,6 +45,7 @@ def test_a_crd_template_is_kept_on_removal_and_escapes_braces():
 
 PAGES = [
     alert_rules,
+    argocd,
     chains_reference,
     kinds_reference,
     metrics_reference,

@@ -16,6 +16,11 @@ What Trace's conditions mean:
 | Job | Degraded | its tasks died, or its pods ended badly or cannot start; the reason is the pod's own |
 | Asset | Ready | an active version publishes it (a Federated one: both of its parts) and readers can query it |
 | Bundle | Valid | always False for now: nothing runs bundles yet |
+| all | Reconciling | the object is being brought about, and nothing is wrong so far |
+| all | Stalled | it needs a person or fails again and again; the reason is that of the condition that says what |
+
+The last two follow from the others and are there only while they hold, which is how kstatus wants them (cli-utils,
+`pkg/kstatus/README.md`): `helm --wait`, Flux and Argo CD's health check read them in place of Trace's own words.
 """
 
 from __future__ import annotations
@@ -27,6 +32,14 @@ from typing import Any
 
 MAX_MESSAGE = 4096
 """Bytes of one message: status must stay small whatever is wrong."""
+ABNORMAL = ("Reconciling", "Stalled")
+"""Types that are there only while they hold. They follow from the others, so one that goes goes with a change."""
+_STALLED = {
+    ("Valid", "False"): ("Invalid", "NotSupported"),
+    ("Staged", "False"): ("RebuildNotSupported",),
+    ("Ready", "False"): ("Invalid", "StorageMismatch", "SourceStalled"),
+}
+"""What no time mends, by type and status: the reasons. Any other that is not Ready is on its way there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +83,9 @@ def merged(obj: Mapping[str, Any], new: Iterable[Condition], now: datetime) -> l
     """`new` as status entries: the time of the last transition stays where the status did not change."""
     generation = int(obj["metadata"].get("generation") or 0)
     before = {entry["type"]: entry for entry in of(obj)}
+    known = tuple(new)
     merged_entries = []
-    for condition in new:
+    for condition in (*known, *abnormal(known)):
         previous = before.get(condition.type)
         unchanged = previous is not None and previous.get("status") == condition.status
         merged_entries.append(
@@ -85,6 +99,16 @@ def merged(obj: Mapping[str, Any], new: Iterable[Condition], now: datetime) -> l
             }
         )
     return merged_entries
+
+
+def abnormal(known: Sequence[Condition]) -> tuple[Condition, ...]:
+    """Stalled, Reconciling or neither, by the other conditions; never both, for a reader takes the first."""
+    for c in known:
+        if (c.type, c.status) == ("Degraded", "True") or c.reason in _STALLED.get((c.type, c.status), ()):
+            return (true("Stalled", c.reason, c.message),)
+    return tuple(
+        true("Reconciling", c.reason, c.message) for c in known if c.type == "Ready" and c.status != "True"
+    )
 
 
 def changed(old: Sequence[Mapping[str, Any]], new: Iterable[Condition]) -> tuple[Condition, ...]:

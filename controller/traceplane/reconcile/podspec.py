@@ -26,6 +26,8 @@ DSN_FILE = "/etc/trace/data/dsn"
 RPC_DIR = "/etc/trace/rpc"
 SCRATCH_DIR = "/scratch"
 METRICS_PORT = 9090
+_UNJUDGED = {"argocd.argoproj.io/ignore-healthcheck": "true"}
+"""Argo CD: a finished worker or a source's change of pods is no news of an application; its DAG says how it is."""
 DEFAULT_RESOURCES: Mapping[str, Mapping[str, str]] = {
     "requests": {"cpu": "100m", "memory": "256Mi"},
     "limits": {"cpu": "1", "memory": "2Gi"},
@@ -81,12 +83,7 @@ def pod(worker: Worker, platform: Platform, slot: int, owner: Object) -> Object:
             "name": names.worker_pod(worker.dag, worker.job, worker.config_hash, slot),
             "labels": template["metadata"]["labels"],
             "ownerReferences": [owner],
-            "annotations": {
-                **template["metadata"]["annotations"],
-                names.SPEC_HASH: digest(template),
-                # Argo CD: a finished worker is not a degraded application.
-                "argocd.argoproj.io/ignore-healthcheck": "true",
-            },
+            "annotations": {**template["metadata"]["annotations"], names.SPEC_HASH: digest(template), **_UNJUDGED},
         },
         "spec": template["spec"] | {"restartPolicy": "Never"},
     }
@@ -103,7 +100,7 @@ def deployment(worker: Worker, platform: Platform, owner: Object) -> Object:
             "name": names.workload(worker.dag, worker.job, worker.config_hash),
             "labels": template["metadata"]["labels"],
             "ownerReferences": [owner],
-            "annotations": {names.SPEC_HASH: digest(template)},
+            "annotations": {names.SPEC_HASH: digest(template), **_UNJUDGED},
         },
         "spec": {
             "replicas": 1,

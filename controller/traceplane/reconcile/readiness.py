@@ -102,6 +102,12 @@ def jobs_not_ready(_i: Input, jobs: Jobs) -> Condition | None:
     return _of_jobs("False", waiting)
 
 
+def all_paused(_i: Input, jobs: Jobs) -> Condition | None:
+    """Ready as its jobs are, with their reason: the DAG does nothing because that is wanted."""
+    paused_all = jobs and all(job.ready.reason == "Paused" for job in jobs.values())
+    return true("Ready", "Paused", "dispatch of every job is paused") if paused_all else None
+
+
 # Does something need a person, or is it being retried?
 
 
@@ -186,7 +192,7 @@ def tasks_dead(job: JobState) -> Condition | None:
 
 
 DAG_STAGED: tuple[DagCheck, ...] = (rebuild_not_supported,)
-DAG_READY: tuple[DagCheck, ...] = (spec_invalid, spec_refused, not_deployed, jobs_not_ready)
+DAG_READY: tuple[DagCheck, ...] = (spec_invalid, spec_refused, not_deployed, jobs_not_ready, all_paused)
 DAG_DEGRADED: tuple[DagCheck, ...] = (jobs_degraded,)
 JOB_READY: tuple[JobCheck, ...] = (
     tables_missing,

@@ -215,3 +215,34 @@ def test_while_state_is_away_what_was_known_stays() -> None:
     assert found["Ready"] == ("True", "Running")
     assert told["observedGeneration"] == 1
     assert told["activeVersion"] == before["activeVersion"]
+
+
+def abnormal(found: Status) -> dict[str, str]:
+    kinds = conditions.ABNORMAL
+    return {entry["type"]: entry["reason"] for entry in found.status["conditions"] if entry["type"] in kinds}
+
+
+STALLED = {"Invalid", "RebuildNotSupported"}
+ABNORMAL = [
+    pytest.param({}, {}, id="well"),
+    *(
+        pytest.param(changes, {"Stalled" if reason in STALLED else "Reconciling": reason}, id=reason)
+        for changes, reason in (case.values for case in READY)
+    ),
+    *(pytest.param(changes, {"Stalled": reason}, id=reason) for changes, reason in (c.values for c in DEGRADED)),
+]
+
+
+@pytest.mark.parametrize(("changes", "shown_as"), ABNORMAL)
+def test_what_is_under_way_or_needs_a_person_is_said_as_kstatus_reads_it(
+    changes: dict[str, Any], shown_as: dict[str, str]
+) -> None:
+    assert abnormal(shown(observed(**changes))["chain"]) == shown_as
+
+
+def test_a_dag_is_paused_when_all_its_jobs_are() -> None:
+    names = ("follow", "ranges", "compact")
+    all_paused = facts(*(job(name, paused=True) for name in names))
+    assert condition(shown(observed(facts=all_paused))["chain"], "Ready") == ("True", "Paused")
+    but_one = facts(*(job(name, paused=name != "ranges") for name in names))
+    assert condition(shown(observed(facts=but_one))["chain"], "Ready") == ("True", "Running")
