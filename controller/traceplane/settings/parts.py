@@ -325,7 +325,9 @@ class Controller(Part):
     drain_seconds: float = Field(300, ge=0, description="Longest drain of a deleted DAG.")
     worker_image: str | None = Field(None, description="Image of worker pods.")
     worker_pull_policy: str = Field("IfNotPresent", description="imagePullPolicy of worker pods.")
-    worker_secret: str = Field("trace-worker", description="Secret with `token`, `dsn` and perhaps `ca.crt` for worker pods.")
+    worker_secret: str = Field(
+        "trace-worker", description="Secret with `token`, `dsn` and perhaps `ca.crt` for worker pods."
+    )
     worker_pods: Json[WorkerPods] = Field(  # type: ignore[assignment]  # the default is parsed like a value
         "{}", description="JSON: what every worker pod gets beside its image; the chart's `workers`."
     )

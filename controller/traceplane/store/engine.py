@@ -1,9 +1,9 @@
 """Connections to one database: one small psycopg pool for a process, lent for a statement or for a transaction.
 
 Every session has bounds: a connect, statement or idle transaction that exceeds its limit is ended by the server, so
-that a stuck process cannot hold locks for good. They are set once it is open, and read back, since a pooler may drop
-what is asked for at its start (`traceplane_sdk.sessions`). And a server that vanished without closing its connections is
-noticed by this side's TCP (`traceplane_sdk.dsn`), so that it cannot hold the process for good.
+that a stuck process cannot hold locks for good. They are set once it is open, and read back, since a pooler may
+drop what is asked for at the start (`traceplane_sdk.sessions`). And a server that vanished without closing its
+connections is noticed by this side's TCP (`traceplane_sdk.dsn`), so that it cannot hold the process for good.
 """
 
 from __future__ import annotations

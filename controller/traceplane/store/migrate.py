@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import structlog
 from psycopg import errors as pg
 from psycopg import sql
 
@@ -30,6 +31,8 @@ from traceplane_sdk.sessions import Bounds
 
 LOCK_KEY = 0x7472_6163_65
 """Advisory lock of a migration: the letters `trace`."""
+
+_log = structlog.get_logger("trace.migrate")
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -170,12 +173,16 @@ def _patient(dsn: str) -> psycopg.Connection[Any]:
 
 def _await_server(dsn: str, deadline: float) -> None:
     """Return when the server accepts a session: beside a fresh install it may still be starting."""
+    shown = ""
     while True:
         try:
             return check_session(dsn)
-        except Unavailable:
+        except Unavailable as error:
             if time.monotonic() > deadline:
                 raise
+            if error.message != shown:  # a wrong CA or password is seen at once, and not when the time is over
+                _log.warning("waiting for a database", problem=error.message)
+                shown = error.message
             time.sleep(0.25)
 
 

@@ -132,6 +132,11 @@ async def processes(dsn: str) -> AsyncIterator[None]:
         await database.close()
 
 
+_ALL_ENCRYPTED = """
+SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE datname = current_database()
+"""
+
+
 async def test_a_whole_installation_runs_behind_tls(server: Server, secret: Callable[..., str]) -> None:
     server.serve(5)
     pair = server.postgres.databases()
@@ -139,8 +144,7 @@ async def test_a_whole_installation_runs_behind_tls(server: Server, secret: Call
     migrate.migrate(state, data, org_id=services.ORG_ID, first_admin=None, lock_seconds=30)
     migrate.check(state, data)
     async with processes(state), engine.one_transaction(state, application="test") as connection:
-        row = await (await connection.execute("SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity"
-                                              " USING (pid) WHERE datname = current_database()")).fetchone()  # fmt: skip
+        row = await (await connection.execute(_ALL_ENCRYPTED)).fetchone()
         assert row == (True,)
     query = Settings(
         state_dsn=secret(pair.query_state_dsn, OURS.certificate), data_dsn=secret(pair.query_dsn, OURS.certificate)
@@ -185,7 +189,7 @@ def test_each_fault_of_a_certificate_has_its_own_words_in_every_process(
 
 async def test_a_command_says_it_too(server: Server, secret: Callable[..., str]) -> None:
     server.serve(5)
-    with pytest.raises(Unavailable, match="database postgres: .*not signed by a CA that is known here"):
+    with pytest.raises(Unavailable, match=r"database postgres: .*not signed by a CA that is known here"):
         async with engine.one_transaction(
             secret(server.postgres.dsn("postgres"), STRANGER.certificate), application="test"
         ):

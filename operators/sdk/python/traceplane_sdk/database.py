@@ -26,8 +26,10 @@ class DatabaseUnavailable(OperatorError):
 def connect(
     dsn: str, bounds: Mapping[str, str] | None = None, *, autocommit: bool = False, **options: Any
 ) -> psycopg.Connection[Any]:
-    """A psycopg connection whose session has `bounds`, such as `{"lock_timeout": "60s"}`, which hold behind a pooler
-    too; `options` are psycopg's. Raises DatabaseUnavailable, also for an unusable DSN."""
+    """A psycopg connection whose session has `bounds`, such as `{"lock_timeout": "60s"}`; `options` are psycopg's.
+
+    Raises DatabaseUnavailable, also for an unusable DSN, and for a pooler that keeps no session.
+    """
     import psycopg
 
     from traceplane_sdk import sessions

@@ -76,9 +76,9 @@ def _by_system(found: dict[str, Any]) -> dict[str, Any]:
     """With the system's CAs, which vouch for anybody who owns a name: so the name must be checked."""
     if found.setdefault("sslmode", "verify-full") != "verify-full":
         raise BadDsn(
-            f"the database DSN says sslmode={found['sslmode']} without a CA of your own, and the system's CAs certify "
-            "servers of strangers too: write sslmode=verify-full, or put the certificate of your CA into the Secret "
-            "as `ca.crt`"
+            f"the database DSN says sslmode={found['sslmode']} without a CA of your own, and the system's CAs sign "
+            "for strangers too: write sslmode=verify-full, or put the certificate of your CA into the Secret as "
+            "`ca.crt`"
         )
     return {**found, "sslrootcert": ssl.get_default_verify_paths().cafile or "system"}
 

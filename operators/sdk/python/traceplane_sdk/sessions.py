@@ -1,10 +1,10 @@
 """What a session needs beyond being open: bounds on its statements, and a server of its own.
 
-A pooler between here and Postgres takes neither for granted. PgBouncer refuses `options` at start-up or, told to
+A pooler between here and Postgres takes neither for granted. PgBouncer refuses `options` at start-up or, asked to
 ignore them, drops them without a word. So bounds are set by a statement and read back in the next one. In
 transaction mode it lends every transaction whichever server is free: settings, LISTEN and session locks are then
-another client's. Postgres and PgBouncer look alike to a client that is alone, so where a pooler stands between, a
-second session is opened, to see whether it gets the server of the first.
+another client's. To a client that is alone it looks like Postgres, so where a pooler stands between, a second
+session is opened, to see whether it gets the server of the first.
 
 Outside sources: https://www.pgbouncer.org/features.html, https://www.pgbouncer.org/config.html
 """
@@ -26,7 +26,12 @@ _OPTION = re.compile(r"(?:-c\s*|--)([\w.-]+)=(\S+)")
 _ROUNDS = 3
 """How often it is looked: other clients of the pooler may take the server that is looked for."""
 _SPARE_SECONDS = 1.0
-"""How long to wait for a second server. A pooler that has none to spare in this time has not taken the first one's."""
+"""How long to wait for a second server. A pooler that has none to spare did not give it the first one's."""
+
+_REMEDY = (
+    "Set `pool_mode = session` for this database in PgBouncer, or name Postgres itself in the DSN: time-outs, "
+    "LISTEN and session locks need a session of their own"
+)
 
 
 class UnfitSession(psycopg.OperationalError):
@@ -42,41 +47,35 @@ class Bounds:
     @classmethod
     def of(cls, parameters: Mapping[str, Any], defaults: Mapping[str, str]) -> Bounds:
         """`defaults`, but for what the DSN's own `options` say of them."""
-        said = {name.replace("-", "_"): value for name, value in _OPTION.findall(parameters.get("options") or "")}
-        return cls({name: said.get(name, value) for name, value in defaults.items()})
+        options = _OPTION.findall(parameters.get("options") or "")
+        given = {name.replace("-", "_"): value for name, value in options}
+        return cls({name: given.get(name, value) for name, value in defaults.items()})
 
     def apply(self, connection: psycopg.Connection[Any]) -> None:
         """Set them for `connection`, which is in autocommit. Raises UnfitSession where they do not hold."""
         if self.values:
-            told = connection.execute(self._set(), list(self.values.values()), prepare=False).fetchone()
-            self._compare(told, connection.execute(self._get(), prepare=False).fetchone())
+            accepted = connection.execute(self._set(), prepare=False).fetchone()
+            self._compare(accepted, connection.execute(self._get(), prepare=False).fetchone())
 
     async def apply_async(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        """The same."""
-        told = await (await connection.execute(self._set(), list(self.values.values()), prepare=False)).fetchone()
-        self._compare(told, await (await connection.execute(self._get(), prepare=False)).fetchone())
+        """The same, for an event loop."""
+        if self.values:
+            accepted = await (await connection.execute(self._set(), prepare=False)).fetchone()
+            self._compare(accepted, await (await connection.execute(self._get(), prepare=False)).fetchone())
 
     def _set(self) -> sql.Composed:
-        calls = (sql.SQL("set_config({}, %s, false)").format(name) for name in self.values)
+        calls = (sql.SQL("set_config({}, {}, false)").format(*item) for item in self.values.items())
         return sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls))
 
     def _get(self) -> sql.Composed:
         calls = (sql.SQL("current_setting({})").format(name) for name in self.values)
         return sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls))
 
-    def _compare(self, told: Any, held: Any) -> None:
-        for name, expected, found in zip(self.values, told, held, strict=True):
+    def _compare(self, accepted: Any, held: Any) -> None:
+        for name, expected, found in zip(self.values, accepted, held, strict=True):
             if found != expected:
-                raise UnfitSession(
-                    f"{name} was set to {expected} and is {found}: a pooler gives each transaction another session. "
-                    f"{_REMEDY}"
-                )
-
-
-_REMEDY = (
-    "Set `pool_mode = session` for this database in PgBouncer, or name Postgres itself in the DSN: time-outs, LISTEN "
-    "and session locks need a session of their own"
-)
+                broken = f"{name} was set to {expected} and is {found}"
+                raise UnfitSession(f"{broken}: a pooler gives each transaction another session. {_REMEDY}")
 
 
 def refuse_pooled_transactions(connection: psycopg.Connection[Any], parameters: Mapping[str, Any]) -> None:
