@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -215,6 +216,30 @@ def test_a_role_that_is_missing_is_still_called_so(server: Server, secret: Calla
     dsn = secret(server.postgres.dsn("postgres", "nobody_here"), OURS.certificate)
     with pytest.raises(Unavailable, match="it has no such role or database"):
         engine.check(dsn)
+
+
+@pytest.mark.parametrize(
+    ("days", "ca", "host", "said"),
+    [
+        (5, OURS, "127.0.0.1", "Verification: OK"),
+        (5, STRANGER, "127.0.0.1", "unable to verify the first certificate"),
+        (5, OURS, "localhost", "hostname mismatch"),
+        (-1, OURS, "127.0.0.1", "certificate has expired"),
+    ],
+)
+def test_the_runbook_s_command_shows_the_fault(
+    server: Server, tmp_path: Path, days: int, ca: Authority, host: str, said: str
+) -> None:
+    server.serve(days)
+    (tmp_path / "ca.crt").write_bytes(ca.certificate)
+    page = (services.ROOT / "docs/runbooks/storage-away.md").read_text()
+    (typed,) = [line for line in page.splitlines() if line.startswith("openssl s_client ")]
+    # Of an address, openssl compares no name of a host.
+    typed = typed.replace("-verify_hostname db.example.org", "-verify_ip 127.0.0.1" if host[0] == "1" else
+                          f"-verify_hostname {host}")  # fmt: skip
+    typed = typed.replace("db.example.org:5432", f"127.0.0.1:{server.postgres.port}")
+    done = subprocess.run(["bash", "-c", typed], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert said in done.stdout + done.stderr
 
 
 def test_a_private_ca_has_to_be_given_to_check_less_than_the_name(
