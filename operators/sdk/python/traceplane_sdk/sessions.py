@@ -60,8 +60,9 @@ class Bounds:
     async def apply_async(self, connection: psycopg.AsyncConnection[Any]) -> None:
         """The same, for an event loop."""
         if self.values:
-            accepted = await (await connection.execute(self._set(), prepare=False)).fetchone()
-            self._compare(accepted, await (await connection.execute(self._get(), prepare=False)).fetchone())
+            cursor = psycopg.AsyncCursor(connection)  # a plain one, whatever the connection makes
+            accepted = await (await cursor.execute(self._set(), prepare=False)).fetchone()
+            self._compare(accepted, await (await cursor.execute(self._get(), prepare=False)).fetchone())
 
     def _set(self) -> sql.Composed:
         calls = (sql.SQL("set_config({}, {}, false)").format(*item) for item in self.values.items())
