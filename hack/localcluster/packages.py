@@ -48,9 +48,10 @@ NODE = (
 # What the images are built with.
 IMAGES = (Program("buildah", "buildah"), Program("mmdebstrap", "mmdebstrap"))
 
-# What the tests run as plain processes: Postgres 15, and promtool for the alert rules.
+# What the tests run as plain processes: Postgres 15 and a pooler before it, and promtool for the alert rules.
 SERVICES = (
     Program("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
+    Program("pgbouncer", "pgbouncer"),
     Program("promtool", "prometheus"),
     Program("openssl", "openssl"),
 )

@@ -155,12 +155,38 @@ def test_query_reads_through_roles_of_its_own(render):
     spec = render().one("Deployment", "trace-dispatcher")["spec"]["template"]["spec"]
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     (query,) = [container for container in spec["containers"] if container["name"] == "query"]
-    keys = {
-        item["key"]
-        for mount in query["volumeMounts"]
-        for item in volumes[mount["name"]].get("secret", {}).get("items", [])
-    }
-    assert keys == {"query-dsn"}
+    keys = {item["key"] for mount in query["volumeMounts"] for item in _dsn_items(volumes[mount["name"]])}
+    assert keys == {"query-dsn", "ca.crt"}
+
+
+def _dsn_items(volume):
+    sources = volume.get("projected", {}).get("sources", [])
+    return [item for source in sources for item in source.get("secret", {}).get("items", [])]
+
+
+def test_every_process_has_the_ca_of_its_database_beside_the_dsn_where_there_is_one(render):
+    for mode in ("Sidecar", "Deployment"):
+        rendered = render(query={"mode": mode}, **EXTERNAL)
+        seen = set()
+        for _, spec in rendered.pods():
+            volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
+            for container in [*spec.get("initContainers", []), *spec["containers"]]:
+                for mount in container.get("volumeMounts", []):
+                    if (folder := mount["mountPath"]) not in ("/etc/trace/state", "/etc/trace/data"):
+                        continue
+                    dsn, ca = volumes[mount["name"]]["projected"]["sources"]
+                    assert dsn["secret"]["name"] == ca["secret"]["name"] == f"my-{folder.rpartition('/')[2]}"
+                    assert [item["path"] for item in dsn["secret"]["items"]] == ["dsn"]
+                    assert not dsn["secret"].get("optional")
+                    assert ca["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+                    assert ca["secret"]["optional"] is True
+                    seen.add((container["name"], folder))
+        assert seen >= {
+            (name, f"/etc/trace/{database}")
+            for name in ("migrate", "dispatcher", "query")
+            for database in ("state", "data")
+        }
+        assert ("controller", "/etc/trace/state") in seen
 
 
 def _s3_secrets(rendered):
@@ -243,8 +269,14 @@ def test_external_parts_bring_nothing_of_their_own(render):
     rendered = render(**EXTERNAL)
     assert not rendered.kind("Secret")
     assert not rendered.kind("StatefulSet")
-    named = {volume["secret"]["secretName"] for _, spec in rendered.pods() for volume in spec.get("volumes", [])
-             if "secret" in volume}  # fmt: skip
+    volumes = [volume for _, spec in rendered.pods() for volume in spec.get("volumes", [])]
+    named = {volume["secret"]["secretName"] for volume in volumes if "secret" in volume}
+    named |= {
+        source["secret"]["name"]
+        for volume in volumes
+        for source in volume.get("projected", {}).get("sources", [])
+        if "secret" in source
+    }
     assert named == {"my-state", "my-data", "my-worker", "my-capability", "my-s3"}
     assert rendered.one("ConfigMap", "trace-config")["data"]["TRACE_S3_ENDPOINT_URL"] == "https://s3.example.org"
 
@@ -304,13 +336,14 @@ def test_a_query_service_of_its_own_holds_no_credential_that_writes_state(render
     pod = rendered.one("Deployment", "trace-query")["spec"]["template"]["spec"]
     assert pod.get("initContainers", []) == []
     keys = {
-        (volume["secret"]["secretName"], item["key"])
+        (source["secret"]["name"], item["key"])
         for volume in pod["volumes"]
-        for item in volume.get("secret", {}).get("items", [])
+        for source in volume.get("projected", {}).get("sources", [])
+        for item in source.get("secret", {}).get("items", [])
     }
-    assert keys == {("trace-state", "query-dsn"), ("trace-data", "query-dsn")}
+    assert keys == {(name, key) for name in ("trace-state", "trace-data") for key in ("query-dsn", "ca.crt")}
     secrets = {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
-    assert secrets == {"trace-state", "trace-data", "trace-query-s3"}
+    assert secrets == {"trace-query-s3"}
     subjects = rendered.kind("ClusterRoleBinding")[0]["subjects"]
     assert [subject["name"] for subject in subjects] == ["trace-dispatcher", "trace-query"]
 

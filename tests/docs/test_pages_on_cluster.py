@@ -40,7 +40,8 @@ def line(command) -> str:
 def session(page: str) -> str:
     """The script of a page."""
     typed = [line(command) for command in commands() if command.page == page and rule(command).tier in RUN]
-    files = ["openssl ecparam -name prime256v1 -genkey -noout -out key.pem"] if "install" in page else []
+    files = ["openssl ecparam -name prime256v1 -genkey -noout -out key.pem", "touch ca.crt"]
+    files = files if "install" in page else []
     return "\n".join(["set -eo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT", *files, *typed])
 
 

@@ -10,6 +10,7 @@ uses them the same way.
 from tests.services.api_server import ApiServer, api_server
 from tests.services.chain import CHAIN_ID, Chain, chain
 from tests.services.object_store import ObjectStore, object_store
+from tests.services.pgbouncer import pgbouncer
 from tests.services.postgres import (
     ORG_ID,
     Databases,
@@ -36,6 +37,7 @@ __all__ = [
     "chain",
     "free_port",
     "object_store",
+    "pgbouncer",
     "postgres",
     "postgres_binaries",
     "share_postgres",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from traceplane import settings
 from traceplane.errors import InvalidSettings
@@ -61,6 +62,16 @@ def test_a_secret_in_a_file_wins_and_is_read_anew(tmp_path: Path) -> None:
     assert (found.read_state_dsn(), found.read_data_dsn()) == ("first", "data")
     file.write_text("second\n")
     assert found.read_state_dsn() == "second"
+
+
+def test_the_ca_beside_a_dsn_goes_with_it(tmp_path: Path) -> None:
+    dsn, ca = tmp_path / "dsn", tmp_path / "ca.crt"
+    dsn.write_text("postgresql://trace@db.example/state")
+    found = settings.load(settings.MigrateSettings, state_dsn_file=dsn, data_dsn_file=dsn)
+    assert "sslrootcert" not in found.read_state_dsn()
+    ca.touch()
+    for read in (found.read_state_dsn(), found.read_data_dsn()):
+        assert conninfo_to_dict(read)["sslrootcert"] == str(ca)
 
 
 def test_every_setting_is_read_by_a_process_and_described_alike() -> None:

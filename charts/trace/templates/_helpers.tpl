@@ -151,14 +151,22 @@ start at once, does nothing on a current schema, and nothing serves before it ha
 {{- end -}}
 
 {{- define "trace.ownerVolumes" -}}
-- name: state-owner
-  secret:
-    secretName: {{ include "trace.secret.state" . }}
-    items: [{key: dsn, path: dsn}]
-- name: data-owner
-  secret:
-    secretName: {{ include "trace.secret.data" . }}
-    items: [{key: dsn, path: dsn}]
+{{ include "trace.dsnVolume" (dict "name" "state-owner" "secret" (include "trace.secret.state" .) "key" "dsn") }}
+{{ include "trace.dsnVolume" (dict "name" "data-owner" "secret" (include "trace.secret.data" .) "key" "dsn") }}
+{{- end -}}
+
+{{/* One DSN of a Secret as the file `dsn`, and beside it `ca.crt`, where the Secret has one. */}}
+{{- define "trace.dsnVolume" -}}
+- name: {{ .name }}
+  projected:
+    sources:
+      - secret:
+          name: {{ .secret }}
+          items: [{key: {{ .key }}, path: dsn}]
+      - secret:
+          name: {{ .secret }}
+          items: [{key: ca.crt, path: ca.crt}]
+          optional: true
 {{- end -}}
 
 {{/* A value of a Secret that exists already, or a fresh one. (dict "secret" $found "key" "token" "fresh" "...") */}}

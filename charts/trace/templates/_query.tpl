@@ -55,14 +55,8 @@ object store by keys of its own where there are any.
 {{- end -}}
 
 {{- define "trace.queryVolumes" -}}
-- name: state-reader
-  secret:
-    secretName: {{ include "trace.secret.state" . }}
-    items: [{key: query-dsn, path: dsn}]
-- name: data-reader
-  secret:
-    secretName: {{ include "trace.secret.data" . }}
-    items: [{key: query-dsn, path: dsn}]
+{{ include "trace.dsnVolume" (dict "name" "state-reader" "secret" (include "trace.secret.state" .) "key" "query-dsn") }}
+{{ include "trace.dsnVolume" (dict "name" "data-reader" "secret" (include "trace.secret.data" .) "key" "query-dsn") }}
 - name: query-cache
   emptyDir: {sizeLimit: {{ .Values.query.cacheSize }}}
 - name: query-tmp

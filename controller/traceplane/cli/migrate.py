@@ -17,11 +17,13 @@ def register(app: typer.Typer) -> None:
 
 def migrate() -> None:
     """Migrate the state and data databases, then seed the organisation, roles and first admin."""
+    from traceplane.observe import logs
     from traceplane.settings import MigrateSettings, load
     from traceplane.store.migrate import migrate as run
     from traceplane.store.seed import FirstAdmin, first_admin
 
     settings = load(MigrateSettings)
+    logs.configure(settings.log_level)
     done = run(
         settings.read_state_dsn(),
         settings.read_data_dsn(),

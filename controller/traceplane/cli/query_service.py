@@ -32,12 +32,14 @@ def query() -> None:
     from traceplane.query.api.app import create_app
     from traceplane.query.sandbox import confine
     from traceplane.settings import QuerySettings, load
-    from traceplane.store import migrate
+    from traceplane.store import engine, migrate
 
     settings = load(QuerySettings)
     logs.configure(settings.log_level)
     with contextlib.suppress(Unavailable):  # the service starts without state, and is not ready until it is there
         migrate.check(settings.read_state_dsn())
+    with contextlib.suppress(Unavailable):
+        engine.check(settings.read_data_dsn())
     confine.undumpable()
     fatal: list[GiveUp] = []
 

@@ -43,7 +43,7 @@ class Platform:
     dispatcher_url: str
     query_url: str
     secret: str
-    """Secret with keys `token` and `dsn`."""
+    """Secret with keys `token`, `dsn` and perhaps `ca.crt`."""
     rpc_secret_prefix: str
     grace_seconds: int
     s3_endpoint_url: str | None
@@ -266,7 +266,7 @@ def worker_id(pod_name: str, pod_uid: str) -> str:
 
 
 def _volumes(worker: Worker, platform: Platform) -> list[Object]:
-    volumes = [_secret("worker", platform.secret, ["token"]), _secret("data", platform.secret, ["dsn"])]
+    volumes = [_secret("worker", platform.secret, ["token"]), _dsn("data", platform.secret)]
     for number, pool in _pools(worker):
         volumes.append(_secret(f"rpc-{number}", f"{platform.rpc_secret_prefix}{pool}", ["urls"]))
     volumes.append({"name": "scratch", "emptyDir": {"sizeLimit": platform.pods.scratch_size}})
@@ -277,6 +277,15 @@ def _volumes(worker: Worker, platform: Platform) -> list[Object]:
 def _secret(volume: str, name: str, keys: Sequence[str]) -> Object:
     items = [{"key": key, "path": key} for key in keys]
     return {"name": volume, "secret": {"secretName": name, "items": items, "defaultMode": 0o440}}
+
+
+def _dsn(volume: str, name: str) -> Object:
+    """The DSN, and beside it the certificate of the database's CA, where the Secret has one."""
+    sources: list[Object] = [
+        {"secret": {"name": name, "items": [{"key": "dsn", "path": "dsn"}]}},
+        {"secret": {"name": name, "items": [{"key": "ca.crt", "path": "ca.crt"}], "optional": True}},
+    ]
+    return {"name": volume, "projected": {"sources": sources, "defaultMode": 0o440}}
 
 
 def _pools(worker: Worker) -> list[tuple[int, str]]:

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from traceplane.errors import InvalidSettings
 from traceplane.settings.workerpods import WorkerPods
+from traceplane_sdk.dsn import with_ca
 
 
 def read_secret(name: str, file: Path | None, plain: str | None) -> str:
@@ -30,6 +31,14 @@ def read_secret(name: str, file: Path | None, plain: str | None) -> str:
     if not plain:
         raise InvalidSettings(f"set TRACE_{name.upper()}_FILE (or TRACE_{name.upper()})")
     return plain
+
+
+def read_dsn(name: str, file: Path | None, plain: str | None) -> str:
+    """The same of a DSN. The CA certificates in `ca.crt` beside its file go with it, wherever it is used."""
+    dsn = read_secret(name, file, plain)
+    if file is not None and (ca := file.with_name("ca.crt")).exists():
+        return with_ca(dsn, ca)
+    return dsn
 
 
 class Part(BaseSettings):
@@ -77,25 +86,29 @@ class StateDatabase(Part):
     """The state database."""
 
     state_dsn_file: Path | None = Field(
-        None, description="File that holds the state DSN; wins over the plain form."
+        None,
+        description="File that holds the state DSN; wins over the plain form. `ca.crt` beside it has the CA "
+        "certificates that the server's is checked with.",
     )
     state_dsn: str | None = Field(None, description="libpq URI of the state database.")
     pool_size: int = Field(8, ge=1, le=64, description="Pooled connections per process and database.")
 
     def read_state_dsn(self) -> str:
         """The DSN as its file says now, or the plain form. Raises InvalidSettings."""
-        return read_secret("state_dsn", self.state_dsn_file, self.state_dsn)
+        return read_dsn("state_dsn", self.state_dsn_file, self.state_dsn)
 
 
 class DataDatabase(Part):
     """The data database."""
 
-    data_dsn_file: Path | None = Field(None, description="File that holds the data DSN; wins over the plain form.")
+    data_dsn_file: Path | None = Field(
+        None, description="File that holds the data DSN; wins over the plain form. `ca.crt` counts as above."
+    )
     data_dsn: str | None = Field(None, description="libpq URI of the data database.")
 
     def read_data_dsn(self) -> str:
         """The DSN as its file says now, or the plain form. Raises InvalidSettings."""
-        return read_secret("data_dsn", self.data_dsn_file, self.data_dsn)
+        return read_dsn("data_dsn", self.data_dsn_file, self.data_dsn)
 
 
 class Migration(Part):
@@ -312,7 +325,9 @@ class Controller(Part):
     drain_seconds: float = Field(300, ge=0, description="Longest drain of a deleted DAG.")
     worker_image: str | None = Field(None, description="Image of worker pods.")
     worker_pull_policy: str = Field("IfNotPresent", description="imagePullPolicy of worker pods.")
-    worker_secret: str = Field("trace-worker", description="Secret with `token` and `dsn` for worker pods.")
+    worker_secret: str = Field(
+        "trace-worker", description="Secret with `token`, `dsn` and perhaps `ca.crt` for worker pods."
+    )
     worker_pods: Json[WorkerPods] = Field(  # type: ignore[assignment]  # the default is parsed like a value
         "{}", description="JSON: what every worker pod gets beside its image; the chart's `workers`."
     )

@@ -1,8 +1,9 @@
 """Connections to one database: one small psycopg pool for a process, lent for a statement or for a transaction.
 
 Every session has bounds: a connect, statement or idle transaction that exceeds its limit is ended by the server, so
-that a stuck process cannot hold locks for good. And a server that vanished without closing its connections is
-noticed by this side's TCP (`traceplane_sdk.dsn`), so that it cannot hold the process for good.
+that a stuck process cannot hold locks for good. They are set once it is open, and read back, since a pooler may
+drop what is asked for at the start (`traceplane_sdk.sessions`). And a server that vanished without closing its
+connections is noticed by this side's TCP (`traceplane_sdk.dsn`), so that it cannot hold the process for good.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from psycopg_pool import AsyncConnectionPool
 from traceplane.errors import InvalidSettings
 from traceplane.store.failures import mapped
 from traceplane_sdk.dsn import BadDsn, bounded
+from traceplane_sdk.sessions import Bounds, refuse_pooled_transactions
 
 CONNECT_SECONDS = 5
-STATEMENT_SECONDS = 60
-IDLE_TRANSACTION_SECONDS = 60
+BOUNDS = {"statement_timeout": "60s", "idle_in_transaction_session_timeout": "60s"}
 POOL_WAIT_SECONDS = 10.0
 MAX_WAITING = 1024
 """Callers that may wait for a pooled connection; one more gets Unavailable at once."""
@@ -41,22 +42,11 @@ class BinaryCursor(psycopg.AsyncCursor[TupleRow]):
 
 
 def session(dsn: str, application: str) -> dict[str, Any]:
-    """libpq parameters of `dsn` with the bounds of a session added. Raises InvalidSettings for one that is no DSN.
+    """libpq parameters of `dsn` for a session that `bounds` are set for. Raises InvalidSettings for what is no DSN.
 
     What passes has no half of a password in its host or database name, which drivers and pools put into errors
     and logs.
     """
-    parameters = _parameters(dsn, application)
-    return parameters | {"options": _options(parameters)}
-
-
-def arrow_dsn(dsn: str, application: str) -> str:
-    """`dsn` for ADBC, which takes it as text. What its statements may take, their transactions say. Raises
-    InvalidSettings."""
-    return conninfo.make_conninfo(**_parameters(dsn, application))
-
-
-def _parameters(dsn: str, application: str) -> dict[str, Any]:
     try:
         return {"application_name": application, **bounded(dsn, CONNECT_SECONDS)}
     except BadDsn as error:
@@ -64,12 +54,46 @@ def _parameters(dsn: str, application: str) -> dict[str, Any]:
     raise refused
 
 
-def _options(parameters: Mapping[str, Any]) -> str:
-    bounds = (
-        f"-c statement_timeout={STATEMENT_SECONDS}s "
-        f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_SECONDS}s"
-    )
-    return f"{bounds} {parameters.get('options') or ''}".strip()
+def bounds(parameters: Mapping[str, Any]) -> Bounds:
+    """What a session that was opened with `parameters` may take."""
+    return Bounds.of(parameters, BOUNDS)
+
+
+def arrow_dsn(dsn: str, application: str) -> str:
+    """`dsn` for ADBC, which takes it as text. What its statements may take, their transactions say. Raises
+    InvalidSettings."""
+    return conninfo.make_conninfo(**session(dsn, application))
+
+
+def connect(dsn: str, application: str) -> psycopg.Connection[TupleRow]:
+    """A session in autocommit, which no pooler shares with others. Raises the driver's errors, and UnfitSession."""
+    parameters = session(dsn, application)
+    connection = psycopg.connect(**parameters, autocommit=True)
+    try:
+        bounds(parameters).apply(connection)
+        refuse_pooled_transactions(connection, parameters)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+async def connect_async(dsn: str, application: str, **options: Any) -> Connection:
+    """A session in autocommit; `options` are psycopg's. Raises the driver's errors, and UnfitSession."""
+    parameters = session(dsn, application)
+    connection = await psycopg.AsyncConnection.connect(**parameters, autocommit=True, **options)
+    try:
+        await bounds(parameters).apply_async(connection)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+def check(dsn: str) -> None:
+    """Return where a session of `dsn` can be used. Raises Unavailable, and GiveUp for a pooler in another mode."""
+    with mapped():
+        connect(dsn, "trace-check").close()
 
 
 class Database:
@@ -88,9 +112,10 @@ class Database:
         connections (see above), a pool of 1 is slow and never stuck.
         """
         self.dsn = dsn
+        parameters = session(dsn, application)
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             kwargs={
-                **session(dsn, application),
+                **parameters,
                 # One statement is one transaction and one round trip, unless the caller begins a transaction.
                 "autocommit": True,
                 # Prepared at first use: the statements of a process are few, and each runs for as long as it lives.
@@ -101,6 +126,7 @@ class Database:
             max_size=pool_size,
             timeout=wait_seconds,
             max_waiting=MAX_WAITING,
+            configure=bounds(parameters).apply_async,
             reconnect_timeout=wait_seconds,
             check=_check_if_readable,
             open=False,
@@ -150,8 +176,10 @@ async def one_transaction(dsn: str, *, application: str) -> AsyncIterator[Connec
     Unlike a pool, which waits for a database that is away to come back, it fails at once. Raises Unavailable.
     """
     with mapped():
-        connecting = psycopg.AsyncConnection.connect(**session(dsn, application), cursor_factory=BinaryCursor)
-        async with await connecting as connection:  # commits at its end, or rolls back
+        async with (
+            await connect_async(dsn, application, cursor_factory=BinaryCursor) as connection,
+            connection.transaction(),
+        ):
             yield connection
 
 

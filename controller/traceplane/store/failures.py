@@ -20,9 +20,12 @@ from typing import TypeVar
 
 import psycopg
 from psycopg import errors as pg
+from psycopg import pq
 
 from traceplane.errors import GiveUp, Refused, TraceError, Unavailable
 from traceplane.kit.loops import backoff
+from traceplane_sdk import refusals
+from traceplane_sdk.sessions import UnfitSession
 
 Result = TypeVar("Result")
 
@@ -61,9 +64,21 @@ def translated(error: BaseException) -> TraceError | None:
         return GiveUp(f"the database role lacks a right: {error.diag.message_primary}{remedy}")
     if isinstance(error, psycopg.DataError):
         return Refused(f"the database cannot hold this value: {error.diag.message_primary or type(error).__name__}")
+    if isinstance(error, UnfitSession):
+        return GiveUp(f"the database: {error}", code="TransactionPooling")
+    if isinstance(error, psycopg.OperationalError) and error.pgconn is not None:  # no session was opened at all
+        parameters = _parameters(error.pgconn)
+        found, _ = refusals.cause(error, parameters)
+        if found is not None:
+            return Unavailable(f"database {parameters.get('dbname')}: {found}")
     if isinstance(error, _AWAY):
         return Unavailable(f"the database does not answer ({type(error).__name__})")
     return None
+
+
+def _parameters(attempt: pq.abc.PGconn) -> dict[str, str]:
+    """libpq parameters of an attempt to connect."""
+    return {option.keyword.decode(): option.val.decode() for option in attempt.info if option.val is not None}
 
 
 @contextmanager

@@ -15,11 +15,12 @@ import psycopg
 from psycopg import sql
 
 from traceplane.kit.loops import backoff
-from traceplane.store.engine import session
+from traceplane.store.engine import connect_async, session
 
 Wake = Callable[[str, str], None]
 """Called with (channel, payload); payload is empty after a reconnect."""
 
+APPLICATION = "trace-listener"
 PROBE_SECONDS = 15.0
 ANSWER_SECONDS = 5.0
 MAX_BACKOFF_SECONDS = 10.0
@@ -31,7 +32,8 @@ class Listener:
     def __init__(
         self, dsn: str, channels: Sequence[str], wake: Wake, *, probe_seconds: float = PROBE_SECONDS
     ) -> None:
-        self._session = session(dsn, "trace-listener")
+        session(dsn, APPLICATION)  # refused here, and not in the loop that outlives every error
+        self._dsn = dsn
         self._channels = tuple(channels)
         self._wake = wake
         self._probe_seconds = probe_seconds
@@ -42,7 +44,7 @@ class Listener:
         failures = 0
         while not stop.is_set():
             try:
-                async with await psycopg.AsyncConnection.connect(**self._session, autocommit=True) as connection:
+                async with await connect_async(self._dsn, APPLICATION) as connection:
                     await self._subscribe(connection)
                     failures = 0
                     await self._receive(connection, stop)

@@ -18,16 +18,21 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import structlog
 from psycopg import errors as pg
 from psycopg import sql
 
 from traceplane.errors import Unavailable, UnknownSchema
 from traceplane.store import revisions, seed
-from traceplane.store.engine import session
+from traceplane.store.engine import check as check_session
+from traceplane.store.engine import connect
 from traceplane.store.failures import mapped
+from traceplane_sdk.sessions import Bounds
 
 LOCK_KEY = 0x7472_6163_65
 """Advisory lock of a migration: the letters `trace`."""
+
+_log = structlog.get_logger("trace.migrate")
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -68,7 +73,7 @@ def migrate(
     with mapped(), _lock(state_dsn, max(1.0, deadline - time.monotonic())):
         before_state = _upgrade(STATE, state_dsn)
         before_data = _upgrade(DATA, data_dsn)
-        with psycopg.connect(**session(state_dsn, "trace-migrate")) as connection:
+        with connect(state_dsn, "trace-migrate") as connection, connection.transaction():
             seeded = seed.seed(connection, org_id, admin)
     return Migrated((before_state, STATE.head), (before_data, DATA.head), seeded)
 
@@ -78,7 +83,7 @@ def check(state_dsn: str | None = None, data_dsn: str | None = None) -> None:
     for branch, dsn in ((STATE, state_dsn), (DATA, data_dsn)):
         if dsn is None:
             continue
-        with mapped(), psycopg.connect(**session(dsn, "trace-check")) as connection:
+        with mapped(), connect(dsn, "trace-check") as connection:
             found = revision(connection, branch)
         if found != branch.head:
             raise UnknownSchema(_difference(branch, found))
@@ -136,9 +141,7 @@ def _upgrade(branch: Branch, dsn: str) -> str | None:
     """Bring one database to the head of its branch; returns the revision found."""
     from sqlalchemy import create_engine
 
-    parameters = session(dsn, "trace-migrate")
-    parameters["options"] += " -c statement_timeout=0"  # an index over a large table takes what it takes
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(**parameters))
+    engine = create_engine("postgresql+psycopg://", creator=lambda: _patient(dsn))
     try:
         with _unwrapped(), engine.begin() as connection:
             found = revision(connection.connection.driver_connection, branch)  # type: ignore[arg-type]
@@ -160,26 +163,34 @@ def _unwrapped() -> Iterator[None]:
         raise error.orig or error from error
 
 
+def _patient(dsn: str) -> psycopg.Connection[Any]:
+    """A session whose statements take what they take: an index over a large table may be among them."""
+    connection = connect(dsn, "trace-migrate")
+    Bounds({"statement_timeout": "0"}).apply(connection)
+    connection.autocommit = False
+    return connection
+
+
 def _await_server(dsn: str, deadline: float) -> None:
     """Return when the server accepts a session: beside a fresh install it may still be starting."""
-    parameters = session(dsn, "trace-migrate")
+    shown = ""
     while True:
         try:
-            with mapped():
-                psycopg.connect(**parameters).close()
-                return
-        except Unavailable:
+            return check_session(dsn)
+        except Unavailable as error:
             if time.monotonic() > deadline:
                 raise
+            if error.message != shown:  # a wrong CA or password is seen at once, and not when the time is over
+                _log.warning("waiting for a database", problem=error.message)
+                shown = error.message
             time.sleep(0.25)
 
 
 @contextmanager
 def _lock(dsn: str, seconds: float) -> Iterator[None]:
     """Hold the migration lock; Unavailable after `seconds` of waiting for another process."""
-    parameters = session(dsn, "trace-migrate-lock")
-    parameters["options"] += f" -c statement_timeout=0 -c lock_timeout={int(seconds * 1000)}"
-    with psycopg.connect(**parameters, autocommit=True) as connection:
+    with connect(dsn, "trace-migrate-lock") as connection:
+        Bounds({"statement_timeout": "0", "lock_timeout": f"{int(seconds * 1000)}"}).apply(connection)
         try:
             connection.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
         except pg.LockNotAvailable as error:

@@ -135,7 +135,7 @@ def arrow(dsn: str) -> Iterator[None]:
 
 @contextmanager
 def plain(dsn: str) -> Iterator[None]:
-    with sdk.connect(dsn, autocommit=True, application_name="test", options="-c lock_timeout=60s") as connection:
+    with sdk.connect(dsn, {"lock_timeout": "60s"}, autocommit=True, application_name="test") as connection:
         assert connection.execute("SHOW lock_timeout").fetchone() == ("1min",)
         yield
 

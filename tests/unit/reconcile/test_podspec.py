@@ -63,7 +63,6 @@ def test_secrets_are_files_and_only_those_of_the_job() -> None:
     secrets = {v["name"]: v["secret"]["secretName"] for v in pod["spec"]["volumes"] if "secret" in v}
     assert secrets == {
         "worker": "trace-worker",
-        "data": "trace-worker",
         "rpc-0": "rpcpool-mainnet",
         "rpc-1": "rpcpool-archive",
     }
@@ -71,6 +70,18 @@ def test_secrets_are_files_and_only_those_of_the_job() -> None:
     assert mounts["rpc-1"] == "/etc/trace/rpc/archive"
     assert not any("ACCESS_KEY" in name or name == "DSN" for name in environment(pod))
     assert "rpc-0" not in {v["name"] for v in made()["spec"]["volumes"]}
+
+
+def test_the_ca_of_the_database_lies_beside_the_dsn_where_there_is_one() -> None:
+    pod = made()
+    (data,) = [volume["projected"] for volume in pod["spec"]["volumes"] if volume["name"] == "data"]
+    given = {
+        item["path"]: (one["secret"]["name"], one["secret"].get("optional", False))
+        for one in data["sources"]
+        for item in one["secret"]["items"]
+    }
+    assert given == {"dsn": ("trace-worker", False), "ca.crt": ("trace-worker", True)}
+    assert data["defaultMode"] == 0o440
 
 
 def test_resources_are_the_defaults_where_the_job_says_nothing() -> None:

@@ -28,7 +28,7 @@ from traceplane.query.attach.data_snapshot import DataSnapshot
 from traceplane.query.attach.hot_reader import HotConnections
 from traceplane.settings import QuerySettings
 from traceplane.store import migrate
-from traceplane.store.engine import is_readable, session
+from traceplane.store.engine import bounds, is_readable, session
 from traceplane_sdk.wire import Fence
 
 WAIT_SECONDS = 5.0
@@ -160,8 +160,10 @@ class Databases:
 
 
 def _pool(dsn: str, name: str, size: int) -> ConnectionPool[psycopg.Connection[TupleRow]]:
+    parameters = session(dsn, name)
     return ConnectionPool(
-        kwargs={**session(dsn, name), "autocommit": True},
+        kwargs={**parameters, "autocommit": True},
+        configure=bounds(parameters).apply,
         min_size=1,
         max_size=size,
         timeout=WAIT_SECONDS,

@@ -16,9 +16,11 @@ from typing import Any
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
+from psycopg.conninfo import conninfo_to_dict
 
 from traceplane.errors import Unavailable
 from traceplane.store.engine import arrow_dsn
+from traceplane_sdk import refusals
 
 _BATCH_BYTES = 4 * 1024 * 1024
 
@@ -60,7 +62,8 @@ class HotConnections:
                 first = self._first
             return first.adbc_clone()
         except adbc_driver_manager.Error as error:
-            raise Unavailable("the data database cannot be reached") from error
+            found, _ = refusals.cause(error, conninfo_to_dict(self._dsn))
+            raise Unavailable(f"the data database cannot be reached: {found or 'it does not answer'}") from error
 
     def give_back(self, connection: adbc.Connection, whole: bool) -> None:
         """Take a connection back; `whole` is whether another scan may use it."""

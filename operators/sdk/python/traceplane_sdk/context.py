@@ -139,9 +139,9 @@ class Context:
         if self._connection is None or self._connection.closed or self._connection.broken:
             self._connection = database.connect(
                 self.io.data_dsn(),
+                {"lock_timeout": "60s", "idle_in_transaction_session_timeout": "300s"},
                 autocommit=True,
                 application_name=f"trace {self.task.job.dag}/{self.task.job.name}"[:63],
-                options="-c lock_timeout=60s -c idle_in_transaction_session_timeout=300s",
             )
         return self._connection
 

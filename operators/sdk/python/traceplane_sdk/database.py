@@ -1,13 +1,12 @@
-"""Opens connections to the data database, and says why one cannot be opened without quoting the DSN.
-
-A driver's message about a failed connection is built from the DSN, and it would travel far: into the task's error,
-the DAG's status, the user API and the log. So the cause is given in fixed words and an SQLSTATE.
-"""
+"""Opens connections to the data database, and says why one cannot be opened without quoting the DSN
+(`traceplane_sdk.refusals`)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from traceplane_sdk import refusals
 from traceplane_sdk.dsn import BadDsn, bounded
 from traceplane_sdk.errors import OperatorError
 
@@ -15,26 +14,6 @@ if TYPE_CHECKING:
     import psycopg
 
 CONNECT_SECONDS = 10
-
-_CAUSES = (
-    ("authentication failed", "28P01", "it refused the password of the role"),
-    ("no pg_hba.conf entry", "28000", "it lets no such role in from here"),
-    ("too many clients", "53300", "it has no connection to spare"),
-    ("remaining connection slots", "53300", "it has no connection to spare"),
-    ("too many connections", "53300", "it has no connection to spare"),
-    ("starting up", "57P03", "it is starting"),
-    ("shutting down", "57P03", "it is shutting down"),
-    ("in recovery mode", "57P03", "it is recovering"),
-    ("permission denied for database", "42501", "the role may not use this database"),
-    ("could not translate host name", None, "its host name does not resolve"),
-    ("failed to resolve host", None, "its host name does not resolve"),
-    ("name or service not known", None, "its host name does not resolve"),
-    ("connection refused", None, "nothing listens at its address"),
-    ("timeout", None, "it did not answer in time"),
-    ("does not exist", "3D000", "it has no such role or database"),
-)
-"""Words in the driver's message, the SQLSTATE they stand for (libpq gives none to a client that never got a
-session), and the words used instead."""
 
 
 class DatabaseUnavailable(OperatorError):
@@ -44,15 +23,32 @@ class DatabaseUnavailable(OperatorError):
         super().__init__("Unavailable", message)
 
 
-def connect(dsn: str, **options: Any) -> psycopg.Connection[Any]:
-    """A psycopg connection; `options` are psycopg's. Raises DatabaseUnavailable, also for an unusable DSN."""
+def connect(
+    dsn: str, bounds: Mapping[str, str] | None = None, *, autocommit: bool = False, **options: Any
+) -> psycopg.Connection[Any]:
+    """A psycopg connection whose session has `bounds`, such as `{"lock_timeout": "60s"}`; `options` are psycopg's.
+
+    Raises DatabaseUnavailable, also for an unusable DSN, and for a pooler that keeps no session.
+    """
     import psycopg
+
+    from traceplane_sdk import sessions
 
     parameters = _parameters(dsn) | options
     try:
-        return psycopg.connect(**parameters)
+        connection = psycopg.connect(**parameters, autocommit=True)
+        try:
+            sessions.Bounds.of(parameters, bounds or {}).apply(connection)
+            sessions.refuse_pooled_transactions(connection, parameters)
+            connection.autocommit = autocommit
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+    except sessions.UnfitSession as error:
+        failure = DatabaseUnavailable(f"the data database: {error}")
     except psycopg.Error as error:
-        failure = _unavailable(error)
+        failure = _unavailable(error, parameters)
     # Outside the handler: there the driver's error would stay as the context, and a traceback would print it.
     raise failure
 
@@ -63,11 +59,11 @@ def connect_arrow(dsn: str) -> Any:
     from adbc_driver_postgresql import dbapi
     from psycopg.conninfo import make_conninfo
 
-    conninfo = make_conninfo(**_parameters(dsn))
+    parameters = _parameters(dsn)
     try:
-        return dbapi.connect(conninfo)
+        return dbapi.connect(make_conninfo(**parameters))
     except Error as error:
-        failure = _unavailable(error)
+        failure = _unavailable(error, parameters)
     raise failure
 
 
@@ -79,10 +75,8 @@ def _parameters(dsn: str) -> dict[str, Any]:
     raise failure
 
 
-def _unavailable(error: Exception) -> DatabaseUnavailable:
+def _unavailable(error: Exception, parameters: Mapping[str, Any]) -> DatabaseUnavailable:
     """The cause of a driver's error, in fixed words."""
-    words = str(error).lower()
-    known = ((state, cause) for phrase, state, cause in _CAUSES if phrase in words)
-    state, cause = next(known, (None, "no session could be opened"))
-    code = getattr(error, "sqlstate", None) or state
-    return DatabaseUnavailable(f"the data database: {cause} (SQLSTATE {code or 'none: no answer of the server'})")
+    found, code = refusals.cause(error, parameters)
+    words = found or "no session could be opened"
+    return DatabaseUnavailable(f"the data database: {words} (SQLSTATE {code or 'none: no answer of the server'})")
