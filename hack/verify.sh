@@ -112,7 +112,7 @@ all() {
   # Both wait for processes more than they compute, so they run beside each other. The cluster goes first where both
   # want the processor: it has kubelet probes and leases to answer in time, the others only their own tests.
   begin "with real databases, object store, chain and API server" 2400 nice -n 10 \
-    .venv/bin/pytest -q -n 2 --dist worksteal -m "(services or apiserver) and not patient" tests operators
+    .venv/bin/pytest -q -n 2 --dist worksteal --durations=30 -m "(services or apiserver) and not patient" tests operators
   stage "on a whole cluster" 2700 .venv/bin/pytest -q --durations=12 --maxfail=5 -m cluster tests
   join
 }
