@@ -83,6 +83,38 @@ def test_an_alert_is_quiet_fires_with_its_words_and_clears(name: str, tmp_path: 
     assert code == 0, said
 
 
+def minute_by_minute(name: str, also: dict[str, Any]) -> dict[str, Any]:
+    """Further series of a case for `promtool test rules`, with a look at each minute until the samples end."""
+    first, last = (0, -1) if also["firing"] == "never" else also["firing"]
+    fires = f'count(ALERTS{{alertname="{name}", alertstate="firing"}}) or vector(0)'
+    looks = [
+        {"expr": fires, "eval_time": f"{minute}m", "exp_samples": [{"labels": "{}", "value": int(first <= minute <= last)}]}
+        for minute in range(max(last + 1, also.get("minutes", 0), 80))
+    ]
+    return {
+        "rule_files": [str(alert_rules.PAGE)],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": series, "values": values} for series, values in also["series"].items()],
+                "promql_expr_test": looks,
+            }
+        ],
+    }
+
+
+ALSO = [(name, what) for name, case in CASES.items() for what in case.get("also", {})]
+
+
+@pytest.mark.parametrize(("name", "what"), ALSO, ids=[what for _, what in ALSO])
+def test_an_alert_fires_in_these_minutes_and_no_other(name: str, what: str, tmp_path: Path) -> None:
+    file = tmp_path / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(minute_by_minute(name, CASES[name]["also"][what])))
+    code, said = promtool("test", "rules", str(file))
+    assert code == 0, said
+
+
 def test_every_case_is_of_an_alert() -> None:
     assert set(CASES) == set(RULES)
 
