@@ -15,7 +15,6 @@ import yaml
 from hack.generate import alert_rules, metrics_reference
 from tests.services import ROOT
 from tests.support.scrape import promtool
-from traceplane.errors import GiveUp, TraceError, Unavailable
 from traceplane.observe.reconcile_metrics import PodCount
 from traceplane.tasks.states import Result
 
@@ -88,7 +87,11 @@ def minute_by_minute(name: str, also: dict[str, Any]) -> dict[str, Any]:
     first, last = (0, -1) if also["firing"] == "never" else also["firing"]
     fires = f'count(ALERTS{{alertname="{name}", alertstate="firing"}}) or vector(0)'
     looks = [
-        {"expr": fires, "eval_time": f"{minute}m", "exp_samples": [{"labels": "{}", "value": int(first <= minute <= last)}]}
+        {
+            "expr": fires,
+            "eval_time": f"{minute}m",
+            "exp_samples": [{"labels": "{}", "value": int(first <= minute <= last)}],
+        }
         for minute in range(max(last + 1, also.get("minutes", 0), 80))
     ]
     return {
@@ -186,7 +189,7 @@ def test_a_rule_selects_and_groups_by_labels_that_its_metrics_have(name: str) ->
     ("metric", "label", "known"),
     [
         ("trace_task_attempts_total", "result", {result.value for result in Result}),
-        ("trace_query_seconds", "code", {error.code for error in (TraceError, Unavailable, GiveUp)}),
+        ("trace_query_seconds", "fault", {"none", "user", "load", "service"}),
         ("trace_job_tasks", "state", {"Queued", "Running", "Retrying", "Dead"}),
         ("trace_worker_pods", "state", set(PodCount._fields)),
     ],
