@@ -92,7 +92,7 @@ def minute_by_minute(name: str, also: dict[str, Any]) -> dict[str, Any]:
             "eval_time": f"{minute}m",
             "exp_samples": [{"labels": "{}", "value": int(first <= minute <= last)}],
         }
-        for minute in range(max(last + 1, also.get("minutes", 0), 80))
+        for minute in range(max(last + 1, 80))
     ]
     return {
         "rule_files": [str(alert_rules.PAGE)],

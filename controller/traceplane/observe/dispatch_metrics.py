@@ -68,6 +68,9 @@ NEXT_EXPIRY = Gauge(
 OUTBOX_PENDING = Gauge("trace_outbox_pending", "Outbox rows that wait, due ones only.", registry=REGISTRY)
 OUTBOX_OLDEST = Gauge("trace_outbox_oldest_seconds", "How long the oldest due outbox row waits.", registry=REGISTRY)
 OUTBOX_FAILED = Gauge("trace_outbox_failed", "Outbox rows given up.", registry=REGISTRY)
+OUTBOX_FAILED_LATELY = Gauge(
+    "trace_outbox_failed_last_hour", "Outbox rows given up within the last hour.", registry=REGISTRY
+)
 RELAY_PENDING = Gauge("trace_relay_pending", "Rows of the source outbox not relayed yet.", registry=REGISTRY)
 RELAY_OLDEST = Gauge("trace_relay_oldest_seconds", "Age of the oldest of them.", registry=REGISTRY)
 

@@ -319,6 +319,24 @@ async def test_a_retry_that_is_due_and_not_queued_is_overdue(
     assert metrics.REGISTRY.get_sample_value("trace_retry_overdue_seconds") == pytest.approx(90, abs=30)
 
 
+async def test_a_row_of_the_outbox_that_was_given_up_counts_as_news_for_an_hour(
+    jobs: dict[str, UUID], sql: Sql, loop_of: Callable[[str], Callable[[], Any]]
+) -> None:
+    def shown() -> list[float | None]:
+        names = ("trace_outbox_failed", "trace_outbox_failed_last_hour")
+        return [metrics.REGISTRY.get_sample_value(name) for name in names]
+
+    sql("DELETE FROM outbox")
+    for minutes, expected in ((59, [1, 1]), (61, [2, 1])):
+        sql(
+            "INSERT INTO outbox (org_id, kind, payload, status, finished_at) SELECT org_id, 'delete_hot_rows', '{}',"
+            " 'Failed', now() - make_interval(mins => %(minutes)s) FROM jobs LIMIT 1",
+            minutes=minutes,
+        )
+        await loop_of("gauges")()
+        assert shown() == expected
+
+
 async def test_a_look_takes_the_same_statements_however_many_jobs_and_assets_there_are(
     deploy: Any, dispatcher: Dispatcher, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
