@@ -122,8 +122,8 @@ SOURCE_DEEP_REORG = Gauge(
 _ASSET = ["asset"]
 ASSET_COMMITTED = Gauge(
     "trace_asset_last_commit_timestamp_seconds",
-    "When rows of a published asset were last committed, in seconds since 1970; before the first, when its table or "
-    "folder was made.",
+    "When rows of a published asset were last committed, in seconds since 1970; before the first, "
+    "when its table or folder was made.",
     _ASSET,
     registry=REGISTRY,
 )
