@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from traceplane.settings.parts import Controller
+
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "trace"
 SOURCE = CHART / "files" / "alerts.yaml"
@@ -32,7 +34,12 @@ def rules() -> list[dict[str, Any]]:
 def filled() -> str:
     """The rules' text with the default thresholds, of any namespace."""
     monitoring = yaml.safe_load((CHART / "values.yaml").read_text())["monitoring"]
-    values = {**monitoring["thresholds"], "scope": "", "runbooks": monitoring["runbooks"]}
+    values = {
+        **monitoring["thresholds"],
+        "watchStaleSeconds": Controller.model_fields["watch_stale_seconds"].default,
+        "scope": "",
+        "runbooks": monitoring["runbooks"],
+    }
     return re.sub(r"\$\((\w+)\)", lambda found: str(values[found[1]]), SOURCE.read_text())
 
 

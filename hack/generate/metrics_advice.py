@@ -50,6 +50,7 @@ ADVICE = {
     "trace_outbox_pending": "See `trace_outbox_oldest_seconds`.",
     "trace_outbox_oldest_seconds": "It grows: effects fail. Tables are not made, hot rows not swept.",
     "trace_outbox_failed": "Any: an effect was given up.",
+    "trace_outbox_failed_last_hour": "The same, lately: the log names row and error.",
     "trace_relay_pending": "See `trace_relay_oldest_seconds`.",
     "trace_relay_oldest_seconds": "It grows: what sources wrote starts no task.",
     "trace_store_up": "A database or the object store is away.",

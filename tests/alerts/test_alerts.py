@@ -15,7 +15,6 @@ import yaml
 from hack.generate import alert_rules, metrics_reference
 from tests.services import ROOT
 from tests.support.scrape import promtool
-from traceplane.errors import GiveUp, TraceError, Unavailable
 from traceplane.observe.reconcile_metrics import PodCount
 from traceplane.tasks.states import Result
 
@@ -79,6 +78,42 @@ def promtool_test(name: str, case: dict[str, Any]) -> dict[str, Any]:
 def test_an_alert_is_quiet_fires_with_its_words_and_clears(name: str, tmp_path: Path) -> None:
     file = tmp_path / f"{name}.yaml"
     file.write_text(yaml.safe_dump(promtool_test(name, CASES[name])))
+    code, said = promtool("test", "rules", str(file))
+    assert code == 0, said
+
+
+def minute_by_minute(name: str, also: dict[str, Any]) -> dict[str, Any]:
+    """Further series of a case for `promtool test rules`, with a look at each minute until the samples end."""
+    first, last = (0, -1) if also["firing"] == "never" else also["firing"]
+    fires = f'count(ALERTS{{alertname="{name}", alertstate="firing"}}) or vector(0)'
+    looks = [
+        {
+            "expr": fires,
+            "eval_time": f"{minute}m",
+            "exp_samples": [{"labels": "{}", "value": int(first <= minute <= last)}],
+        }
+        for minute in range(max(last + 1, 80))
+    ]
+    return {
+        "rule_files": [str(alert_rules.PAGE)],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": series, "values": values} for series, values in also["series"].items()],
+                "promql_expr_test": looks,
+            }
+        ],
+    }
+
+
+ALSO = [(name, what) for name, case in CASES.items() for what in case.get("also", {})]
+
+
+@pytest.mark.parametrize(("name", "what"), ALSO, ids=[what for _, what in ALSO])
+def test_an_alert_fires_in_these_minutes_and_no_other(name: str, what: str, tmp_path: Path) -> None:
+    file = tmp_path / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(minute_by_minute(name, CASES[name]["also"][what])))
     code, said = promtool("test", "rules", str(file))
     assert code == 0, said
 
@@ -154,7 +189,7 @@ def test_a_rule_selects_and_groups_by_labels_that_its_metrics_have(name: str) ->
     ("metric", "label", "known"),
     [
         ("trace_task_attempts_total", "result", {result.value for result in Result}),
-        ("trace_query_seconds", "code", {error.code for error in (TraceError, Unavailable, GiveUp)}),
+        ("trace_query_seconds", "fault", {"none", "user", "load", "service"}),
         ("trace_job_tasks", "state", {"Queued", "Running", "Retrying", "Dead"}),
         ("trace_worker_pods", "state", set(PodCount._fields)),
     ],

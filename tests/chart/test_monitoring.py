@@ -9,6 +9,7 @@ from hack.generate import alert_rules
 from tests.chart.conftest import CHART, NAMESPACE, OPERATOR
 from tests.support.scrape import promtool
 from traceplane.reconcile import podspec
+from traceplane.settings.parts import Controller
 
 THRESHOLDS = yaml.safe_load((CHART / "values.yaml").read_text())["monitoring"]["thresholds"]
 
@@ -43,11 +44,22 @@ def test_the_rules_are_those_of_the_plain_file_for_this_namespace(render, tmp_pa
 
 def test_every_threshold_is_a_value_and_changes_a_rule(render):
     before = rules(render(kinds=OPERATOR))
-    named = set(re.findall(r"\$\((\w+)\)", alert_rules.SOURCE.read_text())) - {"scope", "runbooks"}
+    named = set(re.findall(r"\$\((\w+)\)", alert_rules.SOURCE.read_text())) - {
+        "scope",
+        "runbooks",
+        "watchStaleSeconds",
+    }
     assert named == set(THRESHOLDS)
     for name, value in THRESHOLDS.items():
         changed = rules(render(kinds=OPERATOR, monitoring={"thresholds": {name: value + 0.5}}))
         assert [alert for alert in before if before[alert] != changed[alert]], name
+
+
+def test_a_silent_watch_alerts_before_the_controller_is_restarted_for_it(render):
+    expr = rules(render(kinds=OPERATOR))["TraceWatchSilent"]["expr"]
+    assert expr.endswith(f"> {Controller.model_fields['watch_stale_seconds'].default}")
+    expr = rules(render(kinds=OPERATOR, config={"watch_stale_seconds": 60}))["TraceWatchSilent"]["expr"]
+    assert expr.endswith("> 60")
 
 
 def test_a_large_threshold_is_written_without_an_exponent(render):

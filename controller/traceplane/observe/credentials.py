@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -31,8 +32,12 @@ def certificate_end(path: Path) -> float:
 
 def token_end(path: Path) -> float:
     """When the JWT in a file ends, in seconds since 1970."""
-    claims = path.read_text().strip().split(".")[1]
-    return float(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"])
+    encoded = path.read_text().strip().split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
+    end = claims.get("exp") if isinstance(claims, dict) else None
+    if isinstance(end, bool) or not isinstance(end, int | float) or not math.isfinite(end):
+        raise ValueError("the token has no claim exp that is a time")
+    return float(end)
 
 
 def of_issuer(settings: Users) -> Ends:
@@ -68,6 +73,7 @@ class Credentials(Collector):
             if path is not None:
                 try:
                     family.add_metric([name], end(path))
-                except (OSError, ValueError, KeyError, IndexError):
+                # JSON may nest too deeply, and a whole number be too large for a float.
+                except (OSError, ValueError, LookupError, RecursionError, OverflowError):
                     continue  # its user reports it
         yield family

@@ -68,6 +68,9 @@ NEXT_EXPIRY = Gauge(
 OUTBOX_PENDING = Gauge("trace_outbox_pending", "Outbox rows that wait, due ones only.", registry=REGISTRY)
 OUTBOX_OLDEST = Gauge("trace_outbox_oldest_seconds", "How long the oldest due outbox row waits.", registry=REGISTRY)
 OUTBOX_FAILED = Gauge("trace_outbox_failed", "Outbox rows given up.", registry=REGISTRY)
+OUTBOX_FAILED_LATELY = Gauge(
+    "trace_outbox_failed_last_hour", "Outbox rows given up within the last hour.", registry=REGISTRY
+)
 RELAY_PENDING = Gauge("trace_relay_pending", "Rows of the source outbox not relayed yet.", registry=REGISTRY)
 RELAY_OLDEST = Gauge("trace_relay_oldest_seconds", "Age of the oldest of them.", registry=REGISTRY)
 
@@ -119,7 +122,8 @@ SOURCE_DEEP_REORG = Gauge(
 _ASSET = ["asset"]
 ASSET_COMMITTED = Gauge(
     "trace_asset_last_commit_timestamp_seconds",
-    "When rows of a published asset were last committed, in seconds since 1970.",
+    "When rows of a published asset were last committed, in seconds since 1970; before the first, "
+    "when its table or folder was made.",
     _ASSET,
     registry=REGISTRY,
 )

@@ -76,7 +76,7 @@ attempts = Counter(
     ["dag", "job_name", "result"],
     registry=registry,
 )
-named = JobLabels(pod_start, attempts)
+named = JobLabels(attempts, pod_start)
 is_leader = Gauge(
     "trace_controller_leader", "1 while this process holds the controller's Lease.", registry=registry
 )

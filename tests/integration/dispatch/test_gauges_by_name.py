@@ -77,6 +77,18 @@ async def test_a_job_shows_its_queue_by_state_and_its_oldest_task(
     assert value("trace_job_queue_oldest_seconds", job="ranges") == 0
 
 
+async def test_a_job_is_counted_from_zero_before_anything_of_it_failed(deploy: Any, look: Look) -> None:
+    manifest = graphs.chain("counted-from-zero")
+    manifest["spec"]["publish"] = []
+    await deploy(manifest)
+    await look()
+    failed = [
+        value("trace_task_attempts_total", "counted-from-zero", job, result="Failed")
+        for job in ("compact", "follow", "ranges")
+    ]
+    assert failed == [0, 0, 0]
+
+
 async def test_a_lease_that_is_not_renewed_is_near_its_end(
     jobs: dict[str, UUID], feed: Feed, caller: Caller, sql: Sql, look: Look
 ) -> None:
@@ -223,11 +235,11 @@ async def test_an_asset_shows_when_it_was_last_committed_its_rows_and_its_bytes(
     jobs: dict[str, UUID], feed: Feed, sql: Sql, assets: Look, dispatcher: Dispatcher
 ) -> None:
     await assets()
-    committed, rows, size = asset("hot-blocks")
-    assert (committed, rows) == (None, 0), "its table is empty"
+    _, rows, size = asset("hot-blocks")
+    assert rows == 0, "its table is empty"
     assert size
     assert size > 0
-    assert asset("cold-blocks") == (None, None, None)
+    assert asset("cold-blocks")[1:] == (None, None)
     await feed.cursor(7)
     sql(PARTITION, job=jobs["compact"], key="a", rows=10, bytes=100, superseded=None)
     sql(PARTITION, job=jobs["compact"], key="b", rows=5, bytes=50, superseded=None)
@@ -237,6 +249,20 @@ async def test_an_asset_shows_when_it_was_last_committed_its_rows_and_its_bytes(
     committed, rows, size = asset("cold-blocks")
     assert committed == pytest.approx(time.time() - 3600, abs=60)
     assert (rows, size) == (15, 150)
+
+
+async def test_an_asset_without_a_row_is_as_old_as_its_place(jobs: dict[str, UUID], sql: Sql, assets: Look) -> None:
+    sql("UPDATE dataset_versions SET provisioned_at = now() - interval '2 h'")
+    await assets()
+    for name in ("hot-blocks", "cold-blocks"):
+        assert asset(name)[0] == pytest.approx(time.time() - 7200, abs=60)
+    sql("UPDATE dataset_versions SET provisioned_at = NULL")
+    await assets()
+    assert asset("hot-blocks")[0] is None, "its table is not there yet, which the outbox tells"
+    sql(PARTITION, job=jobs["compact"], key="a", rows=10, bytes=100, superseded=None)
+    sql("UPDATE dataset_versions SET provisioned_at = now()")
+    await assets()
+    assert asset("cold-blocks")[0] == pytest.approx(time.time() - 3600, abs=60), "a commit is what counts"
 
 
 async def test_assets_of_a_deleted_dag_are_gone(jobs: dict[str, UUID], feed: Feed, sql: Sql, assets: Look) -> None:
@@ -317,6 +343,25 @@ async def test_a_retry_that_is_due_and_not_queued_is_overdue(
     sql("UPDATE tasks SET next_retry_at = now() - interval '90 s' WHERE status = 'Failed'")
     await loop_of("gauges")()
     assert metrics.REGISTRY.get_sample_value("trace_retry_overdue_seconds") == pytest.approx(90, abs=30)
+
+
+async def test_a_row_of_the_outbox_that_was_given_up_counts_as_news_for_an_hour(
+    jobs: dict[str, UUID], sql: Sql, loop_of: Callable[[str], Callable[[], Any]]
+) -> None:
+    def shown() -> list[float | None]:
+        names = ("trace_outbox_failed", "trace_outbox_failed_last_hour")
+        return [metrics.REGISTRY.get_sample_value(name) for name in names]
+
+    sql("DELETE FROM outbox")
+    for minutes, expected in ((59, [1, 1]), (61, [2, 1])):
+        sql(
+            "INSERT INTO outbox (org_id, kind, payload, status, finished_at)"
+            " SELECT org_id, 'delete_hot_rows', '{}', 'Failed', now() - make_interval(mins => %(minutes)s)"
+            " FROM jobs LIMIT 1",
+            minutes=minutes,
+        )
+        await loop_of("gauges")()
+        assert shown() == expected
 
 
 async def test_a_look_takes_the_same_statements_however_many_jobs_and_assets_there_are(

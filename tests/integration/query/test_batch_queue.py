@@ -97,7 +97,7 @@ def test_metrics_show_the_length_of_the_queue(start_service: Callable[..., Clien
     ask(client, "DELETE", busy)
     until(
         lambda: (
-            'trace_query_seconds_count{code="QueryCanceled"} 1.0'
+            'trace_query_seconds_count{code="QueryCanceled",fault="user"} 1.0'
             in httpx.get(f"{client.url}/metrics", timeout=60).text
         )
     )

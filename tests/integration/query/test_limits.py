@@ -161,7 +161,7 @@ def test_a_client_that_leaves_the_line_makes_room_and_leaves_no_query(
         until(lambda: admission.waiting == 0)
         assert admission.running == 1
         assert (
-            'trace_query_seconds_count{code="QueryCanceled"} 1.0'
+            'trace_query_seconds_count{code="QueryCanceled",fault="user"} 1.0'
             in httpx.get(f"{client.url}/metrics", timeout=60).text
         )
     assert client.rows("SELECT 1") == [[1]], "the turn is free, and given to nobody who has gone"

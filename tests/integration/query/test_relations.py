@@ -339,6 +339,6 @@ def test_health_readiness_and_metrics_need_no_token(client: Client) -> None:
     client.refused("SELECT getenv('HOME')")
     text = httpx.get(f"{client.url}/metrics", timeout=60).text
     scrape.check(text, "query")
-    assert 'trace_query_seconds_count{code="OK"} 1.0' in text
-    assert 'trace_query_seconds_count{code="FunctionNotAllowed"} 1.0' in text
+    assert 'trace_query_seconds_count{code="OK",fault="none"} 1.0' in text
+    assert 'trace_query_seconds_count{code="FunctionNotAllowed",fault="user"} 1.0' in text
     assert str(uuid4()) not in text

@@ -36,7 +36,9 @@ def env(client: Client, user_url: str) -> dict[str, str]:
 def canceled(client: Client) -> float:
     """How many queries the service counted as canceled."""
     return (
-        client.service.telemetry.registry.get_sample_value("trace_query_seconds_count", {"code": "QueryCanceled"})
+        client.service.telemetry.registry.get_sample_value(
+            "trace_query_seconds_count", {"code": "QueryCanceled", "fault": "user"}
+        )
         or 0
     )
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import jwt
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from traceplane.observe import credentials
@@ -58,6 +65,37 @@ def test_what_cannot_be_read_has_no_series_and_fails_no_scrape(tmp_path: Path, c
     file = tmp_path / "file"
     file.write_text(content)
     assert shown(Settings(oidc_ca_file=file, oidc_bearer_file=file)) == {}
+
+
+def jwt_of(payload: str) -> str:
+    return "a." + base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=") + ".c"
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just("exp"), inner),
+    max_leaves=8,
+)
+
+
+@given(ANY_JSON | ANY_JSON.map(lambda end: {"exp": end}))
+@example([1])
+@example({"exp": None})
+@example({"exp": 10**400})
+@example({"exp": True})
+def test_a_token_of_any_json_has_the_series_of_its_end_or_none(payload: Any) -> None:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "token"
+        file.write_text(jwt_of(json.dumps(payload)))
+        found = shown(Settings(oidc_bearer_file=file))
+    end = payload.get("exp") if isinstance(payload, dict) else None
+    known = type(end) in (int, float) and abs(end) <= sys.float_info.max
+    assert found == ({"oidc-bearer": float(end)} if known else {})
+
+
+def test_a_token_that_nests_too_deeply_fails_no_scrape(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(jwt_of("[" * 100_000))
+    assert shown(Settings(oidc_bearer_file=tmp_path / "token")) == {}
 
 
 def test_outside_a_pod_there_is_nothing_to_show() -> None:

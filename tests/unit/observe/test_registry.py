@@ -42,7 +42,16 @@ class World:
             sample.labels["dag"]: sample.value
             for family in self.made.collect()
             for sample in family.samples
-            if sample.name == "ended_total"
+            if sample.name == "ended_total" and sample.value
+        }
+
+    def begun(self, dag: str) -> dict[str, float]:
+        """Series of a DAG's failures."""
+        return {
+            sample.labels["result"]: sample.value
+            for family in self.made.collect()
+            for sample in family.samples
+            if sample.name == "ended_total" and sample.labels["dag"] == dag
         }
 
 
@@ -51,6 +60,31 @@ def test_pairs_beyond_the_bound_are_summed() -> None:
     for dag in ("a", "b", "c", "d", "a", "c"):
         world.count(dag)
     assert world.counted() == {"a": 2, "b": 1, OTHER: 3}
+
+
+FROM_ZERO = {"Failed": 0, "TimedOut": 0, "LeaseExpired": 0}
+
+
+def test_failures_of_a_pair_begin_at_0_when_it_is_named_first() -> None:
+    world = World(most=1)
+    assert world.begun(OTHER) == FROM_ZERO
+    world.labels.of("a", "j")
+    assert world.begun("a") == FROM_ZERO
+    world.count("a")
+    world.labels.of("a", "j")
+    assert world.begun("a") == FROM_ZERO | {"Failed": 1}
+
+
+def test_a_pair_that_is_expected_takes_a_free_place_and_no_other() -> None:
+    world = World(most=1)
+    world.labels.expect("a", "j")
+    assert world.begun("a") == FROM_ZERO
+    world.now = QUIET_SECONDS
+    world.labels.expect("b", "j")
+    assert world.begun("b") == {}
+    world.count("b")
+    assert world.counted() == {"b": 1}, "who counts takes the place of the one that was quiet"
+    assert world.begun("a") == {}
 
 
 def test_a_pair_that_was_quiet_gives_its_place_and_its_series_to_a_new_one() -> None:

@@ -30,6 +30,7 @@ class Gauges:
         metrics.OUTBOX_PENDING.set(queue.outbox_due)
         metrics.OUTBOX_OLDEST.set(queue.outbox_oldest)
         metrics.OUTBOX_FAILED.set(queue.outbox_failed)
+        metrics.OUTBOX_FAILED_LATELY.set(queue.outbox_failed_lately)
         async with self.data.autocommit() as conn:
             waiting, oldest = await source_outbox.waiting(conn)
         metrics.RELAY_PENDING.set(waiting)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from traceplane.drivers.objects import Objects
 from traceplane.errors import Unavailable
 from traceplane.observe import dispatch_metrics as metrics
+from traceplane.observe.registry import OTHER
 from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Database
 from traceplane.store.statements import gauges_by_name as statements
@@ -37,6 +38,8 @@ class JobGauges:
             gauge.clear()
         for job in jobs:
             names = (job.dag, job.job)
+            if job.dag != OTHER:
+                metrics.NAMED.expect(*names)
             metrics.JOB_TASKS.labels(*names, "Queued").set(job.queued)
             metrics.JOB_TASKS.labels(*names, "Running").set(job.running)
             metrics.JOB_TASKS.labels(*names, "Retrying").set(job.retrying)

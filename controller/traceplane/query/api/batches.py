@@ -17,6 +17,7 @@ from traceplane.query.api.requests import QueryRequest
 from traceplane.query.api.results import Results
 from traceplane.query.api.service import Service
 from traceplane.query.broker.limits import pause_of
+from traceplane.query.broker.telemetry import DEFECT
 from traceplane.web import problems
 from traceplane.web.principals import Principal
 
@@ -32,7 +33,8 @@ class Batches:
     async def submit(self, query: Received, body: QueryRequest) -> Response:
         """Queue a query (202); one audit line whatever happens."""
         service = self._service
-        started, code = time.monotonic(), "Internal"
+        started = time.monotonic()
+        outcome: str | TraceError = DEFECT
         try:
             namespace = query.namespace(service.settings.namespace)
             admitted = await service.submission.check(query.caller, query.disconnect)
@@ -43,13 +45,13 @@ class Batches:
                 timeout_seconds=body.timeout_seconds,
             )
             submitted = await service.pools.results.run(submit, admitted, query.caller, query.reader, namespace)
-            code = "Accepted"
+            outcome = "Accepted"
             return responses.batch(submitted, self._pause)
         except TraceError as error:
-            code = error.code
+            outcome = error
             raise
         finally:
-            service.telemetry.audit(query.caller, code=code, seconds=time.monotonic() - started)
+            service.telemetry.audit(query.caller, outcome=outcome, seconds=time.monotonic() - started)
 
     async def find(self, query: UUID, user: Principal, wait: float) -> Response:
         """What is known of a query of the user's, after `wait` seconds at most if it has not ended."""

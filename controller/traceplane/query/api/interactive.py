@@ -23,6 +23,7 @@ from traceplane.query.api.requests import NAMESPACE_HEADER, QueryBody, namespace
 from traceplane.query.api.service import Service
 from traceplane.query.broker.limits import seconds_of
 from traceplane.query.broker.query import Answer, Cancel, Query
+from traceplane.query.broker.telemetry import DEFECT
 from traceplane.query.caller import Caller
 from traceplane.query.errors import out_of_time
 from traceplane.query.gate import statement
@@ -62,7 +63,8 @@ async def answer(service: Service, query: Received, limit: float) -> Response:
     where none comes free, and then the query did not begin."""
     started = time.monotonic()
     relations: tuple[statement.RelationName, ...] = ()
-    code, found = "Internal", None
+    outcome: str | TraceError = DEFECT
+    found = None
     try:
         seconds = seconds_of(query.body.timeout_seconds, limit)
         pin = pins.decode(query.body.as_of) if query.body.as_of is not None else None
@@ -74,15 +76,15 @@ async def answer(service: Service, query: Received, limit: float) -> Response:
             waited = time.monotonic() - started
             runnable = _query(service, query, admitted, namespace, pin, seconds - waited, waited)
             found = await _run(service, runnable, query.disconnect)
-        code = "OK"
+        outcome = "OK"
         return _response(service, query, found, time.monotonic() - started)
     except TraceError as error:
-        code = error.code
+        outcome = error
         raise
     finally:
         service.telemetry.audit(
             query.caller,
-            code=code,
+            outcome=outcome,
             seconds=time.monotonic() - started,
             relations=[name.text for name in relations],
             rows=found.rows if found else 0,

@@ -32,7 +32,7 @@ from traceplane.query.broker import failures
 from traceplane.query.broker.engine import Engine
 from traceplane.query.broker.limits import batch_limits
 from traceplane.query.broker.query import Answer, Cancel, Query
-from traceplane.query.broker.telemetry import Telemetry
+from traceplane.query.broker.telemetry import DEFECT, Telemetry
 from traceplane.query.caller import Caller
 from traceplane.query.gate.supervisor import GateSupervisor
 from traceplane.query.relations import pins
@@ -168,12 +168,13 @@ class Runner:
         self._attempts[claim.id] = attempt
         if self._stopping.is_set() or attempt.user_canceled:
             attempt.cancel()
-        started, code, answer = time.monotonic(), "Internal", None
+        started, answer = time.monotonic(), None
+        outcome: str | TraceError = DEFECT
         try:
             answer = await self._queries.run(self._execute, claim, caller, attempt.cancel)
-            code = "OK"
+            outcome = "OK"
         except TraceError as error:
-            code = error.code
+            outcome = error
             await self._settle(attempt, error)
         except Exception as error:  # a defect of the service: its text goes to the log, and not to the user
             _log.error("a batch query failed", query_id=str(claim.id), exc_info=error)
@@ -184,7 +185,7 @@ class Runner:
             self._statements.submit(self._refill)
             self._telemetry.audit(
                 caller,
-                code=code,
+                outcome=outcome,
                 seconds=time.monotonic() - started,
                 rows=answer.rows if answer else 0,
                 scanned=answer.bytes_scanned if answer else 0,

@@ -12,9 +12,13 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
+from traceplane.errors import Overloaded, Refused, TraceError
 from traceplane.observe import dispatch_metrics
 from traceplane.observe.registry import registry
 from traceplane.query.caller import Caller, hash_of
+
+DEFECT = TraceError("the query did not end as any query should")
+"""How a query ended that nothing else is known of."""
 
 _log = structlog.get_logger("trace.audit")
 
@@ -27,8 +31,9 @@ class Telemetry:
         self.registry.register(dispatch_metrics.DENIED)
         self.seconds = Histogram(
             "trace_query_seconds",
-            "Time of a query from its arrival to its answer, by result code.",
-            ["code"],
+            "Time of a query from its arrival to its answer, by result code, and by whose fault it failed: "
+            "user, load (a queue was full), service, or none.",
+            ["code", "fault"],
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
             registry=self.registry,
         )
@@ -47,14 +52,15 @@ class Telemetry:
         self,
         caller: Caller,
         *,
-        code: str,
+        outcome: str | TraceError,
         seconds: float,
         relations: Sequence[str] = (),
         rows: int = 0,
         scanned: int = 0,
     ) -> None:
-        """Count a query and write its audit line. `code` is `OK` or the code of the refusal."""
-        self.seconds.labels(code).observe(seconds)
+        """Count a query and write its audit line. `outcome` is the code of its success, or what it failed by."""
+        code = outcome.code if isinstance(outcome, TraceError) else outcome
+        self.seconds.labels(code, _fault(outcome)).observe(seconds)
         self.rows.inc(rows)
         self.scanned.inc(scanned)
         _log.info(
@@ -69,6 +75,18 @@ class Telemetry:
             bytes_scanned=scanned,
             duration_ms=round(seconds * 1000, 1),
         )
+
+
+def _fault(outcome: str | TraceError) -> str:
+    """By class and not by code, so that an error of a new code is the service's until it is made a refusal."""
+    match outcome:
+        case str():
+            return "none"
+        case Refused():
+            return "user"
+        case Overloaded():
+            return "load"
+    return "service"
 
 
 def _text(value: UUID | None) -> str | None:

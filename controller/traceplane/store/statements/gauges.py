@@ -21,7 +21,10 @@ SELECT (SELECT count(*) FROM tasks WHERE status = 'Queued'),
        (SELECT count(*) FROM outbox WHERE status = 'Pending' AND available_at <= statement_timestamp()),
        (SELECT coalesce(extract(epoch FROM statement_timestamp() - min(available_at)), 0)::float8
         FROM outbox WHERE status = 'Pending' AND available_at <= statement_timestamp()),
-       (SELECT count(*) FROM outbox WHERE status = 'Failed')
+       (SELECT count(*) FROM outbox WHERE status = 'Failed'),
+       -- By the row's own time: a restarted dispatcher knows of no earlier count to compare with.
+       (SELECT count(*) FROM outbox
+        WHERE status = 'Failed' AND finished_at > statement_timestamp() - interval '1 hour')
 """
 """Counts and ages; ages in seconds, 0 where there is nothing."""
 
@@ -40,6 +43,7 @@ class Queue:
     outbox_due: int
     outbox_oldest: float
     outbox_failed: int
+    outbox_failed_lately: int
 
 
 async def queue(conn: Connection) -> Queue:

@@ -75,7 +75,7 @@ FROM ranked GROUP BY 1, 2
 
 ASSETS = """
 WITH published AS (
-    SELECT p.asset, v.id, v.location, v.storage
+    SELECT p.asset, v.id, v.location, v.storage, v.provisioned_at
     FROM asset_publications p
     JOIN datasets d ON d.id = p.dataset_id
     JOIN dag_current_versions c
@@ -94,7 +94,8 @@ current AS (
 ),
 listed AS (
     SELECT p.asset, p.location, p.storage, c.rows, c.bytes,
-           greatest(c.last_commit, furthest.created_at) AS committed
+           -- Before the first commit, since its place is there: an asset that never gets a row is not fresh either.
+           coalesce(greatest(c.last_commit, furthest.created_at), p.provisioned_at) AS committed
     FROM published p
     LEFT JOIN current c ON c.id = p.id
     LEFT JOIN LATERAL (
@@ -147,7 +148,8 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One published asset, or all that are not named. None: nothing was committed yet, or it has no partitions."""
+    """One published asset, or all that are not named. `committed` is when its place was made before
+    the first commit, and None before that; rows and bytes are None where it has no partitions."""
 
     asset: str
     committed: float | None
