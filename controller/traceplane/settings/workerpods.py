@@ -14,6 +14,10 @@ from pydantic.alias_generators import to_camel
 from traceplane.kit import podkeys
 
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern="^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")]
+JobKey = Annotated[
+    str, Field(min_length=1, max_length=317, pattern="^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?(/[-A-Za-z0-9_.]+)?$")
+]
+"""A label or annotation, or the prefix of some."""
 UserId = Annotated[int, Field(ge=1, le=2_147_483_647)]
 """Never 0, which is root."""
 
@@ -73,6 +77,8 @@ class WorkerPods(_Part):
     """Those that a job may name: an account may stand for rights in a cloud."""
     job_priority_classes: Annotated[list[Name], Field(max_length=64)] = []
     """Those that a job may name: a pod of higher priority takes the place of others."""
+    job_keys: Annotated[list[JobKey], Field(max_length=64)] = []
+    """Labels and annotations, or their prefixes, that a job may set: others act on them (meshes, vaults, clouds)."""
     labels: Keys = {}
     annotations: Keys = {}
     priority_class_name: Name | None = None
