@@ -90,10 +90,11 @@ class Applier:
     async def delete(self, delete: Delete) -> None:
         """Remove exactly the object that was seen."""
         metadata = delete.live["metadata"]
-        if metadata.get("deletionTimestamp"):
+        if metadata.get("deletionTimestamp") and not delete.now:
             return
+        how = {"last": delete.last, "now": delete.now}
         try:
-            await self._kube.delete(delete.resource, metadata["name"], uid=metadata["uid"], last=delete.last)
+            await self._kube.delete(delete.resource, metadata["name"], uid=metadata["uid"], **how)
             log.info("deleted", kind=delete.resource.kind, name=metadata["name"], why=delete.why)
         except (Missing, Conflict):
             self._mirror.drop(delete.resource.kind, metadata["name"], metadata["uid"])
