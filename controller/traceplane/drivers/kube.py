@@ -175,7 +175,9 @@ class Kube:
             "patch", "PATCH", resource, path, list(operations), "application/json-patch+json", query
         )
 
-    async def delete(self, resource: Resource, name: str, *, uid: str, last: bool = False, now: bool = False) -> None:
+    async def delete(
+        self, resource: Resource, name: str, *, uid: str, last: bool = False, now: bool = False
+    ) -> None:
         """Delete exactly the object with that uid; Conflict where a later one has the name.
 
         With `last` it stays, with a time of deletion, until all that belongs to it is gone (foreground deletion).

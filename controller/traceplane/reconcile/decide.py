@@ -105,8 +105,8 @@ def run_sources(i: Input, plan: Plan) -> None:
 def _predecessors(i: Input, job: JobFacts) -> list[Object]:
     """What may still run of a job that has no Deployment as wanted: its successor starts when that has ended.
 
-    A Deployment may be gone before its pods are. Bounded: a pod on a node that does not answer keeps nobody waiting.
-    The lease fences it.
+    A Deployment may be gone before its pods are. Bounded: a pod on a node that does not answer keeps nobody
+    waiting. The lease fences it.
     """
     # The time of deletion of a pod is when its grace is over, that of a Deployment when it was asked for.
     deployments = [d for d in i.deployments if _serves(d, job) and _of_dag(i, d)]

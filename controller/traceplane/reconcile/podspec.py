@@ -148,8 +148,8 @@ def refusal(worker: Worker, platform: Platform) -> str | None:
                 return f"pod.{part}: {why}; remove it"
             if podkeys.needs_allowance(key, pods.job_keys):
                 return (
-                    f"pod.{part}: jobs may not set {key}; add it, or what stands before its slash, to workers.jobKeys "
-                    "of the chart, or remove it"
+                    f"pod.{part}: jobs may not set {key}; add it, or what stands before its slash, to "
+                    "workers.jobKeys of the chart, or remove it"
                 )
     return None
 

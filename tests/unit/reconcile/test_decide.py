@@ -207,11 +207,12 @@ def test_a_source_whose_deployment_is_gone_waits_for_its_pods() -> None:
     assert [note.reason for note in plan.notes] == ["SourceWaits"]
     assert "delete ReplicaSet chain-follow-rs" in plan.notes[0].message
     ended = running | {"status": evicted(ended=10)}
-    assert applied(decide(observed(deployments=(), pods=(ended,)))) == [f"Deployment/{source()['metadata']['name']}"]
+    name = f"Deployment/{source()['metadata']['name']}"
+    assert applied(decide(observed(deployments=(), pods=(ended,)))) == [name]
     wrong = source()
     wrong["spec"] = {**wrong["spec"], "replicas": 2}
     drifted = decide(observed(deployments=(wrong,), pods=(running,)))
-    assert applied(drifted) == [f"Deployment/{source()['metadata']['name']}"], "its own pods hold up nothing"
+    assert applied(drifted) == [name], "its own pods hold up nothing"
 
 
 def test_a_source_of_a_former_life_is_gone_after_its_pods() -> None:
