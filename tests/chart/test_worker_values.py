@@ -67,3 +67,29 @@ def test_ids_that_the_namespace_assigns_are_left_out(render):
 def test_a_value_that_would_open_a_wall_is_refused(render, workers, named):
     with pytest.raises(Refused, match=named):
         render(workers=workers)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"images": {"pullSecrets": [""]}}, "pullSecrets"),
+        ({"workers": {"jobServiceAccounts": [""]}}, "jobServiceAccounts"),
+        ({"workers": {"labels": {"a b": "x"}}}, "a b"),
+        ({"workers": {"annotations": {"a b": "x"}}}, "a b"),
+        ({"workers": {"labels": {"team": "R&D team"}}}, "team"),
+        ({"workers": {"labels": {"team": "x" * 64}}}, "team"),
+        ({"workers": {"nodeSelector": {"a b": "c"}}}, "a b"),
+        ({"workers": {"nodeSelector": {"pool": "c d"}}}, "pool"),
+        ({"workers": {"securityContext": {"seccompProfile": {"type": "Localhost"}}}}, "localhostProfile"),
+    ],
+)
+def test_a_value_of_which_no_pod_could_be_made_is_refused_by_its_name(render, values, named):
+    with pytest.raises(Refused, match=named):
+        render(**values)
+
+
+def test_well_formed_labels_and_profiles_are_taken(render):
+    profile = {"type": "Localhost", "localhostProfile": "profiles/trace.json"}
+    labels = {"team": "data", "example.org/cost-center": "4711", "empty": ""}
+    read = given(render, workers={"labels": labels, "securityContext": {"seccompProfile": profile}})
+    assert (read.labels, read.security_context.seccomp_profile.manifest()) == (labels, profile)

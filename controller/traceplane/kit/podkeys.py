@@ -1,9 +1,9 @@
 """Which labels and annotations of a worker pod belong to whom.
 
 Network policies let a pod out by its labels, admission and the container runtime loosen a pod's walls by its
-annotations, and so does all that is installed in a cluster (meshes, vaults, plugins of networks and clouds), by keys
-that nobody can list. So keys that the platform stands on are its own, and the author of a job sets plain keys and
-those that the installation allows.
+annotations, and so does all that is installed in a cluster (meshes, vaults, plugins of networks and clouds), by
+keys that nobody can list. So keys that the platform stands on are its own, and the author of a job sets plain keys
+and those that the installation allows.
 
 Outside source: kubernetes.io "Labels and Selectors" (syntax), "Well-Known Labels, Annotations and Taints".
 """
@@ -27,11 +27,15 @@ _HARMLESS = frozenset({"cluster-autoscaler.kubernetes.io/safe-to-evict"})
 _IDENTITY = "aadpodidbinding"
 
 
+def malformed(key: str) -> str | None:
+    """Why no label may have the key; None where one may."""
+    well = len(key) <= 253 and _KEY.fullmatch(key)
+    return None if well else f"{key[:80]!r} is no key such as team or example.org/team"
+
+
 def refused_of_installation(key: str) -> str | None:
     """Why the chart's values may not set a key; None where they may."""
-    if len(key) > 253 or not _KEY.fullmatch(key):
-        return f"{key[:80]!r} is no key such as team or example.org/team"
-    return f"{key} is set by the platform" if _PLATFORM.fullmatch(key) else None
+    return malformed(key) or (f"{key} is set by the platform" if _PLATFORM.fullmatch(key) else None)
 
 
 def refused_of_job(key: str) -> str | None:

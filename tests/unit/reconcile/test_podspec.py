@@ -222,6 +222,23 @@ WALLS: list[dict[str, Any]] = [
 ]
 
 
+UNKNOWN_TO_KUBERNETES: list[dict[str, Any]] = [
+    {"imagePullSecrets": [""]},
+    {"labels": {"team": "R&D team"}},
+    {"labels": {"team": "x" * 64}},
+    {"nodeSelector": {"a b": "c"}},
+    {"nodeSelector": {"pool": "c d"}},
+    {"securityContext": {"seccompProfile": {"type": "Localhost"}}},
+    {"securityContext": {"seccompProfile": {"localhostProfile": "mine.json"}}},
+]
+
+
+@pytest.mark.parametrize("values", UNKNOWN_TO_KUBERNETES, ids=str)
+def test_values_of_which_no_pod_could_be_made_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        WorkerPods.model_validate(values)
+
+
 @pytest.mark.parametrize("values", WALLS, ids=str)
 def test_values_that_would_open_a_wall_do_not_exist(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
