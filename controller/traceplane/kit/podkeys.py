@@ -48,7 +48,7 @@ def refused_of_job(key: str) -> str | None:
 def needs_allowance(key: str, allowed: Collection[str]) -> bool:
     """Whether a job may set a key only where it, or its prefix, is `allowed`, and it is not.
 
-    Names with a dot are older forms of a prefix, by which container runtimes are told what to do.
+    Names with a dot are older forms of a prefix, on which container runtimes act.
     """
     plain = "/" not in key and "." not in key and key != _IDENTITY
     return not (plain or key in _HARMLESS or key in allowed or key.partition("/")[0] in allowed)
