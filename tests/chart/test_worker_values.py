@@ -29,6 +29,7 @@ def test_every_value_of_workers_reaches_the_controller(render):
         "serviceAccountName": "workers",
         "jobServiceAccounts": ["reader"],
         "jobPriorityClasses": ["high"],
+        "jobKeys": ["example.org", "prometheus.io/scrape"],
         "labels": {"team": "data"},
         "annotations": {"sidecar.istio.io/inject": "true"},
         "priorityClassName": "low",
@@ -58,6 +59,7 @@ def test_ids_that_the_namespace_assigns_are_left_out(render):
         ({"labels": {"trace.dev/rpc": "true"}}, "trace.dev/rpc"),
         ({"labels": {"app.kubernetes.io/component": "dispatcher"}}, "app.kubernetes.io/component"),
         ({"annotations": {"container.apparmor.security.beta.kubernetes.io/worker": "unconfined"}}, "apparmor"),
+        ({"jobKeys": ["no key"]}, "jobKeys"),
         ({"hostNetwork": True}, "hostNetwork"),
         ({"scratchSize": "much"}, "scratchSize"),
     ],
@@ -65,3 +67,29 @@ def test_ids_that_the_namespace_assigns_are_left_out(render):
 def test_a_value_that_would_open_a_wall_is_refused(render, workers, named):
     with pytest.raises(Refused, match=named):
         render(workers=workers)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"images": {"pullSecrets": [""]}}, "pullSecrets"),
+        ({"workers": {"jobServiceAccounts": [""]}}, "jobServiceAccounts"),
+        ({"workers": {"labels": {"a b": "x"}}}, "a b"),
+        ({"workers": {"annotations": {"a b": "x"}}}, "a b"),
+        ({"workers": {"labels": {"team": "R&D team"}}}, "team"),
+        ({"workers": {"labels": {"team": "x" * 64}}}, "team"),
+        ({"workers": {"nodeSelector": {"a b": "c"}}}, "a b"),
+        ({"workers": {"nodeSelector": {"pool": "c d"}}}, "pool"),
+        ({"workers": {"securityContext": {"seccompProfile": {"type": "Localhost"}}}}, "localhostProfile"),
+    ],
+)
+def test_a_value_of_which_no_pod_could_be_made_is_refused_by_its_name(render, values, named):
+    with pytest.raises(Refused, match=named):
+        render(**values)
+
+
+def test_well_formed_labels_and_profiles_are_taken(render):
+    profile = {"type": "Localhost", "localhostProfile": "profiles/trace.json"}
+    labels = {"team": "data", "example.org/cost-center": "4711", "empty": ""}
+    read = given(render, workers={"labels": labels, "securityContext": {"seccompProfile": profile}})
+    assert (read.labels, read.security_context.seccomp_profile.manifest()) == (labels, profile)

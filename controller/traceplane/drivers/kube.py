@@ -175,12 +175,16 @@ class Kube:
             "patch", "PATCH", resource, path, list(operations), "application/json-patch+json", query
         )
 
-    async def delete(self, resource: Resource, name: str, *, uid: str, last: bool = False) -> None:
+    async def delete(
+        self, resource: Resource, name: str, *, uid: str, last: bool = False, now: bool = False
+    ) -> None:
         """Delete exactly the object with that uid; Conflict where a later one has the name.
 
         With `last` it stays, with a time of deletion, until all that belongs to it is gone (foreground deletion).
+        With `now` a pod gets no grace: it is gone when this returns, and its node ends what still runs of it.
         """
-        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Foreground" if last else "Background"}
+        body: Object = {"preconditions": {"uid": uid}, "propagationPolicy": "Foreground" if last else "Background"}
+        body |= {"gracePeriodSeconds": 0} if now else {}
         await self._call("delete", "DELETE", resource, resource.path(self.namespace, name), body)
 
     async def served_kinds(self, group_version: str) -> frozenset[str]:

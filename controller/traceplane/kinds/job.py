@@ -156,10 +156,10 @@ class Pod(Model):
     """What else the worker pods of a job carry. What the platform stands on is not among it."""
 
     labels: Annotated[dict[str, LabelValue], Field(max_length=16)] | None = Field(
-        None, description="Added to the pods; not those of Kubernetes and of the platform."
+        None, description="Added to the pods: plain keys, and with a prefix those of workers.jobKeys of the chart."
     )
     annotations: Annotated[dict[str, Text], Field(max_length=16)] | None = Field(
-        None, description="Added to the pods; not those of Kubernetes and of the platform."
+        None, description="Added to the pods: plain keys, and with a prefix those of workers.jobKeys of the chart."
     )
     image_pull_secrets: Annotated[list[ObjectName], Field(max_length=8), ListSet()] | None = Field(
         None, description="Secrets of registries, beside those of the chart."

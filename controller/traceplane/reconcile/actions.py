@@ -92,6 +92,8 @@ class Delete:
     why: str
     last: bool = False
     """Only when everything that belongs to it is gone, as its pods to a Deployment."""
+    now: bool = False
+    """Without grace: what it was for has ended, and its name is wanted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ writes leaves a state from which the next one decides the rest; the crash points
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +28,7 @@ from traceplane.drivers.kube import (
     Rejected,
     Resource,
 )
+from traceplane.errors import Unavailable
 from traceplane.kit import crash
 from traceplane.observe import reconcile_metrics as metrics
 from traceplane.reconcile import events, names, projection
@@ -45,6 +47,9 @@ POSTED = crash.declare("reconcile.posted")
 
 _COUNTS_SECONDS = 5.0
 """A status of which only counts changed is written at most this often."""
+
+_EVENTS_SECONDS = 5.0
+"""Events only explain: nothing waits longer for them."""
 
 log = structlog.get_logger()
 
@@ -90,10 +95,11 @@ class Applier:
     async def delete(self, delete: Delete) -> None:
         """Remove exactly the object that was seen."""
         metadata = delete.live["metadata"]
-        if metadata.get("deletionTimestamp"):
+        if metadata.get("deletionTimestamp") and not delete.now:
             return
+        how = {"last": delete.last, "now": delete.now}
         try:
-            await self._kube.delete(delete.resource, metadata["name"], uid=metadata["uid"], last=delete.last)
+            await self._kube.delete(delete.resource, metadata["name"], uid=metadata["uid"], **how)
             log.info("deleted", kind=delete.resource.kind, name=metadata["name"], why=delete.why)
         except (Missing, Conflict):
             self._mirror.drop(delete.resource.kind, metadata["name"], metadata["uid"])
@@ -144,13 +150,18 @@ class Applier:
         version = {"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]}
         await self._kube.json_patch(resource, name, [version, _member("finalizers", old, new)])
 
-    async def warnings(self, pod: Object) -> list[Object]:
-        """Events that warn of a pod. None where the controller may not read Events: the pod then says less."""
-        uid = pod["metadata"]["uid"]
+    async def warnings(self, pods: Sequence[Object]) -> dict[str, list[Object]]:
+        """By uid: Events that warn of these pods. None where they cannot be read (soon): the pods then say less."""
+        found = await asyncio.gather(*(self._warnings(pod) for pod in pods))
+        return {pod["metadata"]["uid"]: events for pod, events in zip(pods, found, strict=True)}
+
+    async def _warnings(self, pod: Object) -> list[Object]:
         try:
-            return await self._kube.list_few(POD_EVENTS, f"involvedObject.uid={uid},type=Warning")
-        except Rejected as error:
-            log.warning("Events are not readable", pod=pod["metadata"]["name"], error=error.message)
+            async with asyncio.timeout(_EVENTS_SECONDS):
+                selector = f"involvedObject.uid={pod['metadata']['uid']},type=Warning"
+                return await self._kube.list_few(POD_EVENTS, selector)
+        except (Rejected, Unavailable, TimeoutError) as error:
+            log.warning("Events are not readable", pod=pod["metadata"]["name"], error=str(error))
             return []
 
     async def _release(self, release: Release) -> None:

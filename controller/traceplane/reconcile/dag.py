@@ -201,7 +201,7 @@ class Dags:
         """With what kubelets tell of pods that do not start, of one of each job: the others wait for the same."""
         stuck = [pod for pod in i.pods if podnews.is_stuck(pod, podfacts.fact_of(pod), i.now)]
         asked = list({pod["metadata"]["labels"].get(names.JOB): pod for pod in stuck}.values())[:_ASKED]
-        return replace(i, warnings={p["metadata"]["uid"]: await self._scope.applier.warnings(p) for p in asked})
+        return replace(i, warnings=await self._scope.applier.warnings(asked))
 
     def _input(
         self, dag: Object, written: gather.Written, facts: controller_facts.DagFacts | None, refusal: str | None

@@ -42,7 +42,7 @@ def remove_former_life(i: Input, plan: Plan) -> None:
         for obj in objects:
             former = _of_dag(i, obj) and not names.owned_by(obj, i.uid)
             if former and not obj["metadata"].get("deletionTimestamp"):
-                plan.deletes.append(Delete(resource, obj, "FormerLife"))
+                plan.deletes.append(Delete(resource, obj, "FormerLife", last=resource is DEPLOYMENTS))
 
 
 def project_jobs(i: Input, plan: Plan) -> None:
@@ -77,13 +77,17 @@ def run_sources(i: Input, plan: Plan) -> None:
         obj = podspec.deployment(workers.worker(i, job), i.platform, names.owner(i.dag, "DAG"))
         name = obj["metadata"]["name"]
         wanted.add(name)
+        _reap_source(i, job, plan)
         live = next((d for d in i.deployments if d["metadata"]["name"] == name), None)
         if refused := workers.refusal(i, job):
+            # What it did before goes on: its former Deployment stays until its successor may start.
+            wanted |= {d["metadata"]["name"] for d in i.deployments if _serves(d, job)}
             view = _source_view(i, job, live, plan)
             plan.workers[job.name] = replace(view, trouble=(refused, *view.trouble))
             continue
-        if live is None and _predecessor_runs(i, job):
+        if live is None and (before := _predecessors(i, job)):
             plan.again_in(2.0)
+            plan.notes += [_waits(i, job, pod) for pod in before if _kept_by_others(pod)][:1]
             plan.workers[job.name] = _source_view(i, job, live, plan)
             continue
         if live is None:
@@ -91,7 +95,6 @@ def run_sources(i: Input, plan: Plan) -> None:
                 Note(i.dag, "Normal", "SourceStarted", f"source {job.name} runs as Deployment {name}")
             )
         _project(i, plan, DEPLOYMENTS, obj, live)
-        _reap_source(i, job, plan)
         plan.workers[job.name] = _source_view(i, job, live, plan)
     if i.facts is not None:
         owned = {d["metadata"]["name"]: d for d in i.deployments}
@@ -99,16 +102,31 @@ def run_sources(i: Input, plan: Plan) -> None:
         _prune(i, plan, DEPLOYMENTS, owned, wanted, last=True)
 
 
-def _predecessor_runs(i: Input, job: JobFacts) -> bool:
-    """Whether pods of another Deployment of the job may still run: its successor starts when they have ended.
+def _predecessors(i: Input, job: JobFacts) -> list[Object]:
+    """What may still run of a job that has no Deployment as wanted: its successor starts when that has ended.
 
-    Bounded: a pod on a node that does not answer keeps nobody waiting. The lease fences it.
+    A Deployment may be gone before its pods are. Bounded: a pod on a node that does not answer keeps nobody
+    waiting. The lease fences it.
     """
-    deployments = [d for d in i.deployments if _serves(d, job) and _of_dag(i, d)]
-    ending = [p for p in i.pods if _serves(p, job) and p["metadata"].get("deletionTimestamp")]
     # The time of deletion of a pod is when its grace is over, that of a Deployment when it was asked for.
-    left = [not workers.is_lost(i, d, i.platform.grace_seconds) for d in deployments]
-    return any([*left, *(not workers.is_lost(i, p) for p in ending)])
+    deployments = [d for d in i.deployments if _serves(d, job) and _of_dag(i, d)]
+    left = [d for d in deployments if not workers.is_lost(i, d, i.platform.grace_seconds)]
+    ended = (Life.FINISHED, Life.FAILED)
+    pods = [p for p in i.pods if _serves(p, job) and fact_of(p).life not in ended and not workers.is_lost(i, p)]
+    return [*left, *pods]
+
+
+def _kept_by_others(obj: Object) -> bool:
+    """Whether a pod without a Deployment is not going: its ReplicaSet was left behind (`--cascade=orphan`)."""
+    reference = names.controller_of(obj)
+    replicated = reference is not None and reference.get("kind") == "ReplicaSet"
+    return replicated and not obj["metadata"].get("deletionTimestamp")
+
+
+def _waits(i: Input, job: JobFacts, pod: Object) -> Note:
+    name, owner = pod["metadata"]["name"], (names.controller_of(pod) or {}).get("name")
+    message = f"source {job.name} starts when pod {name} has ended; if it stays, delete ReplicaSet {owner}"
+    return Note(i.dag, "Normal", "SourceWaits", message)
 
 
 def _serves(obj: Object, job: JobFacts) -> bool:

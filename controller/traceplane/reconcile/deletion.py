@@ -70,7 +70,7 @@ class Deletions:
         for resource in (DEPLOYMENTS, PODS):
             for obj in self._scope.mirror.of_dag(resource.kind, name):
                 if names.controller_of(obj) is None or names.projected(obj):
-                    await self._scope.applier.delete(Delete(resource, obj, "Orphan"))
+                    await self._scope.applier.delete(Delete(resource, obj, "Orphan", last=resource is DEPLOYMENTS))
 
     async def _leave_state(self, dag: Object) -> tuple[int, frozenset[str]]:
         """Begin, or look again: how many tasks still run, and which workers hold them."""
@@ -88,7 +88,7 @@ class Deletions:
         scope, uid, name = self._scope, dag["metadata"]["uid"], dag["metadata"]["name"]
         for obj in scope.mirror.of_dag("Deployment", name):
             if names.owned_by(obj, uid):
-                await scope.applier.delete(Delete(DEPLOYMENTS, obj, "Drain"))
+                await scope.applier.delete(Delete(DEPLOYMENTS, obj, "Drain", last=True))
         for pod in scope.mirror.of_dag("Pod", name):
             if names.owned_by(pod, uid) and (everything or workers.worker_id(pod) not in busy):
                 await scope.applier.delete(Delete(PODS, pod, "Drain"))

@@ -57,8 +57,9 @@ def fact_of(pod: Object) -> PodFact:
     """The one thing to know about a pod."""
     status = pod.get("status") or {}
     phase, deleted = status.get("phase", "Pending"), pod["metadata"].get("deletionTimestamp")
-    over = phase in ("Succeeded", "Failed")
-    if over or (not deleted and _end_of_worker(status) and not _restarts(pod)):
+    over, own = phase in ("Succeeded", "Failed"), _end_of_worker(status)
+    # A pod that is deleted stays for its other containers; that its worker failed counts as long as it is there.
+    if over or (own and not _restarts(pod) and (not deleted or own.get("exitCode"))):
         started, ended = _moment(status.get("startTime")), _end(pod, status)
         return replace(_ended(status, phase), started_at=started, ended_at=ended)
     if deleted:

@@ -21,8 +21,9 @@ from traceplane.reconcile.podreasons import IMAGE_WAITS, Fault
 
 PATIENCE_SECONDS = 10.0
 """A pod that begins at once is not asked about."""
-_NEWS_SECONDS = 300.0
-"""An older warning is over: the kubelet repeats what still holds at least every two minutes."""
+_NEWS_SECONDS = 900.0
+"""An older warning is over. The kubelet tries again every two minutes, and after 25 Events of a pod tells of one in
+five minutes (its spam filter), whichever comes then."""
 _PULL_SECRET = "FailedToRetrieveImagePullSecret"  # noqa: S105  (a reason)
 _MOUNTS = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox"})
 

@@ -38,6 +38,12 @@ class Cause:
 
 
 SCRATCH_FULL = Cause("ScratchFull", Fault.WORK, "write less to scratch, or raise workers.scratchSize of the chart")
+_TMP_FULL = Cause("TmpFull", Fault.WORK, "write to the scratch directory instead: the size of /tmp is fixed")
+_STORAGE_FULL = Cause(
+    "ScratchFull", Fault.WORK, "write less to disk, or raise resources.limits.ephemeral-storage of the job"
+)
+_FULL = {"scratch": SCRATCH_FULL, "tmp": _TMP_FULL}
+"""By volume; what else is limited is what a container, or the pod, writes in all."""
 SIDECAR_FAILED = Cause("SidecarFailed", Fault.SETUP)
 """A container that is not the worker ended the pod, or keeps it from starting."""
 WORKER_FAILED = Cause("WorkerFailed", Fault.WORK)
@@ -149,7 +155,8 @@ def of_pod_end(reason: str, message: str, own: frozenset[str]) -> Cause | None:
     if reason == "Evicted":
         for form in _OWN_LIMIT:
             if found := form.search(message):
-                return SCRATCH_FULL if found.groupdict().get("whose") in own | {None} else SIDECAR_FAILED
+                whose = found.groupdict().get("whose")
+                return _FULL.get(whose or "", _STORAGE_FULL) if whose in own | {None} else SIDECAR_FAILED
     if reason in REJECTIONS or reason.startswith("OutOf") or message.startswith(_REJECTED):
         return REJECTED
     return POD_ENDS.get(reason)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from traceplane.drivers.kube import Object
+from traceplane.kit import podkeys
 from traceplane.reconcile import names
 from traceplane.settings.workerpods import WorkerPods
 
@@ -138,6 +139,15 @@ def refusal(worker: Worker, platform: Platform) -> str | None:
     for where, name, allowed, value in asked:
         if name and name not in allowed:
             return f"{where}: jobs may not use {name}; add it to workers.job{value} of the chart, or name another"
+    for part in ("labels", "annotations"):
+        for key in worker.extra.get(part) or ():
+            if why := podkeys.refused_of_job(key):
+                return f"pod.{part}: {why}; remove it"
+            if podkeys.needs_allowance(key, pods.job_keys):
+                return (
+                    f"pod.{part}: jobs may not set {key}; add it, or what stands before its slash, to "
+                    "workers.jobKeys of the chart, or remove it"
+                )
     return None
 
 

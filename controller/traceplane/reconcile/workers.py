@@ -141,7 +141,9 @@ def _reap(i: Input, pod: Object, slot: int | None, fact: PodFact, slots: _Slots,
             return
         if slot is not None:
             slots.restarts[slot] = failures
-    plan.deletes.append(Delete(PODS, pod, fact.reason or "Finished"))
+    # The successor carries how often the slot failed. Were the name not free, because of a sidecar's grace, the pod
+    # would go and its count with it.
+    plan.deletes.append(Delete(PODS, pod, fact.reason or "Finished", now=fact.life is Life.FAILED))
     # The name is free once the pod is deleted; the next run starts its successor.
     if slot is not None:
         slots.occupied.discard(slot)

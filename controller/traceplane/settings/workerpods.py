@@ -6,14 +6,19 @@ The chart's `workers`, as JSON. What stands here is all that can be set: a field
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from traceplane.kit import podkeys
 
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern="^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")]
+JobKey = Annotated[
+    str,
+    Field(min_length=1, max_length=317, pattern="^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?(/[-A-Za-z0-9_.]+)?$"),
+]
+"""A label or annotation, or the prefix of some."""
 UserId = Annotated[int, Field(ge=1, le=2_147_483_647)]
 """Never 0, which is root."""
 
@@ -25,7 +30,18 @@ def _free(keys: dict[str, str]) -> dict[str, str]:
     return keys
 
 
-Keys = Annotated[dict[str, str], Field(max_length=32), AfterValidator(_free)]
+def _well_formed(keys: dict[str, str]) -> dict[str, str]:
+    if refused := [why for key in keys if (why := podkeys.malformed(key))]:
+        raise ValueError("; ".join(refused))
+    return keys
+
+
+LabelValue = Annotated[str, Field(pattern="^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
+Labels = Annotated[dict[str, LabelValue], Field(max_length=32), AfterValidator(_free)]
+Annotations = Annotated[
+    dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32), AfterValidator(_free)
+]
+NodeSelector = Annotated[dict[str, LabelValue], AfterValidator(_well_formed)]
 
 
 class _Part(BaseModel):
@@ -41,6 +57,12 @@ class SeccompProfile(_Part):
 
     type: Literal["RuntimeDefault", "Localhost"] = "RuntimeDefault"
     localhost_profile: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if (self.type == "Localhost") != (self.localhost_profile is not None):
+            raise ValueError("type Localhost, and no other, needs localhostProfile")
+        return self
 
 
 class SELinuxOptions(_Part):
@@ -73,11 +95,13 @@ class WorkerPods(_Part):
     """Those that a job may name: an account may stand for rights in a cloud."""
     job_priority_classes: Annotated[list[Name], Field(max_length=64)] = []
     """Those that a job may name: a pod of higher priority takes the place of others."""
-    labels: Keys = {}
-    annotations: Keys = {}
+    job_keys: Annotated[list[JobKey], Field(max_length=64)] = []
+    """Labels and annotations, or their prefixes, that a job may set: what is installed may act on them."""
+    labels: Labels = {}
+    annotations: Annotations = {}
     priority_class_name: Name | None = None
     runtime_class_name: Name | None = None
-    node_selector: dict[str, str] = {}
+    node_selector: NodeSelector = {}
     tolerations: Annotated[list[dict[str, Any]], Field(max_length=32)] = []
     affinity: dict[str, Any] = {}
     topology_spread_constraints: Annotated[list[dict[str, Any]], Field(max_length=8)] = []

@@ -128,7 +128,7 @@ def test_killed_at_every_point_of_a_life(world: World) -> None:
         assert not gone()
     stage("deletion.released", gone)
     world.led(lease_name="a-last-look")
-    world.until(lambda: not world.deployments() and not world.pods() and not world.names("jobs"), "nothing is left")
+    world.until(lambda: not world.collect() and not world.pods() and not world.names("jobs"), "nothing is left")
     assert world.names("assets") == ["hot-blocks"], "which a user took over"
     assert world.sql("SELECT count(*) AS n FROM tasks WHERE status IN ('Queued', 'Running')") == [{"n": 0}]
     assert {point for point, kills in hits.items() if kills} == declared(), hits

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.apiserver
 def left(world: World) -> list[str]:
     """Everything that a drained DAG must not leave behind."""
     return [*world.names("dags"), *world.names("jobs"), *world.names("assets"), *world.pods()] + [
-        deployment.metadata.name for deployment in world.deployments()
+        deployment.metadata.name for deployment in world.collect()
     ]
 
 
@@ -26,7 +26,10 @@ def test_a_deleted_dag_drains_and_its_data_stays(world: World) -> None:
     versions = world.sql("SELECT id, location FROM dataset_versions ORDER BY id")
     world.delete("dags", "chain")
     world.until(lambda: world.holds("dags", "chain", "Ready", "False", "Draining"), "the drain is told")
-    world.until(lambda: not world.deployments(), "the source is stopped first")
+    (leaving,) = world.until(
+        lambda: (d := world.deployments())[0].metadata.deletion_timestamp and d, "the source is stopped first"
+    )
+    assert leaving.metadata.finalizers == ["foregroundDeletion"], "it is gone after its pods"
     assert world.sql("SELECT DISTINCT status FROM tasks ORDER BY status") == [
         {"status": "Canceled"},
         {"status": "Running"},

@@ -215,6 +215,15 @@ class World:
         """All Deployments."""
         return self.apps.list_namespaced_deployment(self.namespace).items
 
+    def collect(self) -> list[Any]:
+        """Play the garbage collector: a Deployment that waits for its pods goes. Those that are left."""
+        for deployment in self.deployments():
+            if deployment.metadata.finalizers == ["foregroundDeletion"]:
+                self.apps.patch_namespaced_deployment(
+                    deployment.metadata.name, self.namespace, {"metadata": {"finalizers": None}}
+                )
+        return self.deployments()
+
     def set_pod(self, slot: str, status: Object) -> Any:
         """Play the kubelet: the status of the pod in a slot."""
         pod = self.pods()[slot]

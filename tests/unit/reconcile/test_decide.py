@@ -199,6 +199,41 @@ def test_a_source_under_another_name_ends_before_its_successor_starts() -> None:
     assert applied(gone) == [f"Deployment/{source()['metadata']['name']}"]
 
 
+def test_a_source_whose_deployment_is_gone_waits_for_its_pods() -> None:
+    left = [{"kind": "ReplicaSet", "name": "chain-follow-rs", "uid": "rs", "controller": True}]
+    running = follower(ownerReferences=left) | {"status": {"phase": "Running"}}
+    plan = decide(observed(deployments=(), pods=(running,)))
+    assert (applied(plan), plan.next_in) == ([], 2.0)
+    assert [note.reason for note in plan.notes] == ["SourceWaits"]
+    assert "delete ReplicaSet chain-follow-rs" in plan.notes[0].message
+    ended = running | {"status": evicted(ended=10)}
+    name = f"Deployment/{source()['metadata']['name']}"
+    assert applied(decide(observed(deployments=(), pods=(ended,)))) == [name]
+    wrong = source()
+    wrong["spec"] = {**wrong["spec"], "replicas": 2}
+    drifted = decide(observed(deployments=(wrong,), pods=(running,)))
+    assert applied(drifted) == [name], "its own pods hold up nothing"
+
+
+def test_a_source_of_a_former_life_is_gone_after_its_pods() -> None:
+    former = moved(ownerReferences=[names.owner(dag(uid="former"), "DAG")])
+    plan = decide(observed(deployments=(former,), pods=(follower(),)))
+    assert [(d.why, d.last) for d in plan.deletes] == [("FormerLife", True)]
+    assert applied(plan) == []
+
+
+def test_a_source_runs_on_while_its_successor_is_refused() -> None:
+    refused = job("follow", config_hash="sha256:ffffffffff", placement={"serviceAccountName": "cloud"})
+    ended = follower() | {"status": evicted(ended=10)}
+    ended["metadata"]["labels"] = {**ended["metadata"]["labels"], names.GENERATION: "ffffffff"}
+    plan = decide(
+        observed(facts=facts(refused, busy=(workers.worker_id(ended),)), pods=(ended,), deployments=(source(),))
+    )
+    assert (deleted(plan), applied(plan)) == ([], [])
+    assert plan.workers["follow"].trouble[0].reason == "NotAllowed"
+    assert [release.reason for release in plan.releases] == ["Evicted"], "what ended gives back what it held"
+
+
 def test_a_pod_on_a_silent_node_does_not_hold_up_the_successor_of_a_source_for_ever() -> None:
     lost = decide(
         observed(deployments=(moved(deletionTimestamp=ago(91)),), pods=(follower(deletionTimestamp=ago(31)),))

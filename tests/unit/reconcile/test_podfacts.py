@@ -79,7 +79,6 @@ def test_another_container_is_named() -> None:
 
 OWN_LIMITS = [
     'Usage of EmptyDir volume "scratch" exceeds the limit "4Gi". ',
-    'Usage of EmptyDir volume "tmp" exceeds the limit "256Mi". ',
     'Container worker exceeded its local ephemeral storage limit "5Gi". ',
     "Pod ephemeral local storage usage exceeds the total limit of containers 5Gi. ",
 ]
@@ -165,3 +164,29 @@ def test_the_runbook_has_every_reason() -> None:
     }
     text = RUNBOOK.read_text()
     assert {cause.reason for cause in causes if f"`{cause.reason}`" not in text} == set()
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "remedy"),
+    [
+        (
+            'Usage of EmptyDir volume "scratch" exceeds the limit "4Gi". ',
+            "ScratchFull",
+            "raise workers.scratchSize",
+        ),
+        ('Usage of EmptyDir volume "tmp" exceeds the limit "256Mi". ', "TmpFull", "write to the scratch directory"),
+        (
+            "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ",
+            "ScratchFull",
+            "raise resources.limits.ephemeral-storage of the job",
+        ),
+        (
+            'Container worker exceeded its local ephemeral storage limit "1Gi". ',
+            "ScratchFull",
+            "raise resources.limits.ephemeral-storage of the job",
+        ),
+    ],
+)
+def test_a_disk_that_is_full_is_named_with_what_changes_it(message: str, reason: str, remedy: str) -> None:
+    fact = fact_of(pod(0, evicted(message)))
+    assert (fact.reason, fact.fault.name, remedy in fact.message) == (reason, "WORK", True)

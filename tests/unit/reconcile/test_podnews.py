@@ -73,8 +73,9 @@ def test_a_pull_secret_that_is_missing_is_named_where_the_image_is_not_pulled() 
 def test_the_newest_warning_counts_and_one_that_is_over_does_not() -> None:
     older, newer = warning("FailedMount", "old", 100), warning("FailedCreatePodSandBox", "new", 5)
     assert told(stuck(), newer, older) == ("FailedCreatePodSandBox", "new")
-    assert told(stuck(), warning("FailedMount", "long ago", 301)) == ("", "")
-    repeated = warning("FailedMount", "again", 900, lastTimestamp=None, eventTime=ago(900))
+    assert told(stuck(), warning("FailedMount", "long ago", 901)) == ("", "")
+    assert told(stuck(), warning("FailedMount", "told of seldom", 610)) == ("FailedMount", "told of seldom")
+    repeated = warning("FailedMount", "again", 1800, lastTimestamp=None, eventTime=ago(1800))
     assert told(stuck(), repeated | {"series": {"lastObservedTime": ago(5)}}) == ("FailedMount", "again")
     assert told(stuck(), warning("Unhealthy", "probe")) == ("", "")
 
@@ -92,5 +93,5 @@ def test_a_pod_that_does_not_begin_is_looked_at_again_and_shown(age: float) -> N
     assert plan.next_in == pytest.approx(10)
     (fact,) = plan.workers["compact"].trouble
     assert (fact.reason, fact.fault) == ("FailedMount", Fault.SETUP)
-    later = NOW + timedelta(seconds=600)
+    later = NOW + timedelta(seconds=1000)
     assert decide(observed(now=later, pods=(waits,), warnings=warnings)).workers["compact"].trouble == ()

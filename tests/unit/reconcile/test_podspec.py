@@ -233,6 +233,23 @@ WALLS: list[dict[str, Any]] = [
 ]
 
 
+UNKNOWN_TO_KUBERNETES: list[dict[str, Any]] = [
+    {"imagePullSecrets": [""]},
+    {"labels": {"team": "R&D team"}},
+    {"labels": {"team": "x" * 64}},
+    {"nodeSelector": {"a b": "c"}},
+    {"nodeSelector": {"pool": "c d"}},
+    {"securityContext": {"seccompProfile": {"type": "Localhost"}}},
+    {"securityContext": {"seccompProfile": {"localhostProfile": "mine.json"}}},
+]
+
+
+@pytest.mark.parametrize("values", UNKNOWN_TO_KUBERNETES, ids=str)
+def test_values_of_which_no_pod_could_be_made_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        WorkerPods.model_validate(values)
+
+
 @pytest.mark.parametrize("values", WALLS, ids=str)
 def test_values_that_would_open_a_wall_do_not_exist(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
@@ -254,3 +271,46 @@ def test_accounts_and_classes_that_are_not_for_jobs_get_no_pod_and_say_so() -> N
     allowed = replace(PLATFORM, pods=SHARED)
     mine = {"serviceAccountName": "reader", "pod": {"priorityClassName": "high"}}
     assert decide(observed(facts=facts(job(queued=1, placement=mine)), platform=allowed)).creates
+
+
+ACTED_ON = [
+    "sidecar.istio.io/proxyImage",
+    "sidecar.istio.io/userVolume",
+    "k8s.v1.cni.cncf.io/networks",
+    "io.kubernetes.cri-o.Devices",
+    "io.katacontainers.config.hypervisor.path",
+    "run.oci.keep_original_groups",
+    "vault.hashicorp.com/role",
+    "iam.amazonaws.com/role",
+    "azure.workload.identity/use",
+    "aadpodidbinding",
+    "example.org/owner",
+]
+
+
+@pytest.mark.parametrize("part", ["labels", "annotations"])
+@pytest.mark.parametrize("key", ACTED_ON)
+def test_keys_that_others_may_act_on_are_for_jobs_only_where_the_installation_says_so(part: str, key: str) -> None:
+    asks = facts(job(queued=1, placement={"pod": {part: {key: "x"}}}))
+    plan = decide(observed(facts=asks))
+    assert plan.creates == []
+    (fact,) = plan.workers["compact"].trouble
+    assert (fact.reason, f"pod.{part}: jobs may not set {key}" in fact.message) == ("NotAllowed", True)
+    for allowed in {key, key.partition("/")[0]}:
+        pods = WorkerPods.model_validate({"jobKeys": [allowed]})
+        assert decide(observed(facts=asks, platform=replace(PLATFORM, pods=pods))).creates
+    other = WorkerPods.model_validate({"jobKeys": ["example.com", key + "s"]})
+    assert decide(observed(facts=asks, platform=replace(PLATFORM, pods=other))).creates == []
+
+
+@pytest.mark.parametrize("key", ["team", "cost-center", "cluster-autoscaler.kubernetes.io/safe-to-evict"])
+def test_plain_keys_are_a_job_s_own(key: str) -> None:
+    placement = {"pod": {"annotations": {key: "x"}}}
+    assert decide(observed(facts=facts(job(queued=1, placement=placement)))).creates
+
+
+def test_no_installation_gives_jobs_the_keys_of_the_platform() -> None:
+    pods = WorkerPods.model_validate({"jobKeys": ["trace.dev", "pod-template-hash", "kubernetes.io"]})
+    for key in ("trace.dev/rpc", "pod-template-hash", "kubernetes.io/egress-bandwidth"):
+        asks = facts(job(queued=1, placement={"pod": {"labels": {key: "x"}}}))
+        assert decide(observed(facts=asks, platform=replace(PLATFORM, pods=pods))).creates == []

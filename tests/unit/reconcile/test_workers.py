@@ -172,6 +172,27 @@ def test_workers_that_ended_beside_running_sidecars_go_and_others_come() -> None
     assert (created(plan), deleted(plan), plan.next_in) == (["w1"], [], pytest.approx(9))
 
 
+def test_a_failed_worker_beside_a_sidecar_is_deleted_without_grace_so_that_its_successor_knows_how_often() -> None:
+    cold = pod(0, beside(terminated(1, ended=400)), annotations={RESTARTS: "4"})
+    plan = decide(observed(facts=facts(job(queued=1)), pods=(cold,)))
+    assert [(d.live["metadata"]["name"], d.now) for d in plan.deletes] == [(cold["metadata"]["name"], True)]
+    assert [c.pod["metadata"]["annotations"][RESTARTS] for c in plan.creates] == ["5"]
+    done = decide(observed(facts=facts(job(queued=1)), pods=(pod(0, beside(terminated(0, "Completed"))),)))
+    assert [d.now for d in done.deletes] == [False]
+
+
+def test_a_failed_worker_whose_pod_is_ending_cools_down_all_the_same() -> None:
+    def ending(ended: float) -> Plan:
+        status = beside(terminated(1, ended=ended))
+        leaving = pod(0, status, annotations={RESTARTS: "1"}, deletionTimestamp=ago(-30))
+        return decide(observed(facts=facts(job(queued=1)), pods=(leaving,)))
+
+    fresh, cold = ending(5), ending(21)
+    assert (created(fresh), deleted(fresh), fresh.next_in) == ([], [], pytest.approx(15))
+    assert [c.pod["metadata"]["annotations"][RESTARTS] for c in cold.creates] == ["2"]
+    assert [d.now for d in cold.deletes] == [True]
+
+
 def test_the_lease_of_a_killed_worker_ends_with_it() -> None:
     plan = decide(
         observed(facts=facts(job(running=1), busy=(worker_id(0),)), pods=(pod(0, failed("OOMKilled", 137)),))
