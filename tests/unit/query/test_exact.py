@@ -77,6 +77,11 @@ ROUNDED = [
     ("v = 1.5", "cast that to BIGNUM"),
     ("v = '1.5'", "a text that is no whole number"),
     ("v = s", "cast that to BIGNUM"),
+    ("[{'b': 1::BIGNUM, 'a': 1e0}, {'a': v, 'b': 1}][2].a", "x::DOUBLE"),
+    ("[{'b': {'B': v, 'a': 1e0}}, {'b': {'A': v, 'b': 1::BIGNUM}}][2].b.a", "x::DOUBLE"),
+    ("[{'a': v}, {'b': v}][1]", ""),
+    ("coalesce({'h': unhex('ab'), 'v': v}, {'h': unhex('cd'), 'v': 1e0}).v", "x::DOUBLE"),
+    ("coalesce({'h': 'a'::BLOB, 'v': v}, {'h': 'b'::BLOB, 'v': 1e0}).v", "x::DOUBLE"),
     ("v / 115792089237316195423570985008687907853269984665640564039457584007913129639935", "u256_div"),
 ]
 
@@ -133,6 +138,10 @@ ASKED = [
     ("(l::HUGEINT[])[1]", "HUGEINT", "255"),
     ("list_transform(l, lambda x: x::DECIMAL(38, 0))[1]", "DECIMAL(38,0)", "255"),
     ("k::DECIMAL(38, 0)::BIGNUM", "BIGNUM", "3"),
+    ("({'a': v, 'b': 1}::STRUCT(b DOUBLE, a DOUBLE)).a", "DOUBLE", "255.0"),
+    ("[{'b': 1::BIGNUM, 'a': 1::BIGNUM}, {'A': v, 'b': 1}][2].a", "BIGNUM", "255"),
+    ("[row(1, 1::BIGNUM), row(v, 1)][2][1]", "BIGNUM", "255"),
+    ("(coalesce({'h': unhex('ab'), 'v': v}, NULL).v)::DOUBLE", "DOUBLE", "255.0"),
     ("v::VARCHAR || 'x'", "VARCHAR", "255x"),
 ]
 

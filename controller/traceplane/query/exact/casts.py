@@ -53,6 +53,11 @@ class Marked(NamedTuple):
         """Where in the statement before is what is at `place`."""
         return place - sum(length for start, length in self.grown if start < place)
 
+    def asks(self, cast: bound.Node) -> bool:
+        """Whether a cast is to the mark, or from it. A BLOB of the statement's is none, nor one in another type."""
+        mark = cast["child"] if bound.kind(cast["child"]).get("id") == MARK else cast
+        return bound.is_cast(mark) and mark["return_type"]["id"] == MARK and mark["query_location"] in self.places
+
 
 def marked(sql: str, casts: Sequence[Cast]) -> Marked:
     """`sql` with each of `casts` by way of MARK."""

@@ -80,7 +80,7 @@ def checked(shadow: duckdb.DuckDBPyConnection, sql: str, rounds: int = MAX_ROUND
     # An operator over what another becomes is found in the next round.
     if places and rounds and (text := operators.replaced(shadow, sql, places)) is not None:
         return checked(shadow, text, rounds - 1)
-    _refuse(found)
+    _refuse(found, marked)
     data, run = sql.encode(), dict[int, tuple[int, bytes]]()
     for node, above in found:
         cast = marked.places.get(node["query_location"]) if _goes_by_text(node, above) else None
@@ -106,10 +106,10 @@ def _bound(shadow: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[bound.Node
     return list(bound.expressions(answer["plans"]))
 
 
-def _refuse(expressions: Sequence[tuple[bound.Node, bound.Node | None]]) -> None:
+def _refuse(expressions: Sequence[tuple[bound.Node, bound.Node | None]], marked: casts.Marked) -> None:
     """Raise Inexact for the first that would round."""
     for node, above in expressions:
-        if bound.is_cast(node) and not _keeps(node):
+        if bound.is_cast(node) and not _keeps(node, marked):
             raise _refusal(node, above)
         name = node.get("name", "")
         if name in ("-", "subtract") and bound.kind(node).get("id") == "BIGNUM":
@@ -118,16 +118,15 @@ def _refuse(expressions: Sequence[tuple[bound.Node, bound.Node | None]]) -> None
             raise Inexact(_message(f"{name}()", _OTHERWISE[name], name))
 
 
-def _keeps(cast: bound.Node) -> bool:
-    """Whether a cast that nobody asks for loses nothing of a 256-bit integer."""
-    source, target = bound.leaves(bound.kind(cast["child"])), bound.leaves(cast["return_type"])
-    if cast["try_cast"] or ("BIGNUM" not in source and "BIGNUM" not in target):
+def _keeps(cast: bound.Node, marked: casts.Marked) -> bool:
+    """Whether a cast loses nothing of a 256-bit integer, or is asked for."""
+    source, target = bound.kind(cast["child"]), cast["return_type"]
+    if cast["try_cast"] or "BIGNUM" not in (*bound.leaves(source), *bound.leaves(target)):
         return True
-    if casts.MARK in (*source, *target) or (len(target) == 1 and target[0] in _TEXTS):
+    if marked.asks(cast) or target["id"] in _TEXTS:
         return True
-    if len(source) != len(target):
-        return False
-    return all(_keeps_leaf(cast["child"], *pair) for pair in zip(source, target, strict=True))
+    pairs = bound.pairs(source, target)
+    return pairs is not None and all(_keeps_leaf(cast["child"], *pair) for pair in pairs)
 
 
 def _keeps_leaf(child: bound.Node, source: str, target: str) -> bool:
