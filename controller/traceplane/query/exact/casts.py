@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import duckdb
 
-from traceplane.query.exact import bound, constants
+from traceplane.query.exact import bound, constants, syntax
 
 MARK = "BLOB"
 """A cast by way of it binds from any type to any, and DuckDB adds none from a number to it or back."""
@@ -20,6 +19,8 @@ class Cast(NamedTuple):
 
     start: int | None
     end: int
+    same: str
+    """Of equal casts of one query the same, where DuckDB takes one that it groups by for a column."""
 
     def by(self, kind: str) -> dict[int, tuple[int, bytes]]:
         """The edits that do it."""
@@ -30,14 +31,11 @@ class Cast(NamedTuple):
 
 def asked(shadow: duckdb.DuckDBPyConnection, sql: str) -> list[Cast]:
     """The casts of `sql`, but for those of a constant, of which DuckDB makes another constant."""
-    row = shadow.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
     data, found = sql.encode(), []
-    todo: list[Any] = [json.loads(row[0]) if row else {}]
-    while todo:
-        part = todo.pop()
-        if isinstance(part, dict) and part.get("class") == "CAST" and _may_be_marked(part):
-            found.append(_placed(data, part["query_location"]))
-        todo.extend(part.values() if isinstance(part, dict) else part if isinstance(part, list) else ())
+    for number, query in enumerate(syntax.queries(syntax.tree(shadow, sql))):
+        for part in syntax.parts(query, own=True):
+            if part.get("class") == "CAST" and _may_be_marked(part):
+                found.append(_placed(data, part["query_location"], f"{number} {syntax.same(part)}"))
     return [cast for cast in found if cast is not None]
 
 
@@ -82,10 +80,10 @@ def _may_be_marked(part: dict[str, Any]) -> bool:
     return bound.leaves(part["cast_type"]) == ["BIGNUM"] and part["child"]["value"]["type"]["id"] == "DOUBLE"
 
 
-def _placed(data: bytes, place: int) -> Cast | None:
+def _placed(data: bytes, place: int, same: str) -> Cast | None:
     """The cast that DuckDB says is at `place`; None for what does not look like one, as DATE '2026-01-01'."""
     if data.startswith(b"::", place):
-        return Cast(None, place)
+        return Cast(None, place, same)
     if place >= len(data) or not re.match(rb"(?:try_)?cast\b", data[place:], re.IGNORECASE):
         return None
     depth, opened = 0, None
@@ -95,5 +93,5 @@ def _placed(data: bytes, place: int) -> Cast | None:
         if depth == 1 and opened is None:
             opened = place + start + 1
         elif depth == 1 and re.fullmatch(rb"as\b.", token, re.IGNORECASE | re.DOTALL):
-            return Cast(opened, place + start)
+            return Cast(opened, place + start, same)
     return None

@@ -72,7 +72,8 @@ def checked(shadow: duckdb.DuckDBPyConnection, sql: str, rounds: int = MAX_ROUND
     plain = _bound(shadow, sql)
     if not any("BIGNUM" in bound.leaves(bound.kind(node)) for node, _ in plain):
         return Checked(sql, sql)
-    marked = casts.marked(sql, casts.asked(shadow, sql))
+    asked = casts.asked(shadow, sql)
+    marked = casts.marked(sql, asked)
     found = plain
     with contextlib.suppress(duckdb.Error):  # where it does not bind so, no cast is known to be asked for
         found = _bound(shadow, marked.sql) if marked.places else plain
@@ -82,9 +83,13 @@ def checked(shadow: duckdb.DuckDBPyConnection, sql: str, rounds: int = MAX_ROUND
         return checked(shadow, text, rounds - 1)
     _refuse(found, marked)
     data, run = sql.encode(), dict[int, tuple[int, bytes]]()
-    for node, above in found:
-        cast = marked.places.get(node["query_location"]) if _goes_by_text(node, above) else None
-        run |= cast.by("VARCHAR") if cast else {}
+    by_text = {
+        place.same
+        for node, above in found
+        if (place := marked.places.get(node["query_location"])) and _goes_by_text(node, above)
+    }
+    for cast in asked:
+        run |= cast.by("VARCHAR") if cast.same in by_text else {}
     opaque = dict(edit for node, _ in plain if bound.is_cast(node) for edit in constants.opaque(data, node))
     return Checked(constants.edited(data, run), constants.edited(data, run | opaque))
 
@@ -143,11 +148,13 @@ def _keeps_leaf(child: bound.Node, source: str, target: str) -> bool:
 
 
 def _refusal(cast: bound.Node, above: bound.Node | None) -> Inexact:
-    source, target = bound.leaves(bound.kind(cast["child"])), bound.leaves(cast["return_type"])
+    source = bound.leaves(bound.kind(cast["child"]))
     if "BIGNUM" in source:
         name = str(above.get("name", "")) if above else ""
         what = f"{name}()" if name.isidentifier() else f"`{name}`" if name else "comparing or combining one so"
-        return Inexact(_message(what, f"makes {target[0]} of one and rounds it", name))
+        pairs = bound.pairs(bound.kind(cast["child"]), cast["return_type"]) or ()
+        made = next((after for before, after in pairs if before == "BIGNUM" != after), "another type")
+        return Inexact(_message(what, f"makes {made} of one and rounds it", name))
     if bound.text(cast["child"]) is not None:
         return Inexact("a text that is no whole number is compared or combined with a 256-bit integer")
     return Inexact(
