@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import duckdb
@@ -30,7 +30,7 @@ class Cast(NamedTuple):
 
 
 def asked(shadow: duckdb.DuckDBPyConnection, sql: str) -> list[Cast]:
-    """The casts of `sql`, but for those of a constant, of which DuckDB makes another constant."""
+    """The casts of `sql`, but for most of a constant, of which DuckDB makes another constant."""
     data, found = sql.encode(), []
     for number, query in enumerate(syntax.queries(syntax.tree(shadow, sql))):
         for part in syntax.parts(query, own=True):
@@ -74,10 +74,20 @@ def marked(sql: str, casts: Sequence[Cast]) -> Marked:
     return Marked(constants.edited(sql.encode(), edits), places, grown)
 
 
+def folded(expressions: Sequence[bound.Node], of: Marked) -> Iterator[Cast]:
+    """The casts of which an optimizer may make a BIGNUM, such as of 1e18. By way of the mark it makes nothing."""
+    for node in expressions:
+        if bound.is_cast(node) and bound.leaves(node["return_type"]) == ["BIGNUM"]:
+            for part, _ in bound.expressions(node):
+                place = of.places.get(part["query_location"]) if bound.kind(part).get("id") == MARK else None
+                if place and bound.kind(part["child"]).get("id") != "BIGNUM":
+                    yield place
+
+
 def _may_be_marked(part: dict[str, Any]) -> bool:
     if part["child"]["class"] != "CONSTANT":
         return True
-    return bound.leaves(part["cast_type"]) == ["BIGNUM"] and part["child"]["value"]["type"]["id"] == "DOUBLE"
+    return bool(part["child"]["value"]["type"]["id"] == "DOUBLE")
 
 
 def _placed(data: bytes, place: int, same: str) -> Cast | None:

@@ -91,7 +91,10 @@ def checked(shadow: duckdb.DuckDBPyConnection, sql: str, rounds: int = MAX_ROUND
     for cast in asked:
         run |= cast.by("VARCHAR") if cast.same in by_text else {}
     opaque = dict(edit for node, _ in plain if bound.is_cast(node) for edit in constants.opaque(data, node))
-    return Checked(constants.edited(data, run), constants.edited(data, run | opaque))
+    shown = dict[int, tuple[int, bytes]]()
+    for cast in casts.folded([node for node, _ in found], marked):
+        shown |= cast.by(casts.MARK)
+    return Checked(constants.edited(data, run), constants.edited(data, constants.within(run | shown, opaque)))
 
 
 def _bound(shadow: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[bound.Node, bound.Node | None]]:
