@@ -302,6 +302,34 @@ def test_a_whole_number_of_any_length_is_read_exactly(
     assert main.execute(found.sql).fetchall() == [(str(digits + 255), f"a {10**50} b")]
 
 
+@pytest.mark.parametrize(
+    ("sql", "columns"),
+    [
+        ("DESCRIBE SELECT v * 2 AS x, 1e9 AS d FROM t", [("x", "BIGNUM"), ("d", "DOUBLE")]),
+        ("DESCRIBE SELECT v - 1, v::DECIMAL(38, 0) FROM t", [("(v - 1)", "BIGNUM"), (None, "DECIMAL(38,0)")]),
+        ("FROM (DESCRIBE SELECT v // 2 AS x FROM t GROUP BY x)", [("x", "BIGNUM")]),
+        ("DESCRIBE (DESCRIBE SELECT v * 2 AS x FROM t)", None),
+        ("DESCRIBE SELECT v, k FROM t", [("v", "BIGNUM"), ("k", "INTEGER")]),
+    ],
+)
+def test_a_query_is_described_as_it_runs(
+    sql: str,
+    columns: list[tuple[str | None, str]] | None,
+    shadow: duckdb.DuckDBPyConnection,
+    main: duckdb.DuckDBPyConnection,
+) -> None:
+    found = [row[:2] for row in main.execute(checked(shadow, sql).sql).fetchall()]
+    assert columns is None or [kind for _, kind in found] == [kind for _, kind in columns]
+    assert all(name in (None, row[0]) for (name, _), row in zip(columns or (), found, strict=bool(columns)))
+    assert not any("u256" in name for name, _ in found)
+
+
+def test_what_would_be_rounded_is_not_described(shadow: duckdb.DuckDBPyConnection) -> None:
+    for sql in ("DESCRIBE SELECT avg(v) FROM t", "FROM (DESCRIBE SELECT v / 2 FROM t)"):
+        with pytest.raises(checking.Inexact):
+            checked(shadow, sql)
+
+
 def test_a_statement_without_256_bit_integers_runs_as_it_is(shadow: duckdb.DuckDBPyConnection) -> None:
     for sql in ("SELECT k * 2, avg(k) OVER (), s::DECIMAL(38, 0) FROM t", "SELECT h * 2 FROM t", "SELECT s FROM t"):
         assert checking.checked(shadow, sql) == (sql, sql)

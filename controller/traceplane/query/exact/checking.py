@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from traceplane.query.exact import bound, casts, constants, operators, u256
+from traceplane.query.exact import bound, casts, constants, operators, syntax, u256
 
 
 class Inexact(ValueError):
@@ -32,6 +32,7 @@ class Checked(NamedTuple):
 
 MAX_ROUNDS = 20
 _USES = re.compile(r"bignum|256|wei|ether", re.IGNORECASE)
+_DESCRIBES = re.compile(r"\bdesc(ribe)?\b|\bshow\b", re.IGNORECASE)
 _TEXTS = {"VARCHAR", "JSON", "VARIANT"}
 _BY_TEXT = {*operators.WHOLES, "DECIMAL", "FLOAT"}
 """Types of which DuckDB has no cast of a BIGNUM, or one that fails where it should not."""
@@ -64,7 +65,23 @@ def exact(shadow: duckdb.DuckDBPyConnection, sql: str, kinds: Container[str]) ->
     """What to run for a statement over the tables of `shadow`, whose columns are of types `kinds`. Raises as
     `checked`."""
     whole = constants.large(sql)
-    return checked(shadow, whole) if concerns(whole, kinds) else Checked(whole, whole)
+    return checked(shadow, _described(shadow, whole)) if concerns(whole, kinds) else Checked(whole, whole)
+
+
+def _described(shadow: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """`sql` with what runs in place of each query that it describes, of which its plan shows nothing."""
+    tree = syntax.tree(shadow, sql) if _DESCRIBES.search(sql) else {}
+    changed = False
+    for part in [part for part in syntax.parts(tree) if part.get("show_type") == "DESCRIBE" and part["query"]]:
+        alone = {**tree, "statements": [{**tree["statements"][0], "node": part["query"]}]}
+        query = operators.written(shadow, alone)
+        with contextlib.suppress(duckdb.Error):  # one that is wrong, or that reads what a WITH around it names
+            run = checked(shadow, _described(shadow, query)).run if query else query
+            if query and run and run != query:
+                names = ", ".join('"' + name.replace('"', '""') + '"' for name in shadow.sql(query).columns)
+                renamed = syntax.tree(shadow, f"SELECT * FROM ({run}\n) AS described({names})")
+                part["query"], changed = renamed["statements"][0]["node"], True
+    return operators.written(shadow, tree) or sql if changed else sql
 
 
 def checked(shadow: duckdb.DuckDBPyConnection, sql: str, rounds: int = MAX_ROUNDS) -> Checked:

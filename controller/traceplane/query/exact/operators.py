@@ -64,11 +64,16 @@ def replaced(shadow: duckdb.DuckDBPyConnection, sql: str, places: set[tuple[int,
     found = [part for query in syntax.queries(tree) for part in _wanted(query, places)]
     if not found:
         return None
-    doubles = list(_doubles(tree))
-    _keep_names(shadow, tree, {id(part) for part in (*found, *doubles)})
+    _keep_names(shadow, tree, {id(part) for part in (*found, *_doubles(tree))})
     for part in found:
         call = _FUNCTIONS[part["function_name"], len(part["children"])]
         part |= {"function_name": call, "is_operator": False}
+    return written(shadow, tree)
+
+
+def written(shadow: duckdb.DuckDBPyConnection, tree: syntax.Tree) -> str | None:
+    """The text of a tree, in which constants may be cast; None where there is none that is read as this tree."""
+    doubles = list(_doubles(tree))
     return _text(shadow, tree) or (_text(shadow, _cast(shadow, tree, doubles)) if doubles else None)
 
 
