@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import duckdb
 
-from traceplane.query.exact import bound, syntax
+from traceplane.query.exact import bound, syntax, u256
 
 WHOLES = {
     *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "INTEGER_LITERAL"),
@@ -65,10 +65,25 @@ def replaced(shadow: duckdb.DuckDBPyConnection, sql: str, places: set[tuple[int,
     if not found:
         return None
     _keep_names(shadow, tree, {id(part) for part in (*found, *_doubles(tree))})
-    for part in found:
-        call = _FUNCTIONS[part["function_name"], len(part["children"])]
+    calls = [_call(part, {id(one) for one in found}) for part in found]
+    for part, call in zip(found, calls, strict=True):
         part |= {"function_name": call, "is_operator": False}
     return written(shadow, tree)
+
+
+def _call(part: syntax.Tree, found: set[int]) -> str:
+    """The function for an operator; over what a function gives row by row, the one that passes operands once."""
+    call = _FUNCTIONS[part["function_name"], len(part["children"])]
+    by_row = call in u256.ONCE and any(_is_by_row(operand, found) for operand in part["children"])
+    return u256.ONCE[call] if by_row else call
+
+
+def _is_by_row(operand: syntax.Tree, found: set[int]) -> bool:
+    name = operand.get("function_name", "")
+    if id(operand) in found:
+        name = _FUNCTIONS[name, len(operand["children"])]
+    is_call = name in u256.ONCE or name in u256.ONCE.values()
+    return is_call and any(one.get("class") == "COLUMN_REF" for one in syntax.parts(operand, own=True))
 
 
 def written(shadow: duckdb.DuckDBPyConnection, tree: syntax.Tree) -> str | None:
