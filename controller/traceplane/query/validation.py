@@ -76,8 +76,9 @@ class StatementChecker:
     def _check(self, job: JobStatement) -> None:
         wanted = job.statement
         shape = Shape(
-            # A small number is of every type that a large one is, so no right statement is refused for it.
-            parameters=tuple((name, 1) for name in wanted.parameters),
+            # A small number is of every type that a large one is, so no right statement is refused for it. And 0 is
+            # no column's number, where a large one is none either: ORDER BY $partition_start.
+            parameters=tuple((name, 0) for name in wanted.parameters),
             columns=tuple((column.name, FORMS[column.type].duckdb_at_rest) for column in wanted.output.columns),
             order=wanted.output.sort_by,
         )

@@ -90,6 +90,7 @@ def test_the_names_that_are_listed_are_exactly_those_that_a_statement_may_use() 
 def test_show_tables_names_what_is_read_without_a_schema(listed: wire.Catalog) -> None:
     assert told("SHOW TABLES", listed) == [("my_blocks", "Postgres", "What my-blocks is.")]
     assert told("SHOW TABLES FROM Chain_B", listed) == [("prices", "Postgres", "What prices is.")]
+    assert told('SHOW TABLES FROM "chain-b"', listed) == told("SHOW TABLES FROM chain_b", listed)
     assert told('SHOW TABLES FROM "chain_b\' OR true --"', listed) == []
     found = told("SHOW ALL TABLES", listed)
     assert [line[1:4] for line in found] == [

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from traceplane.query.cell import plan
-from traceplane.query.exact import checking, operators, u256
+from traceplane.query.exact import checking, syntax, u256
 from traceplane.query.gate import functions
 
 TABLE = "CREATE TABLE t (k INTEGER, s VARCHAR, v BIGNUM, h HUGEINT, d DOUBLE, l BIGNUM[])"
@@ -77,6 +82,11 @@ ROUNDED = [
     ("v = 1.5", "cast that to BIGNUM"),
     ("v = '1.5'", "a text that is no whole number"),
     ("v = s", "cast that to BIGNUM"),
+    ("[{'b': 1::BIGNUM, 'a': 1e0}, {'a': v, 'b': 1}][2].a", "list_value() makes DOUBLE of one"),
+    ("[{'b': {'B': v, 'a': 1e0}}, {'b': {'A': v, 'b': 1::BIGNUM}}][2].b.a", "x::DOUBLE"),
+    ("[{'a': v}, {'b': v}][1]", ""),
+    ("coalesce({'h': unhex('ab'), 'v': v}, {'h': unhex('cd'), 'v': 1e0}).v", "x::DOUBLE"),
+    ("coalesce({'h': 'a'::BLOB, 'v': v}, {'h': 'b'::BLOB, 'v': 1e0}).v", "x::DOUBLE"),
     ("v / 115792089237316195423570985008687907853269984665640564039457584007913129639935", "u256_div"),
 ]
 
@@ -133,6 +143,10 @@ ASKED = [
     ("(l::HUGEINT[])[1]", "HUGEINT", "255"),
     ("list_transform(l, lambda x: x::DECIMAL(38, 0))[1]", "DECIMAL(38,0)", "255"),
     ("k::DECIMAL(38, 0)::BIGNUM", "BIGNUM", "3"),
+    ("({'a': v, 'b': 1}::STRUCT(b DOUBLE, a DOUBLE)).a", "DOUBLE", "255.0"),
+    ("[{'b': 1::BIGNUM, 'a': 1::BIGNUM}, {'A': v, 'b': 1}][2].a", "BIGNUM", "255"),
+    ("[row(1, 1::BIGNUM), row(v, 1)][2][1]", "BIGNUM", "255"),
+    ("(coalesce({'h': unhex('ab'), 'v': v}, NULL).v)::DOUBLE", "DOUBLE", "255.0"),
     ("v::VARCHAR || 'x'", "VARCHAR", "255x"),
 ]
 
@@ -188,6 +202,89 @@ def test_operators_of_whole_numbers_are_exact(
     assert main.execute(checked(shadow, sql).sql).fetchall() == [(str(value),)]
 
 
+GROUPED = [
+    "SELECT v // 10 AS x, count(*) FROM t GROUP BY x",
+    "SELECT v // 10 AS x, count(*) FROM t GROUP BY 1 ORDER BY 1",
+    "SELECT v // 10, count(*) FROM t GROUP BY V // 10",
+    "SELECT v // 10 + count(*) FROM t GROUP BY v // 10 HAVING v // 10 > 1 ORDER BY v // 10",
+    "SELECT count(*) FROM t GROUP BY v // 10 HAVING v // 10 > 1",
+    "SELECT v - 1 AS x, count(*) FROM t GROUP BY x HAVING x > 3",
+    "SELECT v - 1 - 2 AS x, count(*) FROM t GROUP BY x",
+    "SELECT v % 2 AS x, count(*) FROM t GROUP BY ROLLUP (x) ORDER BY x",
+    "SELECT v % 2 AS x, grouping(v % 2), count(*) FROM t GROUP BY CUBE (v % 2)",
+    "SELECT k FROM t WHERE v * 2 IN (SELECT v * 2 FROM t GROUP BY v * 2)",
+    "SELECT v::BIGINT AS x, count(*) FROM t GROUP BY v::BIGINT",
+    "SELECT v::BIGINT AS x, count(*) FROM t GROUP BY x HAVING x > 1",
+    "SELECT v::HUGEINT + 1, count(*) FROM t GROUP BY v::HUGEINT HAVING v::HUGEINT > 1",
+    "SELECT CAST(v AS HUGEINT), (v - 1)::HUGEINT, count(*) FROM t GROUP BY ALL",
+]
+
+
+@pytest.mark.parametrize("sql", GROUPED)
+def test_what_a_statement_groups_by_is_exact_however_it_is_written(
+    sql: str, shadow: duckdb.DuckDBPyConnection, main: duckdb.DuckDBPyConnection
+) -> None:
+    found = main.execute(checked(shadow, sql).sql).fetchall()
+    wanted = main.execute(re.sub(r"\b[vV]\b", "h", sql)).fetchall()
+    assert sorted(texts_of(found)) == sorted(texts_of(wanted))
+
+
+def texts_of(rows: list[tuple[object, ...]]) -> list[list[str]]:
+    return [[str(value) for value in row] for row in rows]
+
+
+def test_an_equal_operator_of_another_query_stays_as_it_is(
+    shadow: duckdb.DuckDBPyConnection, main: duckdb.DuckDBPyConnection
+) -> None:
+    sql = "SELECT v * 2 AS x, (SELECT max(v * 2) FROM (SELECT 1.5 AS v)) FROM t WHERE k = 3 GROUP BY x"
+    assert main.execute(checked(shadow, sql).sql).fetchall() == [("510", Decimal("3.0"))]
+
+
+@pytest.mark.parametrize("number", ["1e9", "1e0", "1.5e3", "1e22", "1.7976931348623157e308", "-1e-7", "0.1e0"])
+def test_a_double_beside_an_exact_operator_keeps_its_value(
+    number: str, shadow: duckdb.DuckDBPyConnection, main: duckdb.DuckDBPyConnection
+) -> None:
+    found = checked(
+        shadow, f"SELECT sum(k * v)::DOUBLE / 1e9, {number}, k * {number} FROM t WHERE k = 3 GROUP BY k"
+    )
+    assert main.execute(found.sql).fetchall() == [(765 / 1e9, float(number), 3 * float(number))]
+    inner = f'SELECT "(v - 1)" FROM (SELECT v - 1, {number} FROM t WHERE k = 3)'
+    assert main.execute(checked(shadow, inner).sql).fetchall() == [("254",)]
+
+
+def test_columns_of_a_pattern_keep_their_names(
+    shadow: duckdb.DuckDBPyConnection, main: duckdb.DuckDBPyConnection
+) -> None:
+    sql = "SELECT x.k, v FROM (SELECT COLUMNS('^[kv]$') % 7, v - 1 FROM t WHERE k = 3) x"
+    assert main.execute(checked(shadow, sql).sql).fetchall() == [("3", "3")]
+
+
+def test_a_product_of_many_factors_stays_small(
+    shadow: duckdb.DuckDBPyConnection, main: duckdb.DuckDBPyConnection
+) -> None:
+    for product, value in (
+        (" * ".join(["v", *["2"] * 12]), 255 * 2**12),
+        ("v // 1 % 251 * v" + " * 1" * 9, 4 * 255),
+    ):
+        sql = checked(shadow, f"SELECT ({product})::VARCHAR FROM t WHERE k = 3").sql
+        assert len(checking._bound(shadow, sql)) < 200
+        assert main.execute(sql).fetchall() == [(str(value),)]
+
+
+def test_rows_that_are_left_out_make_no_error_of_a_product(
+    shadow: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    rows = [{"v": str(2**255) if row % 2 else "1", "kept": row % 2 == 0} for row in range(200)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet", use_dictionary=True)
+    connection = duckdb.connect(config={"threads": 1})
+    u256.install(connection)
+    source = f"(SELECT v::BIGNUM AS v, kept FROM '{tmp_path}/rows.parquet') t"
+    for product in ("v * 2 * 2", "2 * u256_pow(2, 1) * v", "v * 2 * v", "v // 1 * 4 % 5"):
+        sql = checked(shadow, f"SELECT sum({product})::VARCHAR FROM t WHERE s = ''").sql
+        found = connection.execute(sql.replace("FROM t", f"FROM {source}").replace("(s = '')", "kept")).fetchall()
+        assert found == [("200" if product == "v * 2 * v" else "400",)]
+
+
 def test_a_difference_is_exact_while_threads_read_its_operands(shadow: duckdb.DuckDBPyConnection) -> None:
     """DuckDB negates one where it lies: of a million differences with a row of a join, thousands were wrong."""
     most, rows = 2**256 - 1, 300_000
@@ -203,11 +300,9 @@ def test_a_difference_is_exact_while_threads_read_its_operands(shadow: duckdb.Du
 def test_a_text_that_is_read_as_another_tree_does_not_count(
     shadow: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unplaced = operators._unplaced
+    unplaced = syntax.unplaced
     seen: list[dict[str, object]] = []
-    monkeypatch.setattr(
-        operators, "_unplaced", lambda tree: seen.append(tree) or {**unplaced(tree), "n": len(seen)}
-    )
+    monkeypatch.setattr(syntax, "unplaced", lambda tree: seen.append(tree) or {**unplaced(tree), "n": len(seen)})
     with pytest.raises(checking.Inexact, match="u256_sub"):
         checked(shadow, "SELECT v - 1 FROM t")
 
@@ -234,6 +329,34 @@ def test_a_whole_number_of_any_length_is_read_exactly(
 ) -> None:
     found = checked(shadow, f"SELECT ({digits} + v)::VARCHAR, 'a {10**50} b' FROM t WHERE k = 3")
     assert main.execute(found.sql).fetchall() == [(str(digits + 255), f"a {10**50} b")]
+
+
+@pytest.mark.parametrize(
+    ("sql", "columns"),
+    [
+        ("DESCRIBE SELECT v * 2 AS x, 1e9 AS d FROM t", [("x", "BIGNUM"), ("d", "DOUBLE")]),
+        ("DESCRIBE SELECT v - 1, v::DECIMAL(38, 0) FROM t", [("(v - 1)", "BIGNUM"), (None, "DECIMAL(38,0)")]),
+        ("FROM (DESCRIBE SELECT v // 2 AS x FROM t GROUP BY x)", [("x", "BIGNUM")]),
+        ("DESCRIBE (DESCRIBE SELECT v * 2 AS x FROM t)", None),
+        ("DESCRIBE SELECT v, k FROM t", [("v", "BIGNUM"), ("k", "INTEGER")]),
+    ],
+)
+def test_a_query_is_described_as_it_runs(
+    sql: str,
+    columns: list[tuple[str | None, str]] | None,
+    shadow: duckdb.DuckDBPyConnection,
+    main: duckdb.DuckDBPyConnection,
+) -> None:
+    found = [row[:2] for row in main.execute(checked(shadow, sql).sql).fetchall()]
+    assert columns is None or [kind for _, kind in found] == [kind for _, kind in columns]
+    assert all(name in (None, row[0]) for (name, _), row in zip(columns or (), found, strict=bool(columns)))
+    assert not any("u256" in name for name, _ in found)
+
+
+def test_what_would_be_rounded_is_not_described(shadow: duckdb.DuckDBPyConnection) -> None:
+    for sql in ("DESCRIBE SELECT avg(v) FROM t", "FROM (DESCRIBE SELECT v / 2 FROM t)"):
+        with pytest.raises(checking.Inexact):
+            checked(shadow, sql)
 
 
 def test_a_statement_without_256_bit_integers_runs_as_it_is(shadow: duckdb.DuckDBPyConnection) -> None:

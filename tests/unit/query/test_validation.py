@@ -81,6 +81,21 @@ def test_a_right_statement_is_not_refused(checker: StatementChecker, sql: str) -
     assert checker(job(sql)) is None
 
 
+def test_a_statement_is_bound_as_deep_as_the_service_binds_it(checker: StatementChecker) -> None:
+    nested = "(value - " * 40 + "1" + ")" * 40
+    assert checker(job(RIGHT.replace("blocks", f"hot_blocks WHERE {nested} < 5"))) is None
+    fault = checker(job(RIGHT + " WHERE value" + " - 1" * 190 + " < 5"))
+    assert fault is None or (fault.code, "SET " in fault.message) == ("QueryTooDeep", False), fault
+
+
+def test_a_parameter_is_the_number_of_no_column(checker: StatementChecker) -> None:
+    for clause in ("ORDER BY $partition_start", "GROUP BY ALL ORDER BY $partition_start"):
+        fault = checker(job(f"{RIGHT} {clause}"))
+        assert fault is not None
+        assert "out of range" in fault.message
+    assert checker(job(RIGHT + " LIMIT $partition_start")) is None
+
+
 @pytest.mark.parametrize(
     ("sql", "field", "code", "said"),
     [

@@ -56,6 +56,31 @@ def leaves(type_: Node) -> list[str]:
     return [leaf for part in inner for leaf in leaves(part)] if inner else [type_.get("id", "BOOLEAN")]
 
 
+def pairs(source: Node, target: Node) -> list[tuple[str, str]] | None:
+    """The types that a cast between two types makes of others, as DuckDB pairs them: fields of a STRUCT by their
+    names, where both have names. None where they do not match."""
+    ours, theirs = source.get("type_info") or {}, target.get("type_info") or {}
+    if "child_type" in ours and "child_type" in theirs:
+        return pairs(ours["child_type"], theirs["child_type"])
+    if "child_types" in ours and "child_types" in theirs:
+        return _fields(ours["child_types"], theirs["child_types"])
+    if "child_types" in theirs or "child_type" in theirs:
+        return [(source.get("id", "BOOLEAN"), leaf) for leaf in leaves(target)]
+    return [(leaf, target.get("id", "BOOLEAN")) for leaf in leaves(source)]
+
+
+def _fields(ours: list[Node], theirs: list[Node]) -> list[tuple[str, str]] | None:
+    names, wanted = ([str(part["first"]).lower() for part in parts] for parts in (ours, theirs))
+    if any(names) and any(wanted):
+        if sorted(names) != sorted(wanted):
+            return None
+        ours = [ours[names.index(name)] for name in wanted]
+    if len(ours) != len(theirs):
+        return None
+    found = [pairs(one["second"], other["second"]) for one, other in zip(ours, theirs, strict=True)]
+    return [pair for part in found for pair in part or ()] if None not in found else None
+
+
 def text(node: Node) -> str | None:
     """The text that a constant is; None for any other expression."""
     value = node.get("value", {}) if node.get("expression_class") == "BOUND_CONSTANT" else {}

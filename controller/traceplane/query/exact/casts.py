@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import duckdb
 
-from traceplane.query.exact import bound, constants
+from traceplane.query.exact import bound, constants, syntax
 
 MARK = "BLOB"
 """A cast by way of it binds from any type to any, and DuckDB adds none from a number to it or back."""
@@ -20,6 +19,8 @@ class Cast(NamedTuple):
 
     start: int | None
     end: int
+    same: str
+    """Of equal casts of one query the same, where DuckDB takes one that it groups by for a column."""
 
     def by(self, kind: str) -> dict[int, tuple[int, bytes]]:
         """The edits that do it."""
@@ -29,15 +30,12 @@ class Cast(NamedTuple):
 
 
 def asked(shadow: duckdb.DuckDBPyConnection, sql: str) -> list[Cast]:
-    """The casts of `sql`, but for those of a constant, of which DuckDB makes another constant."""
-    row = shadow.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
+    """The casts of `sql`, but for most of a constant, of which DuckDB makes another constant."""
     data, found = sql.encode(), []
-    todo: list[Any] = [json.loads(row[0]) if row else {}]
-    while todo:
-        part = todo.pop()
-        if isinstance(part, dict) and part.get("class") == "CAST" and _may_be_marked(part):
-            found.append(_placed(data, part["query_location"]))
-        todo.extend(part.values() if isinstance(part, dict) else part if isinstance(part, list) else ())
+    for number, query in enumerate(syntax.queries(syntax.tree(shadow, sql))):
+        for part in syntax.parts(query, own=True):
+            if part.get("class") == "CAST" and _may_be_marked(part):
+                found.append(_placed(data, part["query_location"], f"{number} {syntax.same(part)}"))
     return [cast for cast in found if cast is not None]
 
 
@@ -52,6 +50,11 @@ class Marked(NamedTuple):
     def origin(self, place: int) -> int:
         """Where in the statement before is what is at `place`."""
         return place - sum(length for start, length in self.grown if start < place)
+
+    def asks(self, cast: bound.Node) -> bool:
+        """Whether a cast is to the mark, or from it. A BLOB of the statement's is none, nor one in another type."""
+        mark = cast["child"] if bound.kind(cast["child"]).get("id") == MARK else cast
+        return bound.is_cast(mark) and mark["return_type"]["id"] == MARK and mark["query_location"] in self.places
 
 
 def marked(sql: str, casts: Sequence[Cast]) -> Marked:
@@ -71,16 +74,26 @@ def marked(sql: str, casts: Sequence[Cast]) -> Marked:
     return Marked(constants.edited(sql.encode(), edits), places, grown)
 
 
+def folded(expressions: Sequence[bound.Node], of: Marked) -> Iterator[Cast]:
+    """The casts of which an optimizer may make a BIGNUM, such as of 1e18. By way of the mark it makes nothing."""
+    for node in expressions:
+        if bound.is_cast(node) and bound.leaves(node["return_type"]) == ["BIGNUM"]:
+            for part, _ in bound.expressions(node):
+                place = of.places.get(part["query_location"]) if bound.kind(part).get("id") == MARK else None
+                if place and bound.kind(part["child"]).get("id") != "BIGNUM":
+                    yield place
+
+
 def _may_be_marked(part: dict[str, Any]) -> bool:
     if part["child"]["class"] != "CONSTANT":
         return True
-    return bound.leaves(part["cast_type"]) == ["BIGNUM"] and part["child"]["value"]["type"]["id"] == "DOUBLE"
+    return bool(part["child"]["value"]["type"]["id"] == "DOUBLE")
 
 
-def _placed(data: bytes, place: int) -> Cast | None:
+def _placed(data: bytes, place: int, same: str) -> Cast | None:
     """The cast that DuckDB says is at `place`; None for what does not look like one, as DATE '2026-01-01'."""
     if data.startswith(b"::", place):
-        return Cast(None, place)
+        return Cast(None, place, same)
     if place >= len(data) or not re.match(rb"(?:try_)?cast\b", data[place:], re.IGNORECASE):
         return None
     depth, opened = 0, None
@@ -90,5 +103,5 @@ def _placed(data: bytes, place: int) -> Cast | None:
         if depth == 1 and opened is None:
             opened = place + start + 1
         elif depth == 1 and re.fullmatch(rb"as\b.", token, re.IGNORECASE | re.DOTALL):
-            return Cast(opened, place + start)
+            return Cast(opened, place + start, same)
     return None

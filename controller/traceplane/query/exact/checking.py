@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from traceplane.query.exact import bound, casts, constants, operators, u256
+from traceplane.query.exact import bound, casts, constants, operators, syntax, u256
 
 
 class Inexact(ValueError):
@@ -32,6 +32,7 @@ class Checked(NamedTuple):
 
 MAX_ROUNDS = 20
 _USES = re.compile(r"bignum|256|wei|ether", re.IGNORECASE)
+_DESCRIBES = re.compile(r"\bdesc(ribe)?\b|\bshow\b", re.IGNORECASE)
 _TEXTS = {"VARCHAR", "JSON", "VARIANT"}
 _BY_TEXT = {*operators.WHOLES, "DECIMAL", "FLOAT"}
 """Types of which DuckDB has no cast of a BIGNUM, or one that fails where it should not."""
@@ -64,7 +65,23 @@ def exact(shadow: duckdb.DuckDBPyConnection, sql: str, kinds: Container[str]) ->
     """What to run for a statement over the tables of `shadow`, whose columns are of types `kinds`. Raises as
     `checked`."""
     whole = constants.large(sql)
-    return checked(shadow, whole) if concerns(whole, kinds) else Checked(whole, whole)
+    return checked(shadow, _described(shadow, whole)) if concerns(whole, kinds) else Checked(whole, whole)
+
+
+def _described(shadow: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """`sql` with what runs in place of each query that it describes, of which its plan shows nothing."""
+    tree = syntax.tree(shadow, sql) if _DESCRIBES.search(sql) else {}
+    changed = False
+    for part in [part for part in syntax.parts(tree) if part.get("show_type") == "DESCRIBE" and part["query"]]:
+        alone = {**tree, "statements": [{**tree["statements"][0], "node": part["query"]}]}
+        query = operators.written(shadow, alone)
+        with contextlib.suppress(duckdb.Error):  # one that is wrong, or that reads what a WITH around it names
+            run = checked(shadow, _described(shadow, query)).run if query else query
+            if query and run and run != query:
+                names = ", ".join('"' + name.replace('"', '""') + '"' for name in shadow.sql(query).columns)
+                renamed = syntax.tree(shadow, f"SELECT * FROM ({run}\n) AS described({names})")
+                part["query"], changed = renamed["statements"][0]["node"], True
+    return operators.written(shadow, tree) or sql if changed else sql
 
 
 def checked(shadow: duckdb.DuckDBPyConnection, sql: str, rounds: int = MAX_ROUNDS) -> Checked:
@@ -72,7 +89,8 @@ def checked(shadow: duckdb.DuckDBPyConnection, sql: str, rounds: int = MAX_ROUND
     plain = _bound(shadow, sql)
     if not any("BIGNUM" in bound.leaves(bound.kind(node)) for node, _ in plain):
         return Checked(sql, sql)
-    marked = casts.marked(sql, casts.asked(shadow, sql))
+    asked = casts.asked(shadow, sql)
+    marked = casts.marked(sql, asked)
     found = plain
     with contextlib.suppress(duckdb.Error):  # where it does not bind so, no cast is known to be asked for
         found = _bound(shadow, marked.sql) if marked.places else plain
@@ -80,13 +98,20 @@ def checked(shadow: duckdb.DuckDBPyConnection, sql: str, rounds: int = MAX_ROUND
     # An operator over what another becomes is found in the next round.
     if places and rounds and (text := operators.replaced(shadow, sql, places)) is not None:
         return checked(shadow, text, rounds - 1)
-    _refuse(found)
+    _refuse(found, marked)
     data, run = sql.encode(), dict[int, tuple[int, bytes]]()
-    for node, above in found:
-        cast = marked.places.get(node["query_location"]) if _goes_by_text(node, above) else None
-        run |= cast.by("VARCHAR") if cast else {}
+    by_text = {
+        place.same
+        for node, above in found
+        if (place := marked.places.get(node["query_location"])) and _goes_by_text(node, above)
+    }
+    for cast in asked:
+        run |= cast.by("VARCHAR") if cast.same in by_text else {}
     opaque = dict(edit for node, _ in plain if bound.is_cast(node) for edit in constants.opaque(data, node))
-    return Checked(constants.edited(data, run), constants.edited(data, run | opaque))
+    shown = dict[int, tuple[int, bytes]]()
+    for cast in casts.folded([node for node, _ in found], marked):
+        shown |= cast.by(casts.MARK)
+    return Checked(constants.edited(data, run), constants.edited(data, constants.within(run | shown, opaque)))
 
 
 def _bound(shadow: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[bound.Node, bound.Node | None]]:
@@ -106,10 +131,10 @@ def _bound(shadow: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[bound.Node
     return list(bound.expressions(answer["plans"]))
 
 
-def _refuse(expressions: Sequence[tuple[bound.Node, bound.Node | None]]) -> None:
+def _refuse(expressions: Sequence[tuple[bound.Node, bound.Node | None]], marked: casts.Marked) -> None:
     """Raise Inexact for the first that would round."""
     for node, above in expressions:
-        if bound.is_cast(node) and not _keeps(node):
+        if bound.is_cast(node) and not _keeps(node, marked):
             raise _refusal(node, above)
         name = node.get("name", "")
         if name in ("-", "subtract") and bound.kind(node).get("id") == "BIGNUM":
@@ -118,16 +143,15 @@ def _refuse(expressions: Sequence[tuple[bound.Node, bound.Node | None]]) -> None
             raise Inexact(_message(f"{name}()", _OTHERWISE[name], name))
 
 
-def _keeps(cast: bound.Node) -> bool:
-    """Whether a cast that nobody asks for loses nothing of a 256-bit integer."""
-    source, target = bound.leaves(bound.kind(cast["child"])), bound.leaves(cast["return_type"])
-    if cast["try_cast"] or ("BIGNUM" not in source and "BIGNUM" not in target):
+def _keeps(cast: bound.Node, marked: casts.Marked) -> bool:
+    """Whether a cast loses nothing of a 256-bit integer, or is asked for."""
+    source, target = bound.kind(cast["child"]), cast["return_type"]
+    if cast["try_cast"] or "BIGNUM" not in (*bound.leaves(source), *bound.leaves(target)):
         return True
-    if casts.MARK in (*source, *target) or (len(target) == 1 and target[0] in _TEXTS):
+    if marked.asks(cast) or target["id"] in _TEXTS:
         return True
-    if len(source) != len(target):
-        return False
-    return all(_keeps_leaf(cast["child"], *pair) for pair in zip(source, target, strict=True))
+    pairs = bound.pairs(source, target)
+    return pairs is not None and all(_keeps_leaf(cast["child"], *pair) for pair in pairs)
 
 
 def _keeps_leaf(child: bound.Node, source: str, target: str) -> bool:
@@ -144,11 +168,13 @@ def _keeps_leaf(child: bound.Node, source: str, target: str) -> bool:
 
 
 def _refusal(cast: bound.Node, above: bound.Node | None) -> Inexact:
-    source, target = bound.leaves(bound.kind(cast["child"])), bound.leaves(cast["return_type"])
+    source = bound.leaves(bound.kind(cast["child"]))
     if "BIGNUM" in source:
         name = str(above.get("name", "")) if above else ""
         what = f"{name}()" if name.isidentifier() else f"`{name}`" if name else "comparing or combining one so"
-        return Inexact(_message(what, f"makes {target[0]} of one and rounds it", name))
+        pairs = bound.pairs(bound.kind(cast["child"]), cast["return_type"]) or ()
+        made = next((after for before, after in pairs if before == "BIGNUM" != after), "another type")
+        return Inexact(_message(what, f"makes {made} of one and rounds it", name))
     if bound.text(cast["child"]) is not None:
         return Inexact("a text that is no whole number is compared or combined with a 256-bit integer")
     return Inexact(

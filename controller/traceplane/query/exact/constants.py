@@ -57,6 +57,12 @@ def _digits(value: object) -> str:
     return str(value)
 
 
+def within(around: Edits, edits: Edits) -> Edits:
+    """Both, where text that goes in before what is replaced stays before it."""
+    before = {start: around[start][1] for start in edits if start in around}
+    return {**around, **{start: (end, before.get(start, b"") + text) for start, (end, text) in edits.items()}}
+
+
 def edited(data: bytes, edits: Edits) -> str:
     """The statement `data` after `edits`."""
     parts, last = [], 0
@@ -81,7 +87,7 @@ def number(node: bound.Node) -> int | None:
 
 def _cast(child: bound.Node) -> int | None:
     if bound.is_cast(child):
-        return number(child)
+        return _double(child["child"]) if child["return_type"]["id"] == "BLOB" else number(child)
     text = bound.text(child)
     if text is not None and text.startswith(_OPAQUE) and WHOLE.fullmatch(text[1:]):
         return int(text[1:])
@@ -92,9 +98,16 @@ def _cast(child: bound.Node) -> int | None:
     arguments = [found for part in child["children"][:wanted] if (found := _argument(part)) is not None]
     try:
         result = function(*arguments) if len(arguments) == wanted else None
+        return None if result is None else int(result)
     except ValueError:
         return None  # which the statement says when it runs
-    return None if result is None else int(result)
+
+
+def _double(node: bound.Node) -> int | None:
+    """Of a constant that `casts` keeps from becoming a BIGNUM."""
+    is_double = node.get("expression_class") == "BOUND_CONSTANT" and bound.kind(node)["id"] == "DOUBLE"
+    value = node["value"].get("value") if is_double else None
+    return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
 def _argument(node: bound.Node) -> str | None:

@@ -5,13 +5,12 @@ In the syntax tree, which DuckDB writes as text again. The new text counts only 
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import duckdb
 
-from traceplane.query.exact import bound
+from traceplane.query.exact import bound, syntax, u256
 
 WHOLES = {
     *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "INTEGER_LITERAL"),
@@ -61,57 +60,96 @@ def _name(node: bound.Node) -> str:
 
 def replaced(shadow: duckdb.DuckDBPyConnection, sql: str, places: set[tuple[int, str]]) -> str | None:
     """`sql` with calls in place of the operators at `places`; None where it cannot be done."""
-    tree = _tree(shadow, sql)
-    found = list(_at(tree, places))
+    tree = syntax.tree(shadow, sql)
+    found = [part for query in syntax.queries(tree) for part in _wanted(query, places)]
     if not found:
         return None
-    _keep_names(shadow, tree, places)
-    for part in found:
-        call = _FUNCTIONS[part["function_name"], len(part["children"])]
+    _keep_names(shadow, tree, {id(part) for part in (*found, *_doubles(tree))})
+    calls = [_call(part, {id(one) for one in found}) for part in found]
+    for part, call in zip(found, calls, strict=True):
         part |= {"function_name": call, "is_operator": False}
-    try:
-        row = shadow.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)]).fetchone()
-        text = str(row[0]) if row else ""
-        return text if _unplaced(_tree(shadow, text)) == _unplaced(tree) else None
-    except duckdb.Error:
-        return None
+    return written(shadow, tree)
 
 
-def _at(tree: Any, places: set[tuple[int, str]]) -> Iterator[dict[str, Any]]:
-    """The operators at `places`."""
-    for part in _parts(tree):
-        place, name = part.get("query_location"), part.get("function_name", "")
-        if (place, name) in places and (name, len(part.get("children") or ())) in _FUNCTIONS:
+def _call(part: syntax.Tree, found: set[int]) -> str:
+    """The function for an operator; over what a function gives row by row, the one that passes operands once."""
+    call = _FUNCTIONS[part["function_name"], len(part["children"])]
+    by_row = call in u256.ONCE and any(_is_by_row(operand, found) for operand in part["children"])
+    return u256.ONCE[call] if by_row else call
+
+
+def _is_by_row(operand: syntax.Tree, found: set[int]) -> bool:
+    name = operand.get("function_name", "")
+    if id(operand) in found:
+        name = _FUNCTIONS[name, len(operand["children"])]
+    is_call = name in u256.ONCE or name in u256.ONCE.values()
+    return is_call and any(one.get("class") == "COLUMN_REF" for one in syntax.parts(operand, own=True))
+
+
+def written(shadow: duckdb.DuckDBPyConnection, tree: syntax.Tree) -> str | None:
+    """The text of a tree, in which constants may be cast; None where there is none that is read as this tree."""
+    doubles = list(_doubles(tree))
+    return _text(shadow, tree) or (_text(shadow, _cast(shadow, tree, doubles)) if doubles else None)
+
+
+def _text(shadow: duckdb.DuckDBPyConnection, tree: syntax.Tree) -> str | None:
+    """The text of a tree; None where it is read as another one."""
+    with contextlib.suppress(duckdb.Error):
+        text = syntax.written(shadow, tree)
+        if syntax.unplaced(syntax.tree(shadow, text)) == syntax.unplaced(tree):
+            return text
+    return None
+
+
+def _wanted(query: syntax.Tree, places: set[tuple[int, str]]) -> list[syntax.Tree]:
+    """The operators at `places`, and their equals in the query: DuckDB takes one that it groups by for a column."""
+    ours = [part for part in syntax.parts(query, own=True) if _is_replaceable(part)]
+    at = [part for part in ours if (part["query_location"], part["function_name"]) in places]
+    for group in query.get("group_expressions", ()):
+        item = _selected(query, group)
+        if item and _is_replaceable(item) and (group["query_location"], item["function_name"]) in places:
+            at.append(item)
+    wanted = {syntax.same(part) for part in at}
+    return [part for part in ours if syntax.same(part) in wanted] if wanted else []
+
+
+def _is_replaceable(part: syntax.Tree) -> bool:
+    return (part.get("function_name", ""), len(part.get("children") or ())) in _FUNCTIONS
+
+
+def _selected(query: syntax.Tree, group: syntax.Tree) -> syntax.Tree | None:
+    """The column that is grouped by under its alias, or as the one of a number."""
+    columns: list[syntax.Tree] = query["select_list"]
+    if group["class"] == "CONSTANT":
+        place = group["value"].get("value")
+        return columns[place - 1] if isinstance(place, int) and 0 < place <= len(columns) else None
+    name = group["column_names"][-1].lower() if group["class"] == "COLUMN_REF" else None
+    return next((column for column in columns if name and column["alias"].lower() == name), None)
+
+
+def _keep_names(shadow: duckdb.DuckDBPyConnection, tree: syntax.Tree, changed: set[int]) -> None:
+    """Call columns without a name what DuckDB calls them: their text, by which another part may ask for them. The
+    parts that are `changed` are told by their ids. COLUMNS() has names of its own."""
+    for column in [column for part in syntax.parts(tree) for column in part.get("select_list", ())]:
+        named = column["alias"] or any(part.get("class") == "STAR" for part in syntax.parts(column, own=True))
+        if not named and not changed.isdisjoint(map(id, syntax.parts(column))):
+            one = syntax.tree(shadow, "SELECT 1")
+            one["statements"][0]["node"]["select_list"] = [column]
+            column["alias"] = syntax.written(shadow, one).removeprefix("SELECT ")
+
+
+def _doubles(tree: syntax.Tree) -> Iterator[syntax.Tree]:
+    """Constants such as 1e9, which DuckDB writes without an exponent, and then reads as DECIMAL."""
+    for part in syntax.parts(tree):
+        if part.get("class") == "CONSTANT" and part["value"]["type"]["id"] == "DOUBLE":
             yield part
 
 
-def _keep_names(shadow: duckdb.DuckDBPyConnection, tree: Any, places: set[tuple[int, str]]) -> None:
-    """Call columns without a name what DuckDB calls them: their text, by which another part may ask for them."""
-    for part in list(_parts(tree)):
-        for column in part.get("select_list", ()):
-            if not column["alias"] and column["class"] != "STAR" and any(_at(column, places)):
-                one = _tree(shadow, "SELECT 1")
-                one["statements"][0]["node"]["select_list"] = [column]
-                row = shadow.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(one)]).fetchone()
-                column["alias"] = str(row[0]).removeprefix("SELECT ") if row else ""
-
-
-def _tree(shadow: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
-    row = shadow.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
-    found: dict[str, Any] = json.loads(row[0]) if row else {}
-    return found
-
-
-def _parts(tree: Any) -> Iterator[dict[str, Any]]:
-    todo = [tree]
-    while todo:
-        part = todo.pop()
-        if isinstance(part, dict):
-            yield part
-        todo.extend(part.values() if isinstance(part, dict) else part if isinstance(part, list) else ())
-
-
-def _unplaced(tree: dict[str, Any]) -> dict[str, Any]:
-    for part in _parts(tree):
-        part.pop("query_location", None)
+def _cast(shadow: duckdb.DuckDBPyConnection, tree: syntax.Tree, doubles: Sequence[syntax.Tree]) -> syntax.Tree:
+    """`tree` with a text that is cast in place of each constant."""
+    for part in doubles:
+        one = syntax.tree(shadow, f"SELECT CAST('{part['value']['value']!r}' AS DOUBLE)")
+        cast = one["statements"][0]["node"]["select_list"][0] | {"alias": part["alias"]}
+        part.clear()
+        part.update(syntax.unplaced(cast))
     return tree

@@ -145,6 +145,8 @@ _MACROS = (
     ("ether", ("a",), "DECIMAL(38, 18)"),
 )
 """Name, the parameters of each form, type."""
+ONCE: Mapping[str, str] = {name: f"__{name}_once" for name in ("u256_mul", "u256_div", "u256_mod")}
+"""Pass an argument once, so that nested ones stay small: for one that is of no Parquet file's dictionary."""
 _NEGATED = "TRY_CAST(replace('-' || CAST(CAST({0} AS BIGNUM) AS VARCHAR), '--', '') AS BIGNUM)"
 _OF_DUCKDB = {
     "u256_sub": f"(a, b) AS CAST(a AS BIGNUM) + {_NEGATED.format('b')}",
@@ -169,17 +171,20 @@ def install(connection: duckdb.DuckDBPyConnection, *, planning: bool = False) ->
         )
     for name, forms, kind in _MACROS:
         connection.execute(f"CREATE MACRO {name}{', '.join(_form(name, form, kind) for form in forms)}")
+    for name, once in ONCE.items():
+        connection.execute(f"CREATE MACRO {once}{_form(name, 'a, b', 'BIGNUM', once=True)}")
     for name, body in _OF_DUCKDB.items():
         connection.execute(f"CREATE MACRO {name}{body}")
 
 
-def _form(name: str, parameters: str, kind: str) -> str:
+def _form(name: str, parameters: str, kind: str, *, once: bool = False) -> str:
     arguments = [f"CAST({part} AS VARCHAR)" for part in parameters.split(", ")]
     function = f"__{name}" if name.startswith("u256_") else f"__u256_{name}"
     arguments += ["'1'"] * (arity(FUNCTIONS[function]) - len(arguments))
     # Twice: of one column as a Parquet file's dictionary, DuckDB computes every value, also of rows that the
     # statement leaves out, for whose values there may be an error.
-    return f"({parameters}) AS CAST({function}({', '.join(arguments * 2)}) AS {kind})"
+    more = ["'1'"] * len(arguments) if once else arguments
+    return f"({parameters}) AS CAST({function}({', '.join(arguments + more)}) AS {kind})"
 
 
 def _columns(function: Callable[..., str | None]) -> Callable[..., pa.Array]:

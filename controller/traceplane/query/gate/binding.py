@@ -32,7 +32,7 @@ _CANDIDATES = "\tCandidate functions:"
 
 def check(select: str, whole: str, shape: Shape, tables: tuple[Table, ...]) -> None:
     """Raise Refusal where `select` does not bind to `tables`, or `whole` cannot be made of what it gives."""
-    database = parser.database()
+    database = parser.binder()
     database.execute("BEGIN")
     try:
         for number, table in enumerate(tables):
@@ -69,6 +69,8 @@ def _bound(database: duckdb.DuckDBPyConnection, sql: str, kinds: Container[str])
     except duckdb.Error as error:
         if parser.is_out_of_memory(error):
             raise MemoryError from None
+        if parser.is_too_deep(error):
+            raise Refusal("QueryTooDeep", "the statement nests too deep") from None
         raise _refusal(database, sql, error) from None
 
 

@@ -55,7 +55,7 @@ def rewritten(node: dict[str, Any]) -> tuple[str, Lists] | None:
             return _SHOW_ALL_TABLES, Lists.READABLE
         case "SHOW_FROM", _ if not show["catalog_name"]:
             schema = show["schema_name"].replace("'", "''")
-            return _SHOW_TABLES.format(schema=f"lower('{schema}')"), Lists.READABLE
+            return _SHOW_TABLES.format(schema=f"replace(lower('{schema}'), '-', '_')"), Lists.READABLE
         case "DESCRIBE", _:
             query = show["query"]
             of = query.get("from_table") or {}

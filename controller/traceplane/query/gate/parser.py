@@ -52,6 +52,12 @@ def database() -> duckdb.DuckDBPyConnection:
     return connection
 
 
+@cache
+def binder() -> duckdb.DuckDBPyConnection:
+    """The same DuckDB with the depth of a query service: operators that become calls nest deeper than is parsed."""
+    return database().cursor()
+
+
 def _check_tokens(sql: str) -> None:
     try:
         tokens = duckdb.tokenize(sql)
@@ -141,7 +147,7 @@ def place_of(sql: str, said: dict[str, Any]) -> int | None:
 def _unparsable(error: Exception, place: int | None = None) -> Refusal:
     if is_out_of_memory(error):
         return Refusal(text.TOO_COMPLEX, text.TOO_COMPLEX_TEXT)
-    if "expression depth limit" in str(error):
+    if is_too_deep(error):
         return Refusal("QueryTooDeep", f"expressions nest deeper than {MAX_EXPRESSION_DEPTH}")
     return Refusal("InvalidQuery", first_line(error), position=place)
 
@@ -149,6 +155,11 @@ def _unparsable(error: Exception, place: int | None = None) -> Refusal:
 def is_out_of_memory(error: Exception) -> bool:
     """Whether it took more memory than this process has."""
     return isinstance(error, duckdb.OutOfMemoryException) or "bad_alloc" in str(error)
+
+
+def is_too_deep(error: Exception) -> bool:
+    """Whether expressions nest deeper than the connection takes."""
+    return "expression depth limit" in str(error)
 
 
 def first_line(error: Exception) -> str:
