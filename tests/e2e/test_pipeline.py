@@ -102,7 +102,7 @@ def test_kubectl_shows_what_matters(trace):
     assert line.split()[1:3] == ["True", "True"]
     shown = {line.split()[0]: line for line in jobs.splitlines()[1:]}
     assert {f"{DAG}.follow", f"{DAG}.ranges", f"{DAG}.compact"} <= set(shown)
-    assert "block_follower" in shown[f"{DAG}-follow"]
+    assert "block_follower" in shown[f"{DAG}.follow"]
     assert any(line.split()[:2] == ["blocks", "Federated"] for line in assets.splitlines())
     assert f"dag.trace.dev/{DAG}" in trace.kube.kubectl("get", "trace", "--output", "name")
 
