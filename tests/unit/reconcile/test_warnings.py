@@ -42,8 +42,7 @@ def test_events_that_do_not_come_are_not_waited_for(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(apply, "_EVENTS_SECONDS", 0.0)
 
     async def answer(_selector: str) -> list[dict[str, Any]]:
-        await asyncio.Event().wait()
-        return [NEWS]
+        return await asyncio.get_running_loop().create_future()  # nobody ever answers
 
     assert read(answer) == {"first": [], "second": []}
 

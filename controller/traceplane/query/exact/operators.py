@@ -129,7 +129,7 @@ def _selected(query: syntax.Tree, group: syntax.Tree) -> syntax.Tree | None:
 
 def _keep_names(shadow: duckdb.DuckDBPyConnection, tree: syntax.Tree, changed: set[int]) -> None:
     """Call columns without a name what DuckDB calls them: their text, by which another part may ask for them. The
-    parts that are `changed` are told by their ids. COLUMNS() has names of its own."""
+    ids of the parts that differ are `changed`. COLUMNS() has names of its own."""
     for column in [column for part in syntax.parts(tree) for column in part.get("select_list", ())]:
         named = column["alias"] or any(part.get("class") == "STAR" for part in syntax.parts(column, own=True))
         if not named and not changed.isdisjoint(map(id, syntax.parts(column))):
