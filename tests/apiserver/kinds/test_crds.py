@@ -92,7 +92,7 @@ def test_status_is_a_subresource_and_kept_as_the_models_have_it(kubernetes_api: 
     dag = right()["dag"] | {"metadata": {"name": "with-status"}, "status": {"jobs": 9}}
     created = objects.create_namespaced_custom_object(*where, dag)
     try:
-        assert "status" not in created
+        assert created["status"] == {"observedGeneration": 0}, "what a user wrote there is not kept"
         assert created["metadata"]["generation"] == 1
         status = {
             "observedGeneration": 1,

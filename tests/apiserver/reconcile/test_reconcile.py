@@ -29,10 +29,11 @@ def test_an_applied_dag_comes_about(world: World) -> None:
     assert deployment.metadata.managed_fields[0].manager == "trace-controller"
     pod = deployment.spec.template.spec
     assert pod.automount_service_account_token is False
-    assert [v.secret.secret_name for v in pod.volumes if v.secret] == [
-        "trace-worker",
-        "trace-worker",
-        "rpcpool-local",
+    assert [v.secret.secret_name for v in pod.volumes if v.secret] == ["trace-worker", "rpcpool-local"]
+    (projected,) = [v.projected for v in pod.volumes if v.projected]
+    assert [(s.secret.name, s.secret.items[0].key, s.secret.optional) for s in projected.sources] == [
+        ("trace-worker", "dsn", None),
+        ("trace-worker", "ca.crt", True),
     ]
     assert world.holds("jobs", "chain.follow", "Ready")
     world.until(lambda: world.holds("assets", "hot-blocks", "Ready"), "the asset is ready")
