@@ -628,7 +628,8 @@ def test_what_an_installation_and_a_job_add_to_pods_is_admitted_by_the_restricte
     pod = world.until(lambda: world.pods().get("w0"), "a worker is admitted")
     assert [secret.name for secret in pod.spec.image_pull_secrets] == ["registry"]
     assert (pod.spec.service_account_name, pod.metadata.labels["team"]) == ("reader", "x")
-    assert not [volume for volume in pod.spec.volumes if volume.projected], "no token is mounted"
+    sources = [one for volume in pod.spec.volumes if volume.projected for one in volume.projected.sources]
+    assert not [one for one in sources if one.service_account_token], "no token is mounted"
     world.until(
         lambda: world.holds("jobs", "chain.follow", "Degraded", "True", "NotAllowed"),
         "an account that is not for jobs is refused",
