@@ -39,7 +39,7 @@ QUIET = hypothesis_settings(
     suppress_health_check=list(HealthCheck),
 )
 TASKS = 200
-SEQUENCES = hypothesis_settings(QUIET, max_examples=20, stateful_step_count=12, derandomize=True)
+SEQUENCES = hypothesis_settings(QUIET, max_examples=30, stateful_step_count=12, derandomize=True)
 """The same sequences each time: that they complete tasks at all is asserted."""
 BY_CALL = {route.call: route for route in ROUTES}
 
