@@ -80,7 +80,7 @@ def secret(tmp_path: Path) -> Callable[..., str]:
 
 
 def _encrypted(connection: Any) -> bool:
-    """Whether this session is, which is what the server says."""
+    """Whether this connection is, which is what the server says."""
     query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
     if isinstance(connection, contextlib.AbstractContextManager) and hasattr(connection, "adbc_clone"):
         with connection.cursor() as cursor:

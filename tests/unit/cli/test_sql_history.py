@@ -48,4 +48,4 @@ def test_without_a_place_it_lasts_for_the_session_and_says_so(
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     assert isinstance(history.opened(), InMemoryHistory)
-    assert "the history of this session is not kept" in capsys.readouterr().err
+    assert "the history of this prompt is not kept" in capsys.readouterr().err

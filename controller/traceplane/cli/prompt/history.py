@@ -1,4 +1,4 @@
-"""What was typed, from session to session: a file in the user's state folder, that only they may read.
+"""What was typed, from one prompt to the next: a file in the user's state folder, that only they may read.
 
 A statement may quote what few may see, so the file is theirs alone; it keeps the newest KEPT entries, and none that
 is longer than LONGEST.
@@ -41,7 +41,7 @@ class BoundedHistory(FileHistory):
 
 
 def opened() -> History:
-    """The user's history; for this session alone where there is no place for a file."""
+    """The user's history; for this prompt alone where there is no place for a file."""
     given = Path(os.environ.get("XDG_STATE_HOME", ""))
     try:
         # A relative path is to be ignored (XDG Base Directory Specification).
@@ -49,5 +49,5 @@ def opened() -> History:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return BoundedHistory(folder / "sql_history")
     except (OSError, RuntimeError) as error:  # the latter where there is no home
-        sys.stderr.write(f"warning: the history of this session is not kept: {error}\n")
+        sys.stderr.write(f"warning: the history of this prompt is not kept: {error}\n")
         return InMemoryHistory()
