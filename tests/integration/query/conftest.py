@@ -17,6 +17,7 @@ import uvicorn
 from hack.generate import user_openapi
 from tests import services
 from tests.contract import Contract
+from tests.integration.query.signer import Signer
 from tests.integration.query.world import World
 from tests.issuer import Issuer, issuer
 from traceplane.query.api.app import create_app
@@ -113,6 +114,12 @@ def serve() -> Iterator[Callable[[Any], str]]:
     """Serves an ASGI application on loopback; returns its address."""
     with running() as started:
         yield started
+
+
+@pytest.fixture
+def signer(tmp_path: Path, serve: Callable[[Any], str]) -> Signer:
+    """A dispatcher's key, and where its public half is fetched."""
+    return Signer.serving(tmp_path, serve)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,11 +23,6 @@ from traceplane_sdk.columns import FORMS
 pytestmark = pytest.mark.services
 
 NAMES = "SELECT table_schema, table_name FROM information_schema.tables"
-
-
-@pytest.fixture
-def signer(tmp_path: Path, serve: Callable[[Any], str]) -> Signer:
-    return Signer.serving(tmp_path, serve)
 
 
 @pytest.fixture

@@ -61,11 +61,6 @@ BLOCKS = OutputSchema(
 
 
 @pytest.fixture
-def signer(tmp_path: Path, serve: Callable[[Any], str]) -> Signer:
-    return Signer.serving(tmp_path, serve)
-
-
-@pytest.fixture
 def client(start_service: Callable[..., Client], signer: Signer) -> Client:
     return start_service(dispatcher_url=signer.url)
 

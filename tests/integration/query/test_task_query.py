@@ -25,11 +25,6 @@ pytestmark = pytest.mark.services
 
 
 @pytest.fixture
-def signer(tmp_path: Path, serve: Callable[[Any], str]) -> Signer:
-    return Signer.serving(tmp_path, serve)
-
-
-@pytest.fixture
 def client(world: World, start_service: Callable[..., Client], signer: Signer) -> Client:
     world.running(TASK, LEASE, CLAIM)
     return start_service(dispatcher_url=signer.url)
