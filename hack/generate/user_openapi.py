@@ -26,6 +26,10 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "description": "Kubernetes namespace.",
     },
     "status": {"schema": {"enum": list(reads.STATUSES)}, "description": "Tasks of this status only."},
+    "version": {
+        "schema": {"type": "string", "maxLength": 80},
+        "description": "A version of the DAG: `v3`, its whole name or its id.",
+    },
     "job": {"schema": {"type": "string", "maxLength": 253}, "description": "Tasks of this job only."},
     "limit": {
         "schema": {"type": "integer", "minimum": 1, "maximum": 500},

@@ -26,7 +26,7 @@ Row = dict[str, Any]
 def register(app: typer.Typer) -> None:
     """Add the verb and its nouns."""
     nouns = typer.Typer(help="Show DAGs, jobs, tasks and assets.", no_args_is_help=True)
-    for noun in (dags, jobs, tasks, assets, partitions, lineage):
+    for noun in (dags, versions, jobs, tasks, assets, partitions, lineage):
         nouns.command(noun.__name__)(noun)
     app.add_typer(nouns, name="get")
 
@@ -38,7 +38,23 @@ def dags(api: Access, namespace: Namespace = None, output: Printed = Output.TABL
     Example: tracectl get dags -n default -o json
     """
     rows = _list(api, "/v1/dags", limit, namespace=namespace)
-    printing.rows(rows, ("namespace", "name", "jobs", "active_version", "updated_at"), output)
+    printing.rows(rows, ("namespace", "name", "jobs", "active_version", "staged_version", "updated_at"), output)
+
+
+@calls(USER_API)
+def versions(
+    api: Access,
+    dag: Annotated[str, typer.Argument(help="Name of the DAG.")],
+    namespace: Namespace = None,
+    output: Printed = Output.TABLE,
+    limit: Limit = 500,
+) -> None:
+    """List the versions of a DAG, newest first: those that were active once can be rolled back to.
+
+    Example: tracectl get versions monad
+    """
+    rows = _list(api, f"/v1/dags/{dag}/versions", limit, namespace=namespace)
+    printing.rows(rows, ("name", "active", "staged", "created_at", "activated_at"), output)
 
 
 @calls(USER_API)

@@ -23,7 +23,7 @@ from traceplane.kinds.fields import Text as Line
 from traceplane.kinds.job import InlineJob
 from traceplane.kinds.job_rules import QUEUE_RULES
 from traceplane.kinds.meta import AGE, Column, Conditions, Failures, Resource, TaskCounts, condition_column
-from traceplane.kinds.rules import NOT_SUPPORTED, ListMap, Model, Rule
+from traceplane.kinds.rules import ListMap, Model, Rule
 
 
 class Defaults(Model):
@@ -43,17 +43,9 @@ class Defaults(Model):
 class Rollout(Model):
     """How a new version takes over."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "!has(self.cutover) || self.cutover != 'Manual'",
-            lambda rollout: rollout.cutover != "Manual",
-            "cutover Manual is not supported yet; use Auto",
-            "cutover",
-            NOT_SUPPORTED,
-        ),
+    cutover: Literal["Auto", "Manual"] = Field(
+        "Auto", description="Auto takes over as soon as the new version is ready; Manual waits for an approval."
     )
-
-    cutover: Literal["Auto", "Manual"] = Field("Auto", description="Manual is not supported yet.")
 
 
 class PublishFrom(Model):
@@ -96,8 +88,9 @@ class DAGStatus(Model):
 
     observed_generation: Count = 0
     conditions: Conditions = Field(default_factory=list)
-    active_version: Line | None = Field(None, description="Id of the DAG version that serves.")
-    staged_version: Line | None = Field(None, description="Id of the DAG version that is being built.")
+    active_version: Line | None = Field(None, description="The version that works and serves: `v3-1f0c9a2e`.")
+    staged_version: Line | None = Field(None, description="The version that is built beside it.")
+    progress: Line | None = Field(None, description="How much of the staged version is built: `37%`.")
     spec_hash: Line | None = Field(None, description="Hash of the active version.")
     jobs: Count | None = Field(None, description="Jobs of the active version.")
     jobs_ready: Count | None = Field(None, description="Jobs that are ready.")
@@ -119,7 +112,9 @@ class DAG(Resource):
         Column("Running", "integer", ".status.tasks.running", "Tasks that run."),
         Column("Dead", "integer", ".status.tasks.dead", "Tasks that failed for good."),
         AGE,
-        Column("Version", "string", ".status.specHash", "Hash of the active version.", wide=True),
+        Column("Version", "string", ".status.activeVersion", "The version that works and serves."),
+        Column("Staged", "string", ".status.stagedVersion", "The version that is built beside it.", wide=True),
+        Column("Progress", "string", ".status.progress", "How much of the staged version is built."),
         condition_column("Message", "Ready", "message", wide=True),
         condition_column("Problems", "Valid", "message", wide=True),
     )

@@ -15,6 +15,7 @@ from traceplane.graph.model import Graph
 from traceplane.reconcile.podfacts import PodFact
 from traceplane.reconcile.podspec import Platform
 from traceplane.store.statements.controller_facts import DagFacts
+from traceplane.versions.readiness import Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +28,8 @@ class Input:
     """The spec as applied, if it is valid."""
     problems: tuple[str, ...] = ()
     """Why it is not: one line each, `Kind/name: path: message`."""
-    refusal: str | None = None
-    """Why a valid spec was not deployed."""
+    rollout: Rollout | None = None
+    """How the staged version stands; None where nothing is staged."""
     facts: DagFacts | None
     """How the DAG stands in state; None where it was never deployed."""
     jobs: Mapping[str, Object] = field(default_factory=dict)
@@ -43,7 +44,7 @@ class Input:
     """By uid of a pod that does not start: Events in which its kubelet says why."""
     platform: Platform
     rpc_pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By job name: the pools that its operator reads."""
+    """By the job's `shown`: the pools that its operator reads."""
 
     @property
     def name(self) -> str:
@@ -63,6 +64,13 @@ class Input:
             and self.facts is not None
             and self.facts.deleted_at is None
             and self.facts.active_spec_hash == self.graph.spec_hash
+        )
+
+    @property
+    def held(self) -> bool:
+        """Whether the spec as applied is held off, since somebody rolled it back."""
+        return (
+            self.graph is not None and self.facts is not None and self.facts.held_spec_hash == self.graph.spec_hash
         )
 
 
@@ -148,7 +156,7 @@ class Plan:
     creates: list[Create] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     workers: dict[str, WorkerView] = field(default_factory=dict)
-    """By job name."""
+    """By the job's `shown`."""
     next_in: float | None = None
     """Seconds after which to look again though nothing happens."""
 

@@ -8,7 +8,7 @@ What Trace's conditions mean:
 | kind | type | True means |
 |---|---|---|
 | DAG | Valid | the spec as applied, with the Jobs that joined it, is a graph that can run |
-| DAG | Staged | a new version is built beside the running one; False `RebuildNotSupported` says why not |
+| DAG | Staged | a new version is built beside the running one; False `RebuildFailed`: it needs a person |
 | DAG | Ready | the spec as applied is the running version, its tables exist and its sources are available |
 | DAG | Degraded | something needs a person or is being retried: dead tasks, failing workers, state unavailable |
 | Job | Valid | it is part of the DAG's valid graph |
@@ -36,8 +36,8 @@ ABNORMAL = ("Reconciling", "Stalled")
 """Types that are there only while they hold. They follow from the others, so one that goes goes with a change."""
 _STALLED = {
     ("Valid", "False"): ("Invalid", "NotSupported"),
-    ("Staged", "False"): ("RebuildNotSupported",),
-    ("Ready", "False"): ("Invalid", "StorageMismatch", "SourceStalled"),
+    ("Staged", "False"): ("RebuildFailed",),
+    ("Ready", "False"): ("Invalid", "StorageMismatch", "SourceStalled", "RolledBack"),
 }
 """What no time mends, by type and status: the reasons. Any other that is not Ready is on its way there."""
 

@@ -25,16 +25,17 @@ from traceplane.reconcile.podspec import Platform
 from traceplane.reconcile.scope import Scope
 from traceplane.store.statements import controller_facts
 from traceplane.versions import deploy as deployment
-from traceplane.versions import pause
+from traceplane.versions import pause, rollout
 from traceplane.versions.asset_policies import Policies
-from traceplane.versions.diff import RebuildNotSupported
+from traceplane.versions.readiness import Phase, Rollout
 
 FINALIZER = crash.declare("reconcile.finalizer")
 DEPLOYED = crash.declare("reconcile.deployed")
+CUT_OVER = crash.declare("reconcile.cut_over")
 PAUSED = crash.declare("reconcile.paused")
 
-_REFUSAL_SECONDS = 60.0
-"""A refused spec is offered to state again this often, for it may be possible by then."""
+_STAGED_SECONDS = 2.0
+"""A staged version is looked at this often: that a task is done wakes nobody here."""
 _UNCHECKED_SECONDS = 10.0
 """A spec whose statements could not be checked is read again this often."""
 _REDEPLOY_SECONDS = 60.0
@@ -69,8 +70,6 @@ class Dags:
         self._pods = pods
         self._owners: dict[str, str] = {}
         """DAG by id of a live job generation."""
-        self._refusals: dict[str, tuple[str, str, float]] = {}
-        """By DAG: spec hash, message, when to try again. Forgetting it costs one transaction."""
         self._deployed: dict[str, tuple[str, float]] = {}
         """By DAG: the uid that was deployed last, and when."""
 
@@ -88,8 +87,11 @@ class Dags:
             )
             crash.point(FINALIZER)
         written = await scope.manifests.read(dag)
+        staged: Rollout | None = None
         try:
-            facts, refusal, notes = await self._deploy_if_changed(dag, written)
+            facts, notes = await self._deploy_if_changed(dag, written)
+            facts, staged, more = await self._roll_out(dag, written, facts)
+            notes += more
         except Unavailable as error:
             shown = status.state_unavailable(dag, written.problems, error.message, datetime.now(UTC))
             await scope.applier.status(Status(DAGS, dag, shown))
@@ -99,14 +101,15 @@ class Dags:
         except Refused as error:
             line = f"DAG/{metadata['name']}: spec: {error.message} [{error.code}]"
             written = replace(written, graph=None, problems=(*written.problems, line))
-            facts, refusal, notes = await self._facts(metadata["name"]), None, []
-        gathered = await self._explained(self._input(dag, written, facts, refusal))
+            facts, notes = await self._facts(metadata["name"]), []
+        gathered = await self._explained(self._input(dag, written, facts, staged))
         after = await self._bring_objects(gathered, notes)
+        if staged is not None:
+            after = min(after or _STAGED_SECONDS, _STAGED_SECONDS)
         return min(after or _UNCHECKED_SECONDS, _UNCHECKED_SECONDS) if written.unchecked else after
 
     def forget(self, name: str) -> None:
         """The DAG was deleted."""
-        self._refusals.pop(name, None)
         self._pods.forget(name)
         self._scope.manifests.forget(name)
         self._owners = {job_id: dag for job_id, dag in self._owners.items() if dag != name}
@@ -140,30 +143,22 @@ class Dags:
 
     async def _deploy_if_changed(
         self, dag: Object, written: gather.Written
-    ) -> tuple[controller_facts.DagFacts | None, str | None, list[Note]]:
-        """Deploy the spec where it is not the running one; facts after that, why it was refused, and Events."""
+    ) -> tuple[controller_facts.DagFacts | None, list[Note]]:
+        """Deploy the spec where it is neither the running nor the staged one; facts after that, and Events."""
         name, graph = dag["metadata"]["name"], written.graph
         facts = await self._facts(name)
         uid, at = self._deployed.get(name, ("", 0.0))
         recent = uid == dag["metadata"]["uid"] and time.monotonic() - at < _REDEPLOY_SECONDS
         if graph is None or (recent and _is_deployed(dag, graph, facts)):
             await self._pause(graph, facts)
-            return facts, None, []
-        known = self._refusals.get(name)
-        if known and known[0] == graph.spec_hash and time.monotonic() < known[2]:
-            return facts, known[1], []
-        try:
-            note = await self._deploy(dag, graph, written.policies)
-        except RebuildNotSupported as error:
-            self._refusals[name] = (graph.spec_hash, error.message, time.monotonic() + _REFUSAL_SECONDS)
-            return facts, error.message, []
-        self._refusals.pop(name, None)
+            return facts, []
+        done = await self._deploy(dag, graph, written.policies)
         self._deployed[name] = (dag["metadata"]["uid"], time.monotonic())
         facts = await self._facts(name)
         await self._pause(graph, facts)
-        return facts, None, [note] if note else []
+        return facts, _notes(dag, done, facts)
 
-    async def _deploy(self, dag: Object, graph: Graph, policies: Policies) -> Note | None:
+    async def _deploy(self, dag: Object, graph: Graph, policies: Policies) -> deployment.Deployment:
         metadata = dag["metadata"]
         async with self._scope.database.transaction() as conn:
             done = await deployment.deploy(
@@ -177,14 +172,35 @@ class Dags:
             )
         crash.point(DEPLOYED)
         log.info("deployed", dag=metadata["name"], result=done.result, version=str(done.version_id))
-        if done.result == "Unchanged":
-            return None
-        return Note(dag, "Normal", "Deployed", f"version {done.version_id} with {len(graph.jobs)} jobs is active")
+        return done
+
+    async def _roll_out(
+        self, dag: Object, written: gather.Written, facts: controller_facts.DagFacts | None
+    ) -> tuple[controller_facts.DagFacts | None, Rollout | None, list[Note]]:
+        """Let a staged version that is ready take over; facts after that, how it stands otherwise, and Events."""
+        if facts is None or facts.staged_version_id is None:
+            return facts, None, []
+        name, graph = dag["metadata"]["name"], written.graph
+        async with self._scope.database.transaction() as conn:
+            found = await rollout.look(conn, active=facts.active_version_id, staged=facts.staged_version_id)
+        if graph is None or graph.spec_hash != facts.staged_spec_hash or found.phase is not Phase.READY:
+            return facts, found, []
+        async with self._scope.database.transaction() as conn:
+            key = self._scope.dag_key(name)
+            done = await rollout.cut_over(
+                conn, key, graph.spec_hash, cutover=graph.cutover, policies=written.policies
+            )
+        if not done:
+            return facts, found, []
+        crash.point(CUT_OVER)
+        log.info("cut over", dag=name, version=facts.staged_name)
+        said = f"{facts.staged_name} is active; {facts.active_name} is kept for a rollback"
+        return await self._facts(name), None, [Note(dag, "Normal", "CutOver", said)]
 
     async def _pause(self, graph: Graph | None, facts: controller_facts.DagFacts | None) -> None:
         """Set `paused` on the running generations: it is not part of a version."""
         wanted = {job.name: job.paused for job in graph.jobs} if graph else {}
-        for job in facts.jobs if facts else ():
+        for job in facts.running_jobs if facts else ():
             if wanted.get(job.name, job.paused) != job.paused:
                 async with self._scope.database.transaction() as conn:
                     dag = self._scope.dag_key(graph.dag if graph else "")
@@ -194,7 +210,7 @@ class Dags:
     async def _facts(self, dag: str) -> controller_facts.DagFacts | None:
         async with self._scope.database.transaction() as conn:
             facts = await controller_facts.dag_facts(conn, self._scope.dag_key(dag))
-        self._owners.update({str(job.job_id): dag for job in (facts.jobs if facts else ())})
+        self._owners.update({str(job.job_id): dag for job in (facts.running_jobs if facts else ())})
         return facts
 
     async def _explained(self, i: Input) -> Input:
@@ -204,7 +220,11 @@ class Dags:
         return replace(i, warnings=await self._scope.applier.warnings(asked))
 
     def _input(
-        self, dag: Object, written: gather.Written, facts: controller_facts.DagFacts | None, refusal: str | None
+        self,
+        dag: Object,
+        written: gather.Written,
+        facts: controller_facts.DagFacts | None,
+        staged: Rollout | None,
     ) -> Input:
         mirror, name = self._scope.mirror, dag["metadata"]["name"]
         return Input(
@@ -212,7 +232,7 @@ class Dags:
             dag=dag,
             graph=written.graph,
             problems=written.problems,
-            refusal=refusal,
+            rollout=staged,
             facts=facts,
             jobs=self._objects("Job"),
             assets=self._objects("Asset"),
@@ -232,7 +252,20 @@ def _is_deployed(dag: Object, graph: Graph, facts: controller_facts.DagFacts | N
     return (
         facts is not None
         and facts.deleted_at is None
-        and facts.active_spec_hash == graph.spec_hash
+        # What is held off, else staged, else active: a spec that is another ends the hold, or what is staged.
+        and graph.spec_hash == (facts.held_spec_hash or facts.staged_spec_hash or facts.active_spec_hash)
         and facts.resource_uid == metadata["uid"]
         and facts.resource_generation == metadata.get("generation", 0)
     )
+
+
+def _notes(dag: Object, done: deployment.Deployment, facts: controller_facts.DagFacts | None) -> list[Note]:
+    """The Event of a deploy that changed something."""
+    if facts is None or done.result in ("Unchanged", "Held"):
+        return []
+    if done.result == "Staged":
+        scope = "; ".join(str(rebuild) for rebuild in done.rebuilds)
+        said = f"{facts.staged_name} is built beside {facts.active_name}, which keeps running: {scope}"
+        return [Note(dag, "Normal", "Staged", said[:1000])]
+    said = f"version {facts.active_name} with {len(done.jobs)} jobs is active"
+    return [Note(dag, "Normal", "Deployed", said)]

@@ -1,8 +1,8 @@
 """All that follows from one look at a DAG: objects to make, put right and remove. Pure.
 
 The chain of `STEPS` is the whole of it; each step decides about one kind of object and adds to the plan. Order
-matters only for reading. What runs follows from state (the active version), never from a spec that has not been
-deployed: an invalid or refused spec changes nothing here.
+matters only for reading. What runs follows from state (the active version, and the one staged beside it), never
+from a spec that has not been deployed: an invalid or refused spec changes nothing here.
 """
 
 from __future__ import annotations
@@ -83,19 +83,19 @@ def run_sources(i: Input, plan: Plan) -> None:
             # What it did before goes on: its former Deployment stays until its successor may start.
             wanted |= {d["metadata"]["name"] for d in i.deployments if _serves(d, job)}
             view = _source_view(i, job, live, plan)
-            plan.workers[job.name] = replace(view, trouble=(refused, *view.trouble))
+            plan.workers[job.shown] = replace(view, trouble=(refused, *view.trouble))
             continue
         if live is None and (before := _predecessors(i, job)):
             plan.again_in(2.0)
             plan.notes += [_waits(i, job, pod) for pod in before if _kept_by_others(pod)][:1]
-            plan.workers[job.name] = _source_view(i, job, live, plan)
+            plan.workers[job.shown] = _source_view(i, job, live, plan)
             continue
         if live is None:
             plan.notes.append(
                 Note(i.dag, "Normal", "SourceStarted", f"source {job.name} runs as Deployment {name}")
             )
         _project(i, plan, DEPLOYMENTS, obj, live)
-        plan.workers[job.name] = _source_view(i, job, live, plan)
+        plan.workers[job.shown] = _source_view(i, job, live, plan)
     if i.facts is not None:
         owned = {d["metadata"]["name"]: d for d in i.deployments}
         # It goes after its pods, so that its being gone says that they are.
@@ -109,11 +109,19 @@ def _predecessors(i: Input, job: JobFacts) -> list[Object]:
     waiting. The lease fences it.
     """
     # The time of deletion of a pod is when its grace is over, that of a Deployment when it was asked for.
-    deployments = [d for d in i.deployments if _serves(d, job) and _of_dag(i, d)]
+    deployments = [d for d in i.deployments if _precedes(i, d, job) and _of_dag(i, d)]
     left = [d for d in deployments if not workers.is_lost(i, d, i.platform.grace_seconds)]
     ended = (Life.FINISHED, Life.FAILED)
-    pods = [p for p in i.pods if _serves(p, job) and fact_of(p).life not in ended and not workers.is_lost(i, p)]
-    return [*left, *pods]
+    pods = [p for p in i.pods if _precedes(i, p, job) and fact_of(p).life not in ended]
+    return [*left, *(pod for pod in pods if not workers.is_lost(i, pod))]
+
+
+def _precedes(i: Input, obj: Object, job: JobFacts) -> bool:
+    """Whether an object serves a job and no other generation of it that runs: two versions work side by side."""
+    others = {names.hash8(other.config_hash) for other in _jobs(i, "Source") if other.job_id != job.job_id}
+    # A generation may follow itself, after its Deployment was deleted or its DAG applied anew.
+    beside = names.owned_by(obj, i.uid) or (names.controller_of(obj) or {}).get("kind") == "ReplicaSet"
+    return _serves(obj, job) and not (beside and obj["metadata"]["labels"].get(names.GENERATION) in others)
 
 
 def _kept_by_others(obj: Object) -> bool:
@@ -150,7 +158,9 @@ def drain_former_generations(i: Input, plan: Plan) -> None:
     if i.facts is None:
         return
     for pod in i.pods:
-        former = names.owned_by(pod, i.uid) and not any(workers.is_of(pod, job, i.uid) for job in i.facts.jobs)
+        former = names.owned_by(pod, i.uid) and not any(
+            workers.is_of(pod, job, i.uid) for job in i.facts.running_jobs
+        )
         if not former:
             continue
         fact = fact_of(pod)
@@ -173,10 +183,10 @@ STEPS: tuple[Callable[[Input, Plan], None], ...] = (
 
 
 def _jobs(i: Input, activation: str) -> list[JobFacts]:
-    """Jobs of the running version that run in pods."""
+    """Jobs of the running and the staged version that run in pods."""
     if i.facts is None or i.facts.deleted_at is not None:
         return []
-    return [job for job in i.facts.jobs if job.activation == activation and job.runtime == "Pod"]
+    return [job for job in i.facts.running_jobs if job.activation == activation and job.runtime == "Pod"]
 
 
 def _project(i: Input, plan: Plan, resource: Resource, wanted: Object, live: Object | None) -> None:

@@ -138,12 +138,12 @@ def platform(settings: ControllerSettings) -> Platform:
 
 
 def rpc_pools(facts: DagFacts | None, operators: Operators) -> dict[str, tuple[str, ...]]:
-    """By job of the running version: the pools its operator says it reads with that config."""
+    """By job that may run: the pools its operator says it reads with that config."""
     found: dict[str, tuple[str, ...]] = {}
-    for job in facts.jobs if facts else ():
+    for job in facts.running_jobs if facts else ():
         operator = operators.get(job.operator)
         if operator is not None:
-            found[job.name] = operator.rpc_pools(operator.config_model.model_validate(dict(job.config)))
+            found[job.shown] = operator.rpc_pools(operator.config_model.model_validate(dict(job.config)))
     return found
 
 

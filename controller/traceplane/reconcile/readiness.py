@@ -15,6 +15,8 @@ from traceplane.reconcile import conditions
 from traceplane.reconcile.actions import Input, WorkerView
 from traceplane.reconcile.conditions import Condition, false, true
 from traceplane.store.statements.controller_facts import JobFacts
+from traceplane.versions.readiness import Phase
+from traceplane.versions.rollout import MANUAL
 
 _LISTED_BYTES = 1024
 """Of the jobs that a DAG's condition lists; each Job's own condition has the whole message."""
@@ -51,13 +53,13 @@ def of_job(job: JobState) -> JobConditions:
     )
 
 
-def of_dag(i: Input, jobs: Jobs) -> list[Condition]:
-    """The conditions of the DAG."""
+def of_dag(i: Input, jobs: Jobs, staged: Jobs) -> list[Condition]:
+    """The conditions of the DAG. `staged` are the jobs that are built for the staged version."""
     return [
         valid(i.problems),
         _first(DAG_STAGED, i, jobs) or false("Staged", "NothingStaged", "the active version is the only one"),
         _first(DAG_READY, i, jobs) or true("Ready", "Running", f"{len(jobs)} jobs are ready"),
-        _first(DAG_DEGRADED, i, jobs) or false("Degraded", "AsExpected"),
+        _first(DAG_DEGRADED, i, {**jobs, **staged}) or false("Degraded", "AsExpected"),
     ]
 
 
@@ -71,9 +73,29 @@ def valid(problems: tuple[str, ...]) -> Condition:
 # Is a new version built beside the running one?
 
 
-def rebuild_not_supported(i: Input, _jobs: Jobs) -> Condition | None:
-    """The spec changes what is stored, and would need a version built beside the running one."""
-    return false("Staged", "RebuildNotSupported", i.refusal) if i.refusal is not None else None
+def rebuild_failed(i: Input, _jobs: Jobs) -> Condition | None:
+    """It cannot become whole by itself; what runs is not touched by that."""
+    return false("Staged", Phase.FAILED, _staged(i)) if _phase(i) is Phase.FAILED else None
+
+
+def rebuilding(i: Input, _jobs: Jobs) -> Condition | None:
+    """The staged version catches up with what there is to be made."""
+    return true("Staged", Phase.REBUILDING, _staged(i)) if _phase(i) is Phase.REBUILDING else None
+
+
+def ready_to_cut_over(i: Input, _jobs: Jobs) -> Condition | None:
+    """It has caught up. It takes over by itself, or when somebody approves."""
+    if _phase(i) is not Phase.READY or i.facts is None:
+        return None
+    if waits_for_approval(i):
+        said = f"{i.facts.staged_name} is ready: `tracectl rollout approve {i.name}` lets it take over"
+        return true("Staged", "AwaitingApproval", said)
+    return true("Staged", Phase.READY, f"{i.facts.staged_name} is ready to take over")
+
+
+def waits_for_approval(i: Input) -> bool:
+    """Whether the staged version takes over only when somebody says so."""
+    return i.graph is not None and i.graph.cutover == MANUAL and i.facts is not None and not i.facts.approved
 
 
 # Does the spec as applied run, and can it do its work?
@@ -84,11 +106,20 @@ def spec_invalid(i: Input, _jobs: Jobs) -> Condition | None:
     return false("Ready", "Invalid", f"the spec is not valid{_still_running(i)}") if i.problems else None
 
 
-def spec_refused(i: Input, _jobs: Jobs) -> Condition | None:
-    """State did not take the spec. The condition Staged has the reason."""
-    if i.refusal is None:
+def rolled_back(i: Input, _jobs: Jobs) -> Condition | None:
+    """Somebody went back to a version before; the spec is deployed again when it changes."""
+    if not i.held or i.facts is None:
         return None
-    return false("Ready", "RebuildNotSupported", f"the spec is not deployed{_still_running(i)}")
+    back = f"{i.facts.active_name} runs, and the spec is held off until it changes"
+    return false("Ready", "RolledBack", f"{back}: revert it, mend it, or `tracectl rollout resume {i.name}`")
+
+
+def being_rebuilt(i: Input, jobs: Jobs) -> Condition | None:
+    """The version of the spec is built beside the one that runs."""
+    staged = _first(DAG_STAGED, i, jobs)
+    if staged is None or i.facts is None:
+        return None
+    return false("Ready", staged.reason, f"{staged.message}; {i.facts.active_name} keeps running")
 
 
 def not_deployed(i: Input, _jobs: Jobs) -> Condition | None:
@@ -108,7 +139,21 @@ def all_paused(_i: Input, jobs: Jobs) -> Condition | None:
     return true("Ready", "Paused", "dispatch of every job is paused") if paused_all else None
 
 
+def catching_up(i: Input, _jobs: Jobs) -> Condition | None:
+    """It serves and works, and has not taken up all yet that it missed while another version was active."""
+    if i.facts is None or not i.facts.catching_up:
+        return None
+    return true("Ready", "CatchingUp", f"{i.facts.active_name} takes up what it missed while it was not active")
+
+
 # Does something need a person, or is it being retried?
+
+
+def rebuild_needs_a_person(i: Input, _jobs: Jobs) -> Condition | None:
+    """The old version serves, but the change does not get through."""
+    if _phase(i) is not Phase.FAILED:
+        return None
+    return true("Degraded", Phase.FAILED, f"{_staged(i)}; `tracectl retry` the tasks, or change the spec")
 
 
 def jobs_degraded(_i: Input, jobs: Jobs) -> Condition | None:
@@ -191,9 +236,17 @@ def tasks_dead(job: JobState) -> Condition | None:
     return true("Degraded", "TasksDead", f"{job.facts.dead} tasks failed for good, the last with {code}")
 
 
-DAG_STAGED: tuple[DagCheck, ...] = (rebuild_not_supported,)
-DAG_READY: tuple[DagCheck, ...] = (spec_invalid, spec_refused, not_deployed, jobs_not_ready, all_paused)
-DAG_DEGRADED: tuple[DagCheck, ...] = (jobs_degraded,)
+DAG_STAGED: tuple[DagCheck, ...] = (rebuild_failed, rebuilding, ready_to_cut_over)
+DAG_READY: tuple[DagCheck, ...] = (
+    spec_invalid,
+    rolled_back,
+    being_rebuilt,
+    not_deployed,
+    jobs_not_ready,
+    all_paused,
+    catching_up,
+)
+DAG_DEGRADED: tuple[DagCheck, ...] = (rebuild_needs_a_person, jobs_degraded)
 JOB_READY: tuple[JobCheck, ...] = (
     tables_missing,
     source_unavailable,
@@ -212,6 +265,16 @@ def last_error(job: JobFacts) -> Mapping[str, Any]:
 
 def _first(chain: tuple[Callable[..., Condition | None], ...], *about: object) -> Condition | None:
     return next((condition for check in chain if (condition := check(*about)) is not None), None)
+
+
+def _phase(i: Input) -> Phase | None:
+    return i.rollout.phase if i.rollout is not None else None
+
+
+def _staged(i: Input) -> str:
+    """The staged version and what it waits for."""
+    assert i.rollout is not None, "asked only where something is staged"
+    return f"{i.facts.staged_name if i.facts else None}: {i.rollout.message}"
 
 
 def _still_running(i: Input) -> str:

@@ -24,19 +24,23 @@ _TRANSITIONS = {
     ("DAG", "Degraded", "True"): ("Warning", "Degraded"),
     ("Job", "Degraded", "True"): ("Warning", "Degraded"),
 }
+_STAGED = {"RebuildFailed": "Warning", "AwaitingApproval": "Normal"}
+"""Reasons of Staged that become Events of the same reason."""
 """Transitions that become Kubernetes Events: type and reason."""
 
 
 def statuses(i: Input, plan: Plan, refused: Mapping[str, str]) -> list[Status]:
     """The status of every Job of the DAG, then the DAG's: once it is Ready, its Jobs show that they are.
 
-    `refused`: by job name, why its pods were not admitted.
+    `refused`: by the job's `shown`, why its pods were not admitted.
     """
-    facts = {job.name: job for job in i.facts.jobs} if i.facts is not None else {}
-    jobs = {
-        name: readiness.of_job(JobState(job, plan.workers.get(name), refused.get(name)))
-        for name, job in facts.items()
+    shown = {
+        job.shown: readiness.of_job(JobState(job, plan.workers.get(job.shown), refused.get(job.shown)))
+        for job in (i.facts.running_jobs if i.facts is not None else ())
     }
+    facts = {job.name: job for job in i.facts.jobs} if i.facts is not None else {}
+    jobs = {name: shown[name] for name in facts}
+    staged = {name: conditions for name, conditions in shown.items() if name not in facts}
     found = []
     for obj in i.jobs.values():
         if obj["spec"].get("dag") != i.name or obj["metadata"].get("deletionTimestamp"):
@@ -45,7 +49,7 @@ def statuses(i: Input, plan: Plan, refused: Mapping[str, str]) -> list[Status]:
             continue  # of a former DAG of this name
         name = obj["spec"].get("name") or obj["metadata"]["name"]
         found.append(Status(JOBS, obj, _job(i, obj, facts.get(name), plan.workers.get(name), jobs.get(name))))
-    return [*found, Status(DAGS, i.dag, _dag(i, list(facts.values()), jobs))]
+    return [*found, Status(DAGS, i.dag, _dag(i, list(facts.values()), jobs, staged))]
 
 
 def transitions(status: Status) -> list[Note]:
@@ -54,8 +58,8 @@ def transitions(status: Status) -> list[Note]:
     notes = []
     for condition in conditions.changed(old, conditions.parsed(status.status["conditions"])):
         event = _TRANSITIONS.get((status.resource.kind, condition.type, condition.status))
-        if condition.type == "Staged" and condition.reason == "RebuildNotSupported":
-            event = ("Warning", "RebuildNotSupported")
+        if condition.type == "Staged" and condition.reason in _STAGED:
+            event = (_STAGED[condition.reason], condition.reason)
         if event:
             prefix = f"{condition.reason}: " if event[1] != condition.reason else ""
             notes.append(Note(status.live, *event, conditions.bounded(prefix + condition.message, 1000)))
@@ -77,9 +81,9 @@ def state_unavailable(dag: Object, problems: Sequence[str], error: str, now: dat
     }
 
 
-def _dag(i: Input, facts: Sequence[JobFacts], jobs: Jobs) -> Object:
+def _dag(i: Input, facts: Sequence[JobFacts], jobs: Jobs, staged: Jobs) -> Object:
     status: Object = {
-        **conditions.observed(i.dag, readiness.of_dag(i, jobs), i.now),
+        **conditions.observed(i.dag, readiness.of_dag(i, jobs, staged), i.now),
         "jobs": len(facts),
         "jobsReady": sum(job.ready.status == "True" for job in jobs.values()),
         "tasks": {
@@ -91,11 +95,19 @@ def _dag(i: Input, facts: Sequence[JobFacts], jobs: Jobs) -> Object:
         "failures": _failures(facts),
     }
     if i.facts is not None and i.facts.active_version_id is not None:
-        status["activeVersion"] = str(i.facts.active_version_id)
+        status["activeVersion"] = i.facts.active_name
         status["specHash"] = i.facts.active_spec_hash
     if i.facts is not None and i.facts.staged_version_id is not None:
-        status["stagedVersion"] = str(i.facts.staged_version_id)
+        status["stagedVersion"] = i.facts.staged_name
+        status["progress"] = _progress(i)
     return status
+
+
+def _progress(i: Input) -> str:
+    """How much of a rebuild is done, for a column: `37%`, of what is known so far."""
+    counted = [job for job in (i.rollout.jobs if i.rollout else ()) if job.total]
+    done = sum(min(job.done / job.total, 1.0) for job in counted if job.total)
+    return f"{int(100 * done / len(counted))}%" if counted else "0%"
 
 
 def _job(

@@ -47,7 +47,7 @@ def worker(i: Input, job: JobFacts) -> podspec.Worker:
         job=job.name,
         job_id=str(job.job_id),
         config_hash=job.config_hash,
-        rpc_pools=i.rpc_pools.get(job.name, ()),
+        rpc_pools=i.rpc_pools.get(job.shown, ()),
         placement=job.placement,
         idle_timeout_seconds=job.idle_timeout_seconds,
     )
@@ -72,15 +72,15 @@ def decide(i: Input, job: JobFacts, plan: Plan, owner: Object) -> None:
     """Bring the pods of one job generation to the wanted number."""
     slots = _sort(i, job, plan)
     if refused := refusal(i, job):
-        plan.workers[job.name] = WorkerView(
+        plan.workers[job.shown] = WorkerView(
             0, len(slots.alive), slots.pending, slots.ready, (refused, *slots.trouble)
         )
         return
     wanted = wanted_workers(_demand(job))
     _retire(i, job, slots, wanted, plan)
     for slot in free_slots(wanted, len(slots.alive) + slots.cooling, slots.occupied, job.max_workers):
-        plan.creates.append(Create(job.name, _pod(i, job, slot, slots.restarts.get(slot, 0), owner)))
-    plan.workers[job.name] = WorkerView(wanted, len(slots.alive), slots.pending, slots.ready, tuple(slots.trouble))
+        plan.creates.append(Create(job.shown, _pod(i, job, slot, slots.restarts.get(slot, 0), owner)))
+    plan.workers[job.shown] = WorkerView(wanted, len(slots.alive), slots.pending, slots.ready, tuple(slots.trouble))
 
 
 def is_of(pod: Object, job: JobFacts, uid: str) -> bool:

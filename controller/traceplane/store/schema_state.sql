@@ -167,7 +167,9 @@ CREATE TABLE public.dag_current_versions (
     resource_uid text NOT NULL,
     resource_generation bigint NOT NULL,
     deleted_at timestamp with time zone,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    staged_at timestamp with time zone,
+    approved_version_id uuid
 );
 
 CREATE TABLE public.dag_version_datasets (
@@ -346,7 +348,9 @@ CREATE TABLE public.dag_versions (
     dag text NOT NULL,
     spec_hash text NOT NULL,
     spec jsonb NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    number integer NOT NULL,
+    activated_at timestamp with time zone
 );
 
 ALTER TABLE public.data_invalidations ALTER COLUMN sequence ADD GENERATED ALWAYS AS IDENTITY (
@@ -574,6 +578,9 @@ ALTER TABLE ONLY public.dag_version_jobs
     ADD CONSTRAINT dag_version_jobs_pkey PRIMARY KEY (dag_version_id, job_id);
 
 ALTER TABLE ONLY public.dag_versions
+    ADD CONSTRAINT dag_versions_org_id_namespace_dag_number_key UNIQUE (org_id, namespace, dag, number);
+
+ALTER TABLE ONLY public.dag_versions
     ADD CONSTRAINT dag_versions_org_id_namespace_dag_spec_hash_key UNIQUE (org_id, namespace, dag, spec_hash);
 
 ALTER TABLE ONLY public.dag_versions
@@ -714,6 +721,9 @@ ALTER TABLE ONLY public.assets
 
 ALTER TABLE ONLY public.dag_current_versions
     ADD CONSTRAINT dag_current_versions_active_version_id_fkey FOREIGN KEY (active_version_id) REFERENCES public.dag_versions(id);
+
+ALTER TABLE ONLY public.dag_current_versions
+    ADD CONSTRAINT dag_current_versions_approved_version_id_fkey FOREIGN KEY (approved_version_id) REFERENCES public.dag_versions(id);
 
 ALTER TABLE ONLY public.dag_current_versions
     ADD CONSTRAINT dag_current_versions_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id);

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from traceplane.userapi import reads, shapes, tasks
+from traceplane.userapi import reads, rollouts, shapes, tasks
 from traceplane.userapi.call import Call
 from traceplane.web.authentication import Scheme
 from traceplane.web.routes import Route
@@ -31,6 +31,12 @@ def _post(path: str, handler: Handler) -> tuple[Route, Handler]:
     return _row("POST", path, handler, response=shapes.OneTask, statuses=(404, 409), role="writer")
 
 
+def _roll(path: str, handler: Handler, query: tuple[str, ...] = ()) -> tuple[Route, Handler]:
+    """Something that a writer does to the versions of a DAG."""
+    statuses, also = (400, 404, 409), (*_ONE, *query)
+    return _row("POST", path, handler, response=shapes.Rollout, statuses=statuses, role="writer", query=also)
+
+
 def _row(method: str, path: str, handler: Handler, **rest: Any) -> tuple[Route, Handler]:
     summary = (handler.__doc__ or "").strip()
     return Route(method, path, handler.__name__, Scheme.USER, summary, **rest), handler
@@ -44,6 +50,10 @@ _ROWS = (
         "/v1/dags/{name}/tasks", reads.dag_tasks, shapes.Page[shapes.Task], ("namespace", "status", "job", *_PAGE)
     ),
     _get("/v1/dags/{name}/versions", reads.dag_versions, shapes.Page[shapes.DagVersion], (*_ONE, *_PAGE)),
+    _get("/v1/dags/{name}/rollout", rollouts.dag_rollout, shapes.Rollout, _ONE),
+    _roll("/v1/dags/{name}/rollout/approve", rollouts.approve_rollout, ("version",)),
+    _roll("/v1/dags/{name}/rollout/resume", rollouts.resume_rollout),
+    _roll("/v1/dags/{name}/rollback", rollouts.roll_back_dag, ("version",)),
     _post("/v1/tasks/{id:uuid}/retry", tasks.retry_task),
     _post("/v1/tasks/{id:uuid}/cancel", tasks.cancel_task),
     _get("/v1/assets", reads.assets, shapes.Page[shapes.Asset], (*_ONE, *_PAGE), (400,)),

@@ -24,24 +24,52 @@ class Page(msgspec.Struct, Generic[Item]):
 
 
 class Dag(msgspec.Struct):
-    """A living DAG; `jobs` counts those of its active version."""
+    """A living DAG; `jobs` counts those of its active version. Versions are named `v3-1f0c9a2e`."""
 
     namespace: str
     name: str
-    active_version: UUID | None
-    staged_version: UUID | None
+    active_version: str | None
+    staged_version: str | None
     spec_hash: str | None
     updated_at: datetime
     jobs: int
 
 
 class DagVersion(msgspec.Struct):
-    """One immutable definition of a DAG."""
+    """One immutable definition of a DAG. `activated_at`: when it became active last; null: it never was."""
 
     id: UUID
+    name: str
     spec_hash: str
     created_at: datetime
+    activated_at: datetime | None
     active: bool
+    staged: bool
+
+
+class RolloutJob(msgspec.Struct):
+    """A job that is built for the staged version. `done` of `total` are tasks, of a source values of its scope
+    column; `waits` says for what, null once it is ready."""
+
+    job: str
+    done: int
+    total: int | None
+    waits: str | None
+    failed: bool
+
+
+class Rollout(msgspec.Struct):
+    """Which version of a DAG serves, which is built beside it, and how far that is. `held`: the spec as applied is
+    held off, since somebody rolled it back."""
+
+    active_version: str | None
+    staged_version: str | None
+    staged_at: datetime | None
+    phase: Literal["NothingStaged", "Rebuilding", "RebuildFailed", "ReadyToCutOver"]
+    approved: bool
+    held: bool
+    catching_up: bool
+    jobs: list[RolloutJob]
 
 
 class DagJob(msgspec.Struct):

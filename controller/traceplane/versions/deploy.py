@@ -1,17 +1,17 @@
-"""Make Postgres agree with a DAG: one transaction from an assembled graph to a current version.
+"""Make Postgres agree with a DAG: one transaction from an assembled graph to a version that runs.
 
 The controller calls this at every look at a DAG, so the usual result is "unchanged" and costs a few reads. A new
 spec becomes a DAG version; jobs that state already has a generation of (by config hash) keep it, with its data,
-cursors and queue; the rest get new generations and dataset versions with places of their own. Then the pointers
-move. What the move leaves behind is canceled, what it brings back is caught up, hot tables are requested through
-the outbox. All of it is visible at once or not at all.
+cursors and queue; the rest get new generations and dataset versions with places of their own.
 
-A spec that needs new generations replaces nothing that runs: it is refused until staging is supported.
+Where everything is built already the pointers move at once. Otherwise the version is staged: the new generations
+run beside the active version, which goes on working and serving until `rollout.cut_over`. All of a deploy is
+visible at once or not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,25 +19,17 @@ from traceplane.errors import Refused, Stale
 from traceplane.graph import Graph
 from traceplane.kit.ids import uuid7
 from traceplane.store.engine import Connection
-from traceplane.store.statements import (
-    cancel,
-    datasets,
-    enqueue,
-    hot_tables,
-    notify,
-    pointers,
-    publications,
-    versions,
-)
+from traceplane.store.statements import datasets, pointers, publications, versions
 from traceplane.store.statements.pointers import DagKey, Pointer, Resource
+from traceplane.store.statements.publications import Taken
 from traceplane.store.statements.versions import StoredGeneration
-from traceplane.versions import diff, limits, rows
+from traceplane.versions import diff, limits, rows, work
 from traceplane.versions.asset_policies import Policies, put_in_force
 
 
 @dataclass(frozen=True, slots=True)
 class DeployedJob:
-    """A job generation of the current version."""
+    """A job generation of the deployed version."""
 
     id: UUID
     name: str
@@ -46,12 +38,15 @@ class DeployedJob:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What a deploy came to. `result`: Created (first version), Updated, or Unchanged."""
+    """What a deploy came to. `result`: Created (first version), Updated, Staged (it is built beside the active
+    one), Unchanged, or Held (somebody rolled this spec back)."""
 
     version_id: UUID
     spec_hash: str
     result: str
     jobs: tuple[DeployedJob, ...]
+    rebuilds: tuple[diff.Rebuild, ...] = ()
+    """Of a version that was staged now: the jobs that are made anew."""
 
 
 _NO_POLICIES = Policies()
@@ -73,38 +68,90 @@ async def deploy(
     bucket: str,
     policies: Policies = _NO_POLICIES,
 ) -> Deployment:
-    """Make `graph` the current version of its DAG, inside the caller's transaction.
+    """Make `graph` the version of its DAG that runs or is staged, inside the caller's transaction.
 
     `generation` is the resource's `metadata.generation`; `bucket` is where cold datasets go; `policies` are those
     of the Assets declared for what the graph publishes: they hold from the moment it is published. Raises
-    RebuildNotSupported, PublishedElsewhere, PrefixesTooLarge, or Stale where a newer generation of the same
-    resource is deployed already or the resource is being deleted; the caller's transaction must then roll back, and
-    nothing has changed.
+    PublishedElsewhere, PrefixesTooLarge, or Stale where a newer generation of the same resource is deployed already
+    or the resource is being deleted; the caller's transaction must then roll back, and nothing has changed.
     """
     dag, resource = DagKey(org_id, graph.namespace, graph.dag), Resource(resource_uid, generation)
     pointer = await pointers.lock(conn, dag, resource)
     _refuse_stale(pointer, resource, graph.dag)
-    active = pointer.active_version_id if pointer.deleted_at is None else None
+    await pointers.record_resource(conn, dag, resource)
+    active, staged = pointer.running
+    if active is not None and graph.spec_hash == pointer.held_spec_hash:
+        return Deployment(active, graph.spec_hash, "Held", ())
     wanted = [(job.name, job.config_hash) for job in graph.jobs]
-    known = await versions.generations(conn, dag, active=active, wanted=wanted)
+    known = await versions.generations(conn, dag, active=active, staged=staged, wanted=wanted)
     ids = {(generation.name, generation.config_hash): generation.id for generation in known}
-    if active is not None and pointer.spec_hash == graph.spec_hash:
-        await pointers.record_resource(conn, dag, resource)
-        result, version_id = "Unchanged", active
+    ids |= {key: uuid7() for key in wanted if key not in ids}
+    rebuilds: tuple[diff.Rebuild, ...] = ()
+    if active is not None and graph.spec_hash == pointer.spec_hash:
+        version_id, result = active, await _back_to_active(conn, dag, pointer, known)
+    elif staged is not None and graph.spec_hash == pointer.staged_spec_hash:
+        version_id, result = staged, "Unchanged"
     else:
-        if active is not None and (refused := diff.refusal(graph, known)) is not None:
-            raise refused
-        ids |= {key: uuid7() for key in wanted if key not in ids}
         version_id = await _define(conn, dag, graph, ids, bucket)
-        await _publish(conn, dag, version_id)
-        await put_in_force(conn, dag, policies)
-        # The pointer moves before the work does: tasks are made for what runs by the pointer.
-        await pointers.activate(conn, dag, resource, version_id)
-        await _move_work(conn, version_id, current={ids[key] for key in wanted}, known=known)
-        result = "Created" if pointer.active_version_id is None else "Updated"
+        rebuilds = diff.scope(graph, known) if active is not None else ()
+        if rebuilds:
+            result = await _stage(conn, dag, version_id, active, known, [ids[key] for key in wanted])
+        else:
+            await activate(conn, dag, version_id, known, [ids[key] for key in wanted], policies)
+            result = "Created" if pointer.active_version_id is None else "Updated"
     jobs = tuple(DeployedJob(ids[job.name, job.config_hash], job.name, job.config_hash) for job in graph.jobs)
-    await _ensure(conn, dag, [job.id for job in jobs], announce=result != "Unchanged")
-    return Deployment(version_id, graph.spec_hash, result, jobs)
+    serving = {generation.id for generation in known if generation.active}
+    runs = {job.id for job in jobs} | (serving if version_id != active and rebuilds else set())
+    await work.ensure(conn, dag, runs, announce=result != "Unchanged")
+    return Deployment(version_id, graph.spec_hash, result, jobs, rebuilds)
+
+
+async def activate(
+    conn: Connection,
+    dag: DagKey,
+    version_id: UUID,
+    known: Collection[StoredGeneration],
+    job_ids: Collection[UUID],
+    policies: Policies = _NO_POLICIES,
+    held: str | None = None,
+) -> None:
+    """Make a version with the generations `job_ids` the one that works and serves, under the pointer's lock.
+
+    `known` are those that ran before. Raises PublishedElsewhere.
+    """
+    _refuse_taken(await publications.replace(conn, dag, version_id))
+    await put_in_force(conn, dag, policies)
+    await pointers.activate(conn, dag, version_id, held=held)
+    await work.move(conn, before=work.running(known), after=job_ids, active=version_id)
+
+
+async def _stage(
+    conn: Connection,
+    dag: DagKey,
+    version_id: UUID,
+    active: UUID | None,
+    known: Collection[StoredGeneration],
+    job_ids: Collection[UUID],
+) -> str:
+    """Build a version beside the active one, in the place of what was staged before."""
+    assert active is not None, "without one there is nothing to stage beside"
+    _refuse_taken(await publications.taken(conn, dag, version_id))
+    await pointers.stage(conn, dag, version_id)
+    serving = {generation.id for generation in known if generation.active}
+    await work.move(conn, before=work.running(known), after=serving.union(job_ids), active=active)
+    return "Staged"
+
+
+async def _back_to_active(
+    conn: Connection, dag: DagKey, pointer: Pointer, known: Collection[StoredGeneration]
+) -> str:
+    """The spec is the one that runs: nothing is staged beside it, nor held off, any more."""
+    if pointer.active_version_id is None or (pointer.staged_version_id or pointer.held_spec_hash) is None:
+        return "Unchanged"
+    await pointers.stage(conn, dag, None)
+    serving = {generation.id for generation in known if generation.active}
+    await work.move(conn, before=work.running(known), after=serving, active=pointer.active_version_id)
+    return "Updated"
 
 
 def _refuse_stale(pointer: Pointer, resource: Resource, dag: str) -> None:
@@ -143,32 +190,7 @@ async def _define(
     return version
 
 
-async def _publish(conn: Connection, dag: DagKey, version_id: UUID) -> None:
-    taken = await publications.replace(conn, dag, version_id)
+def _refuse_taken(taken: Sequence[Taken]) -> None:
     if taken:
         by = ", ".join(f"{asset} (by DAG {other})" for asset, other in taken)
         raise PublishedElsewhere(f"already published: {by}. Choose other asset names in spec.publish")
-
-
-async def _move_work(
-    conn: Connection, version_id: UUID, *, current: Collection[UUID], known: Collection[StoredGeneration]
-) -> None:
-    """Cancel the work of generations left behind; take up that of generations that become current."""
-    active = {generation.id for generation in known if generation.active}
-    left = list(active.difference(current))
-    # A generation that is new here may read a dataset version whose events are older than itself.
-    back = list(set(current).difference(active))
-    await cancel.waiting(conn, job_ids=left)
-    await cancel.request_stop(conn, job_ids=left)
-    await cancel.withdraw_stop(conn, job_ids=back)
-    await notify.jobs(conn, await enqueue.missed_events(conn, job_ids=back))
-    await enqueue.reprioritise(conn, version_id=version_id)
-
-
-async def _ensure(conn: Connection, dag: DagKey, job_ids: list[UUID], *, announce: bool) -> None:
-    """Hot tables are requested and sources have their task, at every look: what was lost is put right."""
-    requested = await hot_tables.request(conn, job_ids)
-    started = await enqueue.sources(conn, job_ids=job_ids)
-    await notify.jobs(conn, started)
-    if announce or requested or started:
-        await notify.deployed(conn, f"{dag.namespace}/{dag.dag}")

@@ -1,20 +1,18 @@
-"""Which jobs of a new spec would have to be rebuilt, and why: the words of a refusal.   (pure)
+"""Which jobs of a new spec have to be rebuilt, and why.   (pure)
 
-A job whose config hash is new produces other rows than before, so its data must be made again beside what is
-served now. That staging is not supported yet; until it is, such a spec is refused and the running version stays.
-The reason names the jobs and the fields a person changed, apart from the jobs that merely read changed ones.
+A job whose config hash is new produces other rows than before, so its data is made again beside what is served
+now. The reasons name the fields a person changed, apart from the jobs that merely read changed ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from traceplane.errors import Refused
 from traceplane.graph import Graph, GraphJob
 from traceplane.store.statements.versions import StoredGeneration
 
-_MAX_JOBS = 10
 _MAX_VALUE = 40
 
 _FIELDS = {
@@ -26,30 +24,23 @@ _FIELDS = {
 _DEFINITION = {"unique_key": "uniqueKey", "scope_column": "scopeColumn", "outputs": "outputs"}
 
 
-class RebuildNotSupported(Refused):
-    """The spec would rebuild jobs of a DAG that is in use. `jobs` names them; nothing was changed."""
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """A job that has to be made anew. `reasons`: `new job`, `config.rangeSize 20 -> 50`, `reads ranges`."""
 
-    code = "RebuildNotSupported"
+    job: str
+    reasons: tuple[str, ...]
 
-    def __init__(self, jobs: tuple[str, ...], message: str) -> None:
-        super().__init__(message)
-        self.jobs = jobs
+    def __str__(self) -> str:
+        return f"{self.job} ({', '.join(self.reasons)})"
 
 
-def refusal(graph: Graph, generations: Collection[StoredGeneration]) -> RebuildNotSupported | None:
-    """Why `graph` cannot replace the active version; None where it needs no job that is not built already."""
-    built = {(generation.name, generation.config_hash) for generation in generations}
+def scope(graph: Graph, generations: Collection[StoredGeneration]) -> tuple[Rebuild, ...]:
+    """The jobs of `graph` that no version which was ever active has built, upstream first."""
+    built = {(generation.name, generation.config_hash) for generation in generations if generation.built}
     new = [job for job in graph.jobs if (job.name, job.config_hash) not in built]
-    if not new:
-        return None
     active = {generation.name: generation for generation in generations if generation.active}
-    reasons = [f"{job.name} ({', '.join(_reasons(job, active.get(job.name), new))})" for job in new]
-    more = f" and {len(reasons) - _MAX_JOBS} more" if len(reasons) > _MAX_JOBS else ""
-    return RebuildNotSupported(
-        tuple(job.name for job in new),
-        f"rebuilding jobs of a running DAG is not supported yet: {'; '.join(reasons[:_MAX_JOBS])}{more}. "
-        "Revert these fields, or apply the new definition as a DAG of another name",
-    )
+    return tuple(Rebuild(job.name, tuple(_reasons(job, active.get(job.name), new))) for job in new)
 
 
 def _reasons(job: GraphJob, before: StoredGeneration | None, new: list[GraphJob]) -> list[str]:

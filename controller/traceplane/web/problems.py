@@ -43,6 +43,7 @@ STATUS_OF_CODE = {
     "RelationNotFound": 404,
     "RelationNotReady": 409,
     "TaskState": 409,
+    "RolloutState": 409,
     "QueryTooLarge": 413,
     "ScanTooLarge": 413,
     "QueryTimeout": 408,

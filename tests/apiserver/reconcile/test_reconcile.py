@@ -193,22 +193,6 @@ def summing(sql: str) -> dict[str, Any]:
     }
 
 
-def test_a_rebuild_is_refused_and_says_what_to_do(world: World) -> None:
-    world.led()
-    world.running_chain()
-    spec = world.chain()["spec"]
-    spec["jobs"][1]["config"]["rangeSize"] = 99
-    world.patch("dags", "chain", {"spec": spec})
-    world.until(
-        lambda: world.holds("dags", "chain", "Staged", "False", "RebuildNotSupported"),
-        "the refusal shows on the DAG",
-    )
-    assert "rangeSize" in world.condition("dags", "chain", "Staged")["message"]
-    assert world.holds("dags", "chain", "Valid")
-    assert len(world.sql("SELECT 1 AS n FROM dag_versions")) == 1
-    world.until(lambda: "RebuildNotSupported" in world.events(), "the Event is posted")
-
-
 def test_scaling_is_changed_without_a_new_generation(world: World) -> None:
     world.led()
     world.running_chain()

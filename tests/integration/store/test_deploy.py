@@ -20,10 +20,9 @@ from traceplane.errors import Stale, TraceError
 from traceplane.store.engine import Database
 from traceplane.store.statements import browse_assets, controller_facts, generations
 from traceplane.store.statements.asset_policies import Policy
-from traceplane.versions import deploy as deploying
+from traceplane.versions import work
 from traceplane.versions.asset_policies import Policies
 from traceplane.versions.deploy import PublishedElsewhere
-from traceplane.versions.diff import RebuildNotSupported
 from traceplane.versions.limits import PrefixesTooLarge
 from traceplane_sdk.operator import Operator
 
@@ -219,20 +218,6 @@ async def test_waiting_tasks_follow_a_new_priority(deploy: Deploy, rows: Rows):
     assert rows("SELECT priority FROM tasks") == [(1,)]
 
 
-async def test_a_rebuild_of_a_running_dag_is_refused_and_touches_nothing(
-    deploy: Deploy, picture: Callable[[], Any]
-):
-    await deploy(graphs.assembled(graphs.chain()))
-    before = picture()
-    changed = graphs.chain()
-    graphs.job(changed, "ranges")["config"]["rangeSize"] = 50
-    with pytest.raises(RebuildNotSupported) as refused:
-        await deploy(graphs.assembled(changed), generation=2)
-    assert refused.value.jobs == ("ranges", "compact")
-    assert "ranges (config.rangeSize 20 -> 50); compact (reads ranges)" in refused.value.message
-    assert picture() == before
-
-
 async def test_the_old_spec_is_the_old_version_again(deploy: Deploy, rows: Rows):
     first = await deploy(graphs.assembled(graphs.chain()))
     changed = graphs.chain()
@@ -377,7 +362,7 @@ async def test_a_publication_is_never_seen_without_its_declared_policy(
         raise RuntimeError("died before the commit")
 
     with monkeypatch.context() as dying:
-        dying.setattr(deploying, "_ensure", dies)
+        dying.setattr(work, "ensure", dies)
         with pytest.raises(RuntimeError):
             await deploy(graph, policies=policies)
     assert rows(seen) == []

@@ -24,7 +24,8 @@ from traceplane.store.statements import (
     versions,
 )
 from traceplane.store.statements.pointers import DagKey, Resource
-from traceplane.versions import deletion, pause
+from traceplane.versions import deletion, pause, rollout
+from traceplane.versions.asset_policies import Policies
 
 pytestmark = pytest.mark.services
 
@@ -88,9 +89,30 @@ async def look_for_generations(conn: Connection) -> list[Any]:
     pointer = await pointers.lock(conn, DAG, Resource(UID, 1))
     wanted = await (await conn.execute("SELECT DISTINCT name, config_hash FROM jobs")).fetchall()
     asked = [(str(name), str(config_hash)) for name, config_hash in wanted]
-    found = [await versions.generations(conn, DAG, active=active, wanted=asked) for active in (None, DAG.org_id)]
-    held = await versions.generations(conn, DAG, active=pointer.active_version_id, wanted=[])
-    return [*(len(some) for some in found), [one.active for one in held]]
+    none: dict[str, Any] = {"active": None, "staged": None}
+    found = [await versions.generations(conn, DAG, **none | {"active": id_}, wanted=asked) for id_ in (None, ORG)]
+    active = await versions.generations(conn, DAG, **none | {"active": pointer.active_version_id}, wanted=[])
+    staged = await versions.generations(conn, DAG, **none | {"staged": pointer.active_version_id}, wanted=[])
+    numbers = await browse_dags.versions(conn, ORG, **NAMED, before=None, limit=100)
+    return [
+        *(len(some) for some in found),
+        [(one.active, one.staged, one.built) for one in (*active, *staged)],
+        [row["name"] for row in numbers],
+    ]
+
+
+async def stage_and_cut_over(conn: Connection) -> list[Any]:
+    """A rebuild beside the running version, its cutover, and the way back."""
+    staged = await deploy(conn, change=rebuilt, generation=2)
+    await conn.execute(
+        "UPDATE jobs SET provisioned_at = now() WHERE (org_id, namespace, dag) = (%s, %s, %s)",
+        (ORG, DAG.namespace, DAG.dag),
+    )
+    approved = await rollout.approve(conn, DAG, version=None)
+    done = await rollout.cut_over(conn, DAG, staged.spec_hash, cutover="Manual", policies=Policies())
+    back = await rollout.roll_back(conn, DAG, version=None)
+    await rollout.resume(conn, DAG)
+    return [staged.result, approved.name, done, back.name]
 
 
 async def browse(conn: Connection) -> list[Any]:
@@ -137,6 +159,7 @@ ACTS: list[Act] = [
     pause_a_job,
     look_as_the_controller,
     look_for_generations,
+    stage_and_cut_over,
     browse,
     browse_an_asset,
     look_at_policies,

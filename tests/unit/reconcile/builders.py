@@ -16,6 +16,8 @@ from traceplane.graph import Graph
 from traceplane.reconcile import names, podspec, projection, workers
 from traceplane.reconcile.actions import Input
 from traceplane.store.statements.controller_facts import DagFacts, JobFacts
+from traceplane.store.statements.rollouts import Standing
+from traceplane.versions.readiness import judge
 
 Object = dict[str, Any]
 
@@ -99,6 +101,42 @@ def facts(*jobs: JobFacts, busy: tuple[str, ...] = (), **values: Any) -> DagFact
         busy_workers=frozenset(busy),
     )
     return replace(found, **values)
+
+
+NEW_HASH = "b" * 64
+
+
+def staged(*jobs: JobFacts, **standing: Any) -> dict[str, Any]:
+    """The changes of an input in which a version with another `compact` is built beside the running one."""
+    built = jobs or (job("compact", job_id=UUID(int=9), config_hash=NEW_HASH, staged=True),)
+    one = {
+        "job_id": built[0].job_id,
+        "name": built[0].name,
+        "activation": built[0].activation,
+        "paused": False,
+        "provisioned": True,
+        "unfinished": 3,
+        "oldest_seconds": 99.0,
+        "dead": 0,
+        "error": {"code": "Broken", "message": "no such column"},
+        "tasks": 8,
+        "position": None,
+        "replaces": True,
+        "usual_seconds": None,
+        "goal": None,
+        "report": None,
+    }
+    return {
+        "facts": facts(
+            active_spec_hash="older",
+            active_name="v1-0lder",
+            staged_version_id=UUID(int=2),
+            staged_spec_hash=chain().spec_hash,
+            staged_name="v2-newer",
+            staged_jobs=tuple(built),
+        ),
+        "rollout": judge([Standing(**one | standing)]),
+    }
 
 
 def observed(**values: Any) -> Input:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from tests.unit.reconcile.builders import (
+    NEW_HASH,
     NOW,
     ago,
     chain,
@@ -20,6 +22,7 @@ from tests.unit.reconcile.builders import (
     projected_assets,
     projected_jobs,
     source,
+    staged,
 )
 from traceplane.reconcile import names, workers
 from traceplane.reconcile.actions import Plan
@@ -69,7 +72,9 @@ def test_a_new_dag_gets_its_projections_and_its_source() -> None:
     "changes",
     [
         pytest.param({"graph": None, "problems": ("DAG/chain: spec.jobs[0].operator: unknown",)}, id="invalid"),
-        pytest.param({"refusal": "compact (new job)", "facts": facts(active_spec_hash="older")}, id="refused"),
+        pytest.param(
+            {"facts": facts(active_spec_hash="older", held_spec_hash=chain().spec_hash)}, id="rolled back"
+        ),
     ],
 )
 def test_a_spec_that_was_not_deployed_changes_nothing(changes: dict[str, Any]) -> None:
@@ -292,3 +297,26 @@ def test_the_graph_of_the_example_is_the_running_version() -> None:
     assert not observed(facts=facts(active_spec_hash="other")).current
     assert not observed(facts=facts(deleted_at=NOW)).current
     assert chain().jobs
+
+
+def test_a_staged_version_has_workers_and_a_source_of_its_own_beside_the_running_ones() -> None:
+    old = job("follow")
+    new = job("follow", job_id=UUID(int=7), config_hash=NEW_HASH, staged=True)
+    busy = job("compact", job_id=UUID(int=9), config_hash=NEW_HASH, staged=True, queued=2)
+    changes = staged(new, busy)
+    pools = dict.fromkeys(("follow", "follow (staged)"), ("local",))
+    plan = decide(observed(**changes, rpc_pools=pools))
+    (started,) = [each.wanted for each in plan.applies if each.resource.kind == "Deployment"]
+    assert started["metadata"]["labels"][names.GENERATION] == names.hash8(NEW_HASH)
+    assert started["metadata"]["name"] != source()["metadata"]["name"]
+    assert plan.deletes == []
+    assert {create.job for create in plan.creates} == {"compact (staged)"}
+    assert {"follow", "follow (staged)"} <= set(plan.workers)
+
+    # After the cutover the new source goes on as it is, and the old one is stopped.
+    after = facts(replace(new, staged=False), active_spec_hash=chain().spec_hash)
+    live_new = live(started) | {"status": {"availableReplicas": 1}}
+    plan = decide(observed(facts=after, deployments=(source(), live_new)))
+    assert [delete.live["metadata"]["name"] for delete in plan.deletes] == [source()["metadata"]["name"]]
+    assert "Deployment" not in {each.resource.kind for each in plan.applies}
+    assert old.config_hash != NEW_HASH

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.unit.reconcile.builders import (
     NOW,
     UNSCHEDULABLE,
     ago,
+    chain,
     dag,
     evicted,
     facts,
@@ -20,6 +22,7 @@ from tests.unit.reconcile.builders import (
     pod,
     projected_jobs,
     source,
+    staged,
     waiting,
 )
 from traceplane.reconcile import conditions, status
@@ -65,9 +68,9 @@ READY = [
     pytest.param({"facts": facts(job(provisioned=False))}, "Provisioning", id="no tables yet"),
     pytest.param({"deployments": (source({}),)}, "SourceStarting", id="source not up"),
     pytest.param({"graph": None, "problems": ("DAG/chain: spec: wrong",)}, "Invalid", id="invalid"),
-    pytest.param(
-        {"refusal": "compact (operator)", "facts": facts(active_spec_hash="o")}, "RebuildNotSupported", id="refused"
-    ),
+    pytest.param(staged(), "Rebuilding", id="rebuilding"),
+    pytest.param(staged(dead=2), "RebuildFailed", id="rebuild failed"),
+    pytest.param({"facts": facts(active_spec_hash="o", held_spec_hash=chain().spec_hash)}, "RolledBack", id="held"),
     pytest.param({"facts": None}, "NotDeployed", id="not deployed"),
 ]
 
@@ -222,7 +225,7 @@ def abnormal(found: Status) -> dict[str, str]:
     return {entry["type"]: entry["reason"] for entry in found.status["conditions"] if entry["type"] in kinds}
 
 
-STALLED = {"Invalid", "RebuildNotSupported"}
+STALLED = {"Invalid", "RebuildFailed", "RolledBack"}
 ABNORMAL = [
     pytest.param({}, {}, id="well"),
     *(
@@ -246,3 +249,46 @@ def test_a_dag_is_paused_when_all_its_jobs_are() -> None:
     assert condition(shown(observed(facts=all_paused))["chain"], "Ready") == ("True", "Paused")
     but_one = facts(*(job(name, paused=name != "ranges") for name in names))
     assert condition(shown(observed(facts=but_one))["chain"], "Ready") == ("True", "Running")
+
+
+def test_a_rebuild_says_how_far_it_is_and_that_the_old_version_keeps_running() -> None:
+    found = shown(observed(**staged()))["chain"]
+    assert condition(found, "Staged") == ("True", "Rebuilding")
+    assert message(found, "Staged") == "v2-newer: compact: 5 of 8 tasks are done"
+    assert message(found, "Ready") == "v2-newer: compact: 5 of 8 tasks are done; v1-0lder keeps running"
+    assert condition(found, "Degraded") == ("False", "AsExpected")
+    told = found.status
+    assert (told["activeVersion"], told["stagedVersion"], told["progress"]) == ("v1-0lder", "v2-newer", "62%")
+
+
+def test_a_rebuild_that_failed_says_why_and_what_to_do() -> None:
+    found = shown(observed(**staged(dead=2)))["chain"]
+    why = "v2-newer: compact: 2 tasks failed for good, the last with Broken: no such column"
+    assert (condition(found, "Staged"), message(found, "Staged")) == (("False", "RebuildFailed"), why)
+    assert condition(found, "Degraded") == ("True", "RebuildFailed")
+    assert "`tracectl retry` the tasks, or change the spec" in message(found, "Degraded")
+
+
+def test_a_version_that_is_ready_waits_for_its_approval_where_the_spec_says_so() -> None:
+    ready = staged(unfinished=0, oldest_seconds=None)
+    manual = replace(chain(), cutover="Manual")
+    found = shown(observed(**ready, graph=manual))["chain"]
+    assert condition(found, "Staged") == ("True", "AwaitingApproval")
+    assert "tracectl rollout approve chain" in message(found, "Ready")
+    approved = ready | {"facts": replace(ready["facts"], approved=True)}
+    for changes in (ready, approved | {"graph": manual}):
+        assert condition(shown(observed(**changes))["chain"], "Staged") == ("True", "ReadyToCutOver")
+
+
+def test_workers_of_a_staged_job_that_cannot_start_show_on_the_dag() -> None:
+    new = staged()
+    one = pod(0, waiting("ImagePullBackOff"), of=new["facts"].staged_jobs[0])
+    found = shown(observed(**new, pods=(one,)))
+    assert condition(found["chain"], "Degraded") == ("True", "ImagePullBackOff")
+    assert message(found["chain"], "Degraded").startswith("compact (staged): ")
+    assert condition(found["chain.compact"], "Degraded") == ("False", "AsExpected")
+
+
+def test_a_version_that_came_back_says_so_until_it_has_caught_up() -> None:
+    found = shown(observed(facts=facts(catching_up=True, active_name="v1-0lder")))["chain"]
+    assert condition(found, "Ready") == ("True", "CatchingUp")

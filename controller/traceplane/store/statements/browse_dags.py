@@ -14,15 +14,17 @@ from uuid import UUID
 from psycopg.rows import dict_row
 
 from traceplane.store.engine import Connection
+from traceplane.store.statements.versions import NAME
 
 Row = dict[str, Any]
 
-DAGS = """
-SELECT c.namespace, c.dag AS name, c.active_version_id AS active_version, c.staged_version_id AS staged_version,
-       v.spec_hash, c.updated_at,
+DAGS = f"""
+SELECT c.namespace, c.dag AS name, {NAME.format(v="v")} AS active_version,
+       {NAME.format(v="s")} AS staged_version, v.spec_hash, c.updated_at,
        (SELECT count(*) FROM dag_version_jobs j WHERE j.dag_version_id = c.active_version_id) AS jobs
 FROM dag_current_versions c
 LEFT JOIN dag_versions v ON v.id = c.active_version_id
+LEFT JOIN dag_versions s ON s.id = c.staged_version_id
 WHERE c.org_id = %(org)s AND c.deleted_at IS NULL
   AND (%(namespace)s::text IS NULL OR c.namespace = %(namespace)s)
   AND (%(dag)s::text IS NULL OR c.dag = %(dag)s)
@@ -78,8 +80,9 @@ JOIN jobs j ON j.id = t.job_id
 WHERE t.id = %(id)s AND t.org_id = %(org)s
 """
 
-DAG_VERSIONS = """
-SELECT v.id, v.spec_hash, v.created_at, v.id = c.active_version_id AS active
+DAG_VERSIONS = f"""
+SELECT v.id, {NAME.format(v="v")} AS name, v.spec_hash, v.created_at, v.activated_at,
+       coalesce(v.id = c.active_version_id, false) AS active, coalesce(v.id = c.staged_version_id, false) AS staged
 FROM dag_versions v
 JOIN dag_current_versions c ON c.org_id = v.org_id AND c.namespace = v.namespace AND c.dag = v.dag
 WHERE v.org_id = %(org)s AND v.namespace = %(namespace)s AND v.dag = %(dag)s

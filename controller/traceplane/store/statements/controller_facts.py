@@ -8,21 +8,21 @@ read is advice for pods and statuses, and every write that follows from it is fe
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import dict_row
-
 from traceplane.store.engine import Connection
 from traceplane.store.rows import column, named
+from traceplane.store.statements import rollouts
 from traceplane.store.statements.pointers import DagKey
+from traceplane.store.statements.versions import NAME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFacts:
-    """One job generation of the active version. Counts are tasks; ages and timeouts are seconds."""
+    """One job generation of the active or the staged version. Counts are tasks; ages and timeouts are seconds."""
 
     job_id: UUID
     name: str
@@ -49,21 +49,46 @@ class JobFacts:
     """`task`, `attempt`, `error`, `time` of the newest failed task; None where none is failed now."""
     report: Mapping[str, Any] | None
     """What a running source said of itself last (`wire.SourceReport`), for as long as its lease holds."""
+    staged: bool = False
+    """The staged version alone holds it: it is built beside its namesake of the active version."""
+
+    @property
+    def shown(self) -> str:
+        """Its name where both versions are spoken of."""
+        return f"{self.name} (staged)" if self.staged else self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DagFacts:
-    """A DAG as state knows it."""
+    """A DAG as state knows it. `active_name` and `staged_name` are what people see of the versions."""
 
     active_version_id: UUID | None
     staged_version_id: UUID | None
     active_spec_hash: str | None
+    active_name: str | None = None
+    staged_spec_hash: str | None = None
+    staged_name: str | None = None
+    staged_at: datetime | None = None
+    approved: bool = False
+    """Somebody approved that the staged version takes over."""
+    held_spec_hash: str | None = None
+    """The spec that was applied when somebody rolled back."""
+    catching_up: bool = False
+    """The active version has not taken up yet all that it missed while it was not active."""
     resource_uid: str
     resource_generation: int
     deleted_at: datetime | None
     jobs: tuple[JobFacts, ...] = ()
+    """Of the active version."""
+    staged_jobs: tuple[JobFacts, ...] = ()
+    """Those of the staged version that the active one has not."""
     busy_workers: frozenset[str] = field(default_factory=frozenset)
     """Workers that hold a lease of any generation of the DAG."""
+
+    @property
+    def running_jobs(self) -> tuple[JobFacts, ...]:
+        """Every generation that may run now."""
+        return (*self.jobs, *self.staged_jobs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +114,14 @@ class AssetFacts:
     """Rules that hold where the rows come from but are not checked."""
 
 
-DAG = """
-SELECT c.active_version_id, c.staged_version_id, v.spec_hash AS active_spec_hash, c.resource_uid,
-       c.resource_generation, c.deleted_at
+DAG = f"""
+SELECT c.active_version_id, v.spec_hash AS active_spec_hash, {NAME.format(v="v")} AS active_name,
+       c.staged_version_id, s.spec_hash AS staged_spec_hash, {NAME.format(v="s")} AS staged_name, c.staged_at,
+       coalesce(c.approved_version_id = c.staged_version_id, false) AS approved, c.held_spec_hash,
+       c.resource_uid, c.resource_generation, c.deleted_at
 FROM dag_current_versions c
 LEFT JOIN dag_versions v ON v.id = c.active_version_id
+LEFT JOIN dag_versions s ON s.id = c.staged_version_id
 WHERE c.org_id = %(org)s AND c.namespace = %(namespace)s AND c.dag = %(dag)s
 """
 """A DAG's pointer."""
@@ -105,7 +133,7 @@ SELECT j.id AS job_id, j.name, j.config_hash, j.operator, j.activation, d.runtim
            SELECT FROM dataset_versions v WHERE v.job_id = j.id AND v.provisioned_at IS NULL) AS provisioned,
        d.min_workers, d.max_workers, d.max_concurrency, d.idle_timeout_seconds, d.placement,
        queue.queued, queue.oldest AS oldest_queued_seconds, running.running, failed.retrying, failed.dead,
-       newest.failure AS last_failure, source.report
+       newest.failure AS last_failure, source.report, d.dag_version_id IS DISTINCT FROM %(version)s AS staged
 FROM dag_version_jobs d
 JOIN jobs j ON j.id = d.job_id
 -- LATERAL, one for each status: so the planner answers each from the partial index of that status.
@@ -130,9 +158,11 @@ LEFT JOIN LATERAL (
       AND lease_expires_at > statement_timestamp()
     ORDER BY heartbeat_at DESC LIMIT 1) source ON true
 WHERE d.dag_version_id = %(version)s
+   OR (d.dag_version_id = %(staged)s AND NOT EXISTS (
+           SELECT FROM dag_version_jobs a WHERE a.dag_version_id = %(version)s AND a.job_id = d.job_id))
 ORDER BY j.name
 """
-"""The jobs of one version with their queues."""
+"""The jobs of a version with their queues, and those that are built for the staged one."""
 
 BUSY = """
 SELECT DISTINCT t.worker_id
@@ -177,15 +207,28 @@ SELECT name FROM assets WHERE org_id = %(org)s AND namespace = %(namespace)s AND
 """Assets that must have an object in the API server."""
 
 
+async def pointer_facts(conn: Connection, dag: DagKey) -> DagFacts | None:
+    """Which versions of a DAG run, without its jobs; None where state has never heard of it."""
+    found = await named(conn, DagFacts, DAG, dag.parameters)
+    if not found:
+        return None
+    active = found[0].active_version_id
+    return replace(found[0], catching_up=active is not None and await rollouts.catching_up(conn, active))
+
+
 async def dag_facts(conn: Connection, dag: DagKey) -> DagFacts | None:
     """How a DAG stands; None where state has never heard of it."""
-    async with conn.cursor(row_factory=dict_row) as pointers:
-        pointer = await (await pointers.execute(DAG, dag.parameters)).fetchone()
-    if pointer is None:
+    facts = await pointer_facts(conn, dag)
+    if facts is None:
         return None
-    jobs = await named(conn, JobFacts, JOBS, {"version": pointer["active_version_id"]})
-    busy = await column(conn, BUSY, dag.parameters)
-    return DagFacts(**pointer, jobs=tuple(jobs), busy_workers=frozenset(busy))
+    versions = {"version": facts.active_version_id, "staged": facts.staged_version_id}
+    jobs = await named(conn, JobFacts, JOBS, versions)
+    return replace(
+        facts,
+        jobs=tuple(job for job in jobs if not job.staged),
+        staged_jobs=tuple(job for job in jobs if job.staged),
+        busy_workers=frozenset(await column(conn, BUSY, dag.parameters)),
+    )
 
 
 async def asset_facts(

@@ -1,4 +1,4 @@
-"""The pointer of a DAG: which of its versions is active, and which Kubernetes object it was taken from.
+"""The pointer of a DAG: which of its versions is active, which is staged, and from which Kubernetes object.
 
 There is one row for each name of a DAG, and it is never deleted. Whatever changes a DAG locks this row first, so
 deploys and the deletion of one DAG run one after the other, whatever the number of controllers.
@@ -11,6 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 from traceplane.store.engine import Connection
+from traceplane.store.rows import first
 
 CREATE = """
 INSERT INTO dag_current_versions (org_id, namespace, dag, resource_uid, resource_generation)
@@ -20,22 +21,50 @@ ON CONFLICT DO NOTHING
 """The row must exist to be locked: a second first deploy waits here until the one before it commits."""
 
 LOCK = """
-SELECT c.active_version_id, v.spec_hash, c.resource_uid, c.resource_generation, c.deleted_at
-FROM dag_current_versions c LEFT JOIN dag_versions v ON v.id = c.active_version_id
+SELECT c.active_version_id, a.spec_hash, c.staged_version_id, s.spec_hash, c.approved_version_id, c.held_spec_hash,
+       c.resource_uid, c.resource_generation, c.deleted_at
+FROM dag_current_versions c
+LEFT JOIN dag_versions a ON a.id = c.active_version_id
+LEFT JOIN dag_versions s ON s.id = c.staged_version_id
 WHERE c.org_id = %(org)s AND c.namespace = %(namespace)s AND c.dag = %(dag)s
 FOR UPDATE OF c
 """
-"""Serialise what changes one DAG, and see which version is active."""
+"""Serialise what changes one DAG, and see where it points."""
 
 ACTIVATE = """
+WITH activated AS (
+    UPDATE dag_versions SET activated_at = statement_timestamp() WHERE id = %(version)s
+)
 UPDATE dag_current_versions
-SET active_version_id = %(version)s, resource_uid = %(uid)s, resource_generation = %(generation)s,
+SET active_version_id = %(version)s, staged_version_id = NULL, staged_at = NULL, approved_version_id = NULL,
+    held_spec_hash = %(held)s,
     -- A DAG that was being deleted and is applied again lives on under its new resource.
     deleted_at = NULL,
     updated_at = statement_timestamp()
 WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
 """
-"""Make a version current."""
+"""Make a version current; what was staged is so no more."""
+
+STAGE = """
+UPDATE dag_current_versions
+SET staged_version_id = %(version)s, approved_version_id = NULL, held_spec_hash = NULL,
+    staged_at = CASE WHEN %(version)s::uuid IS NOT NULL THEN statement_timestamp() END,
+    updated_at = statement_timestamp()
+WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
+"""
+"""Build a version beside the active one, or none."""
+
+APPROVE = """
+UPDATE dag_current_versions SET approved_version_id = staged_version_id, updated_at = statement_timestamp()
+WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
+"""
+"""Let the staged version take the place of the active one as soon as it is ready."""
+
+RELEASE = """
+UPDATE dag_current_versions SET held_spec_hash = NULL, updated_at = statement_timestamp()
+WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
+"""
+"""Deploy again what a rollback held off."""
 
 RECORD_RESOURCE = """
 UPDATE dag_current_versions
@@ -48,7 +77,8 @@ WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
 
 RETIRE = """
 UPDATE dag_current_versions
-SET active_version_id = NULL, staged_version_id = NULL,
+SET active_version_id = NULL, staged_version_id = NULL, staged_at = NULL, approved_version_id = NULL,
+    held_spec_hash = NULL,
     deleted_at = coalesce(deleted_at, statement_timestamp()), updated_at = statement_timestamp()
 WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
   -- The fence: a resource of the same name that was applied since owns the DAG now.
@@ -86,26 +116,58 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """A DAG's row. `spec_hash` is the active version's; both are None before a first deploy and after deletion."""
+    """A DAG's row. `spec_hash` is the active version's; all but the resource are None before a first deploy and
+    after deletion."""
 
     active_version_id: UUID | None
     spec_hash: str | None
+    staged_version_id: UUID | None
+    staged_spec_hash: str | None
+    approved_version_id: UUID | None
+    """The staged version, where somebody approved that it takes over."""
+    held_spec_hash: str | None
+    """The spec that was applied when somebody rolled back: it is not deployed again until it changes."""
     resource_uid: str
     resource_generation: int
     deleted_at: datetime | None
+
+    @property
+    def running(self) -> tuple[UUID | None, UUID | None]:
+        """The active and the staged version of a DAG that is in service."""
+        return (None, None) if self.deleted_at is not None else (self.active_version_id, self.staged_version_id)
 
 
 async def lock(conn: Connection, dag: DagKey, resource: Resource) -> Pointer:
     """The DAG's pointer, made for `resource` where there is none, and locked until the transaction ends."""
     await conn.execute(CREATE, dag.parameters | resource.parameters)
-    row = await (await conn.execute(LOCK, dag.parameters)).fetchone()
-    assert row is not None, "it was made above, and pointers are never deleted"
-    return Pointer(*row)
+    pointer = await lock_known(conn, dag)
+    assert pointer is not None, "it was made above, and pointers are never deleted"
+    return pointer
 
 
-async def activate(conn: Connection, dag: DagKey, resource: Resource, version_id: UUID) -> None:
-    """Make `version_id`, which was taken from `resource`, the active version."""
-    await conn.execute(ACTIVATE, dag.parameters | resource.parameters | {"version": version_id})
+async def lock_known(conn: Connection, dag: DagKey) -> Pointer | None:
+    """The DAG's pointer, locked until the transaction ends; None where the DAG was never deployed."""
+    return await first(conn, Pointer, LOCK, dag.parameters)
+
+
+async def activate(conn: Connection, dag: DagKey, version_id: UUID, *, held: str | None = None) -> None:
+    """Make `version_id` the active version; `held` is a spec hash that is not deployed until the spec changes."""
+    await conn.execute(ACTIVATE, dag.parameters | {"version": version_id, "held": held})
+
+
+async def stage(conn: Connection, dag: DagKey, version_id: UUID | None) -> None:
+    """Build `version_id` beside the active version; None: nothing any more."""
+    await conn.execute(STAGE, dag.parameters | {"version": version_id})
+
+
+async def approve(conn: Connection, dag: DagKey) -> None:
+    """Let the staged version take over when it is ready."""
+    await conn.execute(APPROVE, dag.parameters)
+
+
+async def release(conn: Connection, dag: DagKey) -> None:
+    """Hold no spec off any more."""
+    await conn.execute(RELEASE, dag.parameters)
 
 
 async def record_resource(conn: Connection, dag: DagKey, resource: Resource) -> None:

@@ -41,10 +41,14 @@ class Taken(NamedTuple):
 
 async def replace(conn: Connection, dag: DagKey, version_id: UUID) -> list[Taken]:
     """Publish what a version of the DAG publishes and nothing else; the assets it could not have."""
-    parameters = dag.parameters | {"version": version_id}
     await withdraw(conn, dag)
-    await conn.execute(PUBLISH, parameters)
-    return await many(conn, Taken, PUBLISHED_ELSEWHERE, parameters)
+    await conn.execute(PUBLISH, dag.parameters | {"version": version_id})
+    return await taken(conn, dag, version_id)
+
+
+async def taken(conn: Connection, dag: DagKey, version_id: UUID) -> list[Taken]:
+    """The assets of a version that another DAG publishes."""
+    return await many(conn, Taken, PUBLISHED_ELSEWHERE, dag.parameters | {"version": version_id})
 
 
 async def withdraw(conn: Connection, dag: DagKey) -> None:

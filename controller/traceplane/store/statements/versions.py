@@ -19,24 +19,37 @@ from traceplane.store.statements.pointers import DagKey
 
 GENERATIONS = """
 SELECT j.id, j.name, j.config_hash, j.operator, j.activation, j.execution_strategy, j.update_strategy,
-       j.definition, v.job_id IS NOT NULL AS active
-FROM jobs j LEFT JOIN dag_version_jobs v ON v.job_id = j.id AND v.dag_version_id = %(active)s
+       j.definition, coalesce(h.active, false) AS active, coalesce(h.staged, false) AS staged,
+       EXISTS (SELECT FROM dag_version_jobs b JOIN dag_versions w ON w.id = b.dag_version_id
+               WHERE b.job_id = j.id AND w.activated_at IS NOT NULL) AS built
+FROM jobs j LEFT JOIN LATERAL (
+    SELECT bool_or(v.dag_version_id = %(active)s) AS active, bool_or(v.dag_version_id = %(staged)s) AS staged
+    FROM dag_version_jobs v WHERE v.job_id = j.id AND v.dag_version_id IN (%(active)s, %(staged)s)
+) h ON true
 WHERE j.org_id = %(org)s AND j.namespace = %(namespace)s AND j.dag = %(dag)s
-  AND (v.job_id IS NOT NULL
+  AND (h.active OR h.staged
        OR (j.name, j.config_hash) IN (SELECT name, config_hash FROM jsonb_to_recordset(%(wanted)s::jsonb)
                                       AS r(name text, config_hash text)))
 """
-"""What a deploy compares: the generations a graph asks for, as far as they exist, and the active version's."""
+"""What a deploy compares: the generations a graph asks for, as far as they exist, and those that run now."""
 
 GENERATION_IDS = """
 SELECT id FROM jobs WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
 """
 """Every generation that the DAG ever had: tasks of any of them may still wait or run."""
 
+NAME = "'v' || {v}.number || '-' || left({v}.spec_hash, 8)"
+"""How people see the version `v`: `v3-1f0c9a2e`."""
+
+JOB_IDS = "SELECT job_id FROM dag_version_jobs WHERE dag_version_id = %(version)s"
+"""The generations that a version holds."""
+
 PUT_VERSION = """
 WITH made AS (
-    INSERT INTO dag_versions (id, org_id, namespace, dag, spec_hash, spec)
-    VALUES (%(id)s, %(org)s, %(namespace)s, %(dag)s, %(spec_hash)s, %(spec)s::jsonb)
+    INSERT INTO dag_versions (id, org_id, namespace, dag, spec_hash, spec, number)
+    SELECT %(id)s, %(org)s, %(namespace)s, %(dag)s, %(spec_hash)s, %(spec)s::jsonb, coalesce(max(number), 0) + 1
+    -- The DAG's pointer is locked, so two versions never take one number.
+    FROM dag_versions WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
     ON CONFLICT (org_id, namespace, dag, spec_hash) DO NOTHING
     RETURNING id
 )
@@ -93,6 +106,19 @@ ON CONFLICT DO NOTHING
 """
 """What a version publishes."""
 
+FIND = f"""
+SELECT v.id, v.number, v.spec_hash, v.activated_at IS NOT NULL AS built, {NAME.format(v="v")} AS name
+FROM dag_versions v
+WHERE v.org_id = %(org)s AND v.namespace = %(namespace)s AND v.dag = %(dag)s
+  AND CASE WHEN %(wanted)s::text IS NULL
+      THEN v.activated_at IS NOT NULL AND v.id IS DISTINCT FROM %(but)s
+      -- By its name, its number alone (`v3`), or its id.
+      ELSE %(wanted)s IN ({NAME.format(v="v")}, 'v' || v.number, v.id::text) END
+ORDER BY v.activated_at DESC NULLS LAST
+LIMIT 1
+"""
+"""A version by what a person calls it; or, where he names none, the one that was active last."""
+
 SET_PAUSED = """
 UPDATE jobs SET paused = %(paused)s
 WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s AND name = %(job)s AND paused <> %(paused)s
@@ -117,9 +143,23 @@ class Generation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredGeneration(Generation):
-    """A generation as state has it; `active` where the active version holds it."""
+    """A generation as state has it; `active`, `staged`: that version of its DAG holds it now."""
 
     active: bool
+    staged: bool
+    built: bool
+    """A version that was active once holds it: what it makes is whole, as far as it went."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A version of a DAG. `name` is what people see; `built`: it was active once, and may be so again at once."""
+
+    id: UUID
+    number: int
+    spec_hash: str
+    built: bool
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,17 +188,22 @@ class VersionJobRow:
 
 
 async def generations(
-    conn: Connection, dag: DagKey, *, active: UUID | None, wanted: Collection[tuple[str, str]]
+    conn: Connection, dag: DagKey, *, active: UUID | None, staged: UUID | None, wanted: Collection[tuple[str, str]]
 ) -> list[StoredGeneration]:
-    """Those of the version `active`, and those among `wanted` (name, config hash) that exist."""
+    """Those of the versions `active` and `staged`, and those among `wanted` (name, config hash) that exist."""
     asked = document([{"name": name, "config_hash": config_hash} for name, config_hash in wanted])
-    parameters = dag.parameters | {"active": active, "wanted": asked}
+    parameters = dag.parameters | {"active": active, "staged": staged, "wanted": asked}
     return await named(conn, StoredGeneration, GENERATIONS, parameters)
 
 
 async def generation_ids(conn: Connection, dag: DagKey) -> list[UUID]:
     """Every generation of the DAG, of whatever version."""
     return await column(conn, GENERATION_IDS, dag.parameters)
+
+
+async def job_ids(conn: Connection, version_id: UUID) -> list[UUID]:
+    """The generations of one version."""
+    return await column(conn, JOB_IDS, {"version": version_id})
 
 
 async def put_version(
@@ -168,6 +213,12 @@ async def put_version(
     parameters = {"id": version_id, "spec_hash": spec_hash, "spec": document(spec)}
     found: list[UUID] = await column(conn, PUT_VERSION, dag.parameters | parameters)
     return found[0]  # there is one: it is either new or known
+
+
+async def find(conn: Connection, dag: DagKey, *, name: str | None, but: UUID | None) -> Version | None:
+    """The version called `name`; with None, the one that was active last, `but` left out."""
+    found = await named(conn, Version, FIND, dag.parameters | {"wanted": name, "but": but})
+    return found[0] if found else None
 
 
 async def put_generations(conn: Connection, dag: DagKey, rows: Sequence[GenerationRow]) -> None:

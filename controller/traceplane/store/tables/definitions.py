@@ -4,6 +4,9 @@ A DAG version is one immutable definition, known by the hash of its whole canoni
 job **generation**, known by the hash of what decides its output, and shared by every DAG version that holds it:
 tasks, cursors and operator state hang on the generation, so an edit that does not change outputs loses none of
 them. What such an edit does change (scaling, timeouts, priority) is in `dag_version_jobs`.
+
+A version that was active once (`activated_at`) is whole: its generations are built, and it may be active again at
+once. The staged version of a DAG is built beside the active one until it takes its place.
 """
 
 from __future__ import annotations
@@ -37,7 +40,10 @@ dag_versions = Table(
     text("spec_hash"),
     document("spec"),
     stamped("created_at"),
+    Column("number", Integer, nullable=False),
+    moment("activated_at"),
     UniqueConstraint("org_id", "namespace", "dag", "spec_hash"),
+    UniqueConstraint("org_id", "namespace", "dag", "number"),
 )
 
 dag_current_versions = Table(
@@ -53,6 +59,8 @@ dag_current_versions = Table(
     big("resource_generation"),
     moment("deleted_at"),
     stamped("updated_at"),
+    moment("staged_at"),
+    Column("approved_version_id", Uuid, ForeignKey("dag_versions.id")),
 )
 
 jobs = Table(

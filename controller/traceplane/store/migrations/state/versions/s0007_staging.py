@@ -1,0 +1,17 @@
+"""Versions of a DAG are numbered, and one of them may be staged beside the active one."""
+
+from traceplane.store.migrations import run, run_file_beside
+
+revision = "s0007"
+down_revision = "s0006"
+
+
+def upgrade() -> None:
+    """Number the versions in the order of their making; every version so far was active when it was made."""
+    run_file_beside(__file__)
+
+
+def downgrade() -> None:
+    """Drop the numbers and the marks: an older release stages nothing."""
+    run("ALTER TABLE dag_current_versions DROP COLUMN staged_at, DROP COLUMN approved_version_id")
+    run("ALTER TABLE dag_versions DROP COLUMN number, DROP COLUMN activated_at")

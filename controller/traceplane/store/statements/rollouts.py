@@ -1,0 +1,109 @@
+"""How far a staged version is, and what an active one has still to catch up on.
+
+One statement looks at the generations that a staged version has and the active one has not, each beside its
+namesake of the active version: what the running version lags by is what the new one may lag by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from traceplane.store.engine import Connection
+from traceplane.store.rows import column, named
+
+_UNFINISHED = """
+    SELECT count(*) AS unfinished, extract(epoch FROM statement_timestamp() - min(queued_at))::float8 AS oldest
+    FROM (  -- UNION ALL: so the planner answers each from the partial index of that status.
+        SELECT queued_at FROM tasks WHERE job_id = {job} AND status = 'Queued'
+        UNION ALL SELECT queued_at FROM tasks WHERE job_id = {job} AND status = 'Running'
+        UNION ALL SELECT queued_at FROM tasks WHERE job_id = {job} AND status = 'Failed' AND finished_at IS NULL
+    ) waiting"""
+
+_POSITION = """
+    SELECT max(furthest.cursor_value) AS position
+    FROM dataset_versions v CROSS JOIN LATERAL (
+        SELECT e.cursor_value FROM events e
+        WHERE e.dataset_version_id = v.id AND e.cursor_value IS NOT NULL
+          AND e.created_at <= statement_timestamp() - make_interval(secs => {ago})
+        ORDER BY e.cursor_value DESC LIMIT 1
+    ) furthest
+    WHERE v.job_id = {job}"""
+
+STANDING = f"""
+SELECT j.id AS job_id, j.name, j.activation, j.paused, j.provisioned_at IS NOT NULL AS provisioned,
+       queue.unfinished, queue.oldest AS oldest_seconds, failed.dead, failed.error, made.tasks, own.position,
+       before.id IS NOT NULL AS replaces, usual.oldest AS usual_seconds, goal.position AS goal, source.report
+FROM dag_version_jobs d
+JOIN jobs j ON j.id = d.job_id
+LEFT JOIN LATERAL (
+    SELECT a.id FROM dag_version_jobs x JOIN jobs a ON a.id = x.job_id
+    WHERE x.dag_version_id = %(active)s AND a.name = j.name) before ON true
+CROSS JOIN LATERAL ({_UNFINISHED.format(job="j.id")}) queue
+CROSS JOIN LATERAL ({_UNFINISHED.format(job="before.id")}) usual
+CROSS JOIN LATERAL ({_POSITION.format(job="j.id", ago="0")}) own
+CROSS JOIN LATERAL ({_POSITION.format(job="before.id", ago="%(lag)s")}) goal
+CROSS JOIN LATERAL (
+    SELECT count(*) AS dead, (array_agg(error ORDER BY finished_at DESC))[1] AS error
+    FROM tasks WHERE job_id = j.id AND status = 'Failed' AND finished_at IS NOT NULL) failed
+CROSS JOIN LATERAL (SELECT count(*) AS tasks FROM tasks WHERE job_id = j.id) made
+LEFT JOIN LATERAL (
+    SELECT report FROM tasks
+    WHERE job_id = j.id AND status = 'Running' AND report IS NOT NULL
+      AND lease_expires_at > statement_timestamp()
+    ORDER BY heartbeat_at DESC LIMIT 1) source ON true
+WHERE d.dag_version_id = %(staged)s
+  AND NOT EXISTS (SELECT FROM dag_version_jobs x WHERE x.dag_version_id = %(active)s AND x.job_id = j.id)
+ORDER BY j.name
+"""
+"""The generations that are built for a staged version, and how far each is."""
+
+CATCHING_UP = """
+SELECT EXISTS (
+    SELECT FROM dag_versions v
+    JOIN dag_version_jobs d ON d.dag_version_id = v.id
+    JOIN jobs j ON j.id = d.job_id
+    JOIN tasks t ON t.job_id = j.id AND t.status = 'Queued'
+    JOIN events e ON e.id = t.event_id AND e.created_at <= v.activated_at
+    WHERE v.id = %(version)s
+)
+"""
+"""Whether tasks still wait for events that a version missed while it was not active."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One generation that is being built. Counts are tasks, ages seconds, positions values of the scope column."""
+
+    job_id: UUID
+    name: str
+    activation: str
+    paused: bool
+    provisioned: bool
+    unfinished: int
+    oldest_seconds: float | None
+    dead: int
+    error: Mapping[str, Any] | None
+    """Of the task that died last."""
+    tasks: int
+    position: int | None
+    replaces: bool
+    """The active version has a job of this name."""
+    usual_seconds: float | None
+    """How old the oldest unfinished task of that one is."""
+    goal: int | None
+    """How far that one had come a moment ago."""
+    report: Mapping[str, Any] | None
+    """What a running source said of itself last."""
+
+
+async def standing(conn: Connection, *, active: UUID | None, staged: UUID, lag_seconds: float) -> list[Standing]:
+    """The generations of `staged` that `active` has not, by name; goals are those of `lag_seconds` ago."""
+    return await named(conn, Standing, STANDING, {"active": active, "staged": staged, "lag": lag_seconds})
+
+
+async def catching_up(conn: Connection, version_id: UUID) -> bool:
+    """Whether an active version has not taken up yet what it missed while it was not active."""
+    return bool((await column(conn, CATCHING_UP, {"version": version_id}))[0])

@@ -1,0 +1,82 @@
+"""The versions of a DAG as a person moves them: how a rollout stands, approval, rollback, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from traceplane.errors import NotFound
+from traceplane.store.engine import Connection
+from traceplane.store.statements import controller_facts
+from traceplane.store.statements.pointers import DagKey
+from traceplane.userapi.call import Call
+from traceplane.versions import rollout
+
+_log = structlog.get_logger("trace.audit")
+
+
+async def dag_rollout(call: Call) -> Any:
+    """How the staged version of the DAG stands."""
+    async with call.state.transaction() as conn:
+        return await _shown(conn, _key(call))
+
+
+async def approve_rollout(call: Call) -> Any:
+    """Let the staged version take over as soon as it is ready; `?version=` makes sure that it is the one meant."""
+    version = call.request.query_params.get("version")
+    return await _move(call, "approve", lambda conn, dag: rollout.approve(conn, dag, version=version))
+
+
+async def resume_rollout(call: Call) -> Any:
+    """Deploy again the spec that a rollback held off."""
+    return await _move(call, "resume", rollout.resume)
+
+
+async def roll_back_dag(call: Call) -> Any:
+    """Make a former version active, `?version=` or the one before; the spec is held off until it changes."""
+    version = call.request.query_params.get("version")
+    return await _move(call, "rollback", lambda conn, dag: rollout.roll_back(conn, dag, version=version))
+
+
+async def _move(call: Call, verb: str, change: Callable[[Connection, DagKey], Awaitable[object]]) -> Any:
+    dag = _key(call)
+    async with call.state.transaction() as conn:
+        await change(conn, dag)
+        shown = await _shown(conn, dag)
+    _log.info(
+        "dag",
+        verb=verb,
+        namespace=dag.namespace,
+        dag=dag.dag,
+        active=shown["active_version"],
+        user_id=str(call.principal.user_id),
+    )
+    return shown
+
+
+def _key(call: Call) -> DagKey:
+    return DagKey(call.principal.org_id, call.own_namespace(), call.name())
+
+
+async def _shown(conn: Connection, dag: DagKey) -> dict[str, Any]:
+    facts = await controller_facts.pointer_facts(conn, dag)
+    if facts is None or facts.deleted_at is not None:
+        raise NotFound(f"there is no DAG {dag.dag}")
+    found = None
+    if facts.staged_version_id is not None:
+        found = await rollout.look(conn, active=facts.active_version_id, staged=facts.staged_version_id)
+    return {
+        "active_version": facts.active_name,
+        "staged_version": facts.staged_name,
+        "staged_at": facts.staged_at,
+        "phase": found.phase if found else "NothingStaged",
+        "approved": facts.approved,
+        "held": facts.held_spec_hash is not None,
+        "catching_up": facts.catching_up,
+        "jobs": [
+            {"job": j.job, "done": j.done, "total": j.total, "waits": j.waits, "failed": j.failed}
+            for j in (found.jobs if found else ())
+        ],
+    }

@@ -1,0 +1,45 @@
+"""What a change of a DAG's pointers does to its work.
+
+Generations that no running version holds any more lose what waits and are asked to stop; those that run again, or
+for the first time, take up what they missed. Whoever moves a pointer calls `move` after it, in the same
+transaction: tasks are made for what runs by the pointer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from uuid import UUID
+
+from traceplane.store.engine import Connection
+from traceplane.store.statements import cancel, enqueue, hot_tables, notify
+from traceplane.store.statements.pointers import DagKey
+from traceplane.store.statements.versions import StoredGeneration
+
+
+def running(known: Collection[StoredGeneration]) -> set[UUID]:
+    """Those of some generations that the active or the staged version holds."""
+    return {generation.id for generation in known if generation.active or generation.staged}
+
+
+async def move(conn: Connection, *, before: Collection[UUID], after: Collection[UUID], active: UUID) -> None:
+    """Cancel the work of generations left behind; take up that of those which run from now on.
+
+    `before` and `after` are the generations that ran and that run; `active` is the version which says how.
+    """
+    left = list(set(before).difference(after))
+    # A generation that is new here may read a dataset version whose events are older than itself.
+    back = list(set(after).difference(before))
+    await cancel.waiting(conn, job_ids=left)
+    await cancel.request_stop(conn, job_ids=left)
+    await cancel.withdraw_stop(conn, job_ids=back)
+    await notify.jobs(conn, await enqueue.missed_events(conn, job_ids=back))
+    await enqueue.reprioritise(conn, version_id=active)
+
+
+async def ensure(conn: Connection, dag: DagKey, job_ids: Collection[UUID], *, announce: bool) -> None:
+    """Hot tables are requested and sources have their task, at every look: what was lost is put right."""
+    requested = await hot_tables.request(conn, list(job_ids))
+    started = await enqueue.sources(conn, job_ids=list(job_ids))
+    await notify.jobs(conn, started)
+    if announce or requested or started:
+        await notify.deployed(conn, f"{dag.namespace}/{dag.dag}")

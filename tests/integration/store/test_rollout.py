@@ -1,0 +1,306 @@
+"""A changed DAG is built beside the running one, takes its place at once, and goes back as quickly."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests import graphs, services
+from tests.integration.store.conftest import Deploy
+from traceplane.errors import NotFound
+from traceplane.graph import Graph
+from traceplane.store.engine import Database
+from traceplane.store.statements import controller_facts
+from traceplane.store.statements.pointers import DagKey
+from traceplane.versions import deletion, rollout
+from traceplane.versions.asset_policies import Policies
+from traceplane.versions.deploy import PublishedElsewhere
+from traceplane.versions.readiness import Phase, Rollout
+from traceplane.versions.rollout import NotPossible
+
+pytestmark = pytest.mark.services
+Rows = Callable[..., list[tuple[Any, ...]]]
+DAG = DagKey(services.ORG_ID, "demo", "chain")
+
+
+def chain(size: int = 20, **rollout_: Any) -> Graph:
+    """The chain with another size of its ranges, so that `ranges` and `compact` are rebuilt."""
+    manifest = graphs.chain()
+    graphs.job(manifest, "ranges")["config"]["rangeSize"] = size
+    if rollout_:
+        manifest["spec"]["rollout"] = rollout_
+    return graphs.assembled(manifest)
+
+
+class Versions:
+    """The verbs of a rollout, each in a transaction of its own, and what state shows."""
+
+    def __init__(self, state: Database, rows: Rows) -> None:
+        self._state = state
+        self.rows = rows
+
+    async def facts(self) -> controller_facts.DagFacts:
+        async with self._state.transaction() as conn:
+            found = await controller_facts.dag_facts(conn, DAG)
+        assert found is not None
+        return found
+
+    async def look(self) -> Rollout:
+        facts = await self.facts()
+        assert facts.staged_version_id is not None
+        async with self._state.transaction() as conn:
+            return await rollout.look(conn, active=facts.active_version_id, staged=facts.staged_version_id)
+
+    async def cut_over(self, graph: Graph) -> bool:
+        async with self._state.transaction() as conn:
+            return await rollout.cut_over(conn, DAG, graph.spec_hash, cutover=graph.cutover, policies=Policies())
+
+    async def run(self, verb: Callable[..., Awaitable[Any]], **given: Any) -> Any:
+        async with self._state.transaction() as conn:
+            return await verb(conn, DAG, **given)
+
+    def event(self, job: UUID, number: int, *, partition: bool = False) -> None:
+        """An accepted event of what a generation writes."""
+        key = (f"{number - 9}-{number}", number - 9, number) if partition else (None, None, None)
+        self.rows(
+            "INSERT INTO events (id, org_id, dataset_id, dataset_version_id, kind, cursor_value, partition_key,"
+            " range_start, range_end) SELECT gen_random_uuid(), org_id, dataset_id, id, %s, %s, %s, %s, %s"
+            " FROM dataset_versions WHERE job_id = %s",
+            *("Partition" if partition else "Cursor", number, *key, job),
+        )
+
+    def ids(self, *, staged: bool) -> dict[str, UUID]:
+        """Generations by job, of the active or the staged version."""
+        which = "staged" if staged else "active"
+        return dict(
+            self.rows(
+                "SELECT j.name, j.id FROM dag_current_versions c"
+                f" JOIN dag_version_jobs v ON v.dag_version_id = c.{which}_version_id"
+                " JOIN jobs j ON j.id = v.job_id"
+            )
+        )
+
+    def finish(self, **columns: str) -> None:
+        """Every table is made, and every task of a reactive job ends: completed, or as `columns` say."""
+        self.rows("UPDATE jobs SET provisioned_at = now()")
+        values = {"status": "'Completed'", "finished_at": "now()"} | columns
+        assignments = ", ".join(f"{name} = {value}" for name, value in values.items())
+        self.rows(
+            f"UPDATE tasks t SET {assignments} FROM jobs j"
+            " WHERE j.id = t.job_id AND j.activation = 'Reactive' AND t.status = 'Queued'"
+        )
+
+    def tasks(self, job: UUID) -> list[str]:
+        """Statuses of a generation's tasks."""
+        return [status for (status,) in self.rows("SELECT status FROM tasks WHERE job_id = %s ORDER BY id", job)]
+
+
+@pytest.fixture
+def versions(state: Database, rows: Rows) -> Versions:
+    return Versions(state, rows)
+
+
+async def running(deploy: Deploy, versions: Versions) -> dict[str, UUID]:
+    """The chain deployed and at work: its source is at 99, and everything that it caused is done."""
+    done = await deploy(chain())
+    ids = {job.name: job.id for job in done.jobs}
+    versions.event(ids["follow"], 99)
+    versions.event(ids["ranges"], 19, partition=True)
+    return ids
+
+
+async def test_a_rebuild_is_staged_beside_the_running_version_and_takes_up_what_there_is(
+    deploy: Deploy, versions: Versions
+) -> None:
+    old = await running(deploy, versions)
+    done = await deploy(chain(50), generation=2)
+    assert (done.result, [str(rebuild) for rebuild in done.rebuilds]) == (
+        "Staged",
+        ["ranges (config.rangeSize 20 -> 50)", "compact (reads ranges)"],
+    )
+    facts = await versions.facts()
+    assert (facts.active_name, facts.staged_name) == (
+        f"v1-{chain().spec_hash[:8]}",
+        f"v2-{chain(50).spec_hash[:8]}",
+    )
+    assert versions.ids(staged=False) == old
+    new = versions.ids(staged=True)
+    assert (new["follow"] == old["follow"], new["ranges"] == old["ranges"]) == (True, False)
+    assert {job.name for job in facts.staged_jobs} == {"ranges", "compact"}
+    # What upstream has is what the new generation misses: one task for the follower's furthest cursor.
+    assert versions.tasks(new["ranges"]) == ["Queued"]
+    assert versions.rows("SELECT count(DISTINCT location) FROM dataset_versions") == [(7,)]
+    again = await deploy(chain(50), generation=2)
+    assert (again.result, versions.ids(staged=True)) == ("Unchanged", new)
+
+
+async def test_it_takes_over_once_it_has_caught_up_and_not_before(deploy: Deploy, versions: Versions) -> None:
+    old = await running(deploy, versions)
+    versions.rows(
+        "INSERT INTO tasks (org_id, namespace, job_id, dedupe_key, cause, scope, max_attempts)"
+        " SELECT org_id, namespace, id, 'x', 'Event', '{}', 3 FROM jobs WHERE name = 'compact'"
+    )
+    await deploy(chain(50), generation=2)
+    new = versions.ids(staged=True)
+    versions.rows("UPDATE tasks SET queued_at = now() - interval '1 minute' WHERE job_id = %s", new["ranges"])
+    assert (await versions.look()).phase is Phase.REBUILDING
+    assert not await versions.cut_over(chain(50))
+    versions.rows("UPDATE tasks SET status = 'Completed', finished_at = now() WHERE job_id = %s", new["ranges"])
+    assert (await versions.look()).message == "ranges: its tables are being made"
+    versions.rows("UPDATE jobs SET provisioned_at = now()")
+    assert not await versions.cut_over(chain(70)), "the spec has changed since"
+    assert await versions.cut_over(chain(50))
+    facts = await versions.facts()
+    assert (facts.active_spec_hash, facts.staged_version_id) == (chain(50).spec_hash, None)
+    assert versions.ids(staged=False) == new
+    assert versions.tasks(old["compact"]) == ["Canceled"]
+    assert not await versions.cut_over(chain(50)), "it was done before"
+    assert (await deploy(chain(50), generation=2)).result == "Unchanged"
+
+
+async def test_a_rebuild_that_failed_changes_nothing_until_it_is_mended(deploy: Deploy, versions: Versions) -> None:
+    old = await running(deploy, versions)
+    await deploy(chain(50), generation=2)
+    error = """'{"code": "Broken", "message": "no such column"}'"""
+    versions.finish(status="'Failed'", attempt="3", error=error)
+    found = await versions.look()
+    assert (found.phase, found.message) == (
+        Phase.FAILED,
+        "ranges: 1 tasks failed for good, the last with Broken: no such column",
+    )
+    assert not await versions.cut_over(chain(50))
+    assert versions.ids(staged=False) == old
+    # The old spec again: nothing is staged any more, and the broken generation is not taken for built later.
+    assert (await deploy(chain(), generation=3)).result == "Updated"
+    assert (await versions.facts()).staged_version_id is None
+    assert (await deploy(chain(50), generation=4)).result == "Staged"
+
+
+async def test_the_old_spec_swaps_back_at_once_and_catches_up(deploy: Deploy, versions: Versions) -> None:
+    old = await running(deploy, versions)
+    await deploy(chain(50), generation=2)
+    versions.finish()
+    assert await versions.cut_over(chain(50))
+    versions.event(old["follow"], 150)
+    back = await deploy(chain(), generation=3)
+    assert back.result == "Updated"
+    facts = await versions.facts()
+    assert (facts.active_name, facts.catching_up) == (f"v1-{chain().spec_hash[:8]}", True)
+    assert versions.ids(staged=False) == old
+    assert versions.tasks(old["ranges"]) == ["Queued"], "the furthest event that it missed"
+    versions.finish()
+    assert not (await versions.facts()).catching_up
+    # And forward again: what was built once needs no second rebuild.
+    assert (await deploy(chain(50), generation=4)).result == "Updated"
+
+
+async def test_another_edit_takes_the_place_of_what_was_staged(deploy: Deploy, versions: Versions) -> None:
+    old = await running(deploy, versions)
+    await deploy(chain(50), generation=2)
+    first = versions.ids(staged=True)
+    await deploy(chain(70), generation=3)
+    second = versions.ids(staged=True)
+    assert versions.tasks(first["ranges"]) == ["Canceled"]
+    assert versions.tasks(second["ranges"]) == ["Queued"]
+    assert versions.ids(staged=False) == old
+    await deploy(chain(50), generation=4)
+    assert versions.ids(staged=True) == first
+    assert versions.tasks(first["ranges"]) == ["Queued"]
+    assert [number for (number,) in versions.rows("SELECT number FROM dag_versions ORDER BY number")] == [1, 2, 3]
+
+
+async def test_a_manual_cutover_waits_for_the_approval_of_this_very_version(
+    deploy: Deploy, versions: Versions
+) -> None:
+    await running(deploy, versions)
+    manual = chain(50, cutover="Manual")
+    await deploy(manual, generation=2)
+    versions.finish()
+    assert (await versions.look()).phase is Phase.READY
+    assert not await versions.cut_over(manual)
+    with pytest.raises(NotPossible, match="version: v1 is not staged; the staged version of DAG chain is v2-"):
+        await versions.run(rollout.approve, version="v1")
+    assert (await versions.run(rollout.approve, version="v2")).number == 2
+    assert (await versions.facts()).approved
+    # Another edit needs another approval.
+    other = chain(70, cutover="Manual")
+    await deploy(other, generation=3)
+    versions.finish()
+    assert not await versions.cut_over(other)
+    await versions.run(rollout.approve, version=None)
+    assert await versions.cut_over(other)
+    with pytest.raises(NotPossible, match="there is nothing to approve"):
+        await versions.run(rollout.approve, version=None)
+
+
+async def test_a_rollback_holds_the_spec_off_until_it_changes(deploy: Deploy, versions: Versions) -> None:
+    old = await running(deploy, versions)
+    with pytest.raises(NotPossible, match="there is none to roll back to"):
+        await versions.run(rollout.roll_back, version=None)
+    await deploy(chain(50), generation=2)
+    with pytest.raises(NotPossible, match="was never active"):
+        await versions.run(rollout.roll_back, version="v2")
+    versions.finish()
+    await versions.cut_over(chain(50))
+    assert (await versions.run(rollout.roll_back, version=None)).number == 1
+    assert versions.ids(staged=False) == old
+    assert (await deploy(chain(50), generation=2)).result == "Held"
+    assert (await versions.facts()).held_spec_hash == chain(50).spec_hash
+    with pytest.raises(NotPossible, match="is the active one"):
+        await versions.run(rollout.roll_back, version="v1")
+    with pytest.raises(NotFound, match="has no version 'v9'"):
+        await versions.run(rollout.roll_back, version="v9")
+    await versions.run(rollout.resume)
+    assert (await deploy(chain(50), generation=2)).result == "Updated"
+    with pytest.raises(NotPossible, match="was not rolled back"):
+        await versions.run(rollout.resume)
+
+    await versions.run(rollout.roll_back, version="v1")
+    assert (await deploy(chain(70), generation=3)).result == "Staged", (
+        "a spec that is neither is no longer held off"
+    )
+    assert (await versions.facts()).held_spec_hash is None
+
+
+async def test_a_rollback_beside_a_rebuild_ends_it(deploy: Deploy, versions: Versions) -> None:
+    old = await running(deploy, versions)
+    await deploy(chain(50), generation=2)
+    versions.finish()
+    await versions.cut_over(chain(50))
+    await deploy(chain(70), generation=3)
+    staged = versions.ids(staged=True)
+    await versions.run(rollout.roll_back, version="v1")
+    assert versions.ids(staged=False) == old
+    assert set(versions.tasks(staged["ranges"])) == {"Canceled"}
+    assert (await deploy(chain(70), generation=3)).result == "Held"
+
+
+async def test_a_name_that_another_dag_publishes_is_refused_before_anything_is_built(
+    deploy: Deploy, versions: Versions, picture: Callable[[], Any]
+) -> None:
+    await running(deploy, versions)
+    other = graphs.chain()
+    other["metadata"]["name"] = "other"
+    other["spec"]["publish"] = [{"asset": "taken", "from": {"job": "follow", "output": "blocks"}}]
+    await deploy(graphs.assembled(other), uid="uid-2")
+    before = picture()
+    manifest = graphs.chain()
+    graphs.job(manifest, "ranges")["config"]["rangeSize"] = 50
+    manifest["spec"]["publish"].append({"asset": "taken", "from": {"job": "follow", "output": "blocks"}})
+    with pytest.raises(PublishedElsewhere, match=r"taken \(by DAG other\)"):
+        await deploy(graphs.assembled(manifest), generation=2)
+    assert picture() == before
+
+
+async def test_a_dag_that_is_deleted_while_it_is_rebuilt_leaves_no_work(deploy: Deploy, versions: Versions) -> None:
+    await running(deploy, versions)
+    await deploy(chain(50), generation=2)
+    assert await versions.run(deletion.begin, resource_uid="uid-1")
+    assert versions.rows("SELECT DISTINCT status FROM tasks") == [("Canceled",)]
+    assert not await versions.cut_over(chain(50))
+    with pytest.raises(NotFound):
+        await versions.run(rollout.roll_back, version=None)
+    assert (await deploy(chain(50), uid="uid-3")).result == "Created"
