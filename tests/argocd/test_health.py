@@ -51,12 +51,15 @@ def test_every_file_of_test_data_is_a_case_and_every_condition_follows_as_the_co
 
 REASONS = {
     "Valid": ("Accepted", "Invalid", "NotSupported", "DagNotFound"),
-    "Staged": ("NothingStaged", "RebuildNotSupported"),
+    "Staged": ("NothingStaged", "Rebuilding", "RebuildFailed", "AwaitingApproval"),
     "Ready": (
         "Running",
         "Paused",
         "Invalid",
         "NotDeployed",
+        "Rebuilding",
+        "RolledBack",
+        "CatchingUp",
         "Provisioning",
         "SourceStalled",
         "Published",

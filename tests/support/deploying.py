@@ -50,10 +50,11 @@ class Deploys:
         self._thread.join(10)
         self._loop.close()
 
-    def deploy(self, manifest: dict[str, Any], generation: int) -> None:
-        """Make a manifest the current version of its DAG in both organisations, with its hot tables."""
+    def deploy(self, manifest: dict[str, Any], generation: int, *, staged: bool = False) -> None:
+        """Make a manifest the current version of its DAG in both organisations, with its hot tables; or `staged`,
+        where it rebuilds jobs."""
         for org in (services.ORG_ID, NEIGHBOUR):
-            self._await(self._deploy(manifest, generation, org))
+            self._await(self._deploy(manifest, generation, org, staged=staged))
 
     def declare(self, policy: asset_policies.Policy) -> None:
         """Declare an Asset of `services.ORG_ID`, as the controller does when a user applies one."""
@@ -65,14 +66,14 @@ class Deploys:
                 connection, org_id=services.ORG_ID, namespace=self._namespace, policies=[policy], keep_roles=False
             )
 
-    async def _deploy(self, manifest: dict[str, Any], generation: int, org: UUID) -> None:
+    async def _deploy(self, manifest: dict[str, Any], generation: int, org: UUID, *, staged: bool) -> None:
         graph = graphs.assembled(manifest, self._operators)
         async with self._state.autocommit() as state:
-            # A running DAG takes no new job yet; one that was deleted and is applied again does.
+            # A new job of a running DAG is staged; one of a DAG that was deleted and is applied again runs at once.
             await state.execute(
                 "UPDATE dag_current_versions SET deleted_at = now()"
-                " WHERE (org_id, namespace, dag) = (%s, %s, %s) AND active_version_id IS NOT NULL",
-                (org, self._namespace, graph.dag),
+                " WHERE (org_id, namespace, dag) = (%s, %s, %s) AND active_version_id IS NOT NULL AND NOT %s",
+                (org, self._namespace, graph.dag, staged),
             )
         async with self._state.transaction() as connection:
             await deploying.deploy(

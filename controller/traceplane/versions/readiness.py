@@ -56,7 +56,7 @@ class Rollout:
         return "; ".join(f"{job.job}: {job.waits}" for job in waiting)
 
 
-def judge(standing: Sequence[Standing]) -> Rollout:
+def assess(standing: Sequence[Standing]) -> Rollout:
     """How a staged version stands, given the generations that are built for it."""
     jobs = tuple(_progress(one) for one in standing)
     if any(job.failed for job in jobs):

@@ -16,7 +16,7 @@ from traceplane.store.statements.pointers import DagKey, Pointer
 from traceplane.store.statements.versions import Version
 from traceplane.versions import deploy, work
 from traceplane.versions.asset_policies import Policies
-from traceplane.versions.readiness import LAG_SECONDS, Phase, Rollout, judge
+from traceplane.versions.readiness import LAG_SECONDS, Phase, Rollout, assess
 
 MANUAL = "Manual"
 
@@ -29,7 +29,7 @@ class NotPossible(Refused):
 
 async def look(conn: Connection, *, active: UUID | None, staged: UUID) -> Rollout:
     """How the staged version stands."""
-    return judge(await rollouts.standing(conn, active=active, staged=staged, lag_seconds=LAG_SECONDS))
+    return assess(await rollouts.standing(conn, active=active, staged=staged, lag_seconds=LAG_SECONDS))
 
 
 async def cut_over(conn: Connection, dag: DagKey, spec_hash: str, *, cutover: str, policies: Policies) -> bool:

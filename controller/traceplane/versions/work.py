@@ -1,8 +1,8 @@
 """What a change of a DAG's pointers does to its work.
 
 Generations that no running version holds any more lose what waits and are asked to stop; those that run again, or
-for the first time, take up what they missed. Whoever moves a pointer calls `move` after it, in the same
-transaction: tasks are made for what runs by the pointer.
+for the first time, take up what they missed. `move` comes after the pointer was moved, in the same transaction:
+tasks are made for what runs by the pointer.
 """
 
 from __future__ import annotations

@@ -150,23 +150,37 @@ class World:
                 }
             )
             self._spec["publish"].append({"asset": asset, "from": {"job": job, "output": "blocks"}})
-        manifest = {
-            "apiVersion": "trace.dev/v1alpha1",
-            "kind": "DAG",
-            "metadata": {"name": "monad", "namespace": NAMESPACE, "uid": "uid-1"},
-            "spec": self._spec,
-        }
-        self._deploys.deploy(manifest, generation=len(self._spec["jobs"]))
+        self._deploys.deploy(self._manifest(), generation=len(self._spec["jobs"]))
         # A source has its task from the start. Tests count those that they make; the neighbour's stays in the way.
         self.state.execute(
             "DELETE FROM tasks WHERE cause = 'Source' AND status = 'Queued' AND org_id = %s", (services.ORG_ID,)
         )
         return [self._version(job) for job, _, _ in datasets]
 
+    def rebuild(self, job: str, token: str, generation: int = 50) -> UUID:
+        """Stage the DAG with one job made anew; the version of its dataset. Its source is where it has to be."""
+        for spec in self._spec["jobs"]:
+            if spec["name"] == job:
+                spec["rebuildToken"] = token
+        self._deploys.deploy(self._manifest(), generation, staged=True)
+        return self._version(job)
+
+    def announce(self, version: UUID, last: int) -> None:
+        """A source says that it has written up to `last`."""
+        self.state.execute(
+            "INSERT INTO events (id, org_id, dataset_id, dataset_version_id, kind, cursor_value)"
+            " SELECT gen_random_uuid(), org_id, dataset_id, id, 'Cursor', %s FROM dataset_versions WHERE id = %s",
+            (last, version),
+        )
+
+    def _manifest(self) -> dict[str, Any]:
+        metadata = {"name": "monad", "namespace": NAMESPACE, "uid": "uid-1"}
+        return {"apiVersion": "trace.dev/v1alpha1", "kind": "DAG", "metadata": metadata, "spec": self._spec}
+
     def _version(self, job: str) -> UUID:
         row = self.state.execute(
             "SELECT v.id FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_id"
-            " WHERE d.org_id = %s AND d.job = %s",
+            " WHERE d.org_id = %s AND d.job = %s ORDER BY v.id DESC LIMIT 1",
             (services.ORG_ID, job),
         ).fetchone()
         return row[0]

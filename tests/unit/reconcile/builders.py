@@ -17,7 +17,7 @@ from traceplane.reconcile import names, podspec, projection, workers
 from traceplane.reconcile.actions import Input
 from traceplane.store.statements.controller_facts import DagFacts, JobFacts
 from traceplane.store.statements.rollouts import Standing
-from traceplane.versions.readiness import judge
+from traceplane.versions.readiness import assess
 
 Object = dict[str, Any]
 
@@ -135,7 +135,7 @@ def staged(*jobs: JobFacts, **standing: Any) -> dict[str, Any]:
             staged_name="v2-newer",
             staged_jobs=tuple(built),
         ),
-        "rollout": judge([Standing(**one | standing)]),
+        "rollout": assess([Standing(**one | standing)]),
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from traceplane.kit.ids import uuid7
 from traceplane.store.statements.rollouts import Standing
-from traceplane.versions.readiness import LAG_SECONDS, Phase, judge
+from traceplane.versions.readiness import LAG_SECONDS, Phase, assess
 
 DONE: dict[str, Any] = {
     "name": "compact",
@@ -49,7 +49,7 @@ def standing(**changes: Any) -> Standing:
     ],
 )
 def test_what_has_caught_up_is_ready(changes: dict[str, Any]) -> None:
-    assert judge([standing(), standing(**changes)]).phase is Phase.READY
+    assert assess([standing(), standing(**changes)]).phase is Phase.READY
 
 
 @pytest.mark.parametrize(
@@ -68,19 +68,19 @@ def test_what_has_caught_up_is_ready(changes: dict[str, Any]) -> None:
     ],
 )
 def test_what_is_behind_says_how_far(changes: dict[str, Any], said: str) -> None:
-    found = judge([standing(), standing(**changes)])
+    found = assess([standing(), standing(**changes)])
     assert found.phase is Phase.REBUILDING
     assert found.message == f"{changes.get('name', 'compact')}: {said}"
 
 
 def test_a_task_that_died_fails_the_rebuild_and_is_all_that_is_said() -> None:
     error = {"code": "Broken", "message": "x" * 1000}
-    found = judge([standing(unfinished=5, oldest_seconds=99.0), standing(name="sum", dead=3, error=error)])
+    found = assess([standing(unfinished=5, oldest_seconds=99.0), standing(name="sum", dead=3, error=error)])
     assert found.phase is Phase.FAILED
     assert found.message.startswith("sum: 3 tasks failed for good, the last with Broken: xxx")
     assert len(found.message) < 400
 
 
 def test_progress_counts_tasks_of_jobs_and_values_of_sources() -> None:
-    found = judge([standing(unfinished=3, oldest_seconds=99.0), standing(**SOURCE, report={"head": 216})])
+    found = assess([standing(unfinished=3, oldest_seconds=99.0), standing(**SOURCE, report={"head": 216})])
     assert [(job.job, job.done, job.total) for job in found.jobs] == [("compact", 7, 10), ("follow", 100, 200)]
