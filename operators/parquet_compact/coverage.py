@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from operators.parquet_compact.segments import within
 from traceplane_sdk import wire
 from traceplane_sdk.errors import OperatorError
 
@@ -30,7 +31,9 @@ def check_whole(name: str, partition: wire.Partition, rows: int, distinct: int, 
 
 
 def check_final(source: wire.TaskInput, partition: wire.Partition, highest: int | None) -> None:
-    """Raise where the end of the partition may still be replaced by a reorg. `highest` value that has a row."""
+    """Raise where the end of the partition may still be replaced by a reorg. `highest` value that has a hot row."""
+    if any(low <= partition.end <= high for one in source.relocated for low, high in one.ranges):
+        return  # only what is final is moved
     if source.final is not None:
         if partition.end > source.final:
             raise OperatorError(
@@ -48,14 +51,15 @@ def check_final(source: wire.TaskInput, partition: wire.Partition, highest: int 
         )
 
 
-def check_not_moved(sources: Sequence[wire.TaskInput], partition: wire.Partition) -> None:
-    """Raise where a part of the partition lives in cold files already: its hot rows may be deleted."""
-    for source in sources:
+def check_not_corrected(cause: str, sources: Sequence[wire.TaskInput], partition: wire.Partition) -> None:
+    """Raise where a correction of rows made the task and cold files have some of them: those are the rows before
+    the correction."""
+    for source in sources if cause == "Invalidation" else ():
         for relocated in source.relocated:
-            for low, high in relocated.ranges:
-                if low <= partition.end and high >= partition.start:
-                    raise OperatorError(
-                        "AlreadyCompacted",
-                        f"{low}-{high} of {source.name} was compacted before into version {relocated.cold_version}",
-                        retryable=False,
-                    )
+            for low, high in within(relocated.ranges, partition.start, partition.end):
+                raise OperatorError(
+                    "AlreadyCompacted",
+                    f"{low}-{high} of {source.name} was compacted into version {relocated.cold_version} before its "
+                    "rows were corrected",
+                    retryable=False,
+                )

@@ -1,17 +1,21 @@
-"""Entry point of the compaction: reads final hot rows, writes Parquet, commits by manifest.
+"""Entry point of the compaction: reads final rows, writes Parquet, commits by manifest.
 
 Rows go through memory a row group at a time and through the disk a file at a time, whatever the range's length.
-Nothing hot is deleted here: the relocation that the completion asks for commits with the cold partition, and the
-platform deletes the hot rows later, once no running query can need them.
+What another version moved before is read from its files. Nothing hot is deleted here: the relocation that the
+completion asks for commits with the cold partition, and the platform deletes the hot rows later, once no running
+query can need them.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from operators.parquet_compact.cold import ColdFiles
 from operators.parquet_compact.config import ParquetCompactConfig
-from operators.parquet_compact.coverage import check_final, check_not_moved, check_whole, is_witness
-from operators.parquet_compact.source import Snapshot, snapshot
+from operators.parquet_compact.coverage import check_final, check_not_corrected, check_whole, is_witness
+from operators.parquet_compact.rows import Rows
+from operators.parquet_compact.segments import cold_ranges, segments
+from operators.parquet_compact.source import snapshot
 from traceplane_sdk import wire
 from traceplane_sdk.commit import PartitionCommit
 from traceplane_sdk.context import Context, Result
@@ -29,42 +33,48 @@ def run(ctx: Context) -> Result:
         raise OperatorError("BadTask", "the task names no partition, or there is no scratch disk", retryable=False)
     pinned = {one.name: one for one in ctx.task.inputs if not one.trigger}
     moving = [pinned[output.name] for output in ctx.task.outputs]
-    check_not_moved(moving, partition)
+    check_not_corrected(ctx.task.cause, list(pinned.values()), partition)
     store = ctx.cold()
     committed = []
     with snapshot(ctx.io.data_dsn()) as hot:
-        _check(hot, list(pinned.values()), partition)
+        rows = Rows(hot, ColdFiles(store, ctx.io.scratch))
+        _check(rows, list(pinned.values()), partition)
         for output in ctx.task.outputs:
             commit = PartitionCommit(store, ctx.task, output, partition, ctx.io.crash_point)
-            _write(ctx, hot, pinned[output.name], commit)
+            _write(ctx, rows, pinned[output.name], commit)
             committed.append(commit.seal())
             ctx.log("partition written", output=output.name, partition=partition.key, rows=committed[-1].rows)
     return Result(
         outputs=committed,
         events=[wire.Event(output=one.name, partition=partition) for one in committed],
         relocations=[
-            wire.Relocation(input=one.position, output=one.name, delete_hot=ctx.config.delete_after_compact)
+            wire.Relocation(
+                input=one.position,
+                output=one.name,
+                delete_hot=ctx.config.delete_after_compact,
+                cold=cold_ranges(segments(one, partition)),
+            )
             for one in moving
         ],
     )
 
 
-def _check(hot: Snapshot, inputs: list[wire.TaskInput], partition: wire.Partition) -> None:
+def _check(rows: Rows, inputs: list[wire.TaskInput], partition: wire.Partition) -> None:
     for one in inputs:
         if is_witness(one):
-            check_final(one, partition, hot.highest(one.location, one.scope_column))
-            counted = hot.count(one.location, one.scope_column, partition.start, partition.end)
-            empty = hot.empty(one.version, partition.start, partition.end) if one.sparse else 0
+            check_final(one, partition, rows.hot.highest(one.location, one.scope_column))
+            counted = rows.count(one, partition)
+            empty = rows.hot.empty(one.version, partition.start, partition.end) if one.sparse else 0
             check_whole(one.name, partition, *counted, empty)
 
 
-def _write(ctx: Context, hot: Snapshot, source: wire.TaskInput, commit: PartitionCommit) -> None:
+def _write(ctx: Context, rows: Rows, source: wire.TaskInput, commit: PartitionCommit) -> None:
     """Stream one input into files, each uploaded and removed before the next one begins."""
     config: ParquetCompactConfig = ctx.config
     scratch: Path = ctx.io.scratch or Path()
     partition = commit.partition
     schema = arrow_schema(commit.output.columns)
-    batches = hot.batches(source, commit.output.sort_by, partition.start, partition.end)
+    batches = rows.batches(source, commit.output.sort_by, partition)
     file: ParquetFile | None = None
     part = 0
     for table in row_groups(batches, schema, min(config.row_group_rows, config.max_rows_per_file)):

@@ -58,23 +58,6 @@ class AnswerCheck:
             raise _wrong("RowTwice", f"two rows have the same key ({', '.join(self._key)})")
 
 
-def check_inputs(inputs: Sequence[wire.TaskInput], partition: wire.Partition) -> None:
-    """Rows of a hot input that moved to cold files must be among the inputs too: else they would be missing."""
-    versions = {one.version for one in inputs}
-    for one in inputs:
-        moved = {part.cold_version for part in one.relocated if _overlaps(part.ranges, partition)}
-        if moved - versions:
-            raise _wrong(
-                "InputMoved",
-                f"rows of {one.name!r} in {partition.key} were compacted; take the compacted output as an input "
-                "too (`trigger: false`), and read the Federated asset over both",
-            )
-
-
-def _overlaps(ranges: Sequence[tuple[int, int]], partition: wire.Partition) -> bool:
-    return any(first <= partition.end and last >= partition.start for first, last in ranges)
-
-
 def _some_row_equals_the_next(keys: pa.Table, names: Sequence[str]) -> bool:
     same = None
     for name in names:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from operators.query.checks import AnswerCheck, check_inputs
+from operators.query.checks import AnswerCheck
 from operators.query.config import QueryConfig
 from operators.query.statement import shape
 from traceplane_sdk import wire
@@ -29,7 +29,6 @@ def run(ctx: Context) -> Result:
     partition = ctx.trigger().partition
     if partition is None or ctx.io.scratch is None:
         raise OperatorError("BadTask", "the task names no partition, or there is no scratch disk", retryable=False)
-    check_inputs(ctx.task.inputs, partition)
     config: QueryConfig = ctx.config
     (output,) = ctx.task.outputs
     wanted = shape(output.columns, output.sort_by, partition)

@@ -30,7 +30,7 @@ from traceplane.observe import dispatch_metrics as metrics
 from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Connection, Database
 from traceplane.store.failures import Conflict, mapped, retrying
-from traceplane.store.statements import attempts, completions, leases
+from traceplane.store.statements import attempts, completions, leases, relocations
 from traceplane.tasks.retries import RetryPolicy
 from traceplane_sdk.wire import MAX_ITEMS, MAX_STATE_BYTES, Completion, CompletionState, Event
 
@@ -160,8 +160,12 @@ class Completions:
             wanted = [fence for fence in fences if fence["task_id"] in with_files]
             async with self._state.autocommit() as conn:
                 scopes = await leases.scopes(conn, org_id=self._settings.org_id, leases=wanted)
-        for completion, fence in zip(given, fences, strict=True):
+        for completion in given:
             check_completion(job, completion)
+        outdated = await self._outdated(given)
+        for completion, fence in zip(given, fences, strict=True):
+            if completion.fence.task_id in outdated:
+                continue  # its claim does not hold any more; the next one says where the rows are
             if completion.state:
                 await self._check_state(job, completion)
             if completion.status == "Released":
@@ -177,6 +181,31 @@ class Completions:
             self._add(prepared, completion, fence)
         crash.point(AFTER_VERIFY)
         return prepared
+
+    async def _outdated(self, given: Sequence[Completion]) -> frozenset[str]:
+        """Tasks that took for hot what moved since their claim, so long ago that its rows may be deleted."""
+        moves = [
+            {
+                "task_id": completion.fence.task_id,
+                "input": move.input,
+                "start": output.partition.start,
+                "end": output.partition.end,
+                "cold": move.cold,
+            }
+            for completion in given
+            for move in completion.relocations
+            for output in completion.outputs
+            if output.name == move.output
+        ]
+        if not moves:
+            return frozenset()
+        async with self._state.autocommit() as conn:
+            return await relocations.moved_unseen(
+                conn,
+                org_id=self._settings.org_id,
+                relocations=moves,
+                keep_hot_seconds=self._settings.longest_query_seconds,
+            )
 
     def _add(self, prepared: Prepared, completion: Completion, fence: dict[str, object]) -> None:
         error = completion.error

@@ -17,6 +17,9 @@ from traceplane.dispatch.generations import Generation
 from traceplane.store.statements.claims import Claimed, ClaimedRow
 
 PER_PARTITION = "PerPartition"
+ColdPartition = tuple[int, int, str, str]
+"""First and last value, location, hash of its manifest."""
+_PARTITION = ("start", "end", "location", "manifest_sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +27,14 @@ class Context:
     """What the tasks of one claim read besides their own rows.
 
     `state` is JSON. `cursors` and `final` by dataset version; `relocated` holds (hot version, cold version, first,
-    last, cold location) in ascending order.
+    last, cold location, partitions) in ascending order, no value of a hot version twice. `partitions` are those of
+    the cold version that touch the range, for tasks that read a partition; None for others.
     """
 
     state: bytes
     cursors: dict[str, int]
     final: dict[str, int]
-    relocated: tuple[tuple[str, str, int | None, int | None, str], ...]
+    relocated: tuple[tuple[str, str, int | None, int | None, str, list[ColdPartition] | None], ...]
 
     @classmethod
     def read(cls, text: str | None) -> Context:
@@ -44,20 +48,33 @@ class Context:
         )
 
     def cold_locations(self, job: Generation) -> tuple[str, ...]:
-        """Where the relocated ranges of the job's inputs lie."""
-        return tuple(dict.fromkeys(row[4] for row in self.relocated if row[0] in job.input_versions))
+        """Where the relocated ranges of the job's inputs lie, besides the places that it writes."""
+        own = {output["version"] for output in job.facts.outputs}
+        rows = (row for row in self.relocated if row[0] in job.input_versions and row[1] not in own)
+        return tuple(dict.fromkeys(row[4] for row in rows))
 
     def ranges(self, version: str, low: int | None, high: int | None) -> list[dict[str, Any]]:
         """Relocated ranges of a hot version within `low` to `high` (inclusive; None is no bound), by cold one."""
         found: dict[str, list[tuple[int, int]]] = {}
-        for hot, cold, first, last, _location in self.relocated:
+        files: dict[str, dict[str, ColdPartition]] = {}
+        for hot, cold, first, last, _location, partitions in self.relocated:
             if hot != version or first is None or last is None:
                 continue
             start = first if low is None else max(first, low)
             end = last if high is None else min(last, high)
             if start <= end:
                 found.setdefault(cold, []).append((start, end))
-        return [{"cold_version": cold, "ranges": ranges} for cold, ranges in found.items()]
+                # A partition may hold several ranges.
+                touched = {part[2]: part for part in partitions or () if part[0] <= end and part[1] >= start}
+                files.setdefault(cold, {}).update(touched)
+        return [
+            {
+                "cold_version": cold,
+                "ranges": ranges,
+                "partitions": [dict(zip(_PARTITION, part, strict=True)) for part in files[cold].values()],
+            }
+            for cold, ranges in found.items()
+        ]
 
 
 def response(job: Generation, claimed: Claimed, context: Context, rows: Sequence[ClaimedRow], token: str) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 
 from operators.block_follower import OPERATOR as FOLLOWER
 from operators.parquet_compact import OPERATOR
-from operators.parquet_compact.coverage import check_final, check_not_moved, check_whole, is_witness
+from operators.parquet_compact.coverage import check_final, check_not_corrected, check_whole, is_witness
 from operators.parquet_compact.source import quoted, select
 from operators.range_aggregator.schemas import RANGES
 from traceplane_sdk import wire
@@ -81,13 +81,24 @@ def test_only_a_dataset_with_one_row_per_value_is_a_witness() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "refused"), [(0, 99, False), (0, 100, True), (199, 300, True), (200, 300, False)]
 )
-def test_a_range_that_was_moved_is_refused(low: int, high: int, refused: bool) -> None:
+def test_a_correction_of_a_range_that_was_moved_is_refused(low: int, high: int, refused: bool) -> None:
     source = _input(relocated=[wire.Relocated(ID, [(low, high)])])
+    check_not_corrected("Event", [source], PARTITION)
     if refused:
-        with pytest.raises(OperatorError, match="was compacted before"):
-            check_not_moved([source], PARTITION)
+        with pytest.raises(OperatorError, match="before its rows were corrected"):
+            check_not_corrected("Invalidation", [source], PARTITION)
     else:
-        check_not_moved([source], PARTITION)
+        check_not_corrected("Invalidation", [source], PARTITION)
+
+
+@pytest.mark.parametrize(("high", "final"), [(199, True), (198, False)])
+def test_a_range_whose_end_was_moved_is_final(high: int, final: bool) -> None:
+    source = _input(relocated=[wire.Relocated(ID, [(0, high)])])
+    if final:
+        check_final(source, PARTITION, None)
+    else:
+        with pytest.raises(OperatorError, match="may still change"):
+            check_final(source, PARTITION, None)
 
 
 def test_the_query_quotes_names_and_reads_wide_integers_as_text() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pytest
 
-from operators.query.checks import AnswerCheck, check_inputs
+from operators.query.checks import AnswerCheck
 from traceplane_sdk import wire
 from traceplane_sdk.errors import OperatorError
 from traceplane_sdk.parquet import arrow_schema
@@ -19,7 +19,6 @@ COLUMNS = [
 ]
 PARTITION = wire.Partition("20-39", 20, 39)
 ZERO = "00000000-0000-4000-8000-000000000000"
-COLD = "00000000-0000-4000-8000-00000000000c"
 Row = tuple[int | None, str | None, str | None]
 
 
@@ -70,28 +69,3 @@ def test_a_wrong_answer_is_refused_for_good(tables: list[list[Row]], code: str) 
     with pytest.raises(OperatorError) as refused:
         _check(*tables)
     assert (refused.value.code, refused.value.retryable) == (code, False)
-
-
-def _input(version: str, *ranges: tuple[int, int]) -> wire.TaskInput:
-    return wire.TaskInput(
-        position=0,
-        name="blocks",
-        dataset=ZERO,
-        version=version,
-        storage="Postgres",
-        location="hot.d",
-        columns=COLUMNS,
-        scope_column="block_number",
-        sort_by=["block_number"],
-        relocated=[wire.Relocated(COLD, list(ranges))] if ranges else [],
-    )
-
-
-def test_rows_that_moved_must_be_among_the_inputs() -> None:
-    check_inputs([_input(ZERO)], PARTITION)
-    check_inputs([_input(ZERO, (0, 19), (40, 59))], PARTITION)
-    check_inputs([_input(ZERO, (0, 59)), _input(COLD)], PARTITION)
-    for ranges in ([(0, 20)], [(39, 50)], [(25, 26)]):
-        with pytest.raises(OperatorError) as refused:
-            check_inputs([_input(ZERO, *ranges)], PARTITION)
-        assert refused.value.code == "InputMoved"

@@ -166,6 +166,12 @@ class Feed:
         await self._dispatcher.acceptance.relay(Unpacked(events, [], []))
         return [str(event["id"]) for event in events]
 
+    async def partition(self, start: int, end: int) -> None:
+        """An event of one range, which makes a compaction task."""
+        part = {"key": f"{start}-{end}", "start": start, "end": end}
+        event = {"id": str(uuid4()), "version": str(self.version("ranges", "ranges")), **part}
+        await self._dispatcher.acceptance.relay(Unpacked([event], [], []))
+
     async def cursor(self, value: int) -> str:
         """An event of the follower's blocks up to `value`, which makes a task of `ranges`; its id."""
         event = {"id": str(uuid4()), "version": str(self.version("follow", "blocks")), "cursor": value}

@@ -143,7 +143,7 @@ class JobUnderTest:
             job=wire.JobRef(self.job_id, "default", "test", "job"),
             operator=self.operator,
             config=dict(self.config),
-            cause="Source",
+            cause=changes.get("cause", "Source"),
             lease_epoch=epoch,
             writer="job",
             scope=dict(scope),

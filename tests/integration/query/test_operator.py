@@ -245,13 +245,20 @@ def test_a_wrong_statement_commits_nothing_and_is_not_tried_again(
     assert not [found["Key"] for found in listed if "/found/" in found["Key"]]
 
 
-def test_rows_that_moved_are_not_left_out(world: World, client: Client, bench: Bench) -> None:
+def test_a_hot_input_is_read_where_its_rows_are_and_the_cold_one_need_be_no_input(
+    world: World, client: Client, bench: Bench
+) -> None:
     hot, cold = world.federated()
     world.follow(hot, 0, 99)
-    world.compact(hot, cold, 0, 49)
-    moved = {"blocks": [wire.Relocated(str(cold), [(0, 49)])]}
     sql = CONFIG["sql"].replace("FROM blocks", "FROM hot_blocks")
-    assert bench.failed(bench.run(client, 40, 59, hot, sql=sql, relocated=moved)).code == "InputMoved"
+    _, before, _ = bench.committed(bench.run(client, 40, 59, hot, sql=sql))
+    world.compact(hot, cold, 0, 49)
+    world.compact(hot, world.retained(cold), 30, 54)
+    world.forget(hot, 0, 54)
+    moved = {"blocks": [wire.Relocated(str(cold), [(0, 49)])]}
+    _, after, _ = bench.committed(bench.run(client, 40, 59, hot, sql=sql, relocated=moved))
+    assert after.equals(before)
+    assert after.column("block_number").to_pylist() == list(range(40, 60))
 
 
 def test_a_service_that_is_away_is_waited_for_and_then_named(client: Client, bench: Bench) -> None:

@@ -81,6 +81,25 @@ def test_the_version_of_the_token_is_read_whatever_is_current(world: World, clie
     assert ask(client, signer.token(new), "SELECT count(*) FROM hot_blocks").json()["rows"] == [[5]]
 
 
+def test_a_federated_asset_is_made_of_the_versions_of_the_token(
+    world: World, client: Client, signer: Signer
+) -> None:
+    """A job of a version that is not active, before its cutover or after, reads its own halves."""
+    hot, cold = world.federated()
+    world.follow(hot, 0, 9)
+    world.compact(hot, cold, 0, 3)
+    world.forget(hot, 0, 3)
+    next_hot, next_cold = world.next_version(hot), world.retained(cold)
+    world.follow(next_hot, 0, 4)
+    world.compact(next_hot, next_cold, 0, 1)
+    world.forget(next_hot, 0, 1)
+    for versions, count in (((hot, cold), 10), ((next_hot, next_cold), 5), ((next_hot, cold), 5)):
+        answer = ask(client, signer.token(*versions), "SELECT count(*), count(DISTINCT hash) FROM blocks")
+        assert answer.json()["rows"] == [[count, count]], answer.text
+    refused = ask(client, signer.token(hot, next_hot), "SELECT count(*) FROM blocks")
+    assert (refused.status_code, refused.json()["code"]) == (404, "RelationNotFound")
+
+
 def test_who_asks_stands_in_the_records(world: World, client: Client, signer: Signer) -> None:
     hot = world.dataset("follow", "Postgres", "hot-blocks")
     world.follow(hot, 0, 9)

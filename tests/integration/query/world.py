@@ -224,6 +224,26 @@ class World:
         self.data.execute(f"CREATE TABLE hot.d_{new.hex} (LIKE hot.d_{old.hex} INCLUDING ALL)")
         return new
 
+    def retained(self, cold: UUID) -> UUID:
+        """One more version of a cold dataset, which is not the active one. Forged, as `next_version`."""
+        row = self.state.execute(
+            "INSERT INTO dataset_versions (org_id, dataset_id, job_id, config_hash, schema_hash, storage, location,"
+            " columns, unique_key, scope_column, sort_by, provisioned_at)"
+            " SELECT org_id, dataset_id, job_id, %(new)s, schema_hash, storage, location || %(new)s || '/',"
+            " columns, unique_key, scope_column, sort_by, now() FROM dataset_versions WHERE id = %(cold)s"
+            " RETURNING id",
+            {"new": str(uuid4()), "cold": cold},
+        ).fetchone()
+        return row[0]
+
+    def activate(self, version: UUID) -> None:
+        """Make it the active version of its dataset."""
+        self.state.execute(
+            "UPDATE dag_version_datasets d SET dataset_version_id = v.id FROM dataset_versions v"
+            " WHERE v.id = %s AND d.dataset_id = v.dataset_id",
+            (version,),
+        )
+
     def policy(self, asset: str, storage: str, *, roles: list[str] | None = None, federation: Any = None) -> None:
         """A declared Asset."""
         self._deploys.declare(

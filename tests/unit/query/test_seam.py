@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from traceplane.query.gate.statement import RelationName
 from traceplane.query.relations import as_of, pins, ranges
 from traceplane.query.relations.relation import Relation
 from traceplane.query.relations.rows import CatalogRow, ColumnNote, PartitionRow, VersionRow
-from traceplane.query.relations.seam import Holdings, pinned_now
+from traceplane.query.relations.seam import Holdings, answering, pinned_now
 
 BUCKET = "bucket"
 HOT, OLD_COLD, COLD, STRANGER = (UUID(int=number) for number in range(1, 5))
@@ -84,6 +85,23 @@ def test_a_range_that_two_cold_versions_have_is_read_from_the_relations_own_only
         pins.Cold(COLD, digest_of(rows[1]), [(10, 19)]),
         pins.Cold(OLD_COLD, digest_of(rows[0]), [(0, 9)]),
     ]
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_every_relocated_value_is_read_from_one_version_the_own_or_the_newest_that_has_it(seed: int) -> None:
+    chance = random.Random(seed)
+    versions = [UUID(int=number) for number in range(1, 6)]  # oldest first, as UUIDv7 are
+    own = chance.choice([*versions, None])
+    has = {version: {n for n in range(60) if chance.random() < 0.4} for version in versions}
+    relocated = {
+        version: [(n, n) for n in chance.sample(sorted(values), len(values))] for version, values in has.items()
+    }
+    found = answering(relocated, own)
+    order = sorted(versions, key=lambda version: (version == own, version), reverse=True)
+    for n in range(60):
+        read = [version for version, spans in found.items() if ranges.touches((n, n), spans)]
+        assert read == [version for version in order if n in has[version]][:1]
+    assert all(found.values())
 
 
 def test_a_relocated_range_without_all_its_files_is_an_error() -> None:

@@ -87,11 +87,6 @@ def test_ranges_need_a_cursor_a_finality_depth_and_a_first_value(missing: str) -
     assert code(lambda: aggregation.run(context(source(**given)))) == "BadTask"
 
 
-def test_a_query_whose_rows_have_moved_is_not_run(tmp_path: Path) -> None:
-    moved = source(trigger=False, relocated=[wire.Relocated(ID.replace("1", "2"), [(5, 9)])])
-    assert code(lambda: query.run(context(source(partition=PART), moved, scratch=tmp_path))) == "InputMoved"
-
-
 def test_a_run_that_is_asked_to_stop_stores_nothing(tmp_path: Path) -> None:
     output = wire.TaskOutput(
         name="blocks",

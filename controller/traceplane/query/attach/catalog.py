@@ -20,7 +20,7 @@ from traceplane.query.relations import as_of, listing, pins, ranges
 from traceplane.query.relations.relation import Relation
 from traceplane.query.relations.resolve import Reader, check_columns, match, readable, readable_names, task_rows
 from traceplane.query.relations.rows import CatalogRow, PartitionRow, catalog_row, version_row
-from traceplane.query.relations.seam import Holdings, pinned_now
+from traceplane.query.relations.seam import Holdings, answering, pinned_now
 
 Connection = psycopg.Connection[TupleRow]
 _Rows = psycopg.Cursor[dict[str, Any]]
@@ -50,12 +50,21 @@ ORDER BY namespace, name
 LIMIT %(limit)s
 """
 
-# A task names dataset versions, not assets: it may read the federation of two of them, and no other.
-_FEDERATED = f"""{_RELATION_COLUMNS}
+# A task names dataset versions, not assets: it may read the federation of two of them, and no other. They are those
+# that it was given, which need not be active ones.
+_FEDERATED = """
+SELECT r.namespace, r.name, r.storage, r.read_roles, r.hot_read_roles, r.cold_read_roles, h.columns, r.scope_column,
+       h.dataset_id, NULL::uuid AS dataset_version_id, h.location, h.provisioned AND c.provisioned AS provisioned,
+       h.dataset_version_id AS hot_version_id, h.location AS hot_location, c.dataset_version_id AS cold_version_id,
+       d.description
+FROM catalog.relations r
+JOIN catalog.versions h ON h.org_id = r.org_id AND h.namespace = r.namespace AND h.asset = r.hot_name
+JOIN catalog.versions c ON c.org_id = r.org_id AND c.namespace = r.namespace AND c.asset = r.cold_name
+LEFT JOIN catalog.descriptions d ON d.org_id = r.org_id AND d.namespace = r.namespace AND d.name = r.name
 -- second guard: the versions are those of the task's claim, which is of the organisation.
-WHERE org_id = %(org)s
-  AND storage = 'Federated'
-  AND hot_version_id = ANY (%(versions)s::uuid[]) AND cold_version_id = ANY (%(versions)s::uuid[])
+WHERE r.org_id = %(org)s
+  AND r.storage = 'Federated'
+  AND h.dataset_version_id = ANY (%(versions)s::uuid[]) AND c.dataset_version_id = ANY (%(versions)s::uuid[])
 """
 
 _VERSIONS = """
@@ -208,10 +217,12 @@ class Catalog:
     def _holdings(
         self, rows: Sequence[CatalogRow], then: Sequence[pins.PinnedRelation], snapshot: str | None = None
     ) -> Holdings:
-        hot = {version for row in rows if (version := row.hot_version)} | {p.hot for p in then if p.hot}
+        pairs = [(row.hot_version, row.cold_version) for row in rows]
+        pairs += [(pinned.hot, row.cold_version) for pinned, row in zip(then, rows, strict=bool(then))]
+        hot = {version for version, _ in pairs if version}
         moved = self._moved(hot)
-        cold = {version for row in rows if (version := row.cold_version)}
-        cold.update(version for by_cold in moved.values() for version in by_cold)
+        cold = {own for _, own in pairs if own}
+        cold.update(v for version, own in pairs if version for v in answering(moved.get(version, {}), own))
         old = {part.version for pinned in then for part in pinned.cold}
         # All three are sent before the first is read.
         version_rows = self._send(_VERSIONS, {"versions": list(hot | cold | old)})

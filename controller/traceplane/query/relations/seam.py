@@ -40,11 +40,29 @@ class Holdings:
         known = (self.versions[version] for version in versions if version in self.versions)
         return tuple(sorted({name for version in known for name in version.pii}))
 
-    def relocated_from(self, row: CatalogRow) -> Mapping[UUID, Sequence[ranges.Range]]:
-        """Ranges of the row's hot version by the cold version that has them, the relation's own cold half first."""
+    def relocated_from(self, row: CatalogRow) -> Mapping[UUID, tuple[ranges.Range, ...]]:
+        """Ranges of the row's hot version by the cold version that they are read from."""
         assert row.hot_version is not None
-        by_cold = self.relocated.get(row.hot_version, {})
-        return {cold: by_cold[cold] for cold in sorted(by_cold, key=lambda v: (v != row.cold_version, str(v)))}
+        return answering(self.relocated.get(row.hot_version, {}), row.cold_version)
+
+
+def answering(
+    relocated: Mapping[UUID, Sequence[ranges.Range]], own: UUID | None
+) -> Mapping[UUID, tuple[ranges.Range, ...]]:
+    """Which cold version is read for which of the ranges that were `relocated` to each: every value from one.
+
+    The relation's own cold half comes first. What it lacks, after a rollback or while it is new, the newest that
+    has it answers: a range that was relocated to a version is whole in it.
+    """
+    found: dict[UUID, tuple[ranges.Range, ...]] = {}
+    covered: tuple[ranges.Range, ...] = ()
+    newest_first = sorted(relocated, reverse=True)  # ids are UUIDv7
+    for version in sorted(newest_first, key=lambda version: version != own):
+        fresh = ranges.both(ranges.normal(relocated[version]), ranges.outside(covered))
+        if fresh:
+            found[version] = fresh
+            covered = ranges.normal([*covered, *fresh])
+    return found
 
 
 def pinned_now(row: CatalogRow, names: list[RelationName], holdings: Holdings, bucket: str) -> Relation:
@@ -63,21 +81,23 @@ def pinned_now(row: CatalogRow, names: list[RelationName], holdings: Holdings, b
 
 
 def relocated_groups(
-    by_cold: Mapping[UUID, Sequence[ranges.Range]],
+    by_cold: Mapping[UUID, tuple[ranges.Range, ...]],
     partitions: Mapping[UUID, Sequence[PartitionRow]],
     bucket: str,
     covered: tuple[ranges.Range, ...],
 ) -> tuple[tuple[ColdGroup, ...], tuple[ranges.Range, ...], list[pins.Cold]]:
-    """Groups for the relocated ranges outside of `covered`, what is covered with them, and the same for a pin."""
+    """Groups for the relocated ranges outside of `covered`, what is covered with them, and the same for a pin.
+
+    Ranges of two versions do not overlap (see `answering`).
+    """
     groups: list[ColdGroup] = []
     colds: list[pins.Cold] = []
+    left = ranges.outside(covered)
     for version, relocated in by_cold.items():
-        # Ranges of two cold versions may overlap: the first version that has a row is read for it.
-        fresh = ranges.both(ranges.normal(relocated), ranges.outside(covered))
-        if fresh:
+        if fresh := ranges.both(relocated, left):
             groups.extend(group_of(version, fresh, partitions, bucket))
             colds.append(pins.Cold(version, digest(partitions, version), list(fresh)))
-        covered = ranges.normal([*covered, *fresh])
+    covered = ranges.normal([*covered, *(span for cold in colds for span in cold.ranges)])
     return tuple(groups), covered, colds
 
 

@@ -1,4 +1,4 @@
-"""The object store as a task may use it: write once, compare, never overwrite.
+"""The object store as a task may use it: write once, compare, never overwrite; read what was committed.
 
 Credentials come from the task API, are limited to this task's prefixes and are renewed before they expire. Files
 are streamed from disk; a single PUT takes at most 5 GiB, and the commit protocol keeps files far below.
@@ -18,7 +18,9 @@ from traceplane_sdk.errors import OperatorError
 from traceplane_sdk.patience import delays
 
 _CHUNK = 1 << 20
-_GIVE_UP_CODES = frozenset({"AccessDenied", "InvalidAccessKeyId", "NoSuchBucket", "SignatureDoesNotMatch"})
+_GIVE_UP_CODES = frozenset(
+    {"AccessDenied", "InvalidAccessKeyId", "NoSuchBucket", "NoSuchKey", "SignatureDoesNotMatch"}
+)
 
 
 class ObjectStore:
@@ -43,24 +45,58 @@ class ObjectStore:
         """Create `s3://bucket/key` from a file. OperatorError `ObjectConflict` where other content is there."""
         self._put(uri, lambda: path.open("rb"), sha256)
 
+    def get_bytes(self, uri: str, sha256: str) -> bytes:
+        """The small object `s3://bucket/key`. OperatorError `ObjectChanged` unless it has this hash."""
+        body = io.BytesIO()
+        self._get(uri, body, sha256)
+        return body.getvalue()
+
+    def get_file(self, uri: str, path: Path, sha256: str) -> None:
+        """Write `s3://bucket/key` to a file; see `get_bytes`."""
+        with path.open("wb") as file:
+            self._get(uri, file, sha256)
+
+    def _get(self, uri: str, target: IO[bytes], sha256: str) -> None:
+        bucket, key = split_uri(uri)
+
+        def get() -> None:
+            target.seek(0)
+            target.truncate()
+            digest = hashlib.sha256()
+            for chunk in self._client.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(_CHUNK):
+                digest.update(chunk)
+                target.write(chunk)
+            if digest.hexdigest() != sha256:
+                raise OperatorError("ObjectChanged", f"{uri} holds other content than was committed")
+
+        self._patiently(uri, get)
+
     def _put(self, uri: str, opened: Callable[[], IO[bytes]], sha256: str) -> None:
+        bucket, key = split_uri(uri)
+
+        def put() -> None:
+            # If-None-Match (RFC 9110, 13.1.2): of two writers of one key the first wins.
+            with opened() as body:
+                self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+
+        if not self._patiently(uri, put):
+            # Another writer's object, or this one's, whose reply was lost: the content decides.
+            self._must_equal(uri, bucket, key, sha256)
+
+    def _patiently(self, uri: str, call: Callable[[], None]) -> bool:
+        """Call until the store answers; False where it says that a precondition failed. Raises OperatorError."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        bucket, key = split_uri(uri)
         failure: Exception = OperatorError("ObjectStoreUnavailable", f"{uri} was not tried")
         for delay in delays(self._patience):
             try:
-                # If-None-Match (RFC 9110, 13.1.2): of two writers of one key the first wins.
-                with opened() as body:
-                    self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
-                return None
+                call()
+                return True
             except ClientError as error:
                 status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
                 code = error.response.get("Error", {}).get("Code", "")
-                if (
-                    status == 412
-                ):  # another writer's object, or this one's, whose reply was lost: the content decides
-                    return self._must_equal(uri, bucket, key, sha256)
+                if status == 412:
+                    return False
                 if code in _GIVE_UP_CODES:
                     raise OperatorError("ObjectStoreRefused", f"{uri}: {code}") from error
                 failure = error

@@ -20,8 +20,10 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_STATE_BYTES = 256 * 1024
 MAX_WAIT_SECONDS = 60.0
 MAX_REPORT_BYTES = 1024
-MAX_ANSWER_COLUMNS = 500
 """UTF-8 of a source's report; a worker cuts what is longer."""
+MAX_ANSWER_COLUMNS = 500
+MAX_COLD_PARTITIONS = 4096
+"""Cold partitions that one task reads a relocated range from."""
 
 Id = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -63,11 +65,25 @@ class ColumnDef(msgspec.Struct, frozen=True):
     pii: bool = False
 
 
+class ColdPartition(msgspec.Struct, frozen=True):
+    """A committed partition of a cold dataset version; `location` holds its manifest and its files."""
+
+    start: int
+    end: int
+    location: str
+    manifest_sha256: str
+
+
 class Relocated(msgspec.Struct, frozen=True):
-    """Ranges of a hot dataset version that are to be read from a cold one."""
+    """Ranges of a hot dataset version that are to be read from a cold one. No two of an input overlap.
+
+    `partitions` are those that touch the ranges, up to one more than MAX_COLD_PARTITIONS of each: for tasks that
+    read a partition, and empty for others.
+    """
 
     cold_version: Id
     ranges: list[tuple[int, int]]
+    partitions: list[ColdPartition] = []
 
 
 class TaskInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -260,11 +276,17 @@ class CommittedOutput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class Relocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The committed partition of `output` replaces the same range of the hot input at `input`."""
+    """The committed partition of `output` replaces the same range of the hot input at `input`.
+
+    `cold` are the ranges that were read from cold files, as the claim said. The rest was read from the hot table:
+    where something else moved of it since the claim, so long ago that its rows may be deleted, the completion is
+    refused.
+    """
 
     input: Annotated[int, msgspec.Meta(ge=0)]
     output: Name
     delete_hot: bool
+    cold: Annotated[list[tuple[Position, Position]], msgspec.Meta(max_length=MAX_COLD_PARTITIONS)] = []
 
 
 class TaskError(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
