@@ -39,4 +39,5 @@ OPERATOR = Operator(
     entrypoint="operators.block_follower.run:run",
     neutral_config=NEUTRAL,
     rpc_pools=lambda config: (config.rpc_pool,),
+    calls_per_value=2,  # the block with its transactions, and its receipts
 )

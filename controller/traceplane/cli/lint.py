@@ -18,6 +18,7 @@ import typer
 if TYPE_CHECKING:
     from traceplane.cli.manifests import Document
     from traceplane.cli.yaml_nodes import Unreadable
+    from traceplane.graph import Graph
 
 MAX_OBJECT_BYTES = 1536 * 1024
 """etcd's default limit of a request, which the API server passes on (etcd, "System limits")."""
@@ -60,6 +61,11 @@ class Checked:
 
 def check(paths: list[Path]) -> Checked:
     """Check everything in `paths` as one set."""
+    return review(paths)[0]
+
+
+def review(paths: list[Path]) -> tuple[Checked, tuple[Graph, ...]]:
+    """What is wrong with everything in `paths`, taken as one set, and the graphs of the DAGs that are right."""
     from traceplane import graph, operator_registry
     from traceplane.cli.manifests import documents, files_in, read
     from traceplane.cli.yaml_nodes import Unreadable
@@ -86,7 +92,7 @@ def check(paths: list[Path]) -> Checked:
     for index, problems in reviewed.problems.items():
         file, document = taken[index]
         findings += [Finding(file, document.line_of(p.path), p.source, p.path, p.message, p.code) for p in problems]
-    return Checked(tuple(sorted(findings)), len(taken), skipped)
+    return Checked(tuple(sorted(findings)), len(taken), skipped), reviewed.graphs
 
 
 def _unreadable(path: Path, error: Unreadable) -> Finding:

@@ -27,7 +27,7 @@ app = typer.Typer(
 processes = typer.Typer(help="Run one of Trace's processes (what the pods start).", no_args_is_help=True)
 app.add_typer(processes, name="run")
 
-_VERBS = ("lint", "query", "sql", "result", "get", "operate", "rollout", "logs", "admin")
+_VERBS = ("lint", "plan", "query", "sql", "result", "get", "operate", "rollout", "logs", "admin")
 _PROCESSES = ("controller", "dispatcher", "query_service", "worker", "migrate")
 
 for _names, _parent in ((_VERBS, app), (_PROCESSES, processes)):

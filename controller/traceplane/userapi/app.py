@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import orjson
 from starlette.applications import Starlette
@@ -20,8 +21,12 @@ from traceplane.userapi.call import Call
 from traceplane.userapi.routes import HANDLERS, ROUTES
 from traceplane.web import authentication, routes
 from traceplane.web.authentication import Scheme
+from traceplane.web.bodies import Bodies
 from traceplane.web.principals import Principal
 from traceplane.web.rates import RateLimit
+
+MAX_BODY_BYTES = 512 * 1024
+"""Of a definition of as many jobs as a DAG may have."""
 
 STATE_SECONDS = 3.0
 """Longest wait of a request for the state database, before it is answered 503: a person waits for it."""
@@ -65,10 +70,10 @@ class UserApi:
             return self._healthz
         answer = HANDLERS[route.call]
 
-        async def handle(call: routes.Call[Principal, None]) -> Response:
+        async def handle(call: routes.Call[Principal, Any]) -> Response:
             request, user = call.request, call.caller
             with audit.user_call(request.method, request.url.path, user.user_id, user.org_id):
-                body = await answer(Call(request, user, self.state, self._settings.namespace))
+                body = await answer(Call(request, user, self.state, self._settings.namespace, call.body))
                 return _answer(call, orjson.dumps(body, default=str))
 
         return handle
@@ -77,7 +82,7 @@ class UserApi:
         return PlainTextResponse("ok\n")
 
 
-def _answer(call: routes.Call[Principal, None], body: bytes) -> Response:
+def _answer(call: routes.Call[Principal, Any], body: bytes) -> Response:
     """The answer of a route, with an entity tag (RFC 9110, 8.8.3); 304 where the reader has it already.
 
     A 304 costs the server what the answer costs, but not the network: a page that looks again every few seconds
@@ -98,6 +103,8 @@ def app(settings: UserApiSettings, on_give_up: routes.OnGiveUp) -> Starlette:
     api = UserApi(settings)
     rate = RateLimit(settings.user_rate_per_minute)
     serving = routes.Serving(
-        authenticate={Scheme.USER: authentication.users(api.verifier, rate, api.lookup)}, on_give_up=on_give_up
+        authenticate={Scheme.USER: authentication.users(api.verifier, rate, api.lookup)},
+        on_give_up=on_give_up,
+        bodies=Bodies(MAX_BODY_BYTES, invalid="InvalidBody", too_large="BodyTooLarge"),
     )
     return routes.application(ROUTES, api.handler, serving, api.lifespan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 from starlette.requests import Request
@@ -29,6 +29,8 @@ class Call:
     state: Database
     namespace: str
     """The service's own namespace: where a single object is looked for when the request names none."""
+    body: Any = None
+    """Of the route's type; None where it has none."""
 
     async def run(
         self,

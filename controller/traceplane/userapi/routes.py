@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from traceplane.userapi import reads, rollouts, shapes, tasks
+from traceplane.userapi import plans, reads, rollouts, shapes, tasks
 from traceplane.userapi.call import Call
 from traceplane.web.authentication import Scheme
 from traceplane.web.routes import Route
@@ -51,6 +51,15 @@ _ROWS = (
     ),
     _get("/v1/dags/{name}/versions", reads.dag_versions, shapes.Page[shapes.DagVersion], (*_ONE, *_PAGE)),
     _get("/v1/dags/{name}/rollout", rollouts.dag_rollout, shapes.Rollout, _ONE),
+    _row(
+        "POST",
+        "/v1/dags/{name}/plan",
+        plans.plan_dag,
+        request=shapes.PlanRequest,
+        response=shapes.PlanFacts,
+        statuses=(400, 413, 415),
+        query=_ONE,
+    ),
     _roll("/v1/dags/{name}/rollout/approve", rollouts.approve_rollout, ("version",)),
     _roll("/v1/dags/{name}/rollout/resume", rollouts.resume_rollout),
     _roll("/v1/dags/{name}/rollback", rollouts.roll_back_dag, ("version",)),

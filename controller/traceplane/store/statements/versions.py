@@ -119,6 +119,12 @@ LIMIT 1
 """
 """A version by what a person calls it; or, where he names none, the one that was active last."""
 
+OF_SPEC = f"""
+SELECT {NAME.format(v="v")} FROM dag_versions v
+WHERE v.org_id = %(org)s AND v.namespace = %(namespace)s AND v.dag = %(dag)s AND v.spec_hash = %(spec_hash)s
+"""
+"""The name of a spec's version."""
+
 SET_PAUSED = """
 UPDATE jobs SET paused = %(paused)s
 WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s AND name = %(job)s AND paused <> %(paused)s
@@ -199,6 +205,12 @@ async def generations(
 async def generation_ids(conn: Connection, dag: DagKey) -> list[UUID]:
     """Every generation of the DAG, of whatever version."""
     return await column(conn, GENERATION_IDS, dag.parameters)
+
+
+async def of_spec(conn: Connection, dag: DagKey, spec_hash: str) -> str | None:
+    """What people call the version of a spec; None where there is none."""
+    found: list[str] = await column(conn, OF_SPEC, dag.parameters | {"spec_hash": spec_hash})
+    return found[0] if found else None
 
 
 async def job_ids(conn: Connection, version_id: UUID) -> list[UUID]:

@@ -137,5 +137,7 @@ class Operator:
     neutral_config: frozenset[str] = field(default_factory=frozenset)
     rpc_pools: Callable[[Any], tuple[str, ...]] = _no_pools
     """Which rpcPools a config reads: their provider URLs are mounted into the job's pods and no others."""
+    calls_per_value: int = 0
+    """RPC calls that a source spends on one value of its scope column: what a plan of a rebuild reckons with."""
     statement: Callable[[Any], Statement | None] = _no_statement
     """The SELECT in a config, where there is one. It must not raise."""

@@ -1,0 +1,131 @@
+"""`tracectl plan`: what applying manifests would do to the DAGs that run."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from traceplane.cli import printing
+from traceplane.cli.connection import USER_API, Access, call, calls
+from traceplane.cli.options import Namespace
+
+if TYPE_CHECKING:
+    from traceplane.graph import Graph
+    from traceplane.versions.plan import Plan
+
+Row = dict[str, Any]
+_COLUMNS = ("job", "action", "tasks", "partitions", "rows", "bytes", "rpc_calls", "reasons")
+_SAYS = {
+    "Create": "is new",
+    "Nothing": "changes nothing",
+    "Swap": "is active at once: all it needs is built",
+    "Rebuild": "is built beside the running version, and takes over when it is whole",
+}
+
+
+class Output(StrEnum):
+    """`-o`."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    JSON = "json"
+    YAML = "yaml"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("plan", no_args_is_help=True)(plan)
+
+
+@calls(USER_API)
+def plan(
+    api: Access,
+    files: Annotated[list[Path], typer.Option("--filename", "-f", help="File or folder; `-` is standard input.")],
+    namespace: Namespace = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="markdown: for a pull request.")] = Output.TABLE,
+) -> None:
+    """Say what applying manifests would do: which jobs are rebuilt and why, and what that costs.
+
+    Changes nothing. Exits with 1 where the manifests are wrong.
+
+    Examples:
+
+      tracectl plan -f dags/
+
+      tracectl plan -f dags/ -o markdown
+    """
+    from traceplane.cli import lint
+
+    checked, graphs = lint.review(files)
+    if checked.findings:
+        for finding in checked.findings:
+            sys.stderr.write(f"{finding}\n")
+        raise typer.Exit(1)
+    with api.client() as client:
+        found = [_planned(client, graph, namespace) for graph in graphs]
+    if output in (Output.JSON, Output.YAML):
+        printing.structured(found, printing.Output(output.value))
+        return
+    for one in found:
+        sys.stdout.write(_markdown(one) if output is Output.MARKDOWN else f"{_head(one)}\n")
+        if output is Output.TABLE:
+            printing.table(_COLUMNS, [_cells(job) for job in one["jobs"]], null="")
+
+
+def _planned(client: Any, graph: Graph, namespace: str | None) -> Row:
+    """The plan of one DAG, as JSON."""
+    jobs = [{"name": job.name, "config_hash": job.config_hash} for job in graph.jobs]
+    parameters = {} if namespace is None else {"namespace": namespace}
+    body = {"spec_hash": graph.spec_hash, "jobs": jobs}
+    known: Row = call(client, "POST", f"/v1/dags/{graph.dag}/plan", params=parameters, json=body).json()
+    made = _plan(graph, known)
+    named = known["version"] or f"a new version ({graph.spec_hash[:8]})"
+    active = {name: known[name] for name in ("active_version", "staged_version", "held")}
+    return {
+        "dag": graph.dag,
+        "version": named,
+        **active,
+        "result": made.result,
+        "jobs": list(map(asdict, made.jobs)),
+    }
+
+
+def _plan(graph: Graph, known: Row) -> Plan:
+    from traceplane import operator_registry
+    from traceplane.store.statements.plans import Size
+    from traceplane.store.statements.versions import StoredGeneration
+    from traceplane.versions import plan as plans
+
+    generations = [StoredGeneration(**one | {"id": UUID(one["id"])}) for one in known["generations"]]
+    sizes = [Size(**one) for one in known["sizes"]]
+    calls = {name: operator.calls_per_value for name, operator in operator_registry.load().items()}
+    return plans.plan(graph, generations, sizes, active_spec_hash=known["active_spec_hash"], calls=calls)
+
+
+def _head(one: Row) -> str:
+    """What happens to the DAG, in a line."""
+    serves = f"; {one['active_version']} serves" if one["active_version"] and one["result"] != "Nothing" else ""
+    ends = f"; what is staged ({one['staged_version']}) is given up" if one["staged_version"] else ""
+    held = "; it is held off by a rollback: `tracectl rollout resume`" if one["held"] else ""
+    return f"{one['dag']}: {one['version']} {_SAYS[one['result']]}{serves}{ends}{held}"
+
+
+def _cells(job: Row) -> list[Any]:
+    """A row of the table: what is not known before it runs is `?`, an estimate has a `~`."""
+    tasks = "?" if job["tasks"] is None else f"{'' if job['exact'] else '~'}{job['tasks']}"
+    calls = "?" if job["rpc_calls"] is None else job["rpc_calls"]
+    counted = [job["partitions"], job["rows"], job["bytes"]]
+    return [job["job"], job["action"], tasks, *counted, calls, ", ".join(job["reasons"])]
+
+
+def _markdown(one: Row) -> str:
+    """A section of a comment: GitHub and GitLab draw its table."""
+    rows = [_COLUMNS, ["---"] * len(_COLUMNS), *(_cells(job) for job in one["jobs"])]
+    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return f"**{_head(one)}**\n\n" + "\n".join(lines) + "\n\n"

@@ -1,0 +1,53 @@
+"""What a plan of a change is made from: how much each output of a DAG's generations has.
+
+One statement for all, whatever their number: counts come from indexes of what is announced and committed, and no
+file is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+from traceplane.store.engine import Connection
+from traceplane.store.rows import named
+
+SIZES = """
+SELECT j.name AS job, d.output, made.tasks, announced.partitions AS announced, furthest.position, stored.partitions,
+       coalesce(stored.rows, 0)::int8 AS rows, coalesce(stored.bytes, 0)::int8 AS bytes
+FROM jobs j
+JOIN dataset_versions v ON v.job_id = j.id
+JOIN datasets d ON d.id = v.dataset_id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS tasks FROM tasks WHERE job_id = j.id AND status <> 'Canceled' AND cause <> 'Source') made
+CROSS JOIN LATERAL (
+    SELECT count(*) AS partitions FROM events WHERE dataset_version_id = v.id AND kind = 'Partition') announced
+CROSS JOIN LATERAL (SELECT max(cursor_value) AS position FROM events WHERE dataset_version_id = v.id) furthest
+CROSS JOIN LATERAL (
+    SELECT count(*) AS partitions, sum(rows) AS rows, sum(bytes) AS bytes
+    FROM partition_versions WHERE dataset_version_id = v.id AND superseded_at IS NULL) stored
+WHERE j.id = ANY(%(jobs)s)
+ORDER BY j.name, d.output
+"""
+"""How much each output of some generations has announced and committed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """One output of a generation. `announced` partitions make a task each of who is triggered by it; `position` is
+    how far it is; `rows` and `bytes` are those of cold files. `tasks` are those of the whole job."""
+
+    job: str
+    output: str
+    tasks: int
+    announced: int
+    position: int | None
+    partitions: int
+    rows: int
+    bytes: int
+
+
+async def sizes(conn: Connection, job_ids: Collection[UUID]) -> list[Size]:
+    """Of the outputs of some generations, by job and name."""
+    return await named(conn, Size, SIZES, {"jobs": list(job_ids)})
