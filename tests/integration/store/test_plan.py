@@ -100,7 +100,8 @@ async def test_what_a_rebuild_costs_is_what_was_made_before(deploy: Deploy, rows
     rows(
         "INSERT INTO partition_versions (org_id, dataset_id, dataset_version_id, partition_key, range_start,"
         " range_end, location, files, rows, bytes, manifest_sha256, task_id, attempt)"
-        " SELECT org_id, dataset_id, id, '0-19', 0, 19, 'x', '[]', 20, 4096, 'x', id, 1 FROM dataset_versions WHERE job_id = %s",
+        " SELECT org_id, dataset_id, id, '0-19', 0, 19, 'x', '[]', 20, 4096, 'x', id, 1 FROM dataset_versions"
+        " WHERE job_id = %s",
         ids["compact"],
     )
     manifest = graphs.chain()
