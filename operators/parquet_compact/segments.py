@@ -80,5 +80,6 @@ def _files(source: wire.TaskInput, one: wire.Relocated, low: int, high: int) -> 
             )
         raise OperatorError(
             "ColdFilesMissing",
-            f"{next_value}-{high} of {source.name} moved to version {one.cold_version}, which has no files of it",
+            f"{next_value}-{high} of {source.name} moved to version {one.cold_version}, which has no files of it; "
+            "or the claim had no room for them: claim fewer tasks at once",
         )

@@ -275,7 +275,7 @@ class CommittedOutput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     manifest_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
-class Relocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Relocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The committed partition of `output` replaces the same range of the hot input at `input`.
 
     `cold` are the ranges that were read from cold files, as the claim said. The rest was read from the hot table:
