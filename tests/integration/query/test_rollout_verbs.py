@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 from collections.abc import Callable
@@ -12,15 +11,11 @@ import pytest
 
 from tests import services
 from tests.integration.query.command import tracectl
-from tests.integration.query.world import NAMESPACE, World
+from tests.integration.query.rollouts import Rollouts
+from tests.integration.query.world import World
 from tests.issuer import Issuer
 from traceplane.settings import Settings
-from traceplane.store.engine import Database
-from traceplane.store.statements import controller_facts
-from traceplane.store.statements.pointers import DagKey
 from traceplane.userapi.app import app
-from traceplane.versions import rollout
-from traceplane.versions.asset_policies import Policies
 
 pytestmark = pytest.mark.services
 
@@ -42,23 +37,8 @@ def run(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> Run:
 
 
 def cut_over(world: World, manual: bool = False) -> bool:
-    """What the controller does at its next look."""
-
-    async def once() -> bool:
-        state, dag = (
-            Database(world.databases.state_dsn, application="test"),
-            DagKey(services.ORG_ID, NAMESPACE, "monad"),
-        )
-        async with state.transaction() as conn:
-            facts = await controller_facts.dag_facts(conn, dag)
-            assert facts is not None
-            cutover = "Manual" if manual else "Auto"
-            spec_hash = facts.staged_spec_hash or ""
-            done = await rollout.cut_over(conn, dag, spec_hash, cutover=cutover, policies=Policies())
-        await state.close()
-        return done
-
-    return asyncio.run(once())
+    with Rollouts(world) as rollouts:
+        return rollouts.cut_over(manual=manual)
 
 
 def rows(done: subprocess.CompletedProcess[str]) -> Any:

@@ -155,7 +155,7 @@ class World:
         self.state.execute(
             "DELETE FROM tasks WHERE cause = 'Source' AND status = 'Queued' AND org_id = %s", (services.ORG_ID,)
         )
-        return [self._version(job) for job, _, _ in datasets]
+        return [self.version(job) for job, _, _ in datasets]
 
     def rebuild(self, job: str, token: str, generation: int = 50) -> UUID:
         """Stage the DAG with one job made anew; the version of its dataset. Its source is where it has to be."""
@@ -163,7 +163,7 @@ class World:
             if spec["name"] == job:
                 spec["rebuildToken"] = token
         self._deploys.deploy(self._manifest(), generation, staged=True)
-        return self._version(job)
+        return self.version(job)
 
     def announce(self, version: UUID, last: int) -> None:
         """A source says that it has written up to `last`."""
@@ -177,7 +177,8 @@ class World:
         metadata = {"name": "monad", "namespace": NAMESPACE, "uid": "uid-1"}
         return {"apiVersion": "trace.dev/v1alpha1", "kind": "DAG", "metadata": metadata, "spec": self._spec}
 
-    def _version(self, job: str) -> UUID:
+    def version(self, job: str) -> UUID:
+        """The newest version of a job's dataset."""
         row = self.state.execute(
             "SELECT v.id FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_id"
             " WHERE d.org_id = %s AND d.job = %s ORDER BY v.id DESC LIMIT 1",
