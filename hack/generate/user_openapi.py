@@ -26,6 +26,11 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "description": "Kubernetes namespace.",
     },
     "status": {"schema": {"enum": list(reads.STATUSES)}, "description": "Tasks of this status only."},
+    "keep": {
+        "schema": {"type": "integer", "minimum": 0, "maximum": 9999},
+        "description": "Former versions that stay, the last that were active.",
+    },
+    "dry_run": {"schema": {"type": "boolean"}, "description": "Look, and change nothing."},
     "version": {
         "schema": {"type": "string", "maxLength": 80},
         "description": "A version of the DAG: `v3`, its whole name or its id.",

@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
         verbs.command(verb.__name__)(verb)
     app.add_typer(verbs, name="rollout")
     app.command("rollback", no_args_is_help=True)(rollback)
+    app.command("gc", no_args_is_help=True)(gc)
 
 
 @calls(USER_API)
@@ -115,6 +116,35 @@ def rollback(
       tracectl rollback monad --to v2
     """
     _post(api, f"/v1/dags/{dag}/rollback", _where(namespace, to), output)
+
+
+@calls(USER_API)
+def gc(
+    api: Access,
+    dag: Dag,
+    keep: Annotated[int, typer.Option(help="Former versions that stay, the last ones.", min=0, max=9999)] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be purged.")] = False,
+    namespace: Namespace = None,
+    output: Printed = Output.TABLE,
+) -> None:
+    """Purge tables and files that only former versions of a DAG hold. Needs the role admin.
+
+    What the active and the staged version hold stays, and so does the only copy of rows. A purged version cannot be
+    rolled back to; its definition, applied again, is built anew.
+
+    Examples:
+
+      tracectl gc monad --dry-run
+
+      tracectl gc monad --keep 2
+    """
+    parameters = _where(namespace) | {"keep": str(keep), "dry_run": str(dry_run).lower()}
+    with api.client() as client:
+        found: Row = call(client, "POST", f"/v1/dags/{dag}/gc", params=parameters).json()
+    if output in (Output.JSON, Output.YAML):
+        printing.structured(found, output)
+        return
+    printing.rows(found["items"], ("job", "output", "storage", "rows", "bytes", "location", "kept"), output)
 
 
 def _post(api: Access, path: str, parameters: dict[str, str], output: Output) -> None:

@@ -77,7 +77,9 @@ class Dispatcher:
         """The background loops, not started."""
         settings, state, data = self.settings, self.state, self.data
         policy = RetryPolicy(settings.retry_base_seconds, settings.retry_max_seconds)
-        outbox = Outbox(settings, state, effects.registry(state, data, self.wakeups))
+        outbox = Outbox(
+            settings, state, effects.registry(state, data, self.wakeups, self.objects, settings.s3_bucket)
+        )
         due = min(DUE_SECONDS, settings.poll_seconds)
         janitor = Janitor(state, data, settings.outbox_retention_seconds, settings.event_retention_seconds)
         results = QueryResults(data, self.objects, settings)

@@ -197,11 +197,6 @@ class Dispatch(Part):
     outbox_max_attempts: int = Field(20, ge=1, description="Deliveries of one outbox row before it is Failed.")
     outbox_base_seconds: float = Field(1, gt=0, description="First outbox retry delay.")
     outbox_max_seconds: float = Field(300, gt=0, description="Longest outbox retry delay.")
-    longest_query_seconds: float = Field(
-        330,
-        gt=0,
-        description="Hot rows that moved to cold files stay this long, so that no running query misses them.",
-    )
     outbox_retention_seconds: float = Field(
         7 * 86_400, gt=0, description="How long outbox rows stay after their effect, in either database."
     )
@@ -259,6 +254,11 @@ class UserApi(Part):
     user_port: int = Field(8081, description="User API.")
     user_rate_per_minute: float = Field(
         100, gt=0, description="Requests of one user to the user API in a minute, as many at once; per process."
+    )
+    longest_query_seconds: float = Field(
+        330,
+        gt=0,
+        description="Hot rows that moved, and data that was purged, stay this long: no running query misses them.",
     )
 
 

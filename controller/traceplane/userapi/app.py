@@ -73,7 +73,16 @@ class UserApi:
         async def handle(call: routes.Call[Principal, Any]) -> Response:
             request, user = call.request, call.caller
             with audit.user_call(request.method, request.url.path, user.user_id, user.org_id):
-                body = await answer(Call(request, user, self.state, self._settings.namespace, call.body))
+                body = await answer(
+                    Call(
+                        request,
+                        user,
+                        self.state,
+                        self._settings.namespace,
+                        self._settings.longest_query_seconds,
+                        call.body,
+                    )
+                )
                 return _answer(call, orjson.dumps(body, default=str))
 
         return handle

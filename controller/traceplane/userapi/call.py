@@ -29,6 +29,8 @@ class Call:
     state: Database
     namespace: str
     """The service's own namespace: where a single object is looked for when the request names none."""
+    longest_query_seconds: float
+    """How long what is purged stays for queries that read it."""
     body: Any = None
     """Of the route's type; None where it has none."""
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import structlog
 
-from traceplane.errors import NotFound
+from traceplane.errors import NotFound, Refused
 from traceplane.store.engine import Connection
 from traceplane.store.statements import controller_facts
 from traceplane.store.statements.pointers import DagKey
 from traceplane.userapi.call import Call
-from traceplane.versions import rollout
+from traceplane.versions import gc, rollout
 
 _log = structlog.get_logger("trace.audit")
 
@@ -38,6 +38,41 @@ async def roll_back_dag(call: Call) -> Any:
     """Make a former version active, `?version=` or the one before; the spec is held off until it changes."""
     version = call.request.query_params.get("version")
     return await _move(call, "rollback", lambda conn, dag: rollout.roll_back(conn, dag, version=version))
+
+
+async def collect_garbage(call: Call) -> Any:
+    """Purge what only former versions hold, but for the last `?keep=` of them; `?dry_run=true` only looks."""
+    keep = _number(call.request.query_params.get("keep", "1"))
+    dry_run = call.request.query_params.get("dry_run", "false")
+    if dry_run not in ("true", "false"):
+        raise Refused("dry_run: true or false")
+    dag = _key(call)
+    async with call.state.transaction() as conn:
+        delay = call.longest_query_seconds
+        found = await gc.collect(conn, dag, keep=keep, delay_seconds=delay, dry_run=dry_run == "true")
+    if dry_run == "false":
+        purged = [str(one.output.version_id) for one in found if one.kept is None]
+        _log.info("dag", verb="gc", dag=dag.dag, purged=purged, user_id=str(call.principal.user_id))
+    items = [
+        {
+            "job": one.output.job,
+            "output": one.output.output,
+            "version": one.output.version_id,
+            "storage": one.output.storage,
+            "location": one.output.location,
+            "rows": one.output.rows,
+            "bytes": one.output.bytes,
+            "kept": one.kept,
+        }
+        for one in found
+    ]
+    return {"dry_run": dry_run == "true", "items": items}
+
+
+def _number(text: str) -> int:
+    if not (text.isdecimal() and len(text) <= 4):
+        raise Refused("keep: a number of versions from 0 to 9999")
+    return int(text)
 
 
 async def _move(call: Call, verb: str, change: Callable[[Connection, DagKey], Awaitable[object]]) -> Any:

@@ -47,6 +47,27 @@ class DagVersion(msgspec.Struct):
     staged: bool
 
 
+class Purged(msgspec.Struct):
+    """An output of a former version that was purged, or would be. `kept`: why it is not. `rows` and `bytes` are
+    those of files; `version` is the dataset version."""
+
+    job: str
+    output: str
+    version: UUID
+    storage: Literal["Postgres", "S3"]
+    location: str
+    rows: int
+    bytes: int
+    kept: str | None
+
+
+class Collected(msgspec.Struct):
+    """What a garbage collection did, or would do (`dry_run`)."""
+
+    dry_run: bool
+    items: list[Purged]
+
+
 class RolloutJob(msgspec.Struct):
     """A job that is built for the staged version. `done` of `total` are tasks, of a source values of its scope
     column; `waits` says for what, null once it is ready."""

@@ -11,7 +11,9 @@ from typing import Protocol
 
 from traceplane.dispatch.effects.delete_hot_rows import DeleteHotRows
 from traceplane.dispatch.effects.provision_hot_table import ProvisionHotTable
+from traceplane.dispatch.effects.purging import DeletePrefix, DropHotTable
 from traceplane.dispatch.wake import Wakeups
+from traceplane.drivers.objects import Objects
 from traceplane.store.engine import Database
 from traceplane.store.statements.outbox import OutboxRow
 
@@ -23,9 +25,13 @@ class Effect(Protocol):
         """One bounded step; True when nothing is left to do. Raises Refused where no repetition can help."""
 
 
-def registry(state: Database, data: Database, wakeups: Wakeups) -> Mapping[str, Effect]:
-    """Every effect by the kind of its rows."""
+def registry(
+    state: Database, data: Database, wakeups: Wakeups, objects: Objects, bucket: str
+) -> Mapping[str, Effect]:
+    """Every effect by the kind of its rows. `bucket` is the one of `objects`."""
     return {
         "provision_hot_table": ProvisionHotTable(state, data, wakeups),
         "delete_hot_rows": DeleteHotRows(state, data),
+        "drop_hot_table": DropHotTable(data),
+        "delete_prefix": DeletePrefix(objects, bucket),
     }

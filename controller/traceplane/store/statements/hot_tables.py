@@ -12,6 +12,7 @@ from uuid import UUID
 
 from psycopg import sql
 
+from traceplane.errors import Refused
 from traceplane.store.engine import Connection
 from traceplane.store.rows import column, first
 from traceplane_sdk.columns import FORMS
@@ -109,6 +110,18 @@ async def create(conn: Connection, table: HotTable) -> None:
             await conn.execute(
                 sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(name, table.identifier, _names(index))
             )
+
+
+async def drop(conn: Connection, location: str) -> None:
+    """Remove the table `hot.d_<hex>` and what fenced its writers (data); nothing where it is gone."""
+    schema, _, name = location.partition(".")
+    if schema != "hot" or not name.startswith("d_"):
+        raise Refused(f"{location!r} is no hot table")
+    async with conn.transaction():
+        await conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(schema, name)))
+        version = {"version": UUID(hex=name.removeprefix("d_"))}
+        await conn.execute("DELETE FROM trace.write_fences WHERE dataset_version_id = %(version)s", version)
+        await conn.execute("DELETE FROM trace.empty_ranges WHERE dataset_version_id = %(version)s", version)
 
 
 async def delete_rows(conn: Connection, table: HotTable, *, start: int, end: int, limit: int) -> int:

@@ -12,6 +12,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the numbers and the marks: an older release stages nothing."""
+    """Drop the numbers and the marks: an older release stages and purges nothing."""
+    run("DELETE FROM outbox WHERE kind IN ('drop_hot_table', 'delete_prefix')")
+    run("ALTER TABLE outbox DROP CONSTRAINT outbox_kind_check")
+    run(
+        "ALTER TABLE outbox ADD CONSTRAINT outbox_kind_check"
+        " CHECK (kind IN ('provision_hot_table', 'delete_hot_rows'))"
+    )
     run("ALTER TABLE dag_current_versions DROP COLUMN staged_at, DROP COLUMN approved_version_id")
     run("ALTER TABLE dag_versions DROP COLUMN number, DROP COLUMN activated_at")

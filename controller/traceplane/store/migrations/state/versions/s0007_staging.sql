@@ -16,3 +16,8 @@ ALTER TABLE dag_current_versions
     ADD COLUMN approved_version_id UUID,
     ADD CONSTRAINT dag_current_versions_approved_version_id_fkey
         FOREIGN KEY(approved_version_id) REFERENCES dag_versions (id);
+
+ALTER TABLE outbox
+    DROP CONSTRAINT outbox_kind_check,
+    ADD CONSTRAINT outbox_kind_check
+        CHECK (kind IN ('provision_hot_table', 'delete_hot_rows', 'drop_hot_table', 'delete_prefix'));

@@ -1,0 +1,80 @@
+"""Purging what former versions of a DAG left behind. Nothing is purged by itself: somebody asks.
+
+What stays: all that the active and the staged version hold, and the versions that were active last, so that a
+rollback has somewhere to go. A cold version that holds the only copy of rows of a hot table stays as well, and so
+does a generation whose tasks still run. Deciding and forgetting are one transaction under the pointer's lock; the
+bytes go later, when no query that began before can still read them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from traceplane.errors import NotFound
+from traceplane.store.engine import Connection
+from traceplane.store.statements import notify, pointers, purges, relocations
+from traceplane.store.statements.pointers import DagKey
+from traceplane.store.statements.purges import Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """An output that was, or would be, purged; `kept`: why it is not."""
+
+    output: Candidate
+    kept: str | None
+
+
+async def collect(conn: Connection, dag: DagKey, *, keep: int, delay_seconds: float, dry_run: bool) -> list[Purged]:
+    """Purge what only versions before the last `keep` hold; with `dry_run` nothing changes. Raises NotFound."""
+    # A savepoint: what is only looked at is decided like what is done, one version after the other.
+    async with conn.transaction(force_rollback=dry_run):
+        if await pointers.lock_known(conn, dag) is None:
+            raise NotFound(f"there is no DAG {dag.dag}")
+        stay = await purges.kept(conn, dag, keep=keep)
+        found = await purges.candidates(conn, dag, stay)
+        by_job: dict[UUID, list[Candidate]] = {}
+        for one in found:
+            by_job.setdefault(one.job_id, []).append(one)
+        unneeded = {one.version_id for one in found}
+        done: list[Purged] = []
+        purged: set[UUID] = set()
+        for job_id, outputs in _readers_first(by_job):
+            why = await _why_kept(conn, dag, outputs, unneeded, purged)
+            done += [Purged(one, why) for one in outputs]
+            if why is None:
+                versions = [one.version_id for one in outputs]
+                await purges.purge(conn, jobs=[job_id], versions=versions, delay_seconds=delay_seconds)
+                purged.add(job_id)
+        await notify.deployed(conn, f"{dag.namespace}/{dag.dag}")
+    return done
+
+
+def _readers_first(by_job: dict[UUID, list[Candidate]]) -> list[tuple[UUID, list[Candidate]]]:
+    """Generations in the order in which they can go: what reads an output before the output."""
+    order: dict[UUID, list[Candidate]] = {}
+    while len(order) < len(by_job):
+        for job_id, outputs in by_job.items():
+            readers = {reader for one in outputs for reader in one.readers}
+            if job_id not in order and not readers & (by_job.keys() - order.keys()):
+                order[job_id] = outputs
+    return list(order.items())
+
+
+async def _why_kept(
+    conn: Connection, dag: DagKey, outputs: list[Candidate], unneeded: set[UUID], purged: set[UUID]
+) -> str | None:
+    if any(one.running for one in outputs):
+        return "its tasks still run"
+    if any(set(one.readers) - purged for one in outputs):
+        return "a job that is kept reads it"
+    for one in outputs:
+        sole = [
+            found
+            for found in await relocations.sole_ranges(conn, org_id=dag.org_id, cold_version=one.version_id)
+            if found.hot_version not in unneeded
+        ]
+        if sole:
+            return f"{one.output} holds the only copy of rows {sole[0].first} to {sole[0].last} of a hot table"
+    return None
