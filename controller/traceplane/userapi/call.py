@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 from starlette.requests import Request
 
+from traceplane.dispatch.health import Part
 from traceplane.errors import NotFound, Refused
 from traceplane.store.engine import Connection, Database
 from traceplane.web.principals import Principal
@@ -29,6 +30,8 @@ class Call:
     state: Database
     namespace: str
     """The service's own namespace: where a single object is looked for when the request names none."""
+    parts: Sequence[Part]
+    """What the process stands on."""
 
     async def run(
         self,
