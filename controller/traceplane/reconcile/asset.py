@@ -7,6 +7,7 @@ read under the name is what its condition Ready says.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from traceplane import graph as graphs
@@ -15,7 +16,7 @@ from traceplane.graph import Problem
 from traceplane.kinds import Asset
 from traceplane.kinds.asset import MAX_UNVERIFIED
 from traceplane.kit import crash
-from traceplane.reconcile import conditions, policies
+from traceplane.reconcile import conditions, policies, written
 from traceplane.reconcile.actions import Status
 from traceplane.reconcile.conditions import Condition, false, true
 from traceplane.reconcile.scope import Scope
@@ -47,7 +48,10 @@ class Assets:
             condition = false("Ready", "Invalid", conditions.listed([str(problem) for problem in problems]))
         else:
             await self._declare(asset, obj, facts.get(name), stored)
-            condition = ready(asset, facts, policies.left_behind(obj, stored))
+            found = ready(asset, facts, policies.left_behind(obj, stored))
+            # A misspelt readRoles leaves data open to everybody: it is said whether anything is published or not.
+            said = (found.message, *written.lost_fields(obj))
+            condition = replace(found, message="; ".join(filter(None, said)))
         status = _status(obj, [condition], facts.get(name), self._scope.namespace) | _unverified(facts)
         await self._scope.applier.status(Status(ASSETS, obj, status))
 

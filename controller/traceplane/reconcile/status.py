@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from traceplane.drivers.kube import DAGS, JOBS, Object
-from traceplane.reconcile import conditions, names, readiness
+from traceplane.reconcile import conditions, names, readiness, written
 from traceplane.reconcile.actions import Input, Note, Plan, Status, WorkerView
 from traceplane.reconcile.conditions import false, true
 from traceplane.reconcile.readiness import JobConditions, Jobs, JobState
@@ -25,6 +25,8 @@ _TRANSITIONS = {
     ("Job", "Degraded", "True"): ("Warning", "Degraded"),
 }
 """Transitions that become Kubernetes Events: type and reason."""
+_TRANSITIONS_TO = {("Staged", "RebuildNotSupported"), ("Valid", readiness.LOST_FIELDS)}
+"""The same by type and reason, whatever the status: warnings."""
 
 
 def statuses(i: Input, plan: Plan, refused: Mapping[str, str]) -> list[Status]:
@@ -54,8 +56,8 @@ def transitions(status: Status) -> list[Note]:
     notes = []
     for condition in conditions.changed(old, conditions.parsed(status.status["conditions"])):
         event = _TRANSITIONS.get((status.resource.kind, condition.type, condition.status))
-        if condition.type == "Staged" and condition.reason == "RebuildNotSupported":
-            event = ("Warning", "RebuildNotSupported")
+        if (condition.type, condition.reason) in _TRANSITIONS_TO:
+            event = ("Warning", condition.reason)
         if event:
             prefix = f"{condition.reason}: " if event[1] != condition.reason else ""
             notes.append(Note(status.live, *event, conditions.bounded(prefix + condition.message, 1000)))
@@ -106,7 +108,8 @@ def _job(
         shared = f"DAG {i.name} is not valid; its condition Valid says why"
         valid = false("Valid", "Invalid", conditions.listed(mine) if mine else shared)
     else:
-        valid = true("Valid", "Accepted", f"part of DAG {i.name}")
+        lost = readiness.without_lost(written.lost_fields(obj))
+        valid = lost or true("Valid", "Accepted", f"part of DAG {i.name}")
     missing = false("Ready", "NotRunning", f"no running version of DAG {i.name} has this job")
     new = [valid, shown.ready, shown.degraded] if shown else [valid, missing]
     status = conditions.observed(obj, new, i.now)
