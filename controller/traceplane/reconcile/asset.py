@@ -53,6 +53,9 @@ class Assets:
             said = (found.message, *written.lost_fields(obj))
             condition = replace(found, message="; ".join(filter(None, said)))
         status = _status(obj, [condition], facts.get(name), self._scope.namespace) | _unverified(facts)
+        if not isinstance(asset, list) and asset.spec.federation is not None:
+            federation = asset.spec.federation
+            status |= _federated(facts.get(federation.hot), facts.get(federation.cold))
         await self._scope.applier.status(Status(ASSETS, obj, status))
 
     async def forget(self, name: str) -> None:
@@ -149,6 +152,21 @@ def _status(obj: Object, new: list[Condition], facts: AssetFacts | None, namespa
         "lastMaterialization": conditions.stamp(at.astimezone(UTC)) if at else None,
     }
     return status | {key: value for key, value in shown.items() if value is not None}
+
+
+def _federated(hot: AssetFacts | None, cold: AssetFacts | None) -> Object:
+    """How far a Federated asset is: as its hot half, with what its cold half holds. State knows no hot rows."""
+    at = max(
+        (found.last_materialised_at for found in (hot, cold) if found and found.last_materialised_at), default=None
+    )
+    shown = {
+        "cursor": hot.cursor if hot else None,
+        "partitions": cold.partitions if cold else None,
+        "rows": cold.rows if cold else None,
+        "bytes": cold.bytes if cold else None,
+        "lastMaterialization": conditions.stamp(at.astimezone(UTC)) if at else None,
+    }
+    return {key: value for key, value in shown.items() if value is not None}
 
 
 def _unverified(facts: Mapping[str, AssetFacts]) -> Object:

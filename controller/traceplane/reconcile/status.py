@@ -124,9 +124,22 @@ def _job(
             "lagSeconds": int(facts.oldest_queued_seconds or 0),
             "failures": _failures([facts]),
         }
+        if (why := waiting(facts, shown)) is not None:
+            status["waiting"] = why
         if view is not None:
             status |= {"workers": view.actual, "desiredWorkers": view.wanted}
     return status
+
+
+def waiting(facts: JobFacts, shown: JobConditions | None) -> str | None:
+    """Why a job does not get on, in one word; None while it does."""
+    if shown is not None and (shown.ready.status != "True" or facts.paused):
+        return shown.ready.reason
+    if shown is not None and shown.degraded.status == "True":
+        return shown.degraded.reason
+    if facts.queued and not facts.running:
+        return "WorkersStarting" if facts.runtime == "Pod" else "Queued"
+    return "Retrying" if facts.retrying and not facts.running else None
 
 
 def _failures(jobs: Iterable[JobFacts]) -> list[Object]:
