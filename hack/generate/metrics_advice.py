@@ -24,6 +24,7 @@ ADVICE = {
     "trace_worker_pods": "`actual` below `wanted`, or `pending` for long: pods are refused or cannot start.",
     "trace_worker_pod_start_seconds": "It grows: images are pulled anew, or nodes have no room.",
     "trace_controller_leader": "The sum is not 1: nobody reconciles.",
+    "trace_admission_reviews_total": "Many `unchecked`: the controller has too little CPU.",
     "trace_kubernetes_events_lost_total": "Nothing: Events are for people, and conditions say the same.",
     # Dispatcher
     "trace_tasks_claimed_total": "It stands still while tasks are queued: no worker asks.",

@@ -1,5 +1,6 @@
 """crds/ is what the models say, and small enough for every client."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,26 @@ def parts(schema, path):
     for key in ("items", "additionalProperties"):
         if isinstance(schema.get(key), dict):
             yield from parts(schema[key], f"{path}[]")
+
+
+@pytest.mark.parametrize(("kind", "model"), KINDS.items())
+def test_every_field_is_explained_in_a_sentence(kind, model):
+    """`kubectl explain` shows it; the API server describes apiVersion, kind and metadata itself."""
+    version = crds.crd(kind, model)["spec"]["versions"][0]
+    schema = version["schema"]["openAPIV3Schema"]
+    fields = [
+        (f"{path}.{name}", field.get("description", ""))
+        for path, part in [
+            *parts(schema["properties"]["spec"], "spec"),
+            *parts(schema["properties"]["status"], "status"),
+        ]
+        for name, field in part.get("properties", {}).items()
+    ]
+    fields += [(column["name"], column["description"]) for column in version["additionalPrinterColumns"]]
+    fields += [(name, schema["properties"][name].get("description", "")) for name in ("spec", "status")]
+    assert len(fields) > 15
+    for path, text in fields:
+        assert re.fullmatch(r"[A-Z`\d].*\.|dag/job/output\.", text, re.DOTALL), f"{path}: {text!r}"
 
 
 @pytest.mark.parametrize(("kind", "model"), KINDS.items())

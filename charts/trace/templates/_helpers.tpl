@@ -51,6 +51,8 @@ capabilities: {drop: [ALL]}
 {{- define "trace.secret.capability" -}}{{ .Values.capability.existingSecret | default (printf "%s-capability" (include "trace.fullname" .)) }}{{- end -}}
 {{- define "trace.secret.s3" -}}{{ .Values.s3.existingSecret | default (printf "%s-s3" (include "trace.fullname" .)) }}{{- end -}}
 
+{{- define "trace.secret.admission" -}}{{ .Values.admission.existingSecret | default (printf "%s-admission" (include "trace.fullname" .)) }}{{- end -}}
+
 {{/* Of the query service: its own, the one this chart makes for the embedded store, else the platform's. */}}
 {{- define "trace.secret.query" -}}
 {{- if .Values.query.s3.existingSecret -}}

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 import typer
 
 from traceplane.cli import kubectl
+from traceplane.cli.options import Context, Kubeconfig
 from traceplane.errors import NotFound, Refused, TraceError, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
@@ -83,6 +84,13 @@ class Access:
             "--audience", envvar="TRACE_AUDIENCE", help="Audience of such a token: `oidc.audience` of the chart."
         ),
     ] = "trace"
+    context: Context = None
+    kubeconfig: Kubeconfig = None
+
+    @property
+    def aim(self) -> list[str]:
+        """The options that lead kubectl to the chosen cluster."""
+        return kubectl.options(self.context, self.kubeconfig)
 
     def beside(self, service: Service) -> Access:
         """The same access to another service: at its variable's address, or this one's where one host has both."""
@@ -99,7 +107,7 @@ class Access:
         if self.token:
             return self.token.strip()
         account = self.account or self._named("serviceaccount", "admin", "--as, --token-file or TRACE_TOKEN")
-        scope = ["--namespace", self.release_namespace, "--audience", self.audience]
+        scope = ["--namespace", self.release_namespace, "--audience", self.audience, *self.aim]
         done = kubectl.run("create", "token", account, *scope, seconds=TOKEN_SECONDS)
         if done.returncode:
             raise Unauthenticated(
@@ -125,13 +133,13 @@ class Access:
             yield self.server.rstrip("/")
             return
         name = self._named("service", self.service.component, "--server")
-        with kubectl.forward(self.release_namespace, name, self.service.port) as url:
+        with kubectl.forward(self.release_namespace, name, self.service.port, *self.aim) as url:
             yield url
 
     def _named(self, kind: str, component: str, instead: str) -> str:
         """Name of the one object that the chart marks as the component's. Raises with what to give `instead`."""
         scope = ["--namespace", self.release_namespace, "--selector", LABELS.format(component=component)]
-        done = kubectl.run("get", kind, *scope, "--output", "name", seconds=LOOKUP_SECONDS)
+        done = kubectl.run("get", kind, *scope, "--output", "name", *self.aim, seconds=LOOKUP_SECONDS)
         if done.returncode:
             raise Unavailable(f"kubectl get {kind}: {done.stderr.strip()}; or give {instead}")
         names = [line.partition("/")[2] for line in done.stdout.split()]

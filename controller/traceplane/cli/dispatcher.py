@@ -65,7 +65,8 @@ async def serve(settings: DispatcherSettings) -> None:
         fatal.append(error)
         stop.set()
 
-    servers = [_server(task_app(parts, on_give_up)), _server(user_app(settings, on_give_up))]
+    users = user_app(settings, on_give_up, parts.health.parts())
+    servers = [_server(task_app(parts, on_give_up)), _server(users)]
     try:
         sockets = [listener(settings.listen_host, port) for port in (settings.task_port, settings.user_port)]
         running = [asyncio.create_task(server.serve([sock])) for server, sock in zip(servers, sockets, strict=True)]

@@ -11,7 +11,7 @@ import typer
 
 from traceplane.cli import printing
 from traceplane.cli.connection import USER_API, Access, call, calls
-from traceplane.cli.options import Limit, Namespace, Printed
+from traceplane.cli.options import AllNamespaces, Limit, Namespace, Printed
 from traceplane.cli.printing import Output
 
 if TYPE_CHECKING:
@@ -32,12 +32,18 @@ def register(app: typer.Typer) -> None:
 
 
 @calls(USER_API)
-def dags(api: Access, namespace: Namespace = None, output: Printed = Output.TABLE, limit: Limit = 500) -> None:
+def dags(
+    api: Access,
+    namespace: Namespace = None,
+    everywhere: AllNamespaces = False,
+    output: Printed = Output.TABLE,
+    limit: Limit = 500,
+) -> None:
     """List DAGs with their active version.
 
     Example: tracectl get dags -n default -o json
     """
-    rows = _list(api, "/v1/dags", limit, namespace=namespace)
+    rows = _list(api, "/v1/dags", limit, namespace=None if everywhere else namespace)
     printing.rows(rows, ("namespace", "name", "jobs", "active_version", "staged_version", "updated_at"), output)
 
 
@@ -80,6 +86,7 @@ def tasks(
     job: Annotated[str | None, typer.Option(help="Only tasks of this job.")] = None,
     status: Annotated[str | None, typer.Option(help="Queued, Running, Completed, Failed or Canceled.")] = None,
     namespace: Namespace = None,
+    everywhere: AllNamespaces = False,
     output: Printed = Output.TABLE,
     limit: Limit = 50,
 ) -> None:
@@ -93,7 +100,7 @@ def tasks(
     """
     with api.client() as client:
         found: list[Row] = []
-        for where, name in _named(client, dag, namespace):
+        for where, name in _named(client, dag, None if everywhere else namespace):
             listed = pages(client, f"/v1/dags/{name}/tasks", namespace=where, job=job, status=status)
             # Any one DAG may have the newest tasks of all: so the limit is applied again after the merge.
             found += [{"dag": name, **row} for row in islice(listed, limit)]
@@ -116,6 +123,7 @@ def assets(
     api: Access,
     name: Annotated[str | None, typer.Argument(help="One asset, with its columns; without it, all.")] = None,
     namespace: Namespace = None,
+    everywhere: AllNamespaces = False,
     output: Printed = Output.TABLE,
     limit: Limit = 500,
 ) -> None:
@@ -130,7 +138,7 @@ def assets(
     if name is not None:
         _one_asset(api, name, namespace, output)
         return
-    rows = _list(api, "/v1/assets", limit, namespace=namespace)
+    rows = _list(api, "/v1/assets", limit, namespace=None if everywhere else namespace)
     printing.rows(rows, ("namespace", "name", "storage", "version", "read_roles", "description"), output)
 
 

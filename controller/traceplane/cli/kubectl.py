@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -25,6 +26,7 @@ from traceplane.errors import Refused, Unavailable
 
 END_SECONDS = 5.0
 FORWARD_SECONDS = 15.0
+CONFIG_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -46,10 +48,25 @@ def run(*arguments: str, seconds: float) -> subprocess.CompletedProcess[str]:
         ) from None
 
 
+def options(context: str | None, kubeconfig: Path | None) -> list[str]:
+    """kubectl's own options for a context and a kubeconfig, where they were given."""
+    chosen = ["--context", context] if context else []
+    return chosen + (["--kubeconfig", str(kubeconfig)] if kubeconfig else [])
+
+
+def namespace(context: str | None, kubeconfig: Path | None) -> str:
+    """The namespace that kubectl works in where none is named. Raises Unavailable."""
+    view = ["config", "view", "--minify", "--output", "jsonpath={..namespace}"]
+    done = run(*view, *options(context, kubeconfig), seconds=CONFIG_SECONDS)
+    if done.returncode:
+        raise Unavailable(f"kubectl config view: {done.stderr.strip()}")
+    return done.stdout.strip() or "default"
+
+
 @contextmanager
-def forward(namespace: str, service: str, port: int) -> Iterator[str]:
-    """URL of a port-forward to a service on a free local port, while the block runs."""
-    argv = ["port-forward", "--namespace", namespace, f"service/{service}", f":{port}"]
+def forward(namespace: str, service: str, port: int, *aim: str) -> Iterator[str]:
+    """URL of a port-forward to a service on a free local port, while the block runs. `aim`: see `options`."""
+    argv = ["port-forward", "--namespace", namespace, f"service/{service}", f":{port}", *aim]
     # In a group of its own: Ctrl-C at `tracectl sql` ends a query, and not the way to the service.
     with running(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0) as process:
         yield f"http://{_local_address(process)}"

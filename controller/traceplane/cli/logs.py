@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from traceplane.cli import escapes, kubectl
+from traceplane.cli.options import Context, Kubeconfig
 from traceplane.errors import NotFound, Refused, Unavailable
 
 MAX_PODS = 50
@@ -43,6 +44,8 @@ def logs(
     output: Annotated[
         Output, typer.Option("--output", "-o", help="text: lines as they are; json: an object a line.")
     ] = Output.TEXT,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Print the logs of a job's running pods, or of one pod.
 
@@ -59,6 +62,7 @@ def logs(
     if not _NAME.fullmatch(name) or (dag is not None and not _NAME.fullmatch(dag)):
         raise Refused(f"{name!r} is not the name of a job or a pod")
     scope = ["--namespace", namespace] if namespace else []
+    scope += kubectl.options(context, kubeconfig)
     pods = _pods("--selector", _selector(name, dag), scope)
     # Of a job's pods the worker speaks, and not what a mesh or a vault put beside it.
     containers = "--container=worker" if pods else "--all-containers"

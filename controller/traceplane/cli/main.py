@@ -12,10 +12,12 @@ from __future__ import annotations
 import importlib
 import io
 import sys
+from pathlib import Path
 
 import typer
 
 from traceplane.cli import escapes
+from traceplane.cli.options import PLUGIN
 from traceplane.errors import TraceError
 
 app = typer.Typer(
@@ -27,7 +29,9 @@ app = typer.Typer(
 processes = typer.Typer(help="Run one of Trace's processes (what the pods start).", no_args_is_help=True)
 app.add_typer(processes, name="run")
 
-_VERBS = ("lint", "plan", "query", "sql", "result", "get", "operate", "rollout", "logs", "admin")
+_VERBS = (
+    *("version", "doctor", "lint", "plan", "query", "sql", "result", "get", "operate", "rollout", "logs", "admin"),
+)
 _PROCESSES = ("controller", "dispatcher", "query_service", "worker", "migrate")
 
 for _names, _parent in ((_VERBS, app), (_PROCESSES, processes)):
@@ -40,7 +44,8 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # as JSON is, whatever the locale says
     try:
-        app()
+        # kubectl runs the plugin's file; what a person typed, and has to type again, are two words.
+        app(prog_name=PLUGIN if Path(sys.argv[0]).name == "kubectl-tracedag" else None)
     except TraceError as error:
         sys.stderr.write(escapes.error_of(error.message, error.code))
         sys.exit(1)

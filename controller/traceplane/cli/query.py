@@ -12,6 +12,7 @@ import typer
 
 from traceplane.cli import answers, printing
 from traceplane.cli.connection import QUERY_SERVICE, Access, call, calls
+from traceplane.cli.options import LookedUpIn
 from traceplane.cli.printing import Output
 from traceplane.errors import Overloaded
 
@@ -50,9 +51,7 @@ def query(
         Path | None, typer.Option("--file", "-f", help="File with the statement.", exists=True, dir_okay=False)
     ] = None,
     output: Annotated[Form, typer.Option("--output", "-o", help="How to print the rows.")] = Form.TABLE,
-    namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", help="Where unqualified names are looked up.")
-    ] = None,
+    namespace: LookedUpIn = None,
     timeout: Annotated[
         float | None,
         typer.Option(

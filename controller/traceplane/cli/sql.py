@@ -9,6 +9,7 @@ import typer
 
 from traceplane.cli import answers
 from traceplane.cli.connection import QUERY_SERVICE, Access, calls
+from traceplane.cli.options import LookedUpIn
 from traceplane.errors import Refused
 
 SECONDS = 60.0
@@ -22,9 +23,7 @@ def register(app: typer.Typer) -> None:
 @calls(QUERY_SERVICE)
 def sql(
     service: Access,
-    namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", help="Where unqualified names are looked up.")
-    ] = None,
+    namespace: LookedUpIn = None,
     timeout: Annotated[float, typer.Option(help="Seconds that one statement may take.", min=0.1)] = SECONDS,
 ) -> None:
     """Ask statement after statement at a prompt, or run those on standard input.

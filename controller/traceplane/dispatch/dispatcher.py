@@ -18,6 +18,7 @@ from traceplane.dispatch.accept import Acceptance
 from traceplane.dispatch.claim import Claims
 from traceplane.dispatch.complete import Completions
 from traceplane.dispatch.generations import Generations
+from traceplane.dispatch.health import Health
 from traceplane.dispatch.in_process_port import InProcessPort
 from traceplane.dispatch.leases import Leases
 from traceplane.dispatch.local_runtime import LocalRuntime
@@ -72,6 +73,7 @@ class Dispatcher:
     acceptance: Acceptance
     leases: Leases
     local: LocalRuntime
+    health: Health
 
     def loops(self) -> Sequence[Loop]:
         """The background loops, not started."""
@@ -153,7 +155,8 @@ def build(settings: DispatcherSettings) -> Dispatcher:
     objects: Objects = S3Objects(settings)
     claims = Claims(settings, state, jobs, capabilities, wakeups)
     completions = Completions(settings, state, jobs, claims, wakeups, objects)
-    leases = Leases(settings, state, jobs, claims, capabilities, TaskCredentials(settings), wakeups)
+    credentials = TaskCredentials(settings)
+    leases = Leases(settings, state, jobs, claims, capabilities, credentials, wakeups)
     acceptance = Acceptance(settings, state, jobs, wakeups)
     port = InProcessPort(asyncio.get_running_loop(), capabilities, leases, completions, acceptance)
     return Dispatcher(
@@ -170,6 +173,7 @@ def build(settings: DispatcherSettings) -> Dispatcher:
         acceptance=acceptance,
         leases=leases,
         local=LocalRuntime(settings, state, claims, port, wakeups),
+        health=Health(state, data, objects, credentials, settings, settings.org_id),
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from traceplane.kinds.asset_rules import ASSET_RULES, CHECK_RULES, EXTERNAL_RULES, FEDERATION_RULES, RETENTION_RULES
 from traceplane.kinds.fields import ASSET_NAME, LABEL, ROLE, AssetName, ColumnName, Count, Duration, Text
-from traceplane.kinds.meta import AGE, Column, Conditions, Resource, condition_column
+from traceplane.kinds.meta import AGE, Column, Conditions, ObservedGeneration, Resource, condition_column
 from traceplane.kinds.rules import ListMap, ListSet, Model, Rule
 from traceplane_sdk.columns import ColumnType
 
@@ -39,46 +39,50 @@ class External(Model):
 class AssetColumn(Model):
     """A column of a buffered table."""
 
-    name: ColumnName
+    name: ColumnName = Field(description="Name of the column.")
     # Not strict: a manifest has the member's name, not the member.
     type: ColumnType = Field(strict=False, description="What a value is, hot and cold alike.")
-    nullable: bool = False
+    nullable: bool = Field(False, description="Whether a row may have no value there.")
     pii: bool = Field(False, description="True marks personal data.")
 
 
 class AssetSchema(Model):
     """The table that the platform makes for a buffered asset. Not supported yet."""
 
-    columns: Annotated[list[AssetColumn], Field(min_length=1, max_length=256), ListMap("name")]
-    unique: ColumnList | None = None
-    indexes: Annotated[list[ColumnList], Field(max_length=16)] | None = None
+    columns: Annotated[list[AssetColumn], Field(min_length=1, max_length=256), ListMap("name")] = Field(
+        description="The table's columns, in order."
+    )
+    unique: ColumnList | None = Field(None, description="Columns whose values no two rows share.")
+    indexes: Annotated[list[ColumnList], Field(max_length=16)] | None = Field(
+        None, description="Columns of each index."
+    )
 
 
 class Freshness(Model):
     """How old the newest row may be. Not supported yet."""
 
-    max_lag: Duration
+    max_lag: Duration = Field(description="Longest time since the newest row, such as 2m.")
 
 
 class Continuity(Model):
     """No gap in a range."""
 
-    column: ColumnName
+    column: ColumnName = Field(description="Column without gaps.")
 
 
 class RangeCheck(Model):
     """Values stay inside bounds."""
 
-    column: ColumnName
-    min: float | None = None
-    max: float | None = None
+    column: ColumnName = Field(description="Column whose values are checked.")
+    min: float | None = Field(None, description="Smallest value that is right.")
+    max: float | None = Field(None, description="Largest value that is right.")
 
 
 class RowCount(Model):
     """Rows of a partition stay inside bounds."""
 
-    min: Count | None = None
-    max: Count | None = None
+    min: Count | None = Field(None, description="Fewest rows.")
+    max: Count | None = Field(None, description="Most rows.")
 
 
 class Roots(Model):
@@ -90,15 +94,21 @@ class Check(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = CHECK_RULES
 
-    name: Annotated[str, Field(pattern=LABEL, max_length=63)]
-    severity: Literal["Warn", "Block"] = "Warn"
-    not_null: ColumnList | None = None
-    unique: ColumnList | None = None
-    range: RangeCheck | None = None
-    row_count: RowCount | None = None
-    continuity: Continuity | None = None
-    roots: Roots | None = None
-    sql: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    name: Annotated[str, Field(pattern=LABEL, max_length=63)] = Field(description="Unique in the asset.")
+    severity: Literal["Warn", "Block"] = Field(
+        "Warn", description="Block keeps what fails from readers; Warn only says so."
+    )
+    not_null: ColumnList | None = Field(None, description="Columns that have a value in every row.")
+    unique: ColumnList | None = Field(None, description="Columns whose values no two rows share.")
+    range: RangeCheck | None = Field(None, description="Values stay inside bounds.")
+    row_count: RowCount | None = Field(None, description="Rows of a partition stay inside bounds.")
+    continuity: Continuity | None = Field(None, description="No gap in a range.")
+    roots: Roots | None = Field(
+        None, description="Transactions and receipts roots recomputed from the rows equal the header's."
+    )
+    sql: Annotated[str, Field(min_length=1, max_length=4096)] | None = Field(
+        None, description="A SELECT whose rows are what is wrong."
+    )
 
 
 class Retention(Model):
@@ -106,8 +116,8 @@ class Retention(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = RETENTION_RULES
 
-    versions: Annotated[int, Field(ge=1, le=1000)] | None = None
-    time: Duration | None = None
+    versions: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="How many are kept.")
+    time: Duration | None = Field(None, description="For how long they are kept, such as 30d.")
 
 
 class AssetSpec(Model):
@@ -147,18 +157,22 @@ MAX_UNVERIFIED = 64
 class AssetStatus(Model):
     """What the controller last saw of the dataset behind the name."""
 
-    observed_generation: Count = 0
+    observed_generation: ObservedGeneration = 0
     conditions: Conditions = Field(default_factory=list)
-    dataset_id: Text | None = None
+    dataset_id: Text | None = Field(None, description="Id of the dataset behind the name.")
     current_version: Text | None = Field(None, description="Id of the dataset version that readers get.")
     producer: Text | None = Field(None, description="dag/job/output.")
-    storage: Text | None = None
+    storage: Text | None = Field(None, description="Where the rows live: Postgres, S3 or Federated.")
     table: Text | None = Field(None, description="Name in SQL: schema.table.")
     cursor: int | None = Field(None, description="Newest value.")
-    partitions: Annotated[int, Field(ge=0)] | None = None
-    rows: Annotated[int, Field(ge=0)] | None = None
-    bytes: Annotated[int, Field(ge=0)] | None = None
-    last_materialization: Annotated[str, Field(max_length=64)] | None = None
+    partitions: Annotated[int, Field(ge=0)] | None = Field(None, description="Committed partitions.")
+    rows: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Rows of committed partitions, also of a Federated asset; hot rows are not counted."
+    )
+    bytes: Annotated[int, Field(ge=0)] | None = Field(None, description="Bytes of committed partitions.")
+    last_materialization: Annotated[str, Field(max_length=64)] | None = Field(
+        None, description="When rows were last added."
+    )
     unverified: Annotated[list[Text], Field(max_length=MAX_UNVERIFIED)] | None = Field(
         None, description="Rules that hold on the chain, or wherever the rows come from, but are not checked."
     )
@@ -174,7 +188,7 @@ class Asset(Resource):
         condition_column("Ready", "Ready"),
         Column("Producer", "string", ".status.producer", "dag/job/output."),
         Column("Cursor", "integer", ".status.cursor", "Newest value."),
-        Column("Rows", "integer", ".status.rows", "Rows, where they are known."),
+        Column("Rows", "integer", ".status.rows", "Rows of committed partitions."),
         AGE,
         Column("Version", "string", ".status.currentVersion", "Current dataset version.", wide=True),
         condition_column("Message", "Ready", "message", wide=True),

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from traceplane.kinds.fields import S3_URI, SHA256, Count
-from traceplane.kinds.meta import AGE, Column, Conditions, Resource, condition_column
+from traceplane.kinds.fields import S3_URI, SHA256
+from traceplane.kinds.meta import AGE, Column, Conditions, ObservedGeneration, Resource, condition_column
 from traceplane.kinds.rules import FORBIDDEN, Model, Rule
 
 
@@ -37,7 +37,7 @@ class BundleSpec(Model):
 class BundleStatus(Model):
     """What the controller last saw."""
 
-    observed_generation: Count = 0
+    observed_generation: ObservedGeneration = 0
     conditions: Conditions = Field(default_factory=list)
 
 

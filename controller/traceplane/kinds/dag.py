@@ -22,7 +22,16 @@ from traceplane.kinds.fields import (
 from traceplane.kinds.fields import Text as Line
 from traceplane.kinds.job import InlineJob
 from traceplane.kinds.job_rules import QUEUE_RULES
-from traceplane.kinds.meta import AGE, Column, Conditions, Failures, Resource, TaskCounts, condition_column
+from traceplane.kinds.meta import (
+    AGE,
+    Column,
+    Conditions,
+    Failures,
+    ObservedGeneration,
+    Resource,
+    TaskCounts,
+    condition_column,
+)
 from traceplane.kinds.rules import ListMap, Model, Rule
 
 
@@ -86,7 +95,7 @@ class DAGSpec(Model):
 class DAGStatus(Model):
     """Counts and the last few failures: small whatever the size of the DAG."""
 
-    observed_generation: Count = 0
+    observed_generation: ObservedGeneration = 0
     conditions: Conditions = Field(default_factory=list)
     active_version: Line | None = Field(None, description="The version that works and serves: `v3-1f0c9a2e`.")
     staged_version: Line | None = Field(None, description="The version that is built beside it.")
@@ -94,7 +103,7 @@ class DAGStatus(Model):
     spec_hash: Line | None = Field(None, description="Hash of the active version.")
     jobs: Count | None = Field(None, description="Jobs of the active version.")
     jobs_ready: Count | None = Field(None, description="Jobs that are ready.")
-    tasks: TaskCounts | None = None
+    tasks: TaskCounts | None = Field(None, description="How many tasks are alive, by state.")
     failures: Failures = Field(default_factory=list)
 
 

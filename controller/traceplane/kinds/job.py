@@ -42,7 +42,7 @@ from traceplane.kinds.job_rules import (
     SOURCE_RULES,
     TOLERATION_RULES,
 )
-from traceplane.kinds.meta import AGE, Column, Conditions, Failures, Resource, condition_column
+from traceplane.kinds.meta import AGE, Column, Conditions, Failures, ObservedGeneration, Resource, condition_column
 from traceplane.kinds.rules import INVALID, ListSet, Model, Rule
 
 LabelValue = Annotated[str, Field(pattern=LABEL_VALUE, max_length=63)]
@@ -123,8 +123,8 @@ class Scaling(Model):
 class Resources(Model):
     """Requests and limits of the worker container."""
 
-    requests: Quantities | None = Field(None, description="cpu 100m and memory 256Mi where left out.")
-    limits: Quantities | None = Field(None, description="cpu 1 and memory 2Gi where left out.")
+    requests: Quantities | None = Field(None, description="Where left out, cpu 100m and memory 256Mi.")
+    limits: Quantities | None = Field(None, description="Where left out, cpu 1 and memory 2Gi.")
 
 
 class Toleration(Model):
@@ -132,11 +132,19 @@ class Toleration(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = TOLERATION_RULES
 
-    key: Annotated[str, Field(max_length=317)] | None = None
-    operator: Literal["Exists", "Equal"] | None = None
-    value: Annotated[str, Field(max_length=63)] | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    toleration_seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+    key: Annotated[str, Field(max_length=317)] | None = Field(
+        None, description="Key of the taint; every key where left out, with operator Exists."
+    )
+    operator: Literal["Exists", "Equal"] | None = Field(
+        None, description="Exists takes any value of the taint; Equal, which is the default, takes this one."
+    )
+    value: Annotated[str, Field(max_length=63)] | None = Field(None, description="Value of the taint, for Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        None, description="Effect of the taint; every effect where left out."
+    )
+    toleration_seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = Field(
+        None, description="NoExecute only: how long a pod stays on a node with the taint; for ever where left out."
+    )
 
 
 class TopologySpread(Model):
@@ -146,7 +154,9 @@ class TopologySpread(Model):
     max_skew: Annotated[int, Field(ge=1, le=1000)] = Field(
         1, description="Most pods that one may have beyond another."
     )
-    when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"] = "ScheduleAnyway"
+    when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"] = Field(
+        "ScheduleAnyway", description="Whether a pod waits or runs where it cannot be spread so."
+    )
 
 
 UserId = Annotated[int, Field(ge=1, le=MAX_INT32)]
@@ -266,18 +276,19 @@ class JobSpec(JobTemplate):
 class JobStatus(Model):
     """What the controller last saw of the job."""
 
-    observed_generation: Count = 0
+    observed_generation: ObservedGeneration = 0
     conditions: Conditions = Field(default_factory=list)
     job_id: Text | None = Field(None, description="Id of the job generation.")
-    config_hash: Text | None = None
+    config_hash: Text | None = Field(None, description="Hash of all that decides the job's output.")
     workers: Count | None = Field(None, description="Pods that exist.")
     desired_workers: Count | None = Field(None, description="Pods wanted.")
-    queued: Count | None = None
-    running: Count | None = None
+    queued: Count | None = Field(None, description="Tasks that wait to be claimed.")
+    running: Count | None = Field(None, description="Tasks that a worker runs.")
     retrying: Count | None = Field(None, description="Failed tasks that wait for a retry.")
     failed: Count | None = Field(None, description="Tasks that failed for good.")
     lag_seconds: Count | None = Field(None, description="Age of the oldest queued task.")
     cursor: int | None = Field(None, description="Newest value that the job has processed.")
+    waiting: Text | None = Field(None, description="Why it does not get on, in one word; absent while it does.")
     failures: Failures = Field(default_factory=list)
 
 
@@ -293,6 +304,7 @@ class Job(Resource):
         Column("Operator", "string", ".spec.operator", "What does the work."),
         Column("Runtime", "string", ".spec.runtime", "Where it runs."),
         condition_column("Ready", "Ready"),
+        Column("Waiting", "string", ".status.waiting", "Why it does not get on."),
         Column("Workers", "integer", ".status.workers", "Pods that exist."),
         Column("Queued", "integer", ".status.queued", "Tasks that wait."),
         Column("Running", "integer", ".status.running", "Tasks that run."),

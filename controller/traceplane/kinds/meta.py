@@ -51,38 +51,51 @@ class ObjectMeta(_Foreign):
 class Condition(Model):
     """A standard Kubernetes condition (API conventions, "Typical status properties")."""
 
-    type: Annotated[str, Field(pattern="^[A-Z][A-Za-z0-9]{0,62}$", max_length=63)]
-    status: Literal["True", "False", "Unknown"]
-    reason: Annotated[str, Field(pattern="^[A-Z][A-Za-z0-9]{0,62}$", max_length=63)]
-    message: Annotated[str, Field(max_length=32768)] = ""
-    observed_generation: Annotated[int, Field(ge=0)] = 0
-    last_transition_time: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
+    type: Annotated[str, Field(pattern="^[A-Z][A-Za-z0-9]{0,62}$", max_length=63)] = Field(
+        description="What the condition is about."
+    )
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: Annotated[str, Field(pattern="^[A-Z][A-Za-z0-9]{0,62}$", max_length=63)] = Field(
+        description="Why, in one word for programs."
+    )
+    message: Annotated[str, Field(max_length=32768)] = Field("", description="Why, and what to do, for people.")
+    observed_generation: Annotated[int, Field(ge=0)] = Field(
+        0, description="Generation of the object that the condition was decided for."
+    )
+    last_transition_time: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})] = Field(
+        description="When its status last changed."
+    )
 
 
-Conditions = Annotated[list[Condition], Field(max_length=16), ListMap("type")]
+Conditions = Annotated[
+    list[Condition], Field(max_length=16, description="What holds of the object now."), ListMap("type")
+]
+ObservedGeneration = Annotated[Count, Field(description="Generation of the object that the controller looked at.")]
 
 
 class TaskCounts(Model):
     """How many tasks are alive, by state, and `dead`: failed for good. History is counted by metrics alone."""
 
-    queued: Count = 0
-    running: Count = 0
-    retrying: Count = 0
-    dead: Count = 0
+    queued: Count = Field(0, description="Tasks that wait to be claimed.")
+    running: Count = Field(0, description="Tasks that a worker runs.")
+    retrying: Count = Field(0, description="Failed tasks that wait for a retry.")
+    dead: Count = Field(0, description="Tasks that failed for good.")
 
 
 class Failure(Model):
     """One of the last few failures, and where to read more of it."""
 
-    job: Text
-    task: Text
-    attempt: Count
-    code: Text
-    message: Text
-    time: Annotated[str, Field(max_length=64)]
+    job: Text = Field(description="Job whose task failed.")
+    task: Text = Field(description="Id of the task.")
+    attempt: Count = Field(description="Attempt that failed, counted from 1.")
+    code: Text = Field(description="Code of the error, for programs.")
+    message: Text = Field(description="What went wrong, for people.")
+    time: Annotated[str, Field(max_length=64)] = Field(description="When the attempt ended.")
 
 
-Failures = Annotated[list[Failure], Field(max_length=5)]
+Failures = Annotated[
+    list[Failure], Field(max_length=5, description="The newest failures, one a job; `tracectl get tasks` has all.")
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from traceplane.settings.parts import Users
+from traceplane.settings.parts import Controller, Users
 
 Ends = Mapping[str, tuple[Path | None, Callable[[Path], float]]]
 """By name of a credential: its file, and how its end is read from it."""
@@ -28,6 +28,13 @@ def certificate_end(path: Path) -> float:
     """When the first of the CA certificates in a PEM file ends, in seconds since 1970."""
     found = ssl.create_default_context(cafile=str(path)).get_ca_certs()
     return float(min(ssl.cert_time_to_seconds(str(one["notAfter"])) for one in found))
+
+
+def served_end(path: Path) -> float:
+    """When the first certificate in a PEM file, that of a server, ends, in seconds since 1970."""
+    from cryptography import x509  # 10 MB of memory, which only who serves TLS pays
+
+    return x509.load_pem_x509_certificates(path.read_bytes())[0].not_valid_after_utc.timestamp()
 
 
 def token_end(path: Path) -> float:
@@ -53,6 +60,13 @@ def of_service_account(folder: Path | None) -> Ends:
     if folder is None:
         return {}
     return {"cluster-ca": (folder / "ca.crt", certificate_end), "service-account": (folder / "token", token_end)}
+
+
+def of_admission(settings: Controller) -> Ends:
+    """What the validating webhook shows to the API server, where it is served."""
+    if not settings.admission_port:
+        return {}
+    return {"admission-certificate": (settings.admission_certificate / "tls.crt", served_end)}
 
 
 class Credentials(Collector):

@@ -80,8 +80,16 @@ named = JobLabels(attempts, pod_start)
 is_leader = Gauge(
     "trace_controller_leader", "1 while this process holds the controller's Lease.", registry=registry
 )
+admissions = Counter(
+    "trace_admission_reviews",
+    "Changes that the validating webhook was asked about, by result (allowed, refused, skipped, unchecked).",
+    ["result"],
+    registry=registry,
+)
 events_lost = Counter("trace_kubernetes_events_lost", "Events that could not be posted.", registry=registry)
 
+for _result in ("allowed", "refused", "skipped", "unchecked"):
+    admissions.labels(_result)
 for _kind in KINDS:
     lag.labels(_kind).set(0)
     for _result in ("ok", "error"):

@@ -7,6 +7,7 @@ read under the name is what its condition Ready says.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from traceplane import graph as graphs
@@ -15,7 +16,7 @@ from traceplane.graph import Problem
 from traceplane.kinds import Asset
 from traceplane.kinds.asset import MAX_UNVERIFIED
 from traceplane.kit import crash
-from traceplane.reconcile import conditions, policies
+from traceplane.reconcile import conditions, policies, written
 from traceplane.reconcile.actions import Status
 from traceplane.reconcile.conditions import Condition, false, true
 from traceplane.reconcile.scope import Scope
@@ -47,8 +48,14 @@ class Assets:
             condition = false("Ready", "Invalid", conditions.listed([str(problem) for problem in problems]))
         else:
             await self._declare(asset, obj, facts.get(name), stored)
-            condition = ready(asset, facts, policies.left_behind(obj, stored))
+            found = ready(asset, facts, policies.left_behind(obj, stored))
+            # A misspelt readRoles leaves data open to everybody: it is said whether anything is published or not.
+            said = (found.message, *written.lost_fields(obj))
+            condition = replace(found, message="; ".join(filter(None, said)))
         status = _status(obj, [condition], facts.get(name), self._scope.namespace) | _unverified(facts)
+        if not isinstance(asset, list) and asset.spec.federation is not None:
+            federation = asset.spec.federation
+            status |= _federated(facts.get(federation.hot), facts.get(federation.cold))
         await self._scope.applier.status(Status(ASSETS, obj, status))
 
     async def forget(self, name: str) -> None:
@@ -145,6 +152,21 @@ def _status(obj: Object, new: list[Condition], facts: AssetFacts | None, namespa
         "lastMaterialization": conditions.stamp(at.astimezone(UTC)) if at else None,
     }
     return status | {key: value for key, value in shown.items() if value is not None}
+
+
+def _federated(hot: AssetFacts | None, cold: AssetFacts | None) -> Object:
+    """How far a Federated asset is: as its hot half, with what its cold half holds. State knows no hot rows."""
+    at = max(
+        (found.last_materialised_at for found in (hot, cold) if found and found.last_materialised_at), default=None
+    )
+    shown = {
+        "cursor": hot.cursor if hot else None,
+        "partitions": cold.partitions if cold else None,
+        "rows": cold.rows if cold else None,
+        "bytes": cold.bytes if cold else None,
+        "lastMaterialization": conditions.stamp(at.astimezone(UTC)) if at else None,
+    }
+    return {key: value for key, value in shown.items() if value is not None}
 
 
 def _unverified(facts: Mapping[str, AssetFacts]) -> Object:

@@ -81,21 +81,40 @@ class Manifests:
             if output.name == publication.output
         }
 
+    def beside(self, obj: Object) -> Iterator[Object]:
+        """What an object of a user's is read together with: its DAG, or those it speaks of, and what belongs to
+        them. An object may come several times, and `obj` itself, as it was."""
+        name, spec = obj["metadata"]["name"], obj.get("spec") or {}
+        dags = [obj]
+        if obj["kind"] == "Job":
+            dags = [dag for dag in self._mirror.all("DAG") if dag["metadata"]["name"] == spec.get("dag")]
+        elif obj["kind"] == "Asset":
+            spoken_of = {name, *(spec.get("federation") or {}).values()}
+            dags = [dag for dag in self._mirror.all("DAG") if spoken_of & self._published(dag)]
+        for dag in dags:
+            yield dag
+            yield from self._joining(dag["metadata"]["name"])
+            yield from self._declared(dag)
+            yield from self._federated(dag)
+
     def _joining(self, dag: str) -> Iterator[Object]:
         for job in self._mirror.all("Job"):
             deleted = job["metadata"].get("deletionTimestamp")
             if job["spec"].get("dag") == dag and not names.projected(job) and not deleted:
                 yield job
 
+    def _published(self, dag: Object) -> set[str]:
+        return {str(entry.get("asset")) for entry in dag["spec"].get("publish") or []}
+
     def _declared(self, dag: Object) -> Iterator[Object]:
-        published = {entry.get("asset") for entry in dag["spec"].get("publish") or []}
+        published = self._published(dag)
         for asset in self._mirror.all("Asset"):
             if asset["metadata"]["name"] in published and not names.projected(asset):
                 yield asset
 
     def _federated(self, dag: Object) -> Iterator[Object]:
         """Assets over two that the DAG publishes: statements of its jobs may read them."""
-        published = {entry.get("asset") for entry in dag["spec"].get("publish") or []}
+        published = self._published(dag)
         for asset in self._mirror.all("Asset"):
             halves = (asset.get("spec") or {}).get("federation") or {}
             if halves.get("hot") in published and halves.get("cold") in published:

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Mapping
 
 import structlog
+from aiohttp import web
 
 from traceplane import operator_registry
 from traceplane.drivers import kubeaccess
@@ -21,7 +22,7 @@ from traceplane.graph import Checker
 from traceplane.kit import crash, loops
 from traceplane.observe import credentials
 from traceplane.observe import reconcile_metrics as metrics
-from traceplane.reconcile import handlers, health
+from traceplane.reconcile import handlers, health, webhook
 from traceplane.reconcile.controller import Controller, report_loop
 from traceplane.reconcile.leader import Leadership
 from traceplane.settings import ControllerSettings
@@ -55,7 +56,8 @@ async def run(settings: ControllerSettings, environment: Mapping[str, str], iden
         wait_seconds=_STATE_SECONDS,
     )
     account = None if environment.get("KUBECONFIG") else kubeaccess.SERVICE_ACCOUNT
-    credentials.Credentials(metrics.registry, credentials.of_service_account(account))
+    ends = {**credentials.of_service_account(account), **credentials.of_admission(settings)}
+    credentials.Credentials(metrics.registry, ends)
     try:
         async with Kube(kubeaccess.discover(environment), settings.namespace, _count) as kube:
             controller = Controller(settings, operator_registry.load(), kube, database, identity, checker)
@@ -67,12 +69,21 @@ async def run(settings: ControllerSettings, environment: Mapping[str, str], iden
                 controller.pods,
                 controller.queue.__len__,
             )
+            admission = await _serve_admission(controller, checker) if settings.admission_port else None
             try:
                 return await _lead(controller, identity, stop)
             finally:
                 await server.cleanup()
+                if admission is not None:
+                    await admission.cleanup()
     finally:
         await database.close()
+
+
+async def _serve_admission(controller: Controller, checker: Checker) -> web.AppRunner:
+    settings, scope = controller.settings, controller.scope
+    asked = webhook.Webhook(controller.kube, scope.manifests, operator_registry.load(), checker, controller.pulse)
+    return await webhook.serve(settings.listen_host, settings.admission_port, settings.admission_certificate, asked)
 
 
 async def _lead(controller: Controller, identity: str, stop: asyncio.Event) -> int:

@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from traceplane.reconcile import conditions
+from traceplane.reconcile import conditions, written
 from traceplane.reconcile.actions import Input, WorkerView
 from traceplane.reconcile.conditions import Condition, false, true
 from traceplane.store.statements.controller_facts import JobFacts
 from traceplane.versions.readiness import Phase
 from traceplane.versions.rollout import MANUAL
 
+LOST_FIELDS = "FieldsDropped"
+"""Reason of a condition Valid that holds, of an object whose author meant something else."""
 _LISTED_BYTES = 1024
 """Of the jobs that a DAG's condition lists; each Job's own condition has the whole message."""
 
@@ -56,18 +58,25 @@ def of_job(job: JobState) -> JobConditions:
 def of_dag(i: Input, jobs: Jobs, staged: Jobs) -> list[Condition]:
     """The conditions of the DAG. `staged` are the jobs that are built for the staged version."""
     return [
-        valid(i.problems),
+        valid(i.problems, written.lost_fields(i.dag)),
         _first(DAG_STAGED, i, jobs) or false("Staged", "NothingStaged", "the active version is the only one"),
         _first(DAG_READY, i, jobs) or true("Ready", "Running", f"{len(jobs)} jobs are ready"),
         _first(DAG_DEGRADED, i, {**jobs, **staged}) or false("Degraded", "AsExpected"),
     ]
 
 
-def valid(problems: tuple[str, ...]) -> Condition:
-    """Whether the spec as applied is a graph that can run."""
+def valid(problems: tuple[str, ...], lost: tuple[str, ...] = ()) -> Condition:
+    """Whether the spec as applied is a graph that can run. `lost`: fields that the API server did not keep."""
     if problems:
-        return false("Valid", "Invalid", conditions.listed(problems))
-    return true("Valid", "Accepted", "the spec is a graph that can run")
+        return false("Valid", "Invalid", conditions.listed((*problems, *lost)))
+    return without_lost(lost) or true("Valid", "Accepted", "the spec is a graph that can run")
+
+
+def without_lost(lost: tuple[str, ...]) -> Condition | None:
+    """What is valid but for fields that nobody kept; None where there are none."""
+    if not lost:
+        return None
+    return true("Valid", LOST_FIELDS, f"valid without fields that were dropped: {conditions.listed(lost)}")
 
 
 # Is a new version built beside the running one?

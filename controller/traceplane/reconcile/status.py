@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from traceplane.drivers.kube import DAGS, JOBS, Object
-from traceplane.reconcile import conditions, names, readiness
+from traceplane.reconcile import conditions, names, readiness, written
 from traceplane.reconcile.actions import Input, Note, Plan, Status, WorkerView
 from traceplane.reconcile.conditions import false, true
 from traceplane.reconcile.readiness import JobConditions, Jobs, JobState
@@ -24,9 +24,13 @@ _TRANSITIONS = {
     ("DAG", "Degraded", "True"): ("Warning", "Degraded"),
     ("Job", "Degraded", "True"): ("Warning", "Degraded"),
 }
-_STAGED = {"RebuildFailed": "Warning", "AwaitingApproval": "Normal"}
-"""Reasons of Staged that become Events of the same reason."""
 """Transitions that become Kubernetes Events: type and reason."""
+_TRANSITIONS_TO = {
+    ("Staged", "RebuildFailed"): "Warning",
+    ("Staged", "AwaitingApproval"): "Normal",
+    ("Valid", readiness.LOST_FIELDS): "Warning",
+}
+"""The same by type and reason, whatever the status: the type of an Event of that reason."""
 
 
 def statuses(i: Input, plan: Plan, refused: Mapping[str, str]) -> list[Status]:
@@ -58,8 +62,8 @@ def transitions(status: Status) -> list[Note]:
     notes = []
     for condition in conditions.changed(old, conditions.parsed(status.status["conditions"])):
         event = _TRANSITIONS.get((status.resource.kind, condition.type, condition.status))
-        if condition.type == "Staged" and condition.reason in _STAGED:
-            event = (_STAGED[condition.reason], condition.reason)
+        if (condition.type, condition.reason) in _TRANSITIONS_TO:
+            event = (_TRANSITIONS_TO[condition.type, condition.reason], condition.reason)
         if event:
             prefix = f"{condition.reason}: " if event[1] != condition.reason else ""
             notes.append(Note(status.live, *event, conditions.bounded(prefix + condition.message, 1000)))
@@ -118,7 +122,8 @@ def _job(
         shared = f"DAG {i.name} is not valid; its condition Valid says why"
         valid = false("Valid", "Invalid", conditions.listed(mine) if mine else shared)
     else:
-        valid = true("Valid", "Accepted", f"part of DAG {i.name}")
+        lost = readiness.without_lost(written.lost_fields(obj))
+        valid = lost or true("Valid", "Accepted", f"part of DAG {i.name}")
     missing = false("Ready", "NotRunning", f"no running version of DAG {i.name} has this job")
     new = [valid, shown.ready, shown.degraded] if shown else [valid, missing]
     status = conditions.observed(obj, new, i.now)
@@ -133,9 +138,22 @@ def _job(
             "lagSeconds": int(facts.oldest_queued_seconds or 0),
             "failures": _failures([facts]),
         }
+        if (why := waiting(facts, shown)) is not None:
+            status["waiting"] = why
         if view is not None:
             status |= {"workers": view.actual, "desiredWorkers": view.wanted}
     return status
+
+
+def waiting(facts: JobFacts, shown: JobConditions | None) -> str | None:
+    """Why a job does not get on, in one word; None while it does."""
+    if shown is not None and (shown.ready.status != "True" or facts.paused):
+        return shown.ready.reason
+    if shown is not None and shown.degraded.status == "True":
+        return shown.degraded.reason
+    if facts.queued and not facts.running:
+        return "WorkersStarting" if facts.runtime == "Pod" else "Queued"
+    return "Retrying" if facts.retrying and not facts.running else None
 
 
 def _failures(jobs: Iterable[JobFacts]) -> list[Object]:

@@ -323,6 +323,10 @@ class Controller(Part):
     leader_renew_seconds: float = Field(5, gt=0, description="Controller lease renewal.")
     watch_stale_seconds: float = Field(120, gt=0, description="No event or bookmark for this long: liveness fails.")
     drain_seconds: float = Field(300, ge=0, description="Longest drain of a deleted DAG.")
+    admission_port: int = Field(0, ge=0, le=65535, description="Port of the validating webhook; 0 serves none.")
+    admission_certificate: Path = Field(
+        Path("/etc/trace/admission"), description="Folder with `tls.crt` and `tls.key` of the validating webhook."
+    )
     worker_image: str | None = Field(None, description="Image of worker pods.")
     worker_pull_policy: str = Field("IfNotPresent", description="imagePullPolicy of worker pods.")
     worker_secret: str = Field(

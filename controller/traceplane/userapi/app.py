@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ import orjson
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response
 
+from traceplane.dispatch.health import Part
 from traceplane.identity import issuers
 from traceplane.identity.oidc import Subject
 from traceplane.observe import audit
@@ -33,12 +34,13 @@ STATE_SECONDS = 3.0
 
 
 class UserApi:
-    """The parts behind the routes. `state` is open while the application serves."""
+    """The parts behind the routes. `state` is open while the application serves; `parts` are for its health."""
 
     state: Database
 
-    def __init__(self, settings: UserApiSettings) -> None:
+    def __init__(self, settings: UserApiSettings, parts: Sequence[Part]) -> None:
         self._settings = settings
+        self._parts = parts
         self.verifier = issuers.verifier(settings)
 
     @asynccontextmanager
@@ -73,16 +75,7 @@ class UserApi:
         async def handle(call: routes.Call[Principal, Any]) -> Response:
             request, user = call.request, call.caller
             with audit.user_call(request.method, request.url.path, user.user_id, user.org_id):
-                body = await answer(
-                    Call(
-                        request,
-                        user,
-                        self.state,
-                        self._settings.namespace,
-                        self._settings.longest_query_seconds,
-                        call.body,
-                    )
-                )
+                body = await answer(Call(request, user, self.state, self._settings, self._parts, call.body))
                 return _answer(call, orjson.dumps(body, default=str))
 
         return handle
@@ -107,9 +100,9 @@ def _answer(call: routes.Call[Principal, Any], body: bytes) -> Response:
     return Response(body, headers=headers, media_type="application/json")
 
 
-def app(settings: UserApiSettings, on_give_up: routes.OnGiveUp) -> Starlette:
-    """The application that serves `routes.ROUTES` and nothing else."""
-    api = UserApi(settings)
+def app(settings: UserApiSettings, on_give_up: routes.OnGiveUp, parts: Sequence[Part] = ()) -> Starlette:
+    """The application that serves `routes.ROUTES` and nothing else. `parts` are those of the process around it."""
+    api = UserApi(settings, parts)
     rate = RateLimit(settings.user_rate_per_minute)
     serving = routes.Serving(
         authenticate={Scheme.USER: authentication.users(api.verifier, rate, api.lookup)},

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 from starlette.requests import Request
 
+from traceplane.dispatch.health import Part
 from traceplane.errors import NotFound, Refused
+from traceplane.settings import UserApiSettings
 from traceplane.store.engine import Connection, Database
 from traceplane.web.principals import Principal
 
@@ -27,10 +29,10 @@ class Call:
     request: Request
     principal: Principal
     state: Database
-    namespace: str
-    """The service's own namespace: where a single object is looked for when the request names none."""
-    longest_query_seconds: float
-    """How long what is purged stays for queries that read it."""
+    settings: UserApiSettings
+    """Of the service; a single object is looked for in its own namespace when the request names none."""
+    parts: Sequence[Part]
+    """What the process stands on."""
     body: Any = None
     """Of the route's type; None where it has none."""
 
@@ -60,4 +62,4 @@ class Call:
 
     def own_namespace(self) -> str:
         """The namespace a single object is looked for in."""
-        return self.chosen_namespace() or self.namespace
+        return self.chosen_namespace() or self.settings.namespace

@@ -48,7 +48,7 @@ async def collect_garbage(call: Call) -> Any:
         raise Refused("dry_run: true or false")
     dag = _key(call)
     async with call.state.transaction() as conn:
-        delay = call.longest_query_seconds
+        delay = call.settings.longest_query_seconds
         found = await gc.collect(conn, dag, keep=keep, delay_seconds=delay, dry_run=dry_run == "true")
     if dry_run == "false":
         purged = [str(one.output.version_id) for one in found if one.kept is None]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from traceplane.userapi import plans, reads, rollouts, shapes, tasks
+from traceplane.userapi import installation, plans, reads, rollouts, shapes, tasks
 from traceplane.userapi.call import Call
 from traceplane.web.authentication import Scheme
 from traceplane.web.routes import Route
@@ -20,10 +20,15 @@ _ONE = ("namespace",)
 
 
 def _get(
-    path: str, handler: Handler, response: Any, query: tuple[str, ...], statuses: tuple[int, ...] = (400, 404)
+    path: str,
+    handler: Handler,
+    response: Any,
+    query: tuple[str, ...] = (),
+    statuses: tuple[int, ...] = (400, 404),
+    **rest: Any,
 ) -> tuple[Route, Handler]:
     """A list or an object that a reader sees; 304 where it has it already."""
-    return _row("GET", path, handler, response=response, also={304: None}, statuses=statuses, query=query)
+    return _row("GET", path, handler, response=response, also={304: None}, statuses=statuses, query=query, **rest)
 
 
 def _post(path: str, handler: Handler) -> tuple[Route, Handler]:
@@ -43,6 +48,8 @@ def _row(method: str, path: str, handler: Handler, **rest: Any) -> tuple[Route, 
 
 
 _ROWS = (
+    _get("/v1/version", installation.version, shapes.Version, statuses=()),
+    _get("/v1/health", installation.health, shapes.Page[shapes.Finding], statuses=(), role="admin"),
     _get("/v1/dags", reads.dags, shapes.Page[shapes.Dag], ("namespace", *_PAGE), (400,)),
     _get("/v1/dags/{name}", reads.dag, shapes.Dag, _ONE),
     _get("/v1/dags/{name}/jobs", reads.dag_jobs, shapes.Page[shapes.DagJob], _ONE),

@@ -298,3 +298,20 @@ class Lineage(msgspec.Struct):
 
     items: list[LineageVersion]
     truncated: bool
+
+
+class Version(msgspec.Struct):
+    """A running release; `time` is its clock."""
+
+    version: str
+    api_version: str
+    time: datetime
+
+
+class Finding(msgspec.Struct):
+    """Whether a part works. `remedy` is empty where it does."""
+
+    name: str
+    result: Literal["ok", "warning", "failed"]
+    message: str
+    remedy: str

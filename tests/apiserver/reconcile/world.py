@@ -22,7 +22,7 @@ import yaml
 from kubernetes import client
 from psycopg.rows import dict_row
 
-from tests.services import free_port
+from tests.services import free_port, tool
 from tests.support.waiting import until
 
 T = TypeVar("T")
@@ -147,6 +147,13 @@ class World:
         return until(check, what, timeout=seconds, every=0.05, detail=logs)
 
     # What users do
+
+    def kubectl(self, *arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """kubectl in the world's namespace."""
+        argv = [tool("kubectl"), "--kubeconfig", str(self.kubeconfig), "--namespace", self.namespace, *arguments]
+        return subprocess.run(
+            argv, input=stdin, capture_output=True, text=True, timeout=90, env={**os.environ, **environment}
+        )
 
     @property
     def objects(self) -> client.CustomObjectsApi:

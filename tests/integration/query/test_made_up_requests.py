@@ -42,7 +42,7 @@ def addresses(
     hot, cold = world.federated()
     world.follow(hot, 0, 99)
     world.compact(hot, cold, 0, 49)
-    world.user(oidc.url, "wanda", "writer")
+    world.user(oidc.url, "wanda", "writer", "admin")
     # Queries that are left stay so: what follows from an answer shall not depend on how fast a lane is.
     client = start_service(query_batch_concurrency=0, query_batch_queue=MANY, query_batch_queue_per_user=MANY)
     configured = Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url, user_rate_per_minute=MANY)

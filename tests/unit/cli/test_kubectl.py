@@ -4,59 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.terminal import terminal
 from tests.support.waiting import until
+from tests.unit.cli.bench import Bench
 from traceplane.cli import kubectl
 from traceplane.errors import Unavailable
 
-TRACECTL = str(Path(sys.executable).parent / "tracectl")
 LINE = "[pod/chain-compact-w0/worker] 2026-01-01T00:00:00.000000001Z"
-
-
-class Bench:
-    """A folder with the fake kubectl. It writes down its arguments, a line a call, and its process id."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def kubectl(self, script: str) -> None:
-        """What kubectl does after it has written down its call; `$1` is its verb."""
-        file = self.folder / "kubectl"
-        calls = shlex.quote(str(self.folder / "calls"))
-        # The call last: a test that sees it may rely on the process id.
-        file.write_text(f'#!/bin/sh\necho $$ > {calls}.pid\nprintf "%s\\n" "$*" >> {calls}\n{script}\n')
-        file.chmod(0o755)
-
-    @property
-    def calls(self) -> list[str]:
-        return (self.folder / "calls").read_text().splitlines()
-
-    @property
-    def pid(self) -> int:
-        return int((self.folder / "calls.pid").read_text())
-
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [TRACECTL, *arguments],
-            env={"PATH": str(self.folder), "HOME": "/nonexistent", **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *arguments: str, **environment: str) -> tuple[int | None, str, str]:
-        """Exit code, standard output and standard error."""
-        process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=30)
-        return process.returncode, out, err
 
 
 @pytest.fixture

@@ -152,6 +152,42 @@ def test_a_refused_pod_is_told_in_the_words_of_the_quota() -> None:
     assert "exceeded quota" in message(found["chain.compact"], "Degraded")
 
 
+WAITING = [
+    pytest.param({}, None, id="nothing to do"),
+    pytest.param({"queued": 3, "running": 1}, None, id="it gets on"),
+    pytest.param({"queued": 3}, "WorkersStarting", id="no worker yet"),
+    pytest.param({"queued": 3, "paused": True}, "Paused", id="paused"),
+    pytest.param({"queued": 3, "provisioned": False}, "Provisioning", id="no tables yet"),
+    pytest.param({"retrying": 2}, "Retrying", id="only failed ones"),
+    pytest.param({"queued": 3, "dead": 2}, "TasksDead", id="dead tasks"),
+]
+
+
+@pytest.mark.parametrize(("changes", "why"), WAITING)
+def test_a_job_says_in_one_word_why_it_does_not_get_on(changes: dict[str, Any], why: str | None) -> None:
+    assert shown(observed(facts=facts(job(**changes))))["chain.compact"].status.get("waiting") == why
+
+
+def test_a_job_whose_pods_fail_or_that_the_dispatcher_runs_says_so() -> None:
+    pods = (pod(0, waiting("ImagePullBackOff")),)
+    found = shown(observed(pods=pods, facts=facts(job(queued=1), job("ranges", queued=1))))
+    assert found["chain.compact"].status["waiting"] == "ImagePullBackOff"
+    assert found["chain.ranges"].status["waiting"] == "Queued"
+
+
+def test_a_field_that_was_dropped_is_named_and_posted_once() -> None:
+    misspelt = dag(surprise=1)
+    written = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(misspelt)}
+    del misspelt["spec"]["surprise"]
+    misspelt["metadata"]["annotations"] = written
+    found = shown(observed(dag=misspelt))["chain"]
+    assert condition(found, "Valid") == ("True", "FieldsDropped")
+    assert "spec.surprise: unknown field" in message(found, "Valid")
+    assert ("Warning", "FieldsDropped") in {(note.type, note.reason) for note in status.transitions(found)}
+    again = Status(found.resource, {**found.live, "status": found.status}, found.status)
+    assert status.transitions(again) == []
+
+
 def test_dead_tasks_do_not_make_a_dag_unready() -> None:
     assert condition(shown(observed(facts=facts(job(dead=2))))["chain"], "Ready") == ("True", "Running")
 
