@@ -22,8 +22,9 @@ SCHEMA = Path(__file__).resolve().parents[2] / "charts" / "trace" / "values.sche
 # Decided by the chart's other values, by the pod a process runs in, or secret.
 NOT_IN_CONFIG = frozenset(
     {
-        "org_id", "namespace", "crash_at", "first_admin", "dispatcher_url", "query_url", "listen_host",
-        "task_port", "user_port", "query_port", "metrics_port", "admission_port", "admission_certificate",
+        "org_id", "namespace", "watch_namespaces", "crash_at", "first_admin", "dispatcher_url", "query_url",
+        "listen_host", "task_port", "user_port", "query_port", "metrics_port", "admission_port",
+        "admission_certificate",
         "s3_endpoint_url", "s3_public_endpoint_url", "s3_region", "s3_bucket",
         "s3_access_key_id", "s3_secret_access_key",
         "sts_endpoint_url", "sts_role_arn", "state_dsn", "data_dsn",

@@ -17,6 +17,7 @@ from hack.generate import (
     settings_reference,
     tracectl_reference,
     user_openapi,
+    values_reference,
 )
 from hack.generate.metrics_advice import ADVICE
 from traceplane.settings import Settings
@@ -54,6 +55,7 @@ PAGES = [
     settings_reference,
     tracectl_reference,
     user_openapi,
+    values_reference,
 ]
 
 

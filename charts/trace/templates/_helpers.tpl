@@ -44,6 +44,32 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
+{{/* The namespaces that the controller serves, as JSON: `(include "trace.served" . | fromJsonArray)`. */}}
+{{- define "trace.served" -}}
+{{- .Values.watchNamespaces | default (list .Release.Namespace) | toJson -}}
+{{- end -}}
+
+{{/* Peers of a NetworkPolicy: workers in every namespace that is served. */}}
+{{- define "trace.workerPeers" -}}
+- podSelector:
+    matchExpressions: [{key: trace.dev/job, operator: Exists}]
+  {{- if .Values.watchNamespaces }}
+  namespaceSelector:
+    matchExpressions: [{key: kubernetes.io/metadata.name, operator: In, values: {{ toJson .Values.watchNamespaces }}}]
+  {{- end }}
+{{- end -}}
+
+{{/* A peer of a NetworkPolicy: a component of the release, also from another namespace. (dict "root" $ "component" ...) */}}
+{{- define "trace.componentPeer" -}}
+- podSelector:
+    matchLabels:
+      {{- include "trace.selector" . | nindent 6 }}
+  {{- if .root.Values.watchNamespaces }}
+  namespaceSelector:
+    matchLabels: {kubernetes.io/metadata.name: {{ .root.Release.Namespace }}}
+  {{- end }}
+{{- end -}}
+
 {{/* Names of Secrets: the user's own, or the ones this chart makes. */}}
 {{- define "trace.secret.state" -}}{{ .Values.state.existingSecret | default (printf "%s-state" (include "trace.fullname" .)) }}{{- end -}}
 {{- define "trace.secret.data" -}}{{ .Values.data.existingSecret | default (printf "%s-data" (include "trace.fullname" .)) }}{{- end -}}
@@ -217,22 +243,16 @@ are not of the release, where there are any. Anywhere is never a link-local addr
 - ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
 - ports: [{protocol: TCP, port: 8080}]
   to:
-    - podSelector:
-        matchLabels:
-          {{- include "trace.selector" (dict "root" . "component" "dispatcher") | nindent 10 }}
+    {{- include "trace.componentPeer" (dict "root" . "component" "dispatcher") | nindent 4 }}
 {{- if .Values.postgres.enabled }}
 - ports: [{protocol: TCP, port: 5432}]
   to:
-    - podSelector:
-        matchLabels:
-          {{- include "trace.selector" (dict "root" . "component" "postgres") | nindent 10 }}
+    {{- include "trace.componentPeer" (dict "root" . "component" "postgres") | nindent 4 }}
 {{- end }}
 {{- if .Values.minio.enabled }}
 - ports: [{protocol: TCP, port: 9000}]
   to:
-    - podSelector:
-        matchLabels:
-          {{- include "trace.selector" (dict "root" . "component" "minio") | nindent 10 }}
+    {{- include "trace.componentPeer" (dict "root" . "component" "minio") | nindent 4 }}
 {{- end }}
 {{- end -}}
 

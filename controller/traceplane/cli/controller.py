@@ -1,4 +1,4 @@
-"""`tracectl run controller`: the one active controller of a namespace, or one on standby."""
+"""`tracectl run controller`: the one active controller of an installation, or one on standby."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def register(app: typer.Typer) -> None:
 
 
 def controller() -> None:
-    """Reconcile DAGs, Jobs, Assets and Bundles of TRACE_NAMESPACE. Needs the state DSN and TRACE_WORKER_IMAGE."""
+    """Reconcile DAGs, Jobs, Assets and Bundles of its namespaces. Needs the state DSN and TRACE_WORKER_IMAGE."""
     import asyncio
     import os
     import socket

@@ -116,6 +116,12 @@ class Kube:
             trace_configs=list(traces),
         )
 
+    def beside(self, namespace: str) -> Kube:
+        """The same client, in another namespace: it shares the session, and is not closed."""
+        other = Kube(self.access, namespace, self.observe)
+        other.session = self.session
+        return other
+
     async def __aexit__(self, *_: object) -> None:
         await self.session.close()
 

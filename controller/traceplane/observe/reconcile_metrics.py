@@ -146,19 +146,26 @@ class PodCounts:
 
     def __init__(self, most: int = registries.NAMED_DEFAULT) -> None:
         self._most = most
-        self._counts: dict[str, Mapping[str, PodCount]] = {}
+        self._counts: dict[tuple[str, str], Mapping[str, PodCount]] = {}
+        """By namespace and DAG."""
 
-    def set(self, dag: str, jobs: Mapping[str, PodCount]) -> None:
+    def set(self, namespace: str, dag: str, jobs: Mapping[str, PodCount]) -> None:
         """The jobs of a DAG."""
-        self._counts[dag] = jobs
+        self._counts[namespace, dag] = jobs
 
-    def forget(self, dag: str) -> None:
+    def forget(self, namespace: str, dag: str) -> None:
         """The DAG was deleted."""
-        self._counts.pop(dag, None)
+        self._counts.pop((namespace, dag), None)
 
     def publish(self) -> None:
         """Set the gauges; called when metrics are read."""
-        found = [(dag, job, count) for dag, jobs in self._counts.items() for job, count in jobs.items()]
+        summed: dict[tuple[str, str], PodCount] = {}
+        for (_, dag), jobs in self._counts.items():
+            for job, count in jobs.items():
+                # Labels name no namespace: DAGs of one name are one.
+                known = summed.get((dag, job), PodCount())
+                summed[dag, job] = PodCount(*(a + b for a, b in zip(known, count, strict=True)))
+        found = [(dag, job, count) for (dag, job), count in summed.items()]
         found.sort(key=lambda one: (-max(one[2].wanted, one[2].actual), one))
         pods.clear()
         for number, (dag, job, count) in enumerate(found):

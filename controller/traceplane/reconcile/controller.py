@@ -1,4 +1,4 @@
-"""The controller: how changes become keys of the work queue, and keys become reconciles.
+"""The controller of a namespace: how changes become keys of the work queue, and keys become reconciles.
 
 Changes come from kopf's watches (of the cluster), from notifications of Postgres (of the queue, or of a
 deployment), and from a full list at intervals, which finds what the other two missed. All of them only add keys
@@ -53,21 +53,22 @@ class Controller:
         database: Database,
         identity: str,
         checker: Checker,
+        queue: WorkQueue,
+        lag: metrics.Lag,
+        pods: metrics.PodCounts,
     ) -> None:
         self.settings = settings
         self.kube = kube
         self.database = database
         self.mirror = Mirror()
         self.pulse = Pulse(settings.watch_stale_seconds)
-        self.lag = metrics.Lag()
-        self.pods = metrics.PodCounts(settings.metrics_names)
-        metrics.named.most = settings.metrics_names
+        self._lag = lag
         self._starts = metrics.PodStarts()
-        self.queue = WorkQueue(self.reconcile, self._report, pause=0.5)
+        self._queue = queue
         retry = RetryPolicy(settings.retry_base_seconds, settings.retry_max_seconds)
         self.scope = Scope(
             org_id=settings.org_id,
-            namespace=settings.namespace,
+            namespace=kube.namespace,
             database=database,
             mirror=self.mirror,
             manifests=gather.Manifests(self.mirror, operators, checker),
@@ -78,7 +79,7 @@ class Controller:
             bucket=settings.s3_bucket,
             platform=gather.platform(settings),
             operators=operators,
-            pods=self.pods,
+            pods=pods,
             requeue_assets=self._requeue_assets,
         )
         self._deletions = Deletions(self.scope, settings.drain_seconds)
@@ -122,13 +123,12 @@ class Controller:
         """A notification of the state database. An empty payload: any may have been missed."""
         if not payload:
             dags = [obj["metadata"]["name"] for obj in self.mirror.all("DAG")]
+        elif channel == notifications.DEPLOY_CHANNEL:
+            namespace, _, dag = payload.rpartition("/")
+            dags = [dag] if namespace == self.scope.namespace else []
         else:
-            dag = (
-                payload.rpartition("/")[2]
-                if channel == notifications.DEPLOY_CHANNEL
-                else self._dags.of_generation(payload)
-            )
-            dags = [dag] if dag else []
+            owner = self._dags.of_generation(payload)
+            dags = [owner] if owner else []
         task = asyncio.ensure_future(self._add((Key("DAG", name) for name in dags), _NOTIFY_SECONDS))
         self._notified.add(task)
         task.add_done_callback(self._notified.discard)
@@ -177,7 +177,7 @@ class Controller:
             if dag == name:
                 await self._deletions.orphan(name, uid)
         self._dags.forget(name)
-        self.lag.forget("DAG", name)
+        self._lag.forget("DAG", self._full(name))
 
     async def _add_orphans(self) -> None:
         """DAGs and Assets that state knows and the API server, just listed, does not."""
@@ -222,8 +222,9 @@ class Controller:
             await self._add([Key("Asset", name), *(key for key in self._related(name) if key.kind == "Asset")])
 
     async def _add(self, keys: Iterable[Key], delay: float = 0.02) -> None:
-        for key in keys:
-            await self.queue.add(key, delay)
+        # A decision needs the whole picture. The first list adds what is left out here.
+        for key in keys if self.pulse.synced else ():
+            await self._queue.add(key._replace(namespace=self.scope.namespace), delay)
 
     async def _check_schema(self) -> None:
         """Refuse a schema of another release. A database that does not answer is checked at the next resync."""
@@ -238,9 +239,9 @@ class Controller:
             return
         name = obj["metadata"]["name"]
         if deleted:
-            self.lag.forget(kind, name)
+            self._lag.forget(kind, self._full(name))
         else:
-            self.lag.desired(kind, name, int(obj["metadata"].get("generation") or 0))
+            self._lag.desired(kind, self._full(name), int(obj["metadata"].get("generation") or 0))
 
     def _note_start(self, pod: Object, *, deleted: bool) -> None:
         labels = pod["metadata"].get("labels") or {}
@@ -250,21 +251,26 @@ class Controller:
             self._starts.observe(labels.get(names.DAG, ""), labels.get(names.JOB, ""), pod)
 
     def _achieved(self, key: Key, generation: int) -> None:
-        self.lag.achieved(key.kind, key.name, generation)
+        self._lag.achieved(key.kind, self._full(key.name), generation)
         for job in self.mirror.all("Job") if key.kind == "DAG" else ():
             if job["spec"].get("dag") == key.name:
-                self.lag.achieved("Job", job["metadata"]["name"], int(job["metadata"].get("generation") or 0))
+                name = self._full(job["metadata"]["name"])
+                self._lag.achieved("Job", name, int(job["metadata"].get("generation") or 0))
 
-    def _report(self, key: Key, seconds: float, error: BaseException | None) -> None:
-        metrics.reconciles.labels(key.kind, "error" if error else "ok").inc()
-        metrics.duration.labels(key.kind).observe(seconds)
-        if error is not None:
-            code = getattr(error, "code", type(error).__name__)
-            message = getattr(error, "message", None)
-            # Without a message it is a defect: then the trace is what helps.
-            log.warning(
-                "reconcile failed", kind=key.kind, name=key.name, code=code, error=message, exc_info=message is None
-            )
+    def _full(self, name: str) -> str:
+        """The name of an object among those of all namespaces, for metrics that are the process's."""
+        return f"{self.scope.namespace}/{name}"
+
+
+def report_run(key: Key, seconds: float, error: BaseException | None) -> None:
+    """Count a run of the queue, and log its error."""
+    metrics.reconciles.labels(key.kind, "error" if error else "ok").inc()
+    metrics.duration.labels(key.kind).observe(seconds)
+    if error is not None:
+        code = getattr(error, "code", type(error).__name__)
+        message = getattr(error, "message", None)
+        # Without a message it is a defect: then the trace is what helps.
+        log.warning("reconcile failed", **key._asdict(), code=code, error=message, exc_info=message is None)
 
 
 def report_loop(name: str, *, done: int, seconds: float, error: BaseException | None) -> None:

@@ -110,7 +110,7 @@ class Dags:
 
     def forget(self, name: str) -> None:
         """The DAG was deleted."""
-        self._pods.forget(name)
+        self._pods.forget(self._scope.namespace, name)
         self._scope.manifests.forget(name)
         self._owners = {job_id: dag for job_id, dag in self._owners.items() if dag != name}
         self._deployed.pop(name, None)
@@ -122,6 +122,7 @@ class Dags:
         plan = decide.decide(i)
         refused = await applier.carry_out(plan, settled=settled and not deployed)
         self._pods.set(
+            self._scope.namespace,
             i.name,
             {
                 job: metrics.PodCount(view.wanted, view.actual, view.pending, view.ready)

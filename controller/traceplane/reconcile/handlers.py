@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 # Importing kopf imports the `kubernetes` client where it is installed, for its types alone: 45 MB of memory that
@@ -17,7 +17,7 @@ for _name in _hidden:
 
 from traceplane.drivers.kube import ASSETS, BUNDLES, DAGS, DEPLOYMENTS, JOBS, PODS, Kube, Resource  # noqa: E402
 from traceplane.reconcile import names  # noqa: E402
-from traceplane.reconcile.health import Pulse, watch_trace  # noqa: E402
+from traceplane.reconcile.health import watch_trace  # noqa: E402
 
 WATCHED: tuple[Resource, ...] = (DAGS, JOBS, ASSETS, BUNDLES, PODS, DEPLOYMENTS)
 LABELLED = frozenset({PODS, DEPLOYMENTS})
@@ -27,14 +27,18 @@ Observe = Callable[[str, str | None, dict[str, Any]], Awaitable[None]]
 """(kind, event type, object)"""
 
 
-def registry(kube: Kube, pulse: Pulse, observe: Observe, answered: Callable[[], None]) -> kopf.OperatorRegistry:
+Beat = Callable[[str, str], None]
+"""(namespace, name): a sign of life"""
+
+
+def registry(kube: Kube, beat: Beat, observe: Observe, answered: Callable[[], None]) -> kopf.OperatorRegistry:
     """Every handler there is. `answered` is called whenever a watch is opened."""
     found = kopf.OperatorRegistry()
 
     # kopf gets a session of the controller's, so that every watch that is answered is noted (`watch_trace`).
     @kopf.on.login(registry=found)
     async def login(**_: Any) -> kopf.AiohttpSession:
-        session = kube.open_session([watch_trace(pulse, answered)])
+        session = kube.open_session([watch_trace(beat, answered)])
         return kopf.AiohttpSession(
             server=kube.access.server, aiohttp_session=session, default_namespace=kube.namespace
         )
@@ -72,7 +76,9 @@ def settings(stale_seconds: float) -> kopf.OperatorSettings:
     return found
 
 
-async def run(found: kopf.OperatorRegistry, configured: kopf.OperatorSettings, namespace: str, stop: Any) -> None:
+async def run(
+    found: kopf.OperatorRegistry, configured: kopf.OperatorSettings, namespaces: Sequence[str], stop: Any
+) -> None:
     """Watch until `stop` is set or kopf gives up."""
     # Without an identity kopf takes the name of the system's user, and a pod's user has no entry in passwd.
     identity: Any = "trace-controller"
@@ -81,7 +87,7 @@ async def run(found: kopf.OperatorRegistry, configured: kopf.OperatorSettings, n
         registry=found,
         settings=configured,
         standalone=True,
-        namespaces=[namespace],
+        namespaces=namespaces,
         stop_flag=stop,
         identity=identity,
     )

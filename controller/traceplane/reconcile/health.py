@@ -9,7 +9,8 @@ kubelet then restarts the controller, which costs nothing: no worker pod notices
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence, Sized
+from typing import Protocol
 
 import aiohttp
 from aiohttp import web
@@ -51,17 +52,17 @@ class Pulse:
         return {name: self._clock() - last for name, last in self._last.items()}
 
 
-def watch_trace(pulse: Pulse, answered: Callable[[], None]) -> aiohttp.TraceConfig:
-    """Notes every watch that the API server answers, and calls `answered` then."""
+def watch_trace(beat: Callable[[str, str], None], answered: Callable[[], None]) -> aiohttp.TraceConfig:
+    """Notes every watch that the API server answers (`beat`: namespace, name), and calls `answered` then."""
     trace = aiohttp.TraceConfig()
 
     async def ended(_session: object, _context: object, done: aiohttp.TraceRequestEndParams) -> None:
         if done.url.query.get("watch") != "true":
             return
-        resource = done.url.path.rpartition("/")[2]
+        *_, namespace, resource = done.url.path.split("/")
         metrics.watch_restarts.labels(resource).inc()
         if done.response.status == 200:
-            pulse.beat(f"watch {resource}")
+            beat(namespace, f"watch {resource}")
             answered()
         else:
             metrics.api_errors.labels("watch", resource, str(done.response.status)).inc()
@@ -70,25 +71,43 @@ def watch_trace(pulse: Pulse, answered: Callable[[], None]) -> aiohttp.TraceConf
     return trace
 
 
-async def serve(
-    host: str, port: int, pulse: Pulse, lag: metrics.Lag, pods: metrics.PodCounts, depth: Callable[[], int]
-) -> web.AppRunner:
+class Shown(Protocol):
+    """What is served: of every namespace, and of the process."""
+
+    lag: metrics.Lag
+    pods: metrics.PodCounts
+
+    @property
+    def queue(self) -> Sized:
+        """What waits to be reconciled."""
+
+    def silent(self) -> Sequence[str]:
+        """What should have shown life."""
+
+    def waiting(self) -> Sequence[str]:
+        """Namespaces whose objects were not listed yet."""
+
+    def watch_ages(self) -> Mapping[str, float]:
+        """Seconds since a watch of a resource was answered."""
+
+
+async def serve(host: str, port: int, shown: Shown) -> web.AppRunner:
     """Serve /healthz, /readyz and /metrics; the caller cleans up the runner."""
 
     async def healthz(_request: web.Request) -> web.Response:
-        silent = pulse.silent()
+        silent = shown.silent()
         return web.Response(status=503 if silent else 200, text="; ".join(silent) or "ok")
 
     async def readyz(_request: web.Request) -> web.Response:
-        return web.Response(text="synced" if pulse.synced else "standing by")
+        waiting = shown.waiting()
+        return web.Response(text=f"standing by: {', '.join(waiting)}" if waiting else "synced")
 
     async def scrape(_request: web.Request) -> web.Response:
-        lag.publish()
-        pods.publish()
-        metrics.queue_depth.set(depth())
-        for name, age in pulse.ages().items():
-            if name.startswith("watch "):
-                metrics.watch_age.labels(name.removeprefix("watch ")).set(age)
+        shown.lag.publish()
+        shown.pods.publish()
+        metrics.queue_depth.set(len(shown.queue))
+        for resource, age in shown.watch_ages().items():
+            metrics.watch_age.labels(resource).set(age)
         # In this thread: what another one read while gauges are replaced would lack some of them.
         body = generate_latest(metrics.registry)
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})

@@ -1,5 +1,8 @@
 """One controller at a time: a Lease, held by renewing it.
 
+Two kinds of Leases are held so. One elects among the controllers of an installation. And in each namespace that is
+served one names the installation that serves it, so that a second one which was told to serve it stands by.
+
 A controller that cannot renew in time must stop before another may start, so it trusts its lease for less time
 than it asked for: it gives up a safety margin before the others may take over. Clocks of two machines are never
 compared: a candidate measures, on its own clock, how long the Lease has not changed. Should two act at once all
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
@@ -27,12 +31,23 @@ log = structlog.get_logger()
 class Leadership:
     """The Lease `name`, as `identity` sees it. Durations are seconds."""
 
-    def __init__(self, kube: Kube, name: str, identity: str, *, duration: float, renew: float) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        name: str,
+        identity: str,
+        *,
+        duration: float,
+        renew: float,
+        show: Callable[[int], None] = metrics.is_leader.set,
+    ) -> None:
         self._kube = kube
         self._name = name
         self._identity = identity
         self._duration = duration
         self._renew = renew
+        self._show = show
+        """Told 1 when the Lease is held, and 0 when it no longer is."""
         self._seen: tuple[str, float] = ("", 0.0)
         """The Lease's resourceVersion, and when it was first seen."""
         self._taken = False
@@ -48,7 +63,7 @@ class Leadership:
         while not stop.is_set():
             if await self._tried():
                 log.info("leading", lease=self._name, identity=self._identity)
-                metrics.is_leader.set(1)
+                self._show(1)
                 return True
             await _pause(self._renew * (0.8 + 0.4 * random.random()), stop)  # noqa: S311
         return False
@@ -68,14 +83,14 @@ class Leadership:
             if renewed:
                 good_until = started + self.trusted
             elif now() >= good_until or self._taken:
-                metrics.is_leader.set(0)
+                self._show(0)
                 log.error("lease lost", lease=self._name, identity=self._identity)
                 return False
         return True
 
     async def release(self) -> None:
         """Let the next one start at once; best effort, since the Lease ends by itself."""
-        metrics.is_leader.set(0)
+        self._show(0)
         try:
             lease = await self._kube.get(LEASES, self._name)
             if lease["spec"].get("holderIdentity") == self._identity:
@@ -110,6 +125,8 @@ class Leadership:
         if not self._taken:
             return True
         now = asyncio.get_running_loop().time()
+        if self._seen == ("", 0.0):
+            log.info("standing by", lease=self._name, namespace=self._kube.namespace, holder=holder)
         if self._seen[0] != version:
             self._seen = (version, now)
         return bool(now - self._seen[1] > float(spec.get("leaseDurationSeconds") or self._duration))

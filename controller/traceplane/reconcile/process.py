@@ -25,6 +25,7 @@ from traceplane.observe import reconcile_metrics as metrics
 from traceplane.reconcile import handlers, health, webhook
 from traceplane.reconcile.controller import Controller, report_loop
 from traceplane.reconcile.leader import Leadership
+from traceplane.reconcile.namespaces import Namespaces
 from traceplane.settings import ControllerSettings
 from traceplane.store.engine import Database
 from traceplane.store.listener import Listener
@@ -32,6 +33,9 @@ from traceplane.store.statements import notify
 
 _KINDS = frozenset({"DAG", "Job", "Asset", "Bundle"})
 _GROUP_VERSION = "trace.dev/v1alpha1"
+
+INSTALLATION_LEASE = "trace-installation"
+"""In each namespace that is served: held in the name of the installation, which is its own namespace's."""
 
 _STOP_SECONDS = 8.0
 """Longest wait for reconciles in progress, and again for kopf, when asked to stop."""
@@ -60,18 +64,11 @@ async def run(settings: ControllerSettings, environment: Mapping[str, str], iden
     credentials.Credentials(metrics.registry, ends)
     try:
         async with Kube(kubeaccess.discover(environment), settings.namespace, _count) as kube:
-            controller = Controller(settings, operator_registry.load(), kube, database, identity, checker)
-            server = await health.serve(
-                settings.listen_host,
-                settings.metrics_port,
-                controller.pulse,
-                controller.lag,
-                controller.pods,
-                controller.queue.__len__,
-            )
-            admission = await _serve_admission(controller, checker) if settings.admission_port else None
+            served = Namespaces(settings, operator_registry.load(), kube, database, identity, checker)
+            server = await health.serve(settings.listen_host, settings.metrics_port, served)
+            admission = await _serve_admission(settings, served, checker) if settings.admission_port else None
             try:
-                return await _lead(controller, identity, stop)
+                return await _lead(settings, kube, served, identity, stop)
             finally:
                 await server.cleanup()
                 if admission is not None:
@@ -80,47 +77,46 @@ async def run(settings: ControllerSettings, environment: Mapping[str, str], iden
         await database.close()
 
 
-async def _serve_admission(controller: Controller, checker: Checker) -> web.AppRunner:
-    settings, scope = controller.settings, controller.scope
-    asked = webhook.Webhook(controller.kube, scope.manifests, operator_registry.load(), checker, controller.pulse)
+async def _serve_admission(settings: ControllerSettings, served: Namespaces, checker: Checker) -> web.AppRunner:
+    desks = {
+        one.kube.namespace: webhook.Desk(one.kube, one.scope.manifests, one.pulse) for one in served.controllers
+    }
+    asked = webhook.Webhook(desks, operator_registry.load(), checker)
     return await webhook.serve(settings.listen_host, settings.admission_port, settings.admission_certificate, asked)
 
 
-async def _lead(controller: Controller, identity: str, stop: asyncio.Event) -> int:
-    settings = controller.settings
+async def _lead(
+    settings: ControllerSettings, kube: Kube, served: Namespaces, identity: str, stop: asyncio.Event
+) -> int:
     leadership = Leadership(
-        controller.kube,
+        kube,
         settings.lease_name,
         identity,
         duration=settings.leader_lease_seconds,
         renew=settings.leader_renew_seconds,
     )
-    if not await _kinds_served(controller.kube, stop) or not await leadership.acquire(stop):
+    if not await _kinds_served(kube, stop) or not await leadership.acquire(stop):
         return 0
-    code = await _work(controller, leadership, stop)
+    code = await _work(settings, kube, served, leadership, stop)
     if code == 0:
         await leadership.release()
     return code
 
 
-async def _work(controller: Controller, leadership: Leadership, stop: asyncio.Event) -> int:
+async def _work(
+    settings: ControllerSettings, kube: Kube, served: Namespaces, leadership: Leadership, stop: asyncio.Event
+) -> int:
     """Everything the leader does, until `stop` or until a part ends by itself. A crash of one part ends all."""
     unwatch = asyncio.Event()
-    listener = Listener(controller.database.dsn, (notify.WAKE_CHANNEL, notify.DEPLOY_CHANNEL), controller.notify)
-    holding = asyncio.create_task(leadership.hold(stop))
-    if not await _first_sync(controller, stop, holding):
-        return 0 if stop.is_set() else 1
-    controller.pulse.expect(("resync", *(f"watch {resource.plural}" for resource in handlers.WATCHED)))
-    registry = handlers.registry(
-        controller.kube, controller.pulse, controller.observe, lambda: _stop_on_signals(stop)
-    )
-    configured = handlers.settings(controller.settings.watch_stale_seconds)
+    listener = Listener(settings.read_state_dsn(), (notify.WAKE_CHANNEL, notify.DEPLOY_CHANNEL), served.notify)
+    registry = handlers.registry(kube, served.beat, served.observe, lambda: _stop_on_signals(stop))
+    configured = handlers.settings(settings.watch_stale_seconds)
     parts = [
-        holding,
-        asyncio.create_task(controller.queue.run(stop)),
-        asyncio.create_task(loops.run(controller.resync_loop(), stop, report_loop)),
+        asyncio.create_task(leadership.hold(stop)),
+        *(asyncio.create_task(_serve(settings, controller, stop)) for controller in served.controllers),
+        asyncio.create_task(served.queue.run(stop)),
         asyncio.create_task(listener.run(stop)),
-        asyncio.create_task(handlers.run(registry, configured, controller.settings.namespace, unwatch)),
+        asyncio.create_task(handlers.run(registry, configured, settings.served, unwatch)),
     ]
     ended, _ = await asyncio.wait(
         [*parts, waiting := asyncio.create_task(stop.wait())], return_when="FIRST_COMPLETED"
@@ -131,13 +127,37 @@ async def _work(controller: Controller, leadership: Leadership, stop: asyncio.Ev
         if not part.cancelled() and part.exception():
             log.error("part failed", error=str(part.exception()), exc_info=part.exception())
     stop.set()
-    # kopf cancels, when it ends, every task that began after it: so it ends last.
+    # kopf cancels, when it ends, every task that began after it, the pool's too: so it ends last.
     # Without the Lease another may begin any moment: then nothing in progress is waited for.
     grace = _STOP_SECONDS if asked else 0.5
     await asyncio.wait(parts[:-1], timeout=grace)
+    await served.close()
     unwatch.set()
     await asyncio.wait(parts, timeout=grace)
     return 0 if asked else 1
+
+
+async def _serve(settings: ControllerSettings, controller: Controller, stop: asyncio.Event) -> None:
+    """Serve one namespace until `stop`, or until another installation has taken it."""
+    structlog.contextvars.bind_contextvars(namespace=controller.kube.namespace)
+    claim = Leadership(
+        controller.kube,
+        INSTALLATION_LEASE,
+        settings.namespace,
+        duration=settings.leader_lease_seconds,
+        renew=settings.leader_renew_seconds,
+        show=lambda _held: None,
+    )
+    if not await claim.acquire(stop):
+        return
+    holding = asyncio.create_task(claim.hold(stop))
+    if not await _first_sync(controller, stop, holding):
+        return
+    controller.pulse.expect(("resync", *(f"watch {resource.plural}" for resource in handlers.WATCHED)))
+    resync = asyncio.create_task(loops.run(controller.resync_loop(), stop, report_loop))
+    ended, _ = await asyncio.wait((holding, resync), return_when="FIRST_COMPLETED")
+    for part in ended:
+        part.result()
 
 
 async def _first_sync(controller: Controller, stop: asyncio.Event, holding: asyncio.Task[bool]) -> bool:

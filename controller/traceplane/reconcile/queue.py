@@ -20,10 +20,11 @@ from traceplane.kit.loops import backoff
 
 
 class Key(NamedTuple):
-    """One object by kind and name."""
+    """One object by kind, name and namespace."""
 
     kind: str
     name: str
+    namespace: str = ""
 
 
 Reconcile = Callable[[Key], Awaitable[float | None]]

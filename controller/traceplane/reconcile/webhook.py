@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +43,22 @@ _UNCHECKED = "it was not checked before it was stored; its condition Valid says 
 log = structlog.get_logger()
 
 
-class Webhook:
-    """Answers what the API server asks of one namespace."""
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What is known of one namespace that is served."""
 
-    def __init__(
-        self, kube: Kube, manifests: Manifests, operators: Operators, checker: Checker, pulse: Pulse
-    ) -> None:
-        self._kube = kube
-        self._manifests = manifests
+    kube: Kube
+    manifests: Manifests
+    pulse: Pulse
+
+
+class Webhook:
+    """Answers what the API server asks of the namespaces that are served."""
+
+    def __init__(self, desks: Mapping[str, Desk], operators: Operators, checker: Checker) -> None:
+        self._desks = desks
         self._operators = operators
         self._checker = checker
-        self._pulse = pulse
         self._running: set[asyncio.Task[Verdict]] = set()
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -60,13 +66,14 @@ class Webhook:
         try:
             asked = (await request.json())["request"]
             uid, obj, old = str(asked["uid"]), asked["object"], asked.get("oldObject")
-            if asked["namespace"] != self._kube.namespace or not admission.concerns(obj, old):
+            desk = self._desks.get(asked["namespace"])
+            if desk is None or not admission.concerns(obj, old):
                 return _response(uid, Verdict(), "skipped")
         except (ValueError, LookupError, TypeError, AttributeError):
             return web.Response(status=400, text="not an AdmissionReview of a DAG, a Job or an Asset")
         if len(self._running) >= AT_ONCE:
             return _response(uid, Verdict((), (_UNCHECKED,)), "unchecked")
-        task = asyncio.create_task(self._verdict(obj, old))
+        task = asyncio.create_task(self._verdict(desk, obj, old))
         # It goes on past the bound, as a thread cannot be stopped, and counts among those at once until it ends.
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -76,20 +83,22 @@ class Webhook:
             return _response(uid, Verdict((), (_UNCHECKED,)), "unchecked")
         return _response(uid, found, "refused" if found.problems else "allowed")
 
-    async def _verdict(self, obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> Verdict:
-        beside = list(self._manifests.beside(dict(obj)))
-        found = await self._look(obj, old, beside)
+    async def _verdict(self, desk: Desk, obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> Verdict:
+        beside = list(desk.manifests.beside(dict(obj)))
+        found = await self._look(desk, obj, old, beside)
         if not found.may_be_stale:
             return found
         # A Job may have been applied so short a time ago that no watch has shown it yet.
-        jobs, _ = await self._kube.list_all(JOBS)
+        jobs, _ = await desk.kube.list_all(JOBS)
         dag = obj["metadata"]["name"]
         joining = [job for job in jobs if job["spec"].get("dag") == dag and not names.projected(job)]
-        return await self._look(obj, old, [*beside, *joining])
+        return await self._look(desk, obj, old, [*beside, *joining])
 
-    async def _look(self, obj: Mapping[str, Any], old: Mapping[str, Any] | None, beside: list[Any]) -> Verdict:
+    async def _look(
+        self, desk: Desk, obj: Mapping[str, Any], old: Mapping[str, Any] | None, beside: list[Any]
+    ) -> Verdict:
         return await asyncio.to_thread(
-            admission.verdict, obj, old, beside, self._operators, self._checker, known=self._pulse.synced
+            admission.verdict, obj, old, beside, self._operators, self._checker, known=desk.pulse.synced
         )
 
 

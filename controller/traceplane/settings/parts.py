@@ -70,7 +70,9 @@ class Process(Part):
     org_id: UUID = Field(
         UUID("00000000-0000-7000-8000-000000000001"), description="The one organisation of this installation."
     )
-    namespace: str = Field("default", description="Kubernetes namespace that the controller watches and owns.")
+    namespace: str = Field(
+        "default", description="Kubernetes namespace of the installation, where queries look that name none."
+    )
     crash_at: str | None = Field(
         None, description="Crash point `name[:n]` for failure drills; never in production."
     )
@@ -317,6 +319,11 @@ class Query(Part):
 class Controller(Part):
     """What only the controller takes."""
 
+    watch_namespaces: str = Field(
+        "",
+        pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?( +|$))*$",
+        description="Namespaces that the controller serves, separated by spaces. Empty: its own.",
+    )
     reconcile_seconds: float = Field(15, gt=0, description="Full resync of every object: a watch can go silent.")
     lease_name: str = Field("trace-controller", description="coordination.k8s.io Lease that elects the controller.")
     leader_lease_seconds: float = Field(15, gt=0, description="Controller lease duration.")

@@ -28,6 +28,11 @@ class ControllerSettings(
 
     worker_image: str = Field(description="Image of worker pods.")
 
+    @property
+    def served(self) -> tuple[str, ...]:
+        """The namespaces that the controller serves, each once."""
+        return tuple(dict.fromkeys(self.watch_namespaces.split() or [self.namespace]))
+
 
 class UserApiSettings(parts.UserApi, parts.Users, parts.StateDatabase, parts.Process):
     """The user API, which the dispatcher serves."""

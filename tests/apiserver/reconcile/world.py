@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,7 +51,7 @@ class Controller:
         return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=30)
 
     def readiness(self) -> str:
-        """`synced` where it leads and has listed everything, `standing by` before; empty while it starts."""
+        """`synced` where it leads and has listed everything, before `standing by` and where; empty at the start."""
         try:
             return self.get("/readyz").text
         except httpx.HTTPError:
@@ -90,6 +90,12 @@ class World:
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
     controllers: list[Controller] = field(default_factory=list)
+
+    def beside(self, namespace: str) -> World:
+        """Another namespace of the same installation, which is made where it is not there."""
+        if namespace not in {item.metadata.name for item in self.core.list_namespace().items}:
+            self.core.create_namespace({"metadata": {"name": namespace}})
+        return replace(self, namespace=namespace)
 
     # Controllers
 
@@ -181,10 +187,14 @@ class World:
                 return None
             raise
 
+    def items(self, plural: str) -> list[Object]:
+        """All objects of a kind of ours."""
+        found: list[Object] = self.objects.list_namespaced_custom_object(*_GROUP, self.namespace, plural)["items"]
+        return found
+
     def names(self, plural: str) -> list[str]:
-        """Names of all objects of a kind of ours."""
-        items = self.objects.list_namespaced_custom_object(*_GROUP, self.namespace, plural)["items"]
-        return sorted(item["metadata"]["name"] for item in items)
+        """Their names."""
+        return sorted(item["metadata"]["name"] for item in self.items(plural))
 
     def condition(self, plural: str, name: str, kind: str) -> Object:
         """A condition of an object; empty where it is not there."""
@@ -231,6 +241,17 @@ class World:
                 )
         return self.deployments()
 
+    def collected(self) -> list[str]:
+        """Play the garbage collector of foreground deletions: what waits for nothing else goes. What is left."""
+        self.collect()
+        for plural in ("jobs", "assets", "dags"):
+            for obj in self.items(plural):
+                made = plural == "dags" and [*self.names("jobs"), *self.pods(), *self.deployments()]
+                if not made and obj["metadata"].get("finalizers") == ["foregroundDeletion"]:
+                    self.patch(plural, obj["metadata"]["name"], {"metadata": {"finalizers": None}})
+        left = [name for plural in ("dags", "jobs", "assets") for name in self.names(plural)]
+        return [*left, *self.pods(), *(deployment.metadata.name for deployment in self.deployments())]
+
     def set_pod(self, slot: str, status: Object) -> Any:
         """Play the kubelet: the status of the pod in a slot."""
         pod = self.pods()[slot]
@@ -263,9 +284,10 @@ class World:
         self.sql(
             """INSERT INTO tasks (org_id, namespace, job_id, dedupe_key, cause, scope, max_attempts)
                SELECT org_id, namespace, id, gen_random_uuid(), 'Event', '{"kind": "source"}', 3
-                 FROM jobs, generate_series(1, %s) WHERE name = %s""",
+                 FROM jobs, generate_series(1, %s) WHERE name = %s AND namespace = %s""",
             count,
             job,
+            self.namespace,
         )
         self.sql("SELECT pg_notify('trace_wake', id::text) FROM jobs WHERE name = %s", job)
 

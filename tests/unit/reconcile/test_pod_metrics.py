@@ -28,22 +28,33 @@ def pods(dag: str, job: str) -> dict[str, float | None]:
 
 def test_each_job_shows_its_pods_until_its_dag_is_deleted() -> None:
     counts = PodCounts()
-    counts.set("a", {"follow": PodCount(1, 1, 0, 1), "compact": PodCount(4, 3, 2, 1)})
+    counts.set("n", "a", {"follow": PodCount(1, 1, 0, 1), "compact": PodCount(4, 3, 2, 1)})
     counts.publish()
     assert pods("a", "compact") == {"wanted": 4, "actual": 3, "pending": 2, "ready": 1}
-    counts.set("a", {"compact": PodCount()})
+    counts.set("n", "a", {"compact": PodCount()})
     counts.publish()
     assert pods("a", "follow")["wanted"] is None, "the job was taken out of the DAG"
     assert pods("a", "compact") == {"wanted": 0, "actual": 0, "pending": 0, "ready": 0}
-    counts.forget("a")
+    counts.forget("n", "a")
     counts.publish()
     assert pods("a", "compact")["wanted"] is None
 
 
+def test_pods_of_dags_of_one_name_in_two_namespaces_are_summed() -> None:
+    counts = PodCounts(most=1)
+    for namespace, wanted in (("n", 2), ("m", 1)):
+        counts.set(namespace, "a", {"compact": PodCount(wanted, 1, 0, 1)})
+    counts.publish()
+    assert pods("a", "compact") == {"wanted": 3, "actual": 2, "pending": 0, "ready": 2}
+    counts.forget("n", "a")
+    counts.publish()
+    assert pods("a", "compact")["wanted"] == 1
+
+
 def test_jobs_with_the_most_pods_are_named_and_the_others_summed() -> None:
     counts = PodCounts(most=1)
-    counts.set("a", {"small": PodCount(2, 1, 1, 0), "smaller": PodCount(1, 1, 0, 1)})
-    counts.set("b", {"large": PodCount(3, 3, 0, 3)})
+    counts.set("n", "a", {"small": PodCount(2, 1, 1, 0), "smaller": PodCount(1, 1, 0, 1)})
+    counts.set("n", "b", {"large": PodCount(3, 3, 0, 3)})
     counts.publish()
     assert pods("b", "large")["wanted"] == 3
     assert pods("a", "small")["wanted"] is None
