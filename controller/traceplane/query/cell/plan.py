@@ -81,8 +81,8 @@ def limit_optimizers(shadow: duckdb.DuckDBPyConnection) -> None:
 def of(shadow: duckdb.DuckDBPyConnection, sql: str, tables: Mapping[str, int], kinds: Container[str] = ()) -> Plan:
     """The plan of `sql`, in which `tables` of `shadow`, with columns of types `kinds`, stand for relations. Raises
     duckdb.Error where DuckDB would not run it, Inexact where it would round."""
-    run, planned = checking.exact(shadow, sql, kinds)
-    names = shadow.sql(sql).columns if run != sql else ()
+    run, planned, named = checking.exact(shadow, sql, kinds)
+    names = shadow.sql(named).columns if run != named else ()
     scans, joins = _read(shadow, planned, sql, tables)
     return Plan(run, scans, joins, names, _DISTINCT_FROM.search(sql) is not None)
 
