@@ -38,7 +38,7 @@ def planned(shadow: duckdb.DuckDBPyConnection, sql: str, relations: list[wire.Re
         tables[f"__shadow_{number}"] = number
         _create(shadow, relation, f"SELECT * FROM __shadow_{number}")
     kinds = {kind for relation in relations for _, kind in relation.columns}
-    return plan.of(shadow, sql, tables, kinds)
+    return plan.of(shadow, sql, tables, kinds, [relation.hexes for relation in relations])
 
 
 def build(
