@@ -406,6 +406,9 @@ def test_a_query_is_described_as_it_runs(
 def test_what_would_be_rounded_is_not_described(shadow: duckdb.DuckDBPyConnection) -> None:
     for sql in (
         "DESCRIBE SELECT avg(v) FROM t",
+        "desc/* of */SELECT avg(v) FROM t",
+        "DESC (SELECT avg(v) FROM t)",
+        "FROM (DESC FROM (SELECT avg(v) FROM t))",
         "FROM (DESCRIBE SELECT v / 2 FROM t)",
         "WITH c AS (FROM t) FROM (DESCRIBE SELECT avg(v) FROM c)",
     ):
@@ -416,6 +419,28 @@ def test_what_would_be_rounded_is_not_described(shadow: duckdb.DuckDBPyConnectio
 def test_a_statement_without_256_bit_integers_runs_as_it_is(shadow: duckdb.DuckDBPyConnection) -> None:
     for sql in ("SELECT k * 2, avg(k) OVER (), s::DECIMAL(38, 0) FROM t", "SELECT h * 2 FROM t", "SELECT s FROM t"):
         assert checking.checked(shadow, sql) == (sql, sql, sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT k FROM t WHERE k > 5",
+        "SELECT * FROM t ORDER BY v DESC LIMIT 3",
+        "SELECT v, row_number() OVER (ORDER BY k DESC) FROM t ORDER BY v DESC NULLS LAST, k DESC",
+        "SELECT v, count(*) FROM t GROUP BY v",
+        "SELECT a.k FROM t a JOIN t b USING (v)",
+        "SELECT CASE WHEN true THEN k ELSE v / 3 END FROM t",
+        "SELECT k FROM t WHERE false AND v / 3 > 1",
+    ],
+)
+def test_a_statement_that_computes_with_none_is_bound_once(
+    sql: str,
+    shadow: duckdb.DuckDBPyConnection,
+    main: duckdb.DuckDBPyConnection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checking, "exact", lambda *_: pytest.fail("it was looked at more closely"))
+    assert main.execute(checked(shadow, sql).sql).fetchall() == main.execute(sql).fetchall()
 
 
 def test_what_cannot_be_checked_is_refused(shadow: duckdb.DuckDBPyConnection) -> None:

@@ -89,9 +89,17 @@ def of(
     """The plan of `sql`, in which `tables` of `shadow`, with columns of types `kinds`, stand for relations, whose
     columns of Hex are `hexes`. Raises duckdb.Error where DuckDB would not run it, Inexact where it would round,
     NeverEqual for digits in upper case."""
-    run, planned, named = checking.exact(shadow, sql, kinds)
-    names = shadow.sql(named).columns if run != named else ()
-    operators = _read(shadow, planned, sql)
+    run: str = sql
+    names: Sequence[str] = ()
+    operators = None if checking.makes(sql) else _read(shadow, sql)
+    if operators is None or ("BIGNUM" in kinds and checking.computes(operators)):
+        run, planned, named = checking.exact(shadow, sql, kinds)
+        names = shadow.sql(named).columns if run != named else ()
+        operators = _read(shadow, planned)
+        if operators is None:
+            bound.explain(
+                shadow, sql
+            )  # wrong, and this says why; or of a form that has no plan: everything is read
     scans = [scan for node in operators or () if (scan := _scan(node, tables)) is not None]
     if any(hexes) and spelling.concerns(sql):
         spelling.check(operators or (), {table: hexes[number] for table, number in tables.items()})
@@ -104,18 +112,15 @@ def _joins(node: dict[str, Any]) -> bool:
     return "JOIN" in node["type"] and not any(map(_single, node["children"]))
 
 
-def _read(shadow: duckdb.DuckDBPyConnection, planned: str, sql: str) -> list[dict[str, Any]] | None:
-    """The operators of `sql`, by the plan of what means the same; None where it cannot be written."""
+def _read(shadow: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]] | None:
+    """The operators of the plan of `sql`; None where it cannot be written."""
     wanted = "SELECT json_serialize_plan(?::VARCHAR, skip_null := true, optimize := true)"
-    row = shadow.execute(wanted, [planned]).fetchone()
+    row = shadow.execute(wanted, [sql]).fetchone()
     try:
         answer: dict[str, Any] = json.loads(row[0]) if row else {}
     except (ValueError, RecursionError):
         return None
-    if "plans" not in answer:
-        bound.explain(shadow, sql)  # wrong, and this says why; or of a form that has none: everything is read
-        return None
-    return _operators(answer["plans"])
+    return _operators(answer["plans"]) if "plans" in answer else None
 
 
 def joined(word: str, parts: Sequence[Tree | None]) -> Tree | None:

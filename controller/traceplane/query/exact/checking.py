@@ -34,7 +34,10 @@ class Checked(NamedTuple):
 
 MAX_ROUNDS = 20
 _USES = re.compile(r"bignum|256|wei|ether", re.IGNORECASE)
-_DESCRIBES = re.compile(r"\bdesc(ribe)?\b|\bshow\b", re.IGNORECASE)
+_DESCRIBES = re.compile(
+    r"\bdescribe\b|\bshow\b|\bdesc\b(?!\s*(?:$|[,;)]|(?:nulls|limit|offset|rows|range|groups)\b))", re.IGNORECASE
+)
+"""Not the DESC of an order, which comes before what no query begins with."""
 _TEXTS = {"VARCHAR", "JSON", "VARIANT"}
 _BY_TEXT = {*bound.WHOLES, "DECIMAL", "FLOAT"}
 """Types of which DuckDB has no cast of a BIGNUM, or one that fails where it should not."""
@@ -61,6 +64,21 @@ _REMEDIES: Mapping[str, str] = {
 def concerns(sql: str, kinds: Container[str]) -> bool:
     """Whether a BIGNUM can occur in `sql`, over columns of types `kinds`."""
     return "BIGNUM" in kinds or _USES.search(sql) is not None
+
+
+def makes(sql: str) -> bool:
+    """Whether `sql` may make a BIGNUM of what is none, or hide what it does from its plan."""
+    return any(found.search(sql) for found in (_USES, _DESCRIBES)) or constants.large(sql) != sql
+
+
+def computes(operators: Sequence[bound.Node]) -> bool:
+    """Whether more becomes of a BIGNUM than a column of an answer, an order, a group or a join, by the operators of
+    a plan. What an optimizer left out of it makes no difference to the answer."""
+    return any(
+        "BIGNUM" in bound.leaves(bound.kind(node)) and (above is not None or node["type"] != "BOUND_REF")
+        for operator in operators
+        for node, above in bound.expressions({**operator, "children": []})
+    )
 
 
 def exact(shadow: duckdb.DuckDBPyConnection, sql: str, kinds: Container[str]) -> Checked:
@@ -98,7 +116,7 @@ def checked(shadow: duckdb.DuckDBPyConnection, sql: str, rounds: int = MAX_ROUND
     plain = _bound(shadow, sql)
     if not any("BIGNUM" in bound.leaves(bound.kind(node)) for node, _ in plain):
         return Checked(sql, sql, sql)
-    asked = casts.asked(shadow, sql)
+    asked = casts.asked(shadow, sql) if any(bound.is_cast(node) for node, _ in plain) else []
     marked = casts.marked(sql, asked)
     found = plain
     with contextlib.suppress(duckdb.Error):  # where it does not bind so, no cast is known to be asked for
