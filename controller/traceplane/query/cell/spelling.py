@@ -17,6 +17,8 @@ _EQUAL = {
     *("COMPARE_IN", "COMPARE_NOT_IN"),
 }
 _SAME_COLUMNS = {"LOGICAL_FILTER", "LOGICAL_LIMIT", "LOGICAL_ORDER_BY", "LOGICAL_CROSS_PRODUCT"}
+_MAPS = ("projection_ids", "projection_map", "left_projection_map", "right_projection_map")
+"""What says of an operator's columns that it gives some only; empty where no optimizer left one out."""
 _SHOWN = 12
 
 
@@ -52,6 +54,8 @@ def _columns(
     node: bound.Node, below: Sequence[list[str] | None], hexes: Mapping[str, Container[str]]
 ) -> list[str] | None:
     """The columns that an operator gives: names of those of Hex, nothing for others; None where it is not known."""
+    if any(node.get(key) for key in _MAPS):
+        return None
     if node["type"] == "LOGICAL_GET":
         mine = hexes.get(_table(node), ())
         names = [
