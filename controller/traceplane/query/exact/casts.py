@@ -35,11 +35,17 @@ class Cast(NamedTuple):
 def asked(shadow: duckdb.DuckDBPyConnection, sql: str) -> list[Cast]:
     """The casts of `sql`, but for most of a constant, of which DuckDB makes another constant."""
     data, found = sql.encode(), []
-    for number, query in enumerate(syntax.queries(syntax.tree(shadow, sql))):
-        for part in syntax.parts(query, own=True):
-            if part.get("class") == "CAST" and _may_be_marked(part):
-                same = syntax.same(part)
-                found.append(_placed(data, part["query_location"], same._replace(text=f"{number} {same.text}")))
+    queries = syntax.queries(syntax.tree(shadow, sql))
+    numbers = {id(query): number for number, query in enumerate(queries)}
+    for query in queries:
+        own = [part for part in syntax.parts(query, own=True) if part.get("class") == "CAST"]
+        columns = [(column, arm) for arm in (syntax.arms(query) if own else ()) for column in arm["select_list"]]
+        for part in filter(_may_be_marked, own):
+            same = syntax.same(part)
+            # What a UNION is ordered by is a column of an arm, and so that arm's cast.
+            of = next((arm for column, arm in columns if same in syntax.Equals([syntax.same(column)])), query)
+            same = same._replace(text=f"{numbers[id(of)]} {same.text}")
+            found.append(_placed(data, part["query_location"], same))
     return [cast for cast in found if cast is not None]
 
 
