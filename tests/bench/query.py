@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -206,8 +206,8 @@ def bench(rows: int, hot_rows: int, measure: Measure) -> None:
         services.object_store() as store,
         issuer() as oidc,
         tempfile.TemporaryDirectory() as folder,
+        closing(World(postgres.databases(), store, store.bucket())) as world,
     ):
-        world = World(postgres.databases(), store, store.bucket())
         world.user(oidc.url, "bench", "reader")
         paths = fill(world, rows, Path(folder), hot_rows=hot_rows)
         with (

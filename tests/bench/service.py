@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -184,9 +185,9 @@ def main() -> None:
         services.object_store() as store,
         issuer() as oidc,
         tempfile.TemporaryDirectory() as folder,
+        closing(World(postgres.databases(), store, store.bucket())) as world,
     ):
         tokens(Path(folder))
-        world = World(postgres.databases(), store, store.bucket())
         world.user(oidc.url, "bench", "reader")
         fill(world, rows, Path(folder), hot_rows=rows // 10)
         token = oidc.token("bench")

@@ -55,13 +55,15 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
 
 
 class RelationSpec(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A relation as the cell builds it: `names` are (schema or "", table); `columns` are (name, DuckDB type)."""
+    """A relation as the cell builds it: `names` are (schema or "", table); `columns` are (name, DuckDB type);
+    `hexes` the names of those whose text is hex in lower case."""
 
     names: list[tuple[str, str]]
     columns: list[tuple[str, str]]
     hot: bool
     cold: bool
     scope_column: str = ""
+    hexes: list[str] = []
 
 
 class CatalogColumn(msgspec.Struct, frozen=True, array_like=True):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,6 +58,14 @@ MENDED = [
     # A constant that looks like a filter where a plan is printed.
     "SELECT count(*) FROM blocks WHERE block_hash >= chr(10) || 'block_number=5' || chr(10)",
 ]
+
+
+@pytest.mark.services
+def test_a_run_of_made_up_statements_leaves_nothing_behind() -> None:
+    command = [sys.executable, "-m", differential.__name__, "--seconds", "0", "--seed", str(SEED)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (0, f"seed {SEED}\n1 statements, 0 problems\n")
+    assert "pending" not in done.stderr
 
 
 @pytest.fixture

@@ -342,3 +342,13 @@ def test_health_readiness_and_metrics_need_no_token(client: Client) -> None:
     assert 'trace_query_seconds_count{code="OK",fault="none"} 1.0' in text
     assert 'trace_query_seconds_count{code="FunctionNotAllowed",fault="user"} 1.0' in text
     assert str(uuid4()) not in text
+
+
+def test_an_address_as_explorers_write_it_is_refused_with_the_remedy(world: World, client: Client) -> None:
+    hot, _ = world.federated()
+    world.follow(hot, 0, 9)
+    written = block_hash(3).upper().replace("X", "x")
+    answer = client.post(f"SELECT block_number FROM blocks WHERE hash = '{written}' OR block_number = 5")
+    assert (answer.status_code, answer.json()["code"]) == (400, "InvalidQuery")
+    assert "write lower(" in answer.json()["detail"]
+    assert client.rows(f"SELECT block_number FROM blocks WHERE hash = lower('{written}')") == [[3]]

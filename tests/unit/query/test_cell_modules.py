@@ -108,24 +108,39 @@ def run(sql: str, form: str, databases: warm.Databases, batch: pa.RecordBatch) -
         return message.message if isinstance(message, wire.Failed) else ""
 
 
+class Searches:
+    """A finder of modules that finds none, and knows what was looked for."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def find_spec(self, name: str, *_: object) -> None:
+        self.names.add(name)
+
+
 def main(folder: str) -> None:
-    """Print each statement that imported something, and each that failed and says of what."""
+    """Print each statement that imported or looked for something, and each that failed and says of what."""
+    searches = Searches()
     batch = rows()
     databases = warm.opened(Path(folder))
     plan.limit_optimizers(databases.shadow)
     for connection in (databases.main, databases.shadow):
         connection.execute("SET TimeZone = 'UTC'")
+    sys.meta_path.insert(0, searches)  # type: ignore[arg-type]
     for sql in STATEMENTS:
         for form in FORMS:
             before = set(sys.modules)
             failure = run(sql, form, databases, batch)
             if late := sorted(set(sys.modules) - before):
                 print(f"{sql} as {form} imports {late}")
+            if searches.names:
+                print(f"{sql} as {form} looks for {sorted(searches.names)}")
+                searches.names.clear()
             if "import" in failure or "Pushdown" in failure:
                 print(f"{sql} as {form}: {failure}")
 
 
-def test_a_statement_of_every_kind_imports_nothing(tmp_path: Path) -> None:
+def test_a_statement_of_every_kind_imports_nothing_and_looks_for_nothing(tmp_path: Path) -> None:
     """In a process of its own: this one has imported whatever other tests need."""
     program = f"from tests.unit.query import test_cell_modules as test; test.main({str(tmp_path)!r})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)

@@ -86,7 +86,7 @@ _COMPLETE = f"""
 UPDATE trace.query_batches
 SET state = %(state)s, sql = NULL, runner = NULL, lease_until = NULL, ended_at = now(),
     error_status = %(status)s, error_code = %(code)s, error_detail = %(detail)s
-WHERE {_HOLDS_LEASE}
+WHERE {_HOLDS_LEASE} RETURNING id
 """
 
 _CANCEL = """
@@ -96,7 +96,7 @@ SET cancel = true,
     sql = CASE state WHEN 'Queued' THEN NULL ELSE sql END,
     ended_at = CASE state WHEN 'Queued' THEN now() END,
     state = CASE state WHEN 'Queued' THEN 'Canceled' ELSE state END
-WHERE id = %(id)s AND org_id = %(org)s AND user_id = %(user)s AND sql IS NOT NULL
+WHERE id = %(id)s AND org_id = %(org)s AND user_id = %(user)s AND sql IS NOT NULL RETURNING id
 """
 
 _NOTIFY = "SELECT pg_notify(%(channel)s, %(payload)s)"
@@ -216,7 +216,7 @@ class BatchQueries:
 
     def cancel(self, query: UUID, user: UUID) -> bool:
         """End a user's own query, now where it waits and soon where it runs; False where it had ended."""
-        found = self._connection.execute(_CANCEL, self._own(query, user)).rowcount == 1
+        found = self._connection.execute(_CANCEL, self._own(query, user)).fetchone() is not None
         if found:
             self._notify(str(query))
         return found
@@ -250,7 +250,7 @@ class BatchQueries:
         """End a query as Succeeded, Failed or Canceled; its statement is forgotten. Raises Stale where the lease
         was lost."""
         why = {name: getattr(failure, name, None) for name in ("status", "code", "detail")}
-        if self._connection.execute(_COMPLETE, {**asdict(lease), "state": state, **why}).rowcount != 1:
+        if self._connection.execute(_COMPLETE, {**asdict(lease), "state": state, **why}).fetchone() is None:
             raise _lost(lease)
         self._notify(str(lease.id))
 

@@ -147,14 +147,18 @@ class Databases:
 
     @contextmanager
     def _transaction(self, failure: str, seconds: float) -> Iterator[psycopg.Connection[TupleRow]]:
-        """A transaction of data, committed as the pool takes its connection back. Raises Unavailable(`failure`) for
-        whatever the database refuses: no caller could do better."""
+        """A transaction of data, committed when this ends. Raises Unavailable(`failure`) for whatever the database
+        refuses: no caller could do better."""
         try:
-            with _answering("data"), self._data.connection(timeout=WAIT_SECONDS) as connection:
-                with connection.pipeline():
-                    connection.execute("BEGIN")
-                    connection.execute(_LIMIT, (str(int(seconds * 1000) + 1),))
+            with (
+                _answering("data"),
+                self._data.connection(timeout=WAIT_SECONDS) as connection,
+                connection.pipeline(),  # one that only writes is one round trip
+            ):
+                connection.execute("BEGIN")
+                connection.execute(_LIMIT, (str(int(seconds * 1000) + 1),))
                 yield connection
+                connection.execute("COMMIT")
         except psycopg.Error as error:
             raise Unavailable(failure) from error
 

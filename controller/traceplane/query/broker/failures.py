@@ -19,7 +19,7 @@ from traceplane.query.errors import QueryFailed
 MAX_TEXT = 1000
 
 _OF_THE_STATEMENT = frozenset(
-    {"BinderException", "CatalogException", "ParserException", "SyntaxException", "Inexact"}
+    {"BinderException", "CatalogException", "ParserException", "SyntaxException", "Inexact", "NeverEqual"}
 )
 """They could name values only as columns of a PIVOT over data, and the gate admits none."""
 _OF_THE_CELL = frozenset({"TooLong", "NotInParquet", "TooManyDigits"})

@@ -21,7 +21,7 @@ import duckdb
 import pyarrow as pa
 
 from traceplane.query import wire
-from traceplane.query.cell import catalog, hot_scan, plan, views
+from traceplane.query.cell import catalog, hot_scan, plan, spelling, views
 from traceplane.query.cell.answers import columnar, export, lossless, rows
 from traceplane.query.exact import checking
 
@@ -45,6 +45,7 @@ _PASSED_ON = (
     duckdb.TypeMismatchException,
     columnar.NotInParquet,
     checking.Inexact,
+    spelling.NeverEqual,
     lossless.TooManyDigits,
 )
 """Errors whose text speaks of the statement and of rows it reads, never of files or of this process. Which callers

@@ -157,6 +157,16 @@ _NO_PUSHDOWN = pa.field("__no_pushdown", pa.string_view())
 of a statement into a scan of a table that has one (DuckDB pull request 20703)."""
 
 
+class _Unfiltered:
+    """A scanner as far as DuckDB uses one. Of Arrow's own, threads would pass on each batch; it is for filters."""
+
+    def __init__(self, reader: pa.RecordBatchReader) -> None:
+        self._reader = reader
+
+    def to_reader(self) -> pa.RecordBatchReader:
+        return self._reader
+
+
 class HotRelation(ds.Dataset):  # type: ignore[misc]
     """What `register` gives DuckDB for a hot relation."""
 
@@ -171,11 +181,11 @@ class HotRelation(ds.Dataset):  # type: ignore[misc]
     def schema(self) -> pa.Schema:
         return self._schema
 
-    def scanner(self, columns: list[str] | None = None, filter: Traced | None = None, **_: Any) -> ds.Scanner:
+    def scanner(self, columns: list[str] | None = None, filter: Traced | None = None, **_: Any) -> Any:
         """Called by DuckDB for each scan of the relation."""
         wanted = list(columns) if columns else [self._schema.names[0]]  # none are wanted where rows are counted
         if filter is None:
-            return ds.Scanner.from_batches(self._broker.scan(self._relation, wanted, self._tree), columns=wanted)
+            return _Unfiltered(self._broker.scan(self._relation, wanted, self._tree))
         tree = plan.joined("and", [self._tree, _condition(filter.tree)])
         # What was pushed once more, and whole: DuckDB does not apply it, and the broker may let more rows through
         # than it names, because it translates only what Postgres compares exactly alike.

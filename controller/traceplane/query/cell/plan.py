@@ -14,12 +14,13 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
+from traceplane.query.cell import spelling
 from traceplane.query.exact import bound, checking, constants
 
 Tree = list[Any]
@@ -78,34 +79,48 @@ def limit_optimizers(shadow: duckdb.DuckDBPyConnection) -> None:
     shadow.execute(f"SET disabled_optimizers = '{','.join(name for name in names if name not in _KEPT)}'")
 
 
-def of(shadow: duckdb.DuckDBPyConnection, sql: str, tables: Mapping[str, int], kinds: Container[str] = ()) -> Plan:
-    """The plan of `sql`, in which `tables` of `shadow`, with columns of types `kinds`, stand for relations. Raises
-    duckdb.Error where DuckDB would not run it, Inexact where it would round."""
-    run, planned = checking.exact(shadow, sql, kinds)
-    names = shadow.sql(sql).columns if run != sql else ()
-    scans, joins = _read(shadow, planned, sql, tables)
+def of(
+    shadow: duckdb.DuckDBPyConnection,
+    sql: str,
+    tables: Mapping[str, int],
+    kinds: Container[str] = (),
+    hexes: Sequence[Collection[str]] = (),
+) -> Plan:
+    """The plan of `sql`, in which `tables` of `shadow`, with columns of types `kinds`, stand for relations, whose
+    columns of Hex are `hexes`. Raises duckdb.Error where DuckDB would not run it, Inexact where it would round,
+    NeverEqual for digits in upper case."""
+    run: str = sql
+    names: Sequence[str] = ()
+    operators = None if checking.makes(sql) else _read(shadow, sql)
+    if operators is None or ("BIGNUM" in kinds and checking.computes(operators)):
+        run, planned, named = checking.exact(shadow, sql, kinds)
+        names = shadow.sql(named).columns if run != named else ()
+        operators = _read(shadow, planned)
+        if operators is None:
+            bound.explain(
+                shadow, sql
+            )  # wrong, and this says why; or of a form that has no plan: everything is read
+    scans = [scan for node in operators or () if (scan := _scan(node, tables)) is not None]
+    if any(hexes) and spelling.concerns(sql):
+        spelling.check(operators or (), {table: hexes[number] for table, number in tables.items()})
+    joins = operators is None or any(map(_joins, operators))
     return Plan(run, scans, joins, names, _DISTINCT_FROM.search(sql) is not None)
 
 
-def _read(
-    shadow: duckdb.DuckDBPyConnection, planned: str, sql: str, tables: Mapping[str, int]
-) -> tuple[Sequence[tuple[int, Tree | None]], bool]:
-    """What `sql` scans, by the plan of what means the same, and whether a join may bring several values."""
+def _joins(node: dict[str, Any]) -> bool:
+    """Whether a join may bring several values."""
+    return "JOIN" in node["type"] and not any(map(_single, node["children"]))
+
+
+def _read(shadow: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]] | None:
+    """The operators of the plan of `sql`; None where it cannot be written."""
     wanted = "SELECT json_serialize_plan(?::VARCHAR, skip_null := true, optimize := true)"
-    row = shadow.execute(wanted, [planned]).fetchone()
+    row = shadow.execute(wanted, [sql]).fetchone()
     try:
         answer: dict[str, Any] = json.loads(row[0]) if row else {}
     except (ValueError, RecursionError):
-        return (), True
-    if "plans" not in answer:
-        bound.explain(
-            shadow, sql
-        )  # wrong, and this says why; or of a form that cannot be written: everything is read
-        return (), True
-    operators = _operators(answer["plans"])
-    scans = [_scan(node, tables) for node in operators if node["type"] == "LOGICAL_GET"]
-    joins = any("JOIN" in node["type"] and not any(map(_single, node["children"])) for node in operators)
-    return [scan for scan in scans if scan is not None], joins
+        return None
+    return _operators(answer["plans"]) if "plans" in answer else None
 
 
 def joined(word: str, parts: Sequence[Tree | None]) -> Tree | None:
@@ -142,7 +157,7 @@ def _single(node: dict[str, Any]) -> bool:
 
 def _scan(node: dict[str, Any], tables: Mapping[str, int]) -> tuple[int, Tree | None] | None:
     table = node.get("function_data", {}).get("table")
-    if table not in tables:
+    if node["type"] != "LOGICAL_GET" or table not in tables:
         return None
     names, filters = node["names"], node.get("table_filters", {}).get("filters", [])
     trees = [_filter(entry["value"], ["field", names[entry["key"]]]) for entry in filters]

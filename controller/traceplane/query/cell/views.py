@@ -38,7 +38,7 @@ def planned(shadow: duckdb.DuckDBPyConnection, sql: str, relations: list[wire.Re
         tables[f"__shadow_{number}"] = number
         _create(shadow, relation, f"SELECT * FROM __shadow_{number}")
     kinds = {kind for relation in relations for _, kind in relation.columns}
-    return plan.of(shadow, sql, tables, kinds)
+    return plan.of(shadow, sql, tables, kinds, [relation.hexes for relation in relations])
 
 
 def build(
@@ -51,8 +51,9 @@ def build(
 ) -> None:
     """Make each relation of its linked files in `folder` and of the broker's hot rows."""
     for number, relation in enumerate(relations):
+        digits = _digits(planned.filter_of(number))
         parts = [
-            _cold(folder, f"{number}-{group}", relation, count, ranges, planned.distinct)
+            _cold(folder, f"{number}-{group}", relation, count, ranges, digits, planned.distinct)
             for group, (count, ranges) in enumerate(run.groups[number])
             if count
         ]
@@ -91,9 +92,16 @@ def _create(connection: duckdb.DuckDBPyConnection, relation: wire.RelationSpec, 
 
 
 def _cold(
-    folder: str, prefix: str, relation: wire.RelationSpec, count: int, ranges: list[tuple[int, int]], distinct: bool
+    folder: str,
+    prefix: str,
+    relation: wire.RelationSpec,
+    count: int,
+    ranges: list[tuple[int, int]],
+    digits: str,
+    distinct: bool,
 ) -> str:
-    """A SELECT over the files of one group: `count` of them, and of their rows those within `ranges`, or all.
+    """A SELECT over the files of one group: `count` of them, and of their rows those within `ranges`, or all; only
+    those that fulfil `digits`, where it is given.
 
     `distinct`: the statement has IS DISTINCT FROM. Within an OR, DuckDB 1.5.5 takes that for false of a column that
     is NULL in all of a row group, and skips its rows. As expressions, columns have no statistics to be misread.
@@ -104,8 +112,26 @@ def _cold(
     files = ", ".join(f"'{folder}/{prefix}-{n}.parquet'" for n in range(count))
     scope = quoted(relation.scope_column)
     within = " OR ".join(f"{scope} BETWEEN {int(start)} AND {int(end)}" for start, end in ranges)
-    where = f" WHERE {within}" if within else ""
+    conditions = [f"({condition})" for condition in (within, digits) if condition]
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return f"SELECT {columns} FROM read_parquet([{files}], hive_partitioning = false){where}"
+
+
+def _digits(tree: plan.Tree | None) -> str:
+    """What a filter asks of 256-bit integers as they rest in files: text, of one form for each number. DuckDB casts
+    no other row then, and leaves out row groups by it."""
+    match tree:
+        case ["and", left, right]:
+            return " AND ".join(f"({part})" for part in (_digits(left), _digits(right)) if part)
+        case ["or", left, right]:
+            either = [_digits(left), _digits(right)]
+            return f"({either[0]}) OR ({either[1]})" if all(either) else ""
+        case ["=", ["field", name], ["whole", digits]]:
+            return f"{quoted(name)} = '{digits}'"
+        case ["in", ["field", name], [["whole", _], *_] as constants]:
+            listed = ", ".join(f"'{digits}'" for _, digits in constants)
+            return f"{quoted(name)} IN ({listed})"
+    return ""
 
 
 def _empty(relation: wire.RelationSpec) -> str:

@@ -11,6 +11,7 @@ more while it waits, confined as it will be for the query.
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -46,6 +47,8 @@ def opened(folder: Path) -> Databases:
     Whatever reads files at its first use is used here: a confined cell could not.
     """
     hot_scan.trace_filters()
+    # Where there is none, DuckDB searches for it with each statement; so it knows at once that there is none.
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     pa.array([datetime.now(UTC)], views.INSTANT).to_pylist()  # its first use reads files of time zones
     file = folder / "0-0-0.parquet"
     databases = Databases(_database(), _database(), file)

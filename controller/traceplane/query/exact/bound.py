@@ -10,6 +10,11 @@ import duckdb
 
 Node = dict[str, Any]
 
+WHOLES = {
+    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "INTEGER_LITERAL"),
+    *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
+}
+
 _LINE = re.compile(r"^LINE (\d{1,9}): ", re.MULTILINE)
 """Of an error of DuckDB's: the line that it quotes then."""
 

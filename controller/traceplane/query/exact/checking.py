@@ -24,17 +24,22 @@ class Inexact(ValueError):
 
 
 class Checked(NamedTuple):
-    """`run` is the statement to run. `planned` means the same, and its plan can be written, see `constants`."""
+    """`run` is the statement to run, its columns called as those of `named`. `planned` means the same, and its plan
+    can be written, see `constants`."""
 
     run: str
     planned: str
+    named: str
 
 
 MAX_ROUNDS = 20
 _USES = re.compile(r"bignum|256|wei|ether", re.IGNORECASE)
-_DESCRIBES = re.compile(r"\bdesc(ribe)?\b|\bshow\b", re.IGNORECASE)
+_DESCRIBES = re.compile(
+    r"\bdescribe\b|\bshow\b|\bdesc\b(?!\s*(?:$|[,;)]|(?:nulls|limit|offset|rows|range|groups)\b))", re.IGNORECASE
+)
+"""Not the DESC of an order, which comes before what no query begins with."""
 _TEXTS = {"VARCHAR", "JSON", "VARIANT"}
-_BY_TEXT = {*operators.WHOLES, "DECIMAL", "FLOAT"}
+_BY_TEXT = {*bound.WHOLES, "DECIMAL", "FLOAT"}
 """Types of which DuckDB has no cast of a BIGNUM, or one that fails where it should not."""
 _OTHERWISE: Mapping[str, str] = {
     **dict.fromkeys(("hex", "to_hex", "bin", "to_binary"), "shows how one is kept in memory"),
@@ -61,25 +66,47 @@ def concerns(sql: str, kinds: Container[str]) -> bool:
     return "BIGNUM" in kinds or _USES.search(sql) is not None
 
 
+def makes(sql: str) -> bool:
+    """Whether `sql` may make a BIGNUM of what is none, or hide what it does from its plan."""
+    return any(found.search(sql) for found in (_USES, _DESCRIBES)) or constants.large(sql) != sql
+
+
+def computes(operators: Sequence[bound.Node]) -> bool:
+    """Whether more becomes of a BIGNUM than a column of an answer, an order, a group or a join, by the operators of
+    a plan. What an optimizer left out of it makes no difference to the answer."""
+    return any(
+        "BIGNUM" in bound.leaves(bound.kind(node)) and (above is not None or node["type"] != "BOUND_REF")
+        for operator in operators
+        for node, above in bound.expressions({**operator, "children": []})
+    )
+
+
 def exact(shadow: duckdb.DuckDBPyConnection, sql: str, kinds: Container[str]) -> Checked:
     """What to run for a statement over the tables of `shadow`, whose columns are of types `kinds`. Raises as
     `checked`."""
     whole = constants.large(sql)
-    return checked(shadow, _described(shadow, whole)) if concerns(whole, kinds) else Checked(whole, whole)
+    if not concerns(whole, kinds):
+        return Checked(whole, whole, sql)
+    text = operators.passing_once(shadow, whole)
+    found = checked(shadow, _described(shadow, text))
+    return found._replace(named=sql) if text == whole != sql else found
 
 
 def _described(shadow: duckdb.DuckDBPyConnection, sql: str) -> str:
     """`sql` with what runs in place of each query that it describes, of which its plan shows nothing."""
     tree = syntax.tree(shadow, sql) if _DESCRIBES.search(sql) else {}
     changed = False
-    for part in [part for part in syntax.parts(tree) if part.get("show_type") == "DESCRIBE" and part["query"]]:
-        alone = {**tree, "statements": [{**tree["statements"][0], "node": part["query"]}]}
-        query = operators.written(shadow, alone)
-        with contextlib.suppress(duckdb.Error):  # one that is wrong, or that reads what a WITH around it names
+    for part, names in [found for found in syntax.scopes(tree) if found[0].get("show_type") == "DESCRIBE"]:
+        if not (node := part["query"]):
+            continue
+        known = {entry["key"].lower(): entry for entry in (*names, *node["cte_map"]["map"])}
+        node = {**node, "cte_map": {"map": [*known.values()]}}
+        query = operators.written(shadow, {**tree, "statements": [{**tree["statements"][0], "node": node}]})
+        with contextlib.suppress(duckdb.Error):  # one that is wrong, as its statement says
             run = checked(shadow, _described(shadow, query)).run if query else query
             if query and run and run != query:
-                names = ", ".join('"' + name.replace('"', '""') + '"' for name in shadow.sql(query).columns)
-                renamed = syntax.tree(shadow, f"SELECT * FROM ({run}\n) AS described({names})")
+                columns = ", ".join('"' + name.replace('"', '""') + '"' for name in shadow.sql(query).columns)
+                renamed = syntax.tree(shadow, f"SELECT * FROM ({run}\n) AS described({columns})")
                 part["query"], changed = renamed["statements"][0]["node"], True
     return operators.written(shadow, tree) or sql if changed else sql
 
@@ -88,8 +115,8 @@ def checked(shadow: duckdb.DuckDBPyConnection, sql: str, rounds: int = MAX_ROUND
     """What to run for `sql` over the tables of `shadow`. Raises Inexact, and duckdb.Error for what is wrong."""
     plain = _bound(shadow, sql)
     if not any("BIGNUM" in bound.leaves(bound.kind(node)) for node, _ in plain):
-        return Checked(sql, sql)
-    asked = casts.asked(shadow, sql)
+        return Checked(sql, sql, sql)
+    asked = casts.asked(shadow, sql) if any(bound.is_cast(node) for node, _ in plain) else []
     marked = casts.marked(sql, asked)
     found = plain
     with contextlib.suppress(duckdb.Error):  # where it does not bind so, no cast is known to be asked for
@@ -99,19 +126,24 @@ def checked(shadow: duckdb.DuckDBPyConnection, sql: str, rounds: int = MAX_ROUND
     if places and rounds and (text := operators.replaced(shadow, sql, places)) is not None:
         return checked(shadow, text, rounds - 1)
     _refuse(found, marked)
+    hidden = {(marked.origin(place), kind) for place, kind in casts.hidden(found, marked)} if rounds else set()
     data, run = sql.encode(), dict[int, tuple[int, bytes]]()
-    by_text = {
+    by_text = syntax.Equals(
         place.same
         for node, above in found
         if (place := marked.places.get(node["query_location"])) and _goes_by_text(node, above)
-    }
+    )
     for cast in asked:
         run |= cast.by("VARCHAR") if cast.same in by_text else {}
     opaque = dict(edit for node, _ in plain if bound.is_cast(node) for edit in constants.opaque(data, node))
     shown = dict[int, tuple[int, bytes]]()
     for cast in casts.folded([node for node, _ in found], marked):
         shown |= cast.by(casts.MARK)
-    return Checked(constants.edited(data, run), constants.edited(data, constants.within(run | shown, opaque)))
+    planned = constants.edited(data, constants.within(run | shown, opaque))
+    if hidden and (text := operators.by_way_of(shadow, sql, hidden, casts.MARK)) is not None:
+        with contextlib.suppress(duckdb.Error, Inexact):  # then more is read
+            planned = checked(shadow, text, 0).planned
+    return Checked(constants.edited(data, run), planned, sql)
 
 
 def _bound(shadow: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[bound.Node, bound.Node | None]]:
@@ -164,7 +196,7 @@ def _keeps_leaf(child: bound.Node, source: str, target: str) -> bool:
         return child.get("name") in u256.FUNCTIONS or (
             text is not None and constants.WHOLE.fullmatch(text) is not None
         )
-    return source in operators.WHOLES
+    return source in bound.WHOLES
 
 
 def _refusal(cast: bound.Node, above: bound.Node | None) -> Inexact:

@@ -42,7 +42,10 @@ def opaque(data: bytes, cast: bound.Node) -> Iterator[tuple[int, tuple[int, byte
     """The edits that keep an optimizer from the constants below a cast to BIGNUM."""
     if bound.leaves(cast["return_type"]) != ["BIGNUM"]:
         return
-    for part, _ in bound.expressions(cast["child"]):
+    inside = [part for part, _ in bound.expressions(cast["child"])]
+    if any(part.get("return_type", {}).get("id") == "BLOB" for part in inside):
+        return  # by way of which an optimizer makes nothing
+    for part in inside:
         place = part["query_location"] if part["expression_class"] == "BOUND_CONSTANT" else len(data)
         found = _CONSTANT.match(data, place) if place < len(data) else None
         digits = re.sub(rb"[\s_]", b"", found[1] or found[2]).decode() if found else ""
@@ -87,7 +90,7 @@ def number(node: bound.Node) -> int | None:
 
 def _cast(child: bound.Node) -> int | None:
     if bound.is_cast(child):
-        return _double(child["child"]) if child["return_type"]["id"] == "BLOB" else number(child)
+        return _kept(child["child"]) if child["return_type"]["id"] == "BLOB" else number(child)
     text = bound.text(child)
     if text is not None and text.startswith(_OPAQUE) and WHOLE.fullmatch(text[1:]):
         return int(text[1:])
@@ -103,11 +106,14 @@ def _cast(child: bound.Node) -> int | None:
         return None  # which the statement says when it runs
 
 
-def _double(node: bound.Node) -> int | None:
+def _kept(node: bound.Node) -> int | None:
     """Of a constant that `casts` keeps from becoming a BIGNUM."""
-    is_double = node.get("expression_class") == "BOUND_CONSTANT" and bound.kind(node)["id"] == "DOUBLE"
-    value = node["value"].get("value") if is_double else None
-    return int(value) if isinstance(value, float) and value.is_integer() else None
+    if node.get("expression_class") != "BOUND_CONSTANT" or node["value"]["is_null"]:
+        return None
+    kind, value = bound.kind(node)["id"], node["value"]["value"]
+    if kind == "DOUBLE":
+        return int(value) if isinstance(value, float) and value.is_integer() else None
+    return int(_digits(value)) if kind in bound.WHOLES else None
 
 
 def _argument(node: bound.Node) -> str | None:

@@ -6,17 +6,15 @@ In the syntax tree, which DuckDB writes as text again. The new text counts only 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import duckdb
 
 from traceplane.query.exact import bound, syntax, u256
 
-WHOLES = {
-    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "INTEGER_LITERAL"),
-    *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
-}
 _FUNCTIONS: Mapping[tuple[str, int], str] = {
+    ("+", 1): u256.PLUS,
     ("-", 1): "u256_neg",
     ("-", 2): "u256_sub",
     ("subtract", 2): "u256_sub",
@@ -28,13 +26,15 @@ _FUNCTIONS: Mapping[tuple[str, int], str] = {
 }
 """By name and number of operands."""
 
+_CALLS = re.compile(rf"\b({'|'.join(u256.ONCE)})\s*\(", re.IGNORECASE)
+
 
 def inexact(expressions: Sequence[tuple[bound.Node, bound.Node | None]]) -> Iterator[tuple[int, str]]:
     """Place and name of each operator that has whole numbers only, and a 256-bit integer among them."""
     return (
         (node["query_location"], node["name"])
         for node, _ in expressions
-        if _is_operator(node) and "BIGNUM" in _operands(node) and _operands(node) <= WHOLES | {"BIGNUM"}
+        if _is_operator(node) and "BIGNUM" in _operands(node) and _operands(node) <= bound.WHOLES | {"BIGNUM"}
     )
 
 
@@ -67,23 +67,59 @@ def replaced(shadow: duckdb.DuckDBPyConnection, sql: str, places: set[tuple[int,
     _keep_names(shadow, tree, {id(part) for part in (*found, *_doubles(tree))})
     calls = [_call(part, {id(one) for one in found}) for part in found]
     for part, call in zip(found, calls, strict=True):
-        part |= {"function_name": call, "is_operator": False}
+        part |= {"function_name": call, "is_operator": False, "schema": "", "children": _operands_of(part)}
+    return written(shadow, tree)
+
+
+def passing_once(shadow: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """`sql` with functions over what others give that pass operands once: else each level doubles all below it."""
+    if len(_CALLS.findall(sql)) < 2:
+        return sql
+    tree = syntax.tree(shadow, sql)
+    found = [part for part in syntax.parts(tree) if part.get("function_name") in u256.ONCE and _nests(part)]
+    if not found:
+        return sql
+    _keep_names(shadow, tree, {id(part) for part in (*found, *_doubles(tree))})
+    for part in found:
+        part["function_name"] = u256.ONCE[part["function_name"]]
+    return written(shadow, tree) or sql
+
+
+def _nests(part: syntax.Tree) -> bool:
+    nested = [operand for operand in part["children"] if operand.get("function_name") in u256.NAMES]
+    return any(_is_by_row(operand, set()) for operand in nested) or (bool(nested) and not _has_columns(part))
+
+
+def by_way_of(shadow: duckdb.DuckDBPyConnection, sql: str, places: set[tuple[int, str]], kind: str) -> str | None:
+    """`sql` with what is at `places`, by its class, cast to BIGNUM by way of another type; None where it cannot be
+    done."""
+    tree = syntax.tree(shadow, sql)
+    one = syntax.tree(shadow, f"SELECT CAST(CAST(0 AS {kind}) AS BIGNUM)")["statements"][0]["node"]
+    (cast,) = one["select_list"]
+    for part in [part for part in syntax.parts(tree) if (part.get("query_location"), part.get("class")) in places]:
+        inner = dict(part)
+        part.clear()
+        part |= {**cast, "child": {**cast["child"], "child": inner}}
     return written(shadow, tree)
 
 
 def _call(part: syntax.Tree, found: set[int]) -> str:
     """The function for an operator; over what a function gives row by row, the one that passes operands once."""
-    call = _FUNCTIONS[part["function_name"], len(part["children"])]
-    by_row = call in u256.ONCE and any(_is_by_row(operand, found) for operand in part["children"])
+    call = _FUNCTIONS[_key(part)]
+    by_row = call in u256.ONCE and any(_is_by_row(operand, found) for operand in _operands_of(part))
     return u256.ONCE[call] if by_row else call
 
 
 def _is_by_row(operand: syntax.Tree, found: set[int]) -> bool:
     name = operand.get("function_name", "")
     if id(operand) in found:
-        name = _FUNCTIONS[name, len(operand["children"])]
+        name = _FUNCTIONS[_key(operand)]
     is_call = name in u256.ONCE or name in u256.ONCE.values()
-    return is_call and any(one.get("class") == "COLUMN_REF" for one in syntax.parts(operand, own=True))
+    return is_call and _has_columns(operand)
+
+
+def _has_columns(part: syntax.Tree) -> bool:
+    return any(one.get("class") == "COLUMN_REF" for one in syntax.parts(part, own=True))
 
 
 def written(shadow: duckdb.DuckDBPyConnection, tree: syntax.Tree) -> str | None:
@@ -102,19 +138,37 @@ def _text(shadow: duckdb.DuckDBPyConnection, tree: syntax.Tree) -> str | None:
 
 
 def _wanted(query: syntax.Tree, places: set[tuple[int, str]]) -> list[syntax.Tree]:
-    """The operators at `places`, and their equals in the query: DuckDB takes one that it groups by for a column."""
+    """The operators at `places`, and their equals in the query: DuckDB takes one that it groups by for a column,
+    and one that a UNION is ordered by for that of an arm."""
     ours = [part for part in syntax.parts(query, own=True) if _is_replaceable(part)]
     at = [part for part in ours if (part["query_location"], part["function_name"]) in places]
     for group in query.get("group_expressions", ()):
         item = _selected(query, group)
         if item and _is_replaceable(item) and (group["query_location"], item["function_name"]) in places:
             at.append(item)
-    wanted = {syntax.same(part) for part in at}
-    return [part for part in ours if syntax.same(part) in wanted] if wanted else []
+    for arm in syntax.arms(query) if ours else ():
+        columns = {id(column) for column in arm["select_list"]}
+        at += [part for part in _wanted(arm, places) if id(part) in columns]
+    wanted = syntax.Equals(map(syntax.same, at))
+    return [part for part in ours if syntax.same(part) in wanted] if at else []
 
 
 def _is_replaceable(part: syntax.Tree) -> bool:
-    return (part.get("function_name", ""), len(part.get("children") or ())) in _FUNCTIONS
+    return _key(part) in _FUNCTIONS
+
+
+def _key(part: syntax.Tree) -> tuple[str, int]:
+    """Name and number of operands. DuckDB reads `v.mod(2)` as a function of a schema `v`."""
+    name, count = part.get("function_name", ""), len(part.get("children") or ())
+    return (name, count + 1) if part.get("schema") and (name, count) not in _FUNCTIONS else (name, count)
+
+
+def _operands_of(part: syntax.Tree) -> list[syntax.Tree]:
+    children: list[syntax.Tree] = part["children"]
+    if len(children) == _key(part)[1]:
+        return children
+    column = {"class": "COLUMN_REF", "type": "COLUMN_REF", "alias": "", "column_names": [part["schema"]]}
+    return [column, *children]
 
 
 def _selected(query: syntax.Tree, group: syntax.Tree) -> syntax.Tree | None:

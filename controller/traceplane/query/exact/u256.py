@@ -145,7 +145,7 @@ _MACROS = (
     ("ether", ("a",), "DECIMAL(38, 18)"),
 )
 """Name, the parameters of each form, type."""
-ONCE: Mapping[str, str] = {name: f"__{name}_once" for name in ("u256_mul", "u256_div", "u256_mod")}
+ONCE: Mapping[str, str] = {name: f"__{name}_once" for name, _, _ in _MACROS}
 """Pass an argument once, so that nested ones stay small: for one that is of no Parquet file's dictionary."""
 _NEGATED = "TRY_CAST(replace('-' || CAST(CAST({0} AS BIGNUM) AS VARCHAR), '--', '') AS BIGNUM)"
 _OF_DUCKDB = {
@@ -154,6 +154,8 @@ _OF_DUCKDB = {
 }
 """By way of text: DuckDB 1.5.5 negates a BIGNUM where it lies, which another thread, or the same expression, may be
 reading at that moment."""
+PLUS = "__u256_plus"
+"""`+x`, which DuckDB makes DOUBLE."""
 NAMES = frozenset([*(name for name, _, _ in _MACROS), *_OF_DUCKDB])
 
 
@@ -171,9 +173,9 @@ def install(connection: duckdb.DuckDBPyConnection, *, planning: bool = False) ->
         )
     for name, forms, kind in _MACROS:
         connection.execute(f"CREATE MACRO {name}{', '.join(_form(name, form, kind) for form in forms)}")
-    for name, once in ONCE.items():
-        connection.execute(f"CREATE MACRO {once}{_form(name, 'a, b', 'BIGNUM', once=True)}")
-    for name, body in _OF_DUCKDB.items():
+        once = [_form(name, form, kind, once=True) for form in forms]
+        connection.execute(f"CREATE MACRO {ONCE[name]}{', '.join(once)}")
+    for name, body in (*_OF_DUCKDB.items(), (PLUS, "(a) AS CAST(a AS BIGNUM)")):
         connection.execute(f"CREATE MACRO {name}{body}")
 
 

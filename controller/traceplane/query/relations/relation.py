@@ -18,7 +18,7 @@ from traceplane.query.relations import pins, ranges
 from traceplane.query.relations.cold_files import ColdGroup, ColdPart
 from traceplane.query.relations.hot_sql import GrantedTable
 from traceplane.query.relations.rows import CatalogRow
-from traceplane_sdk.columns import FORMS
+from traceplane_sdk.columns import FORMS, ColumnType
 
 
 @dataclass(slots=True)
@@ -54,6 +54,7 @@ class Relation:
             hot=self.read and self.hot is not None,
             cold=self.read and bool(self.groups),
             scope_column=self.row.scope_column,
+            hexes=[name for name, kind in self.row.columns if kind == ColumnType.HEX],
         )
 
     def prune(self, scans: Sequence[Any]) -> None:

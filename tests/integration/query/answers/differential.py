@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -163,8 +163,8 @@ def running() -> Iterator[Sides]:
         services.object_store() as store,
         issuer() as oidc,
         tempfile.TemporaryDirectory() as folder,
+        closing(World(postgres.databases(), store, store.bucket())) as world,
     ):
-        world = World(postgres.databases(), store, store.bucket())
         world.user(oidc.url, "fuzz", "reader")
         tables = rows.chain(ROWS_SEED)
         rows.fill(world, tables)
@@ -178,7 +178,6 @@ def running() -> Iterator[Sides]:
                 return http.post("/v1/query", json={"sql": sql, **body}, headers=headers)
 
             yield Sides(ask, tables)
-        world.close()
 
 
 def tried(seed: int) -> fuzzing.Problems:
