@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from uuid import UUID
 
@@ -27,9 +27,9 @@ from traceplane.observe import dispatch_metrics as metrics
 from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Connection, Database
 from traceplane.store.failures import mapped
-from traceplane.store.statements import claims
+from traceplane.store.statements import claims, relocations
 from traceplane.store.statements.claims import Claimant
-from traceplane_sdk.wire import MAX_TASKS_PER_CLAIM
+from traceplane_sdk.wire import MAX_TASKS_PER_CLAIM, ColdPartition
 
 AFTER_COMMIT = crash.declare("claim.after_commit")
 MAX_QUEUES = 4096
@@ -170,12 +170,28 @@ class Claims:
             metrics.SUPERSEDED.inc(claimed.superseded)
             waited = (claimed.now - claimed.rows[0].queued_at).total_seconds()
             metrics.started(job.facts.dag, job.facts.name, waited)
+            # A PerUpdate run reads what is new, however much lies cold by now.
+            if not job.newest_only and payload.may_be_relocated(claimed.context):
+                claimed = replace(claimed, partitions=await self._partitions(conn, job, claimed))
         return claimed
+
+    async def _partitions(
+        self, conn: Connection, job: Generation, claimed: claims.Claimed
+    ) -> dict[str, list[ColdPartition]]:
+        """What the claimed tasks read of relocated ranges."""
+        cold = payload.Context.read(claimed.context).cold_versions(job)
+        if not cold:
+            return {}
+        tasks = [row.task_id for row in claimed.rows]
+        with mapped():
+            return await relocations.partitions_of(
+                conn, org_id=self._settings.org_id, cold_versions=cold, tasks=tasks
+            )
 
     def deal(self, job: Generation, claimants: Sequence[Claimant], claimed: claims.Claimed) -> list[bytes | None]:
         """Each claimant's encoded ClaimResponse, or None for one that got nothing."""
         ends = accumulate(claimant.wanted for claimant in claimants)
-        context = payload.Context.read(claimed.context)
+        context = payload.Context.read(claimed.context, claimed.partitions)
         leases: list[bytes | None] = []
         begin = 0
         for claimant, end in zip(claimants, ends, strict=True):

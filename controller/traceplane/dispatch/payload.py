@@ -7,19 +7,18 @@ what the claim statement returned, and nothing that is already JSON is parsed ag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import orjson
 
 from traceplane.dispatch.generations import Generation
 from traceplane.store.statements.claims import Claimed, ClaimedRow
+from traceplane_sdk.wire import ColdPartition
 
 PER_PARTITION = "PerPartition"
-ColdPartition = tuple[int, int, str, str]
-"""First and last value, location, hash of its manifest."""
-_PARTITION = ("start", "end", "location", "manifest_sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +26,18 @@ class Context:
     """What the tasks of one claim read besides their own rows.
 
     `state` is JSON. `cursors` and `final` by dataset version; `relocated` holds (hot version, cold version, first,
-    last, cold location, partitions) in ascending order, no value of a hot version twice. `partitions` are those of
-    the cold version that touch the range, for tasks that read a partition; None for others.
+    last, cold location) in ascending order, no value of a hot version twice. `partitions` are those of cold
+    versions that the tasks read, where they read partitions.
     """
 
     state: bytes
     cursors: dict[str, int]
     final: dict[str, int]
-    relocated: tuple[tuple[str, str, int | None, int | None, str, list[ColdPartition] | None], ...]
+    relocated: tuple[tuple[str, str, int | None, int | None, str], ...]
+    partitions: Mapping[str, Sequence[ColdPartition]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, text: str | None) -> Context:
+    def read(cls, text: str | None, partitions: Mapping[str, Sequence[ColdPartition]] | None = None) -> Context:
         """The context a claim statement returned."""
         document = orjson.loads(text) if text else {}
         return cls(
@@ -45,7 +45,12 @@ class Context:
             document.get("cursors") or {},
             document.get("final") or {},
             tuple(tuple(row) for row in document.get("relocated") or ()),
+            partitions or {},
         )
+
+    def cold_versions(self, job: Generation) -> tuple[str, ...]:
+        """Which cold versions have relocated ranges of the job's inputs."""
+        return tuple(dict.fromkeys(row[1] for row in self.relocated if row[0] in job.input_versions))
 
     def cold_locations(self, job: Generation) -> tuple[str, ...]:
         """Where the relocated ranges of the job's inputs lie, besides the places that it writes."""
@@ -56,25 +61,29 @@ class Context:
     def ranges(self, version: str, low: int | None, high: int | None) -> list[dict[str, Any]]:
         """Relocated ranges of a hot version within `low` to `high` (inclusive; None is no bound), by cold one."""
         found: dict[str, list[tuple[int, int]]] = {}
-        files: dict[str, dict[str, ColdPartition]] = {}
-        for hot, cold, first, last, _location, partitions in self.relocated:
+        for hot, cold, first, last, _location in self.relocated:
             if hot != version or first is None or last is None:
                 continue
             start = first if low is None else max(first, low)
             end = last if high is None else min(last, high)
             if start <= end:
                 found.setdefault(cold, []).append((start, end))
-                # A partition may hold several ranges.
-                touched = {part[2]: part for part in partitions or () if part[0] <= end and part[1] >= start}
-                files.setdefault(cold, {}).update(touched)
         return [
-            {
-                "cold_version": cold,
-                "ranges": ranges,
-                "partitions": [dict(zip(_PARTITION, part, strict=True)) for part in files[cold].values()],
-            }
+            {"cold_version": cold, "ranges": ranges, "partitions": self._touched(cold, ranges)}
             for cold, ranges in found.items()
         ]
+
+    def _touched(self, cold: str, ranges: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+        return [
+            msgspec.to_builtins(part)
+            for part in self.partitions.get(cold, ())
+            if any(part.start <= end and part.end >= start for start, end in ranges)
+        ]
+
+
+def may_be_relocated(context: str | None) -> bool:
+    """Whether a claim's context has relocated ranges: cheaper than to read it, and true too where state says so."""
+    return context is not None and '"relocated": [' in context
 
 
 def response(job: Generation, claimed: Claimed, context: Context, rows: Sequence[ClaimedRow], token: str) -> bytes:

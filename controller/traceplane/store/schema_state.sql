@@ -687,6 +687,8 @@ CREATE INDEX outbox_due_idx ON public.outbox USING btree (available_at, id) WHER
 
 CREATE UNIQUE INDEX partition_versions_current_key ON public.partition_versions USING btree (dataset_version_id, partition_key) WHERE (superseded_at IS NULL);
 
+CREATE INDEX partition_versions_range_idx ON public.partition_versions USING gist (int8range(range_start, range_end, '[]'::text)) WHERE ((superseded_at IS NULL) AND (range_start IS NOT NULL));
+
 CREATE INDEX tasks_deadline_idx ON public.tasks USING btree (deadline_at) WHERE ((status = 'Running'::text) AND (deadline_at IS NOT NULL));
 
 CREATE INDEX tasks_failed_idx ON public.tasks USING btree (job_id, finished_at) WHERE (status = 'Failed'::text);

@@ -7,8 +7,8 @@ job from several workers are dealt out by one statement: `starts` holds the firs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -16,7 +16,7 @@ from uuid import UUID
 from traceplane.store.engine import Connection
 from traceplane.store.statements.runnable import RUNNABLE
 from traceplane.store.statements.transitions import CLAIMED, SUPERSEDED
-from traceplane_sdk.wire import MAX_COLD_PARTITIONS
+from traceplane_sdk.wire import ColdPartition
 
 MAX_SUPERSEDED = 10_000
 """Older tasks that one claim of a PerUpdate job completes; what is left waits for the next claim."""
@@ -49,20 +49,19 @@ _CONTEXT = """
                       FROM job_inputs i JOIN dataset_finality f ON f.dataset_version_id = i.dataset_version_id
                       WHERE i.job_id = l.id),
             'relocated', (SELECT jsonb_agg(jsonb_build_array(
-                                     m.hot, m.cold, lower(x), upper(x) - 1, m.location, {partitions})
+                                     m.hot, m.cold, lower(x), upper(x) - 1, m.location)
                                  ORDER BY m.hot, m.cold, lower(x))
                           FROM (
                               -- Of its inputs and of its own outputs, within what the claimed tasks can reach. A
                               -- range that several cold versions have is read from one: the job's own, which its
                               -- readers read already, then the newest.
-                              SELECT r.hot_version_id AS hot, v.id AS cold, v.location, used.given,
+                              SELECT r.hot_version_id AS hot, v.id AS cold, v.location,
                                      held.ranges - coalesce(range_agg(held.ranges) OVER (
                                          PARTITION BY r.hot_version_id
                                          ORDER BY (v.job_id = l.id) DESC, v.created_at DESC, v.id DESC
                                          ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), '{{}}') AS ranges
-                              FROM (SELECT i.dataset_version_id AS id, true AS given FROM job_inputs i
-                                    WHERE i.job_id = l.id
-                                    UNION SELECT o.id, false FROM dataset_versions o WHERE o.job_id = l.id) used
+                              FROM (SELECT i.dataset_version_id AS id FROM job_inputs i WHERE i.job_id = l.id
+                                    UNION SELECT o.id FROM dataset_versions o WHERE o.job_id = l.id) used
                               JOIN relocations r ON r.hot_version_id = used.id
                               JOIN dataset_versions v ON v.id = r.cold_version_id
                               CROSS JOIN LATERAL (SELECT r.ranges * {reach} AS ranges) held
@@ -118,22 +117,10 @@ claimed AS (
 {{answer}}
 """
 
-_PARTITIONS = f"""(SELECT jsonb_agg(jsonb_build_array(p.range_start, p.range_end, p.location, p.manifest_sha256)
-                                 ORDER BY p.range_start)
-                FROM (SELECT p.range_start, p.range_end, p.location, p.manifest_sha256
-                      FROM partition_versions p
-                      WHERE m.given AND p.dataset_version_id = m.cold AND p.superseded_at IS NULL
-                        AND x && int8range(p.range_start, p.range_end, '[]')
-                        AND EXISTS (SELECT FROM claimed h
-                                    WHERE p.range_start <= h.range_end AND p.range_end >= h.range_start)
-                      ORDER BY p.range_start LIMIT {MAX_COLD_PARTITIONS + 1}) p)"""
-"""The files that the claimed tasks read a relocated range from. A PerUpdate run, which may reach over all there is,
-gets the ranges alone."""
-
 _HULL = """int8multirange(int8range(
                 (SELECT min(h.range_start) FROM claimed h), (SELECT max(h.range_end) FROM claimed h), '[]'))"""
 
-_LISTED = _ANSWER.format(superseded="0::int8", context=_CONTEXT.format(reach=_HULL, partitions=_PARTITIONS))
+_LISTED = _ANSWER.format(superseded="0::int8", context=_CONTEXT.format(reach=_HULL))
 
 CLAIM = _CLAIM.format(only="", answer=_LISTED)
 """Claim up to `wanted` queued tasks of a job, priority first, then age, for several claimants at once.
@@ -196,7 +183,7 @@ claimed AS (
 {
     _ANSWER.format(
         superseded="(SELECT count(*) FROM superseded)",
-        context=_CONTEXT.format(reach="'{(,)}'::int8multirange", partitions="NULL::jsonb"),
+        context=_CONTEXT.format(reach="'{(,)}'::int8multirange"),
     )
 }
 """
@@ -236,7 +223,10 @@ class ClaimedRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What one claim statement did. `context` is JSON text: state, cursors, finality and relocations of the job."""
+    """What one claim statement did. `context` is JSON text: state, cursors, finality and relocations of the job.
+
+    `partitions` by cold version are those that the tasks read, looked up where something was relocated.
+    """
 
     limited: bool
     rows: tuple[ClaimedRow, ...]
@@ -245,6 +235,7 @@ class Claimed:
     timeout_seconds: float | None
     superseded: int
     context: str | None
+    partitions: Mapping[str, Sequence[ColdPartition]] = field(default_factory=dict)
 
 
 async def claim(

@@ -1,4 +1,5 @@
-"""What relocations mean for those who did not make them: a task that read before one, and who collects garbage.
+"""What relocations mean for those who did not make them: a task that reads through them or read before one, and who
+collects garbage.
 
 A relocation is added by the completing statement (`partitions`) and only ever grows, until a version is purged with
 the rows here that name it.
@@ -12,8 +13,32 @@ from uuid import UUID
 
 from traceplane.store.documents import document
 from traceplane.store.engine import Connection
+from traceplane_sdk.wire import MAX_COLD_PARTITIONS, ColdPartition
 
 MAX_SOLE_RANGES = 100
+MAX_LISTED = 4 * MAX_COLD_PARTITIONS
+"""Partitions listed for one claim: a task may need as many as MAX_COLD_PARTITIONS of each version. A worker claims
+one task, and who claims many gets no more for all of them."""
+
+PARTITIONS = f"""
+SELECT DISTINCT p.cold::text, p.range_start, p.range_end, p.location, p.manifest_sha256
+FROM tasks t
+CROSS JOIN unnest(%(cold)s::uuid[]) c
+CROSS JOIN LATERAL (
+    SELECT p.dataset_version_id AS cold, p.range_start, p.range_end, p.location, p.manifest_sha256
+    FROM partition_versions p
+    WHERE p.dataset_version_id = c AND p.superseded_at IS NULL AND p.range_start IS NOT NULL
+      AND int8range(p.range_start, p.range_end, '[]') && int8range(t.range_start, t.range_end, '[]')
+    ORDER BY p.range_start
+    LIMIT {MAX_COLD_PARTITIONS + 1}
+) p
+-- second guard: the tasks are those of a claim.
+WHERE t.id = ANY(%(tasks)s::uuid[]) AND t.org_id = %(org)s
+ORDER BY 1, 2
+LIMIT {MAX_LISTED}
+"""
+"""Current partitions of cold versions that touch the ranges of tasks. Apart from the claiming statement, which most
+often has no use for them; what was committed meanwhile has the same rows."""
 
 MOVED_UNSEEN = """
 SELECT DISTINCT x.task_id::text
@@ -66,6 +91,17 @@ class SoleRange(NamedTuple):
     hot_version: UUID
     first: int
     last: int
+
+
+async def partitions_of(
+    conn: Connection, *, org_id: UUID, cold_versions: Sequence[str], tasks: Sequence[str]
+) -> dict[str, list[ColdPartition]]:
+    """The partitions that `tasks` read of cold versions, by version and in ascending order."""
+    parameters = {"org": org_id, "cold": list(cold_versions), "tasks": list(tasks)}
+    found: dict[str, list[ColdPartition]] = {}
+    for cold, *part in await (await conn.execute(PARTITIONS, parameters)).fetchall():
+        found.setdefault(cold, []).append(ColdPartition(*part))
+    return found
 
 
 async def moved_unseen(

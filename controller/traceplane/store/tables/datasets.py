@@ -177,6 +177,12 @@ partition_versions = Table(
         unique=True,
         postgresql_where=sql("superseded_at IS NULL"),
     ),
+    Index(
+        "partition_versions_range_idx",
+        sql("int8range(range_start, range_end, '[]'::text)"),
+        postgresql_using="gist",
+        postgresql_where=sql("superseded_at IS NULL AND range_start IS NOT NULL"),
+    ),
 )
 
 dataset_cursors = Table(
