@@ -55,6 +55,7 @@ RULES = (
     Rule(r"jupyter lab docs/examples/\w+\.ipynb", Tier.CLUSTER),
     Rule(r"kubectl config set-context .*", Tier.CLUSTER),
     Rule(r"(sed .* \| )?kubectl (-n trace )?apply -f \S+", Tier.CLUSTER),
+    Rule(r"kubectl (-n trace )?wait .*", Tier.CLUSTER),
     Rule(r"(sed .* \| )?tracectl (rollout|rollback|plan|gc) .*", Tier.CLUSTER),
     Rule(r"curl -s http://127\.0\.0\.1:.*", Tier.CLUSTER),
     Rule(r"helm -n trace test trace", Tier.CLUSTER),
