@@ -1,7 +1,7 @@
 """One controller at a time: a Lease, held by renewing it.
 
 Two kinds of Leases are held so. One elects among the controllers of an installation. And in each namespace that is
-served one names the installation that serves it, so that a second one which was told to serve it stands by.
+served one names the installation that serves it, so that a second one that is to serve it as well stands by.
 
 A controller that cannot renew in time must stop before another may start, so it trusts its lease for less time
 than it asked for: it gives up a safety margin before the others may take over. Clocks of two machines are never
@@ -47,7 +47,7 @@ class Leadership:
         self._duration = duration
         self._renew = renew
         self._show = show
-        """Told 1 when the Lease is held, and 0 when it no longer is."""
+        """Called with 1 when the Lease is held, and with 0 when it no longer is."""
         self._seen: tuple[str, float] = ("", 0.0)
         """The Lease's resourceVersion, and when it was first seen."""
         self._taken = False

@@ -18,7 +18,7 @@ MODULES = sorted(Path(statements.__file__).parent.glob("*.py"))
         ("lease_token = NULL", {"transitions"}),
         ("tasks t SET status", set()),
         ("INSERT INTO task_attempts", {"transitions"}),
-        ("(c.active_version_id, c.staged_version_id)", {"runnable"}),
+        ("IN (c.active_version_id, c.staged_version_id)\n        ORDER BY", {"runnable"}),
     ],
 )
 def test_it_is_written_in_one_module(text: str, where: set[str]):
