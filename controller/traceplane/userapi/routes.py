@@ -64,7 +64,7 @@ _ROWS = (
         plans.plan_dag,
         request=shapes.PlanRequest,
         response=shapes.PlanFacts,
-        statuses=(400, 413, 415),
+        statuses=(400, 404, 413, 415),
         query=_ONE,
     ),
     _roll("/v1/dags/{name}/rollout/approve", rollouts.approve_rollout, ("version",)),

@@ -263,7 +263,7 @@ def test_wrong_requests_are_told_what_is_wrong(path: str, query: dict[str, str],
 def test_writing_is_not_there(get: Get, oidc: Issuer, serve: Callable[[Any], str]) -> None:
     url = serve(app(Settings(state_dsn="postgresql://none", oidc_issuer=oidc.url), pytest.fail))
     assert httpx.post(f"{url}/v1/dags", timeout=60).status_code == 405
-    assert httpx.post(f"{url}/v1/dags/monad/rollback", timeout=60).status_code == 404
+    assert httpx.post(f"{url}/v1/dags/monad/trigger", timeout=60).status_code == 404
 
 
 def test_state_away_is_said_and_nothing_secret(oidc: Issuer, serve: Callable[[Any], str]) -> None:
