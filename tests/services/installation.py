@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 import yaml
 
-from hack.demo import chain, install, pipeline, prove
+from hack.demo import chain, install, monitoring, pipeline, prove
 from hack.demo.ask import ADMIN, QUERY_PORT, Truncated, User
 from hack.demo.kube import Kube
 from hack.localcluster.atomic import locked
@@ -53,6 +53,7 @@ CONFIG = {
     "query_rate_per_minute": 6000,
     "user_rate_per_minute": 6000,
 }
+VALUES = {"config": CONFIG, "networkPolicies": {"metricsFrom": [monitoring.METRICS_FROM]}}
 # Fields of the example that decide nothing about its output, changed on the running DAG.
 _FAST = {"heartbeatTimeoutSeconds": 10}
 _IDLE = "3s"
@@ -101,7 +102,7 @@ class Installation:
         the one to come; and a pod is ready a moment before the node leads anything to it.
         """
         values = {} if values is None else values
-        install.chart(self.kube, self.images, {"config": CONFIG, **values})
+        install.chart(self.kube, self.images, {**VALUES, **values})
         component = "query" if values.get("query", {}).get("mode") == "Deployment" else "dispatcher"
         selector = {"spec": {"selector": {"app.kubernetes.io/component": component}}}
         self.kube.kubectl("patch", "service", "test-query", "--patch", json.dumps(selector))
@@ -273,7 +274,7 @@ def _installed() -> Iterator[Installation]:
     kube = Kube(install.NAMESPACE)
     install.namespace(kube)
     _chain(kube, images)
-    install.chart(kube, images, {"config": CONFIG})
+    install.chart(kube, images, VALUES)
     query, rpc = _addresses(kube)
     yield Installation(kube, images, Asker(query, kube.token(ADMIN), kube.namespace), rpc)
 
