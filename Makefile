@@ -36,8 +36,8 @@ fuzz: .venv/.stamp ## statements that nobody wrote, KIND=gate: what is let throu
 mutants: .venv/.stamp ## take guards out of the code one at a time, and say which no test misses; ROOM=, ONLY= for a part, FIRST=1 for quick tests alone, TESTS= for some
 	@$(RUN)/python -m hack.mutants $(if $(ROOM),--room $(ROOM)) $(if $(ONLY),--only "$(ONLY)") $(if $(FIRST),--first-only) $(TESTS:%=--tests %)
 
-demo: setup ## raise a cluster, install Trace, run a pipeline, query it, prove the answer
-	@$(RUN)/python -m hack.demo up
+demo: setup ## raise a cluster, install Trace, run a pipeline, query it, prove the answer; MONITORING=1: Prometheus beside it
+	@$(RUN)/python -m hack.demo up $(if $(MONITORING),--monitoring)
 
 demo-down: ## take the demo down: no process, mount, namespace or file is left
 	@python3 -m hack.demo down

@@ -13,6 +13,7 @@ import pytest
 from tests import services
 from tests.services import ROOT
 from tests.services.installation import Installation, installation, start_pipeline
+from tests.support.alarms import Alarms, watching
 from tests.support.flaky import Flaky
 
 if TYPE_CHECKING:  # what needs no services does not pay for the database libraries
@@ -106,6 +107,13 @@ def trace() -> Iterator[Installation]:
     with installation() as installed:
         start_pipeline(installed)
         yield installed
+
+
+@pytest.fixture(scope="session")
+def alarms(trace: Installation) -> Iterator[Alarms]:
+    """A Prometheus on that cluster, with the alerts of the chart."""
+    with watching(trace) as watched:
+        yield watched
 
 
 @pytest.fixture(scope="session")

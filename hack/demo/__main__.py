@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from hack.localcluster.layout import CHECKOUT, ClusterError
 
@@ -31,9 +32,17 @@ Take it down: make demo-down
 """
 
 
-def up() -> int:
+_PROMETHEUS = """
+Prometheus scrapes it, with the chart's alerts loaded:
+
+  hack/cluster exec -- kubectl -n {namespace} port-forward service/prometheus {port}
+  http://127.0.0.1:{port}/classic/targets    # and /classic/alerts, /classic/graph
+"""
+
+
+def up(monitored: bool = False) -> int:
     """Raise everything, run the pipeline, ask, and prove the answer. 0 when the proof holds."""
-    from hack.demo import install, pipeline
+    from hack.demo import install, monitoring, pipeline
     from hack.demo.ask import user
     from hack.demo.kube import Kube
     from hack.demo.prove import prove
@@ -44,7 +53,10 @@ def up() -> int:
     install.cluster_up()
     references = install.images()
     kube = Kube(install.NAMESPACE)
-    install.chart(kube, references, install.example_values())
+    values = install.example_values()
+    if monitored:
+        values["networkPolicies"] = {"metricsFrom": [monitoring.METRICS_FROM]}
+    install.chart(kube, references, values)
     pipeline.apply(kube, install.manifests())
     pipeline.wait_ready(kube)
     with user(kube) as admin, kube.forward("service/trace-chain", 8545) as rpc:
@@ -59,6 +71,10 @@ def up() -> int:
             proof = prove(admin.rows, rpc, step=progress)
     _title("The proof")
     print(proof)
+    if monitored:
+        _title("What Prometheus sees")
+        monitoring.look(kube, values, print)
+        print(_PROMETHEUS.format(namespace=monitoring.NAMESPACE, port=monitoring.PORT))
     print(_AROUND.format(namespace=kube.namespace, dag=pipeline.DAG, release=install.RELEASE))
     print(f"({time.monotonic() - began:.0f} s)")
     return 0 if proof.holds else 1
@@ -75,12 +91,16 @@ def _title(text: str) -> None:
 
 def main(argv: list[str]) -> int:
     """Run a verb; returns the exit code."""
-    verbs = {"up": up, "down": down}
-    if len(argv) != 1 or argv[0] not in verbs:
-        print("usage: python -m hack.demo up|down")
+    verbs: dict[tuple[str, ...], Callable[[], int]] = {
+        ("up",): up,
+        ("up", "--monitoring"): lambda: up(monitored=True),
+        ("down",): down,
+    }
+    if tuple(argv) not in verbs:
+        print("usage: python -m hack.demo up [--monitoring] | down")
         return 2
     try:
-        return verbs[argv[0]]()
+        return verbs[tuple(argv)]()
     except ClusterError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

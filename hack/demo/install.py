@@ -47,6 +47,12 @@ def images() -> dict[str, str]:
     return dict(line.split("=", 1) for line in _own("hack/cluster", "load").splitlines())
 
 
+def image(name: str) -> str:
+    """Build and load one image that a cluster with Trace does not need by itself; returns its reference."""
+    archive = _own("hack/images/build", name).strip()
+    return dict(line.split("=", 1) for line in _own("hack/cluster", "load", archive).splitlines())[name]
+
+
 def chart(
     kube: Kube,
     references: Mapping[str, str],
@@ -62,14 +68,14 @@ def chart(
             *("upgrade", "--install", release, str(folder), "--values", "-"),
             stdin=json.dumps(merged),
         )
-        wait_for("every part of Trace is ready", INSTALL_SECONDS, lambda: _ready(kube), progress)
+        wait_for("every part of Trace is ready", INSTALL_SECONDS, lambda: ready(kube), progress)
 
 
 def back(kube: Kube, release: str = RELEASE) -> None:
     """Roll back to what was installed before, and wait until every pod is ready."""
     with step("rolling Trace back with Helm") as progress:
         kube.helm("rollback", release)
-        wait_for("every part of Trace is ready", INSTALL_SECONDS, lambda: _ready(kube), progress)
+        wait_for("every part of Trace is ready", INSTALL_SECONDS, lambda: ready(kube), progress)
 
 
 def namespace(kube: Kube) -> None:
@@ -82,7 +88,8 @@ def namespace(kube: Kube) -> None:
     kube.kubectl("apply", "--server-side", "--filename", "-", stdin=json.dumps(document))
 
 
-def _ready(kube: Kube) -> tuple[bool, str]:
+def ready(kube: Kube) -> tuple[bool, str]:
+    """Whether every Deployment and StatefulSet of the namespace runs as it should; and what keeps one from it."""
     waiting = []
     for workload in kube.items("deployments,statefulsets"):
         status, spec = workload.get("status", {}), workload["spec"]

@@ -54,7 +54,7 @@ class Sources:
 
 @dataclass(frozen=True)
 class MachineProgram:
-    """A statically linked program of the machine."""
+    """A program of the machine that needs no library, or none but those of the image's base."""
 
     program: str
 
@@ -66,6 +66,28 @@ class MachineProgram:
         """Copy the program."""
         shutil.copy(packages.require(self.program), context / self.program)
 
+
+@dataclass(frozen=True)
+class MachineFolder:
+    """A folder of the machine, with what its links lead to; files and folders named in `without` are left out."""
+
+    folder: str
+    name: str
+    without: tuple[str, ...] = ()
+
+    def key(self) -> str:
+        """Hash of the folder's own files; what is linked comes with the same release of the distribution."""
+        return hash_files(Path(self.folder))
+
+    def fill(self, context: Path) -> None:
+        """Copy the folder under its name."""
+        if not Path(self.folder).is_dir():
+            raise ClusterError(f"the folder {self.folder} is missing; run: hack/setup apt")
+        shutil.copytree(self.folder, context / self.name, ignore=shutil.ignore_patterns(*self.without))
+
+
+# The pages of Prometheus. Sources of its time zones are twenty times the rest, and no page reads them.
+_PROMETHEUS_PAGES = MachineFolder("/usr/share/prometheus/web", "web", without=("data",))
 
 _BASE = DebianRoot("base", include=("ca-certificates", "tini", "python3"))
 
@@ -91,6 +113,11 @@ IMAGES = {
         Image("base", (_BASE,)),
         Image("postgres", (_POSTGRES,)),
         Image("chain", (Tool("anvil"), Sources("hack/chain")), base="base"),
+        Image(
+            "prometheus",
+            (MachineProgram("prometheus"), _PROMETHEUS_PAGES, Sources("hack/monitoring")),
+            base="base",
+        ),
         Image("trace-deps", (LockedWheels(),), base="base"),
         Image("trace", (ProjectWheel(),), base="trace-deps"),
     )

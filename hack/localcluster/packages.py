@@ -48,10 +48,11 @@ NODE = (
 # What the images are built with.
 IMAGES = (Program("buildah", "buildah"), Program("mmdebstrap", "mmdebstrap"))
 
-# What the tests run as plain processes: Postgres 15 and a pooler before it, and promtool for the alert rules.
+# What the tests run as plain processes: Postgres 15 and a pooler before it, and Prometheus.
 SERVICES = (
     Program("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
     Program("pgbouncer", "pgbouncer"),
+    Program("prometheus", "prometheus"),
     Program("promtool", "prometheus"),
     Program("openssl", "openssl"),
 )

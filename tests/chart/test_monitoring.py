@@ -5,7 +5,7 @@ import re
 
 import yaml
 
-from hack.generate import alert_rules
+from hack.generate import alert_rules, dashboards
 from tests.chart.conftest import CHART, NAMESPACE, OPERATOR
 from tests.support.scrape import promtool
 from traceplane.reconcile import podspec
@@ -84,6 +84,19 @@ def test_objects_carry_the_labels_by_which_a_prometheus_finds_them(render):
         assert item["metadata"]["labels"]["app.kubernetes.io/instance"] == "release1"
     ends = [end for item in rendered.kind("PodMonitor") for end in item["spec"]["podMetricsEndpoints"]]
     assert {end["interval"] for end in ends} == {"10s"}
+
+
+def test_the_dashboards_are_in_a_config_map_that_grafanas_sidecar_finds(render):
+    made = render(monitoring={"dashboards": {"annotations": {"grafana_folder": "Trace"}}})
+    found = made.one("ConfigMap", "trace-dashboards")
+    assert found["data"] == {path.name: path.read_text() for path in dashboards.TARGET.iterdir()}
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert found["metadata"]["annotations"] == {"grafana_folder": "Trace"}
+    labelled = render(monitoring={"dashboards": {"labels": {"dashboards": "mine"}}})
+    assert labelled.one("ConfigMap", "trace-dashboards")["metadata"]["labels"]["dashboards"] == "mine"
+    for values in ({"enabled": False}, {"dashboards": {"enabled": False}}):
+        names = [item["metadata"]["name"] for item in render(monitoring=values).kind("ConfigMap")]
+        assert "trace-dashboards" not in names
 
 
 def selected(monitor, labels):

@@ -36,7 +36,7 @@ INSTALL = "tests/e2e/test_install.py"
 READERS = "tests/apiserver/reconcile/test_other_readers.py"
 
 RULES = (
-    Rule(r"make [a-z-]+", Tier.MAKE),
+    Rule(r"make [a-z-]+( MONITORING=1)?", Tier.MAKE),
     Rule(r"(\S*/)?tracectl lint .*", Tier.LOCAL),
     Rule(r"sed .* \| (\S*/)?tracectl lint .*", Tier.LOCAL),
     Rule(r"sed .* > wrong\.yaml", Tier.LOCAL),
@@ -50,14 +50,14 @@ RULES = (
     Rule(r"tracectl sql -n trace", Tier.TESTED, "tests/integration/query/test_sql_prompt.py"),
     Rule(r"(hack/cluster exec -- )?kubectl (?!tracedag|.*argocd).*(get|describe|logs) .*", Tier.CLUSTER),
     Rule(r"(hack/cluster exec -- )?kubectl .*delete pod -l trace\.dev/job=follow", Tier.CLUSTER),
-    Rule(r"(hack/cluster exec -- )?kubectl -n trace port-forward \S+ \d+ &", Tier.CLUSTER),
+    Rule(r"(hack/cluster exec -- )?kubectl -n (trace|monitoring) port-forward \S+ \d+ &", Tier.CLUSTER),
     Rule(r"python3 docs/examples/\w+\.py( \S+)?", Tier.CLUSTER),
     Rule(r"jupyter lab docs/examples/\w+\.ipynb", Tier.CLUSTER),
     Rule(r"kubectl config set-context .*", Tier.CLUSTER),
     Rule(r"(sed .* \| )?kubectl (-n trace )?apply -f \S+", Tier.CLUSTER),
     Rule(r"kubectl (-n trace )?wait .*", Tier.CLUSTER),
     Rule(r"(sed .* \| )?tracectl (rollout|rollback|plan|gc) .*", Tier.CLUSTER),
-    Rule(r"curl -s http://127\.0\.0\.1:.*", Tier.CLUSTER),
+    Rule(r"curl -s '?http://127\.0\.0\.1:.*", Tier.CLUSTER),
     Rule(r"helm -n trace test trace", Tier.CLUSTER),
     Rule(r"kubectl (?!.*argocd).*(create (namespace|secret)|label|patch) .*", Tier.DRY),
     Rule(r"kubectl .* patch configmap argocd-cm --patch-file .*", Tier.TESTED, READERS),

@@ -46,7 +46,7 @@ def session(page: str) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_a_page_work_in_their_order(trace, page, tmp_path):
+def test_the_commands_of_a_page_work_in_their_order(trace, alarms, page, tmp_path):
     for name in ("hack", "dags", "docs", "charts", "operators", "controller", "pyproject.toml", "uv.lock", ".venv"):
         (tmp_path / name).symlink_to(ROOT / name)
     path = f"{Path(sys.executable).parent}:{trace.kube.environment['PATH']}"

@@ -1,4 +1,4 @@
-"""The values and the configuration of the page about Prometheus are right."""
+"""The values and the configuration of the pages about Prometheus and Grafana are right."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ from hack.generate import alert_rules
 from tests.services import ROOT
 from tests.support.scrape import promtool
 
-PAGE = (ROOT / "docs" / "howto" / "prometheus.md").read_text()
-BLOCKS = {
-    block.partition("\n")[0].removeprefix("# "): block
-    for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-}
+VALUES = yaml.safe_load((ROOT / "charts" / "trace" / "values.yaml").read_text())
+
+
+def blocks(page: str) -> dict[str, str]:
+    """The YAML of a page, by the names in their first lines."""
+    found = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "howto" / page).read_text(), re.DOTALL)
+    return {block.partition("\n")[0].removeprefix("# "): block for block in found}
+
+
+BLOCKS = blocks("prometheus.md")
+
+
+def test_the_page_shows_the_configuration_that_is_tried_on_a_cluster() -> None:
+    assert BLOCKS["prometheus.yml"] == (ROOT / "docs" / "examples" / "prometheus.yml").read_text()
 
 
 def test_prometheus_takes_the_configuration_with_the_rules_beside_it(tmp_path: Path) -> None:
@@ -41,8 +50,13 @@ def test_the_configuration_keeps_the_ports_of_the_chart(port: str) -> None:
 
 
 def test_the_values_are_values_of_the_chart() -> None:
-    shown, values = yaml.safe_load(BLOCKS["monitoring.yaml"]), (ROOT / "charts/trace/values.yaml").read_text()
-    known = yaml.safe_load(values)
+    shown, known = yaml.safe_load(BLOCKS["monitoring.yaml"]), VALUES
     assert shown["monitoring"].keys() <= known["monitoring"].keys()
     assert shown["monitoring"]["thresholds"].keys() <= known["monitoring"]["thresholds"].keys()
     assert shown["networkPolicies"].keys() <= known["networkPolicies"].keys()
+
+
+def test_the_values_for_grafana_are_values_of_the_chart() -> None:
+    shown = yaml.safe_load(blocks("grafana.md")["grafana.yaml"])["monitoring"]["dashboards"]
+    assert shown.keys() <= VALUES["monitoring"]["dashboards"].keys()
+    assert shown["labels"] == VALUES["monitoring"]["dashboards"]["labels"]

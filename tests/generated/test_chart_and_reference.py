@@ -10,6 +10,7 @@ from hack.generate import (
     chains_reference,
     chart_config,
     chart_crds,
+    dashboards,
     kinds_reference,
     metrics_reference,
     openapi,
@@ -44,6 +45,10 @@ def test_a_crd_template_is_kept_on_removal_and_escapes_braces():
     assert 'a{{ "{{" }}b' in made
 
 
+def test_chart_has_the_dashboards_of_the_panels():
+    assert {path.name: path.read_text() for path in dashboards.TARGET.iterdir()} == dashboards.wanted()
+
+
 PAGES = [
     alert_rules,
     argocd,
@@ -64,7 +69,7 @@ def test_reference_page_is_current(generator):
     assert generator.PAGE.read_text() == generator.rendered()
 
 
-@pytest.mark.parametrize("generator", [chart_config, chart_crds, *PAGES])
+@pytest.mark.parametrize("generator", [chart_config, chart_crds, dashboards, *PAGES])
 def test_check_writes_nothing(generator, monkeypatch):
     monkeypatch.setattr("pathlib.Path.write_text", lambda *_: pytest.fail("--check wrote a file"))
     assert generator.main(["--check"]) == 0

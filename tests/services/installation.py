@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 import yaml
 
-from hack.demo import chain, install, pipeline, prove
+from hack.demo import chain, install, monitoring, pipeline, prove
 from hack.demo.ask import ADMIN, QUERY_PORT, Truncated, User
 from hack.demo.kube import Kube
 from hack.localcluster.atomic import locked
@@ -54,6 +54,7 @@ CONFIG = {
     "query_rate_per_minute": 6000,
     "user_rate_per_minute": 6000,
 }
+VALUES = {"config": CONFIG, "networkPolicies": {"metricsFrom": [monitoring.METRICS_FROM]}}
 # Fields of the example that decide nothing about its output, changed on the running DAG.
 _FAST = {"heartbeatTimeoutSeconds": 10}
 _IDLE = "3s"
@@ -102,7 +103,7 @@ class Installation:
         the one to come; and a pod is ready a moment before the node leads anything to it.
         """
         values = {} if values is None else values
-        install.chart(self.kube, self.images, {"config": CONFIG, **values}, folder=folder)
+        install.chart(self.kube, self.images, {**VALUES, **values}, folder=folder)
         self.wait_served(values)
 
     def wait_served(self, values: Mapping[str, Any] | None = None) -> None:
@@ -279,7 +280,7 @@ def _installed() -> Iterator[Installation]:
     kube = Kube(install.NAMESPACE)
     install.namespace(kube)
     _chain(kube, images)
-    install.chart(kube, images, {"config": CONFIG})
+    install.chart(kube, images, VALUES)
     query, rpc = _addresses(kube)
     yield Installation(kube, images, Asker(query, kube.token(ADMIN), kube.namespace), rpc)
 
