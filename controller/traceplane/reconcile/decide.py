@@ -94,7 +94,7 @@ def run_sources(i: Input, plan: Plan) -> None:
             plan.notes.append(
                 Note(i.dag, "Normal", "SourceStarted", f"source {job.name} runs as Deployment {name}")
             )
-        _project(i, plan, DEPLOYMENTS, obj, live)
+        _project(i, plan, DEPLOYMENTS, projection.restarted_as(live, obj), live)
         plan.workers[job.shown] = _source_view(i, job, live, plan)
     if i.facts is not None:
         owned = {d["metadata"]["name"]: d for d in i.deployments}

@@ -78,18 +78,36 @@ def _quantity(text: str) -> Decimal | None:
     return Decimal(found[1]) * _SUFFIXES[found[2] or ""] if found else None
 
 
+RESTARTED = "kubectl.kubernetes.io/restartedAt"
+"""Annotation of a pod template: `kubectl rollout restart` sets it."""
+_RESTART_ALONE: Mapping[str, Any] = {"f:template": {"f:metadata": {"f:annotations": {f"f:{RESTARTED}": {}}}}}
+
 _SUFFIXES = {"": Decimal(1), "m": Decimal("0.001")}
 _SUFFIXES |= {suffix: Decimal(10 ** (3 * n)) for n, suffix in enumerate("kMGT", 1)}
 _SUFFIXES |= {f"{suffix}i": Decimal(2 ** (10 * n)) for n, suffix in enumerate("KMGT", 1)}
 
 
+def restarted_as(live: Mapping[str, Any] | None, wanted: dict[str, Any]) -> dict[str, Any]:
+    """A Deployment as wanted, with the mark of the last `kubectl rollout restart`: to restart it is a person's."""
+    annotations = {} if live is None else live["spec"]["template"]["metadata"].get("annotations") or {}
+    if RESTARTED not in annotations:
+        return wanted
+    template = wanted["spec"]["template"]
+    marked = {**template["metadata"]["annotations"], RESTARTED: annotations[RESTARTED]}
+    template = {**template, "metadata": {**template["metadata"], "annotations": marked}}
+    return {**wanted, "spec": {**wanted["spec"], "template": template}}
+
+
 def foreign_fields(live: Mapping[str, Any], manager: str) -> tuple[str, ...]:
-    """Top-level fields of `spec` that another field manager owns, so that an apply would not undo its changes.
+    """Top-level fields of `spec` that another field manager owns, so that an apply would not undo its changes. The
+    mark of a restart is nobody's change of what the controller wants.
 
     Outside source: `metadata.managedFields`, kubernetes.io "Server-Side Apply".
     """
     found: set[str] = set()
     for entry in live["metadata"].get("managedFields") or []:
         if entry.get("manager") != manager and entry.get("subresource") is None:
-            found |= {key[2:] for key in (entry.get("fieldsV1") or {}).get("f:spec") or {} if key.startswith("f:")}
+            spec = (entry.get("fieldsV1") or {}).get("f:spec") or {}
+            if spec != _RESTART_ALONE:
+                found |= {key[2:] for key in spec if key.startswith("f:")}
     return tuple(sorted(found))

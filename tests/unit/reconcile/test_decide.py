@@ -320,3 +320,19 @@ def test_a_staged_version_has_workers_and_a_source_of_its_own_beside_the_running
     assert [delete.live["metadata"]["name"] for delete in plan.deletes] == [source()["metadata"]["name"]]
     assert "Deployment" not in {each.resource.kind for each in plan.applies}
     assert old.config_hash != NEW_HASH
+
+
+def test_a_source_that_a_person_restarted_is_left_as_it_is() -> None:
+    """`kubectl rollout restart` marks the pod template; to take the mark away would restart it once more."""
+    restarted = source()
+    mark = "kubectl.kubernetes.io/restartedAt"
+    restarted["spec"]["template"]["metadata"]["annotations"] |= {mark: "2026-01-01T00:00:00Z"}
+    owned = {"f:spec": {"f:template": {"f:metadata": {"f:annotations": {f"f:{mark}": {}}}}}}
+    restarted["metadata"]["managedFields"] = [{"manager": "kubectl-rollout", "fieldsV1": owned}]
+    assert decide(observed(deployments=(restarted,))).applies == []
+    restarted["spec"]["replicas"] = 0
+    (apply,) = decide(observed(deployments=(restarted,))).applies
+    assert apply.wanted["spec"]["template"]["metadata"]["annotations"][mark] == "2026-01-01T00:00:00Z"
+    owned["f:spec"]["f:replicas"] = {}
+    restarted["spec"]["replicas"] = 1
+    assert decide(observed(deployments=(restarted,))).applies, "what else that manager owns is put right"
