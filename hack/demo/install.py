@@ -53,28 +53,15 @@ def image(name: str) -> str:
     return dict(line.split("=", 1) for line in _own("hack/cluster", "load", archive).splitlines())[name]
 
 
-def chart(
-    kube: Kube,
-    references: Mapping[str, str],
-    values: Mapping[str, Any],
-    release: str = RELEASE,
-    folder: Path = CHART,
-) -> None:
-    """Install the chart in `folder` (this checkout's), or upgrade to it, and wait until every pod is ready."""
+def chart(kube: Kube, references: Mapping[str, str], values: Mapping[str, Any], release: str = RELEASE) -> None:
+    """Install the chart, or upgrade to this checkout's, and wait until every pod is ready."""
     namespace(kube)
     merged = {"images": dict(references), **values}
     with step("installing Trace with Helm") as progress:
         kube.helm(
-            *("upgrade", "--install", release, str(folder), "--values", "-"),
+            *("upgrade", "--install", release, str(CHART), "--values", "-"),
             stdin=json.dumps(merged),
         )
-        wait_for("every part of Trace is ready", INSTALL_SECONDS, lambda: ready(kube), progress)
-
-
-def back(kube: Kube, release: str = RELEASE) -> None:
-    """Roll back to what was installed before, and wait until every pod is ready."""
-    with step("rolling Trace back with Helm") as progress:
-        kube.helm("rollback", release)
         wait_for("every part of Trace is ready", INSTALL_SECONDS, lambda: ready(kube), progress)
 
 

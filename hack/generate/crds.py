@@ -107,6 +107,9 @@ def _typed(schema: dict[str, Any], path: str) -> dict[str, Any]:
         schema["format"] = "int64"
     if schema.get("type") == "array" and "x-kubernetes-list-type" not in schema:
         schema["x-kubernetes-list-type"] = "atomic"
+    if schema.get("properties") == {}:
+        # The server drops it, and who compares what it has with what was applied would see a difference for ever.
+        del schema["properties"]
     return schema
 
 

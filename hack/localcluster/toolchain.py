@@ -1,7 +1,7 @@
 """The compiled tools: which there are, how each is built, and where its binaries are kept.
 
 Each Go tool is pinned by a folder with ``go.mod`` and ``go.sum`` (``hack/tools``): the checksums pin every line of
-source, and no download of a prebuilt binary is needed. One, ``verdicts``, has a few lines of its own beside them.
+source, and no download of a prebuilt binary is needed. One, ``argo``, has a few files of its own beside them.
 anvil comes prebuilt inside its npm package, pinned by a lock file. Built binaries live in the cache under the hash
 of what pins them, so two checkouts share them and a second run takes no time. Building all of them takes about ten
 minutes of two cores.
@@ -77,7 +77,7 @@ TOOLS: dict[str, GoTool | NpmTool | PipTool] = {
     ),
     "helm": GoTool("helm", {"helm.sh/helm/v3/cmd/helm": "helm"}),
     "coredns": GoTool("coredns", {"github.com/coredns/coredns": "coredns"}),
-    "verdicts": GoTool("verdicts", {"trace.local/tools/verdicts": "verdicts"}),
+    "argo": GoTool("argo", {"trace.local/tools/argo": "argo"}),
 }
 
 

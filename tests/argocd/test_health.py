@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.verdicts import expected, verdicts
+from tests.support.argo import expected, verdicts
 from traceplane.kinds import KINDS
 from traceplane.reconcile import conditions
 from traceplane.reconcile.conditions import Condition

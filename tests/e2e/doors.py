@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from hack.demo.install import NAMESPACE
-
 DOORS = {
-    name: f"{service}.{NAMESPACE}.svc:{port}"
-    for name, service, port in (
-        ("postgres", "trace-postgres", 5432),
-        ("objects", "trace-minio", 9000),
-        ("tasks", "trace-dispatcher", 8080),
-        ("users", "trace-dispatcher", 8081),
-        ("query", "trace-query", 8082),
-        ("nodes", "trace-chain", 8545),
-    )
+    "postgres": "trace-postgres:5432",
+    "objects": "trace-minio:9000",
+    "tasks": "trace-dispatcher:8080",
+    "users": "trace-dispatcher:8081",
+    "query": "trace-query:8082",
+    "nodes": "trace-chain:8545",
 }
 
 

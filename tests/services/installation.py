@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -96,19 +95,14 @@ class Installation:
         """The documents of dags/chain.yaml."""
         return list(yaml.safe_load_all((CHECKOUT / "dags" / "chain.yaml").read_text()))
 
-    def install(self, values: Mapping[str, Any] | None = None, folder: Path = install.CHART) -> None:
-        """Install or upgrade the release from a chart, wait until it is ready, and until queries are led to it.
+    def install(self, values: Mapping[str, Any] | None = None) -> None:
+        """Install or upgrade the release, wait until it is ready, and until queries are led to it.
 
         The wait has two parts. A pod of before still answers while it ends, and what it said last says nothing of
         the one to come; and a pod is ready a moment before the node leads anything to it.
         """
         values = {} if values is None else values
-        install.chart(self.kube, self.images, {**VALUES, **values}, folder=folder)
-        self.wait_served(values)
-
-    def wait_served(self, values: Mapping[str, Any] | None = None) -> None:
-        """Wait until queries are led to the pods of what was just installed."""
-        values = {} if values is None else values
+        install.chart(self.kube, self.images, {**VALUES, **values})
         component = "query" if values.get("query", {}).get("mode") == "Deployment" else "dispatcher"
         selector = {"spec": {"selector": {"app.kubernetes.io/component": component}}}
         self.kube.kubectl("patch", "service", "test-query", "--patch", json.dumps(selector))

@@ -15,7 +15,7 @@ from hack.generate import argocd
 from tests.apiserver.reconcile.world import PROJECTED_ASSETS, PROJECTED_JOBS, ROOT, World
 from tests.docs.blocks import Command, of_page
 from tests.services import tool
-from tests.support.verdicts import agreed
+from tests.support.argo import agreed
 from traceplane.reconcile import names
 
 pytestmark = pytest.mark.apiserver
