@@ -88,7 +88,7 @@ def test_the_plugin_is_named_as_it_is_typed(bench: Bench) -> None:
     ("words", "answers"),
     [
         (("get", "d"), ["dags"]),
-        (("get", ""), ["assets", "dags", "jobs", "lineage", "partitions", "tasks", "versions"]),
+        (("get", "part"), ["partitions"]),
         (("get", "dags", "--kube"), ["--kubeconfig"]),
     ],
 )
