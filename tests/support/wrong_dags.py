@@ -33,7 +33,7 @@ class Wrong:
 
     def give_up_statement(self) -> None:
         """Delete the DAG of the statement, as an owner does who writes it anew under another name."""
-        self.trace.kube.kubectl("delete", "dag", STATEMENT["dag"], "--ignore-not-found", "--timeout=120s")
+        _delete(self.trace, STATEMENT["dag"])
 
     def bring_chain(self) -> None:
         """Lead the address of the chain that is away to the one that there is."""
@@ -52,8 +52,11 @@ def wrong_dags(trace: Installation) -> Iterator[Wrong]:
     try:
         yield wrong
     finally:
-        wrong.give_up_statement()
-        trace.kube.kubectl("delete", "dag", SOURCE["dag"], "--timeout=120s")
+        names = {STATEMENT["dag"], SOURCE["dag"]}
+        _delete(trace, *names)
+        trace.wait(
+            "both are drained", lambda: not names & {dag["metadata"]["name"] for dag in trace.kube.items("dags")}
+        )
         trace.kube.kubectl("delete", f"service/{_POOL}", f"secret/rpcpool-{_POOL}")
 
 
@@ -76,6 +79,10 @@ def _blind(example: dict[str, Any]) -> dict[str, Any]:
     (follow, *_) = copy.deepcopy(example)["spec"]["jobs"]
     follow["config"]["rpcPool"] = _POOL
     return {**example, "metadata": {"name": SOURCE["dag"]}, "spec": {"jobs": [follow]}}
+
+
+def _delete(trace: Installation, *dags: str) -> None:
+    trace.kube.kubectl("delete", "dag", *dags, "--ignore-not-found", "--wait=false")
 
 
 def _lead(trace: Installation, component: str) -> None:
