@@ -80,9 +80,11 @@ def test_the_examples_are_synced_once_and_differ_in_nothing_afterwards(
         f"{one['kind']}/{one['metadata']['name']}" for name in ("chain", "ethereum") for one in shipped(name)
     }
     assert first.synced == dict.fromkeys(applied, "Synced")
-    assert first.different == {}, "the server's defaults are no difference, and neither is what the controller adds"
     now = converged(application, world)
-    assert now.different == {}
+    world.until(
+        lambda: application.compare().different == {},
+        "neither the server's defaults nor what the controller adds is a difference",
+    )
     assert now.health.keys() == applied, "what the controller makes is not the application's"
     before = generations(world)
     assert application.sync().phase == "Succeeded"
@@ -141,8 +143,10 @@ def test_a_wrong_dag_fails_its_wave_and_what_comes_after_is_not_applied(
     repository.commit(chain())
     again = application.sync(seconds=2)
     assert again.phase == "Running", "the first wave is awaited"
-    converged(Application("waiting", world.namespace, world.kubeconfig, repository), world)
-    assert application.sync().phase == "Succeeded"
+    world.until(world.deployments, "the source has a Deployment")
+    world.provision()
+    world.source_up()
+    world.until(lambda: application.sync(seconds=5).phase == "Succeeded", "both waves are applied", 90)
     assert world.core.read_namespaced_config_map("later", world.namespace)
 
 
