@@ -110,7 +110,9 @@ def _plan(graph: Graph, known: Row) -> Plan:
 
 def _head(one: Row) -> str:
     """What happens to the DAG, in a line."""
-    serves = f"; {one['active_version']} serves" if one["active_version"] and one["result"] != "Nothing" else ""
+    if one["staged_version"] == one["version"]:
+        return f"{one['dag']}: {one['version']} is being built already; {one['active_version']} serves"
+    serves = f"; {one['active_version']} serves" if one["result"] == "Rebuild" else ""
     ends = f"; what is staged ({one['staged_version']}) is given up" if one["staged_version"] else ""
     held = "; it is held off by a rollback: `tracectl rollout resume`" if one["held"] else ""
     return f"{one['dag']}: {one['version']} {_SAYS[one['result']]}{serves}{ends}{held}"

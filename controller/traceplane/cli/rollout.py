@@ -50,17 +50,22 @@ def watch(
     namespace: Namespace = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=1)] = 3600.0,
 ) -> None:
-    """Follow a rollout until the new version is active. Exits with 1 where the rebuild fails or the time is over.
+    """Follow a rollout until the new version is active; with nothing staged, say what serves.
+
+    Exits with 1 where the rebuild fails, is given up, or takes too long.
 
     Example: tracectl rollout watch monad
     """
-    begun, first = time.monotonic(), None
+    begun, first, seen = time.monotonic(), None, None
     with api.client() as client:
         while True:
             found: Row = call(client, "GET", f"/v1/dags/{dag}/rollout", params=_where(namespace)).json()
             if found["staged_version"] is None:
+                if seen not in (None, found["active_version"]):
+                    raise Refused(f"{seen} was given up; {found['active_version']} is active", code="GivenUp")
                 sys.stdout.write(f"{found['active_version']} is active\n")
                 return
+            seen = found["staged_version"]
             done, passed = _share(found), time.monotonic() - begun
             first = (done, passed) if first is None else first
             sys.stdout.write(f"{found['staged_version']} {_bar(done)} {_remaining(first, done, passed)}\n")

@@ -36,7 +36,7 @@ ABNORMAL = ("Reconciling", "Stalled")
 """Types that are there only while they hold. They follow from the others, so one that goes goes with a change."""
 _STALLED = {
     ("Valid", "False"): ("Invalid", "NotSupported"),
-    ("Staged", "False"): ("RebuildFailed",),
+    ("Staged", "False"): ("RebuildFailed", "CutOverRefused"),
     ("Ready", "False"): ("Invalid", "StorageMismatch", "SourceStalled", "RolledBack"),
 }
 """What no time mends, by type and status: the reasons. Any other that is not Ready is on its way there."""

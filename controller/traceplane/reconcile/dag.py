@@ -182,15 +182,19 @@ class Dags:
         if facts is None or facts.staged_version_id is None:
             return facts, None, []
         name, graph = dag["metadata"]["name"], written.graph
+        key = self._scope.dag_key(name)
         async with self._scope.database.transaction() as conn:
-            found = await rollout.look(conn, active=facts.active_version_id, staged=facts.staged_version_id)
+            active, staged = facts.active_version_id, facts.staged_version_id
+            found = await rollout.observe(conn, key, active=active, staged=staged)
         if graph is None or graph.spec_hash != facts.staged_spec_hash or found.phase is not Phase.READY:
             return facts, found, []
-        async with self._scope.database.transaction() as conn:
-            key = self._scope.dag_key(name)
-            done = await rollout.cut_over(
-                conn, key, graph.spec_hash, cutover=graph.cutover, policies=written.policies
-            )
+        try:
+            async with self._scope.database.transaction() as conn:
+                done = await rollout.cut_over(
+                    conn, key, graph.spec_hash, cutover=graph.cutover, policies=written.policies
+                )
+        except Refused as error:
+            return facts, replace(found, refused=error.message), []
         if not done:
             return facts, found, []
         crash.point(CUT_OVER)

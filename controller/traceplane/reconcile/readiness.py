@@ -94,8 +94,11 @@ def rebuilding(i: Input, _jobs: Jobs) -> Condition | None:
 
 def ready_to_cut_over(i: Input, _jobs: Jobs) -> Condition | None:
     """It has caught up. It takes over by itself, or when somebody approves."""
-    if _phase(i) is not Phase.READY or i.facts is None:
+    if i.rollout is None or i.rollout.phase is not Phase.READY or i.facts is None:
         return None
+    if i.rollout.refused is not None:
+        said = f"{i.facts.staged_name} is ready and cannot take over: {i.rollout.refused}"
+        return false("Staged", "CutOverRefused", said)
     if waits_for_approval(i):
         said = f"{i.facts.staged_name} is ready: `tracectl rollout approve {i.name}` lets it take over"
         return true("Staged", "AwaitingApproval", said)

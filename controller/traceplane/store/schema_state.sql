@@ -169,6 +169,7 @@ CREATE TABLE public.dag_current_versions (
     deleted_at timestamp with time zone,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     staged_at timestamp with time zone,
+    ready_at timestamp with time zone,
     approved_version_id uuid
 );
 
@@ -176,7 +177,8 @@ CREATE TABLE public.dag_version_datasets (
     dag_version_id uuid NOT NULL,
     dataset_id uuid NOT NULL,
     org_id uuid NOT NULL,
-    dataset_version_id uuid NOT NULL
+    dataset_version_id uuid NOT NULL,
+    marks jsonb DEFAULT '{}'::jsonb NOT NULL
 );
 
 CREATE TABLE public.dataset_versions (
@@ -335,6 +337,7 @@ CREATE TABLE public.dag_version_jobs (
     max_workers integer NOT NULL,
     idle_timeout_seconds integer,
     placement jsonb NOT NULL,
+    definition jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT dag_version_jobs_max_attempts_check CHECK ((max_attempts >= 1)),
     CONSTRAINT dag_version_jobs_priority_check CHECK ((priority = ANY (ARRAY[0, 1]))),
     CONSTRAINT dag_version_jobs_runtime_check CHECK ((runtime = ANY (ARRAY['Pod'::text, 'Dispatcher'::text, 'Lambda'::text]))),

@@ -80,11 +80,12 @@ async def deploy(
     _refuse_stale(pointer, resource, graph.dag)
     await pointers.record_resource(conn, dag, resource)
     active, staged = pointer.running
-    if active is not None and graph.spec_hash == pointer.held_spec_hash:
-        return Deployment(active, graph.spec_hash, "Held", ())
     wanted = [(job.name, job.config_hash) for job in graph.jobs]
     known = await versions.generations(conn, dag, active=active, staged=staged, wanted=wanted)
     ids = {(generation.name, generation.config_hash): generation.id for generation in known}
+    if active is not None and graph.spec_hash == pointer.held_spec_hash:
+        await work.ensure(conn, dag, work.running(known), announce=False)
+        return Deployment(active, graph.spec_hash, "Held", ())
     ids |= {key: uuid7() for key in wanted if key not in ids}
     rebuilds: tuple[diff.Rebuild, ...] = ()
     if active is not None and graph.spec_hash == pointer.spec_hash:
@@ -101,8 +102,8 @@ async def deploy(
             result = "Created" if pointer.active_version_id is None else "Updated"
     jobs = tuple(DeployedJob(ids[job.name, job.config_hash], job.name, job.config_hash) for job in graph.jobs)
     serving = {generation.id for generation in known if generation.active}
-    runs = {job.id for job in jobs} | (serving if version_id != active and rebuilds else set())
-    await work.ensure(conn, dag, runs, announce=result != "Unchanged")
+    beside = serving if result == "Staged" or version_id == staged else set()
+    await work.ensure(conn, dag, beside.union(job.id for job in jobs), announce=result != "Unchanged")
     return Deployment(version_id, graph.spec_hash, result, jobs, rebuilds)
 
 
@@ -122,6 +123,7 @@ async def activate(
     _refuse_taken(await publications.replace(conn, dag, version_id))
     await put_in_force(conn, dag, policies)
     await pointers.activate(conn, dag, version_id, held=held)
+    await versions.apply(conn, version_id, but=None)
     await work.move(conn, before=work.running(known), after=job_ids, active=version_id)
 
 
@@ -137,6 +139,8 @@ async def _stage(
     assert active is not None, "without one there is nothing to stage beside"
     _refuse_taken(await publications.taken(conn, dag, version_id))
     await pointers.stage(conn, dag, version_id)
+    # What the active version runs stays as that says, until the cutover.
+    await versions.apply(conn, version_id, but=active)
     serving = {generation.id for generation in known if generation.active}
     await work.move(conn, before=work.running(known), after=serving.union(job_ids), active=active)
     return "Staged"
@@ -149,6 +153,7 @@ async def _back_to_active(
     if pointer.active_version_id is None or (pointer.staged_version_id or pointer.held_spec_hash) is None:
         return "Unchanged"
     await pointers.stage(conn, dag, None)
+    await versions.apply(conn, pointer.active_version_id, but=None)
     serving = {generation.id for generation in known if generation.active}
     await work.move(conn, before=work.running(known), after=serving, active=pointer.active_version_id)
     return "Updated"
@@ -171,7 +176,8 @@ async def _define(
     version = await versions.put_version(conn, dag, version_id=uuid7(), spec_hash=graph.spec_hash, spec=graph.spec)
     await versions.put_generations(conn, dag, rows.generation_rows(graph, ids))
     named = await datasets.put_datasets(conn, dag, rows.dataset_rows(graph))
-    placed = await datasets.put_versions(conn, dag.org_id, rows.version_rows(dag, graph, ids, named, bucket))
+    written = rows.version_rows(dag, graph, ids, named, bucket)
+    placed = await datasets.put_versions(conn, dag.org_id, written)
     # Only here are all places known: those of known versions lie where an earlier deploy put them.
     cold = {row.dataset_id: row.location for row in placed if row.storage == "S3"}
     refused = limits.refusal(graph, {name: cold[id_] for name, id_ in named.items() if id_ in cold})
@@ -185,6 +191,7 @@ async def _define(
         version,
         jobs=rows.version_job_rows(graph, ids),
         datasets=current,
+        marks=rows.marks(written),
         assets={published.asset: named[published.job, published.output] for published in graph.publications},
     )
     return version

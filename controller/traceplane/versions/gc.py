@@ -2,8 +2,8 @@
 
 What stays: all that the active and the staged version hold, and the versions that were active last, so that a
 rollback has somewhere to go. A cold version that holds the only copy of rows of a hot table stays as well, and so
-does a generation whose tasks still run. Deciding and forgetting are one transaction under the pointer's lock; the
-bytes go later, when no query that began before can still read them.
+does a generation whose tasks still run, each with all that it reads and that reads it. Deciding and forgetting are
+one transaction under the pointer's lock; the bytes go later, when no query that began before can still read them.
 """
 
 from __future__ import annotations
@@ -37,44 +37,54 @@ async def collect(conn: Connection, dag: DagKey, *, keep: int, delay_seconds: fl
         by_job: dict[UUID, list[Candidate]] = {}
         for one in found:
             by_job.setdefault(one.job_id, []).append(one)
-        unneeded = {one.version_id for one in found}
         done: list[Purged] = []
-        purged: set[UUID] = set()
-        for job_id, outputs in _readers_first(by_job):
-            why = await _why_kept(conn, dag, outputs, unneeded, purged)
-            done += [Purged(one, why) for one in outputs]
-            if why is None:
-                versions = [one.version_id for one in outputs]
-                await purges.purge(conn, jobs=[job_id], versions=versions, delay_seconds=delay_seconds)
-                purged.add(job_id)
+        for group in _groups(by_job):
+            why = await _why_kept(conn, dag, [one for job in group for one in by_job[job]])
+            for job_id in group:
+                done += [Purged(one, why) for one in by_job[job_id]]
+                if why is None:
+                    versions = [one.version_id for one in by_job[job_id]]
+                    await purges.purge(conn, jobs=[job_id], versions=versions, delay_seconds=delay_seconds)
         await notify.deployed(conn, f"{dag.namespace}/{dag.dag}")
     return done
 
 
-def _readers_first(by_job: dict[UUID, list[Candidate]]) -> list[tuple[UUID, list[Candidate]]]:
-    """Generations in the order in which they can go: what reads an output before the output."""
-    order: dict[UUID, list[Candidate]] = {}
+def _groups(by_job: dict[UUID, list[Candidate]]) -> list[list[UUID]]:
+    """Generations that go together or stay together, since one reads another: in each, readers come first.
+
+    A part of them would be a trap: applied again, what stayed is taken up as whole, and what it moved is gone.
+    """
+    groups = {job_id: {job_id} for job_id in by_job}
+    for job_id, outputs in by_job.items():
+        for reader in {reader for one in outputs for reader in one.readers} & by_job.keys():
+            joined = groups[job_id] | groups[reader]
+            groups.update(dict.fromkeys(joined, joined))
+    order = _readers_first(by_job)
+    found = {id(group): group for group in groups.values()}
+    return [[job_id for job_id in order if job_id in group] for group in found.values()]
+
+
+def _readers_first(by_job: dict[UUID, list[Candidate]]) -> list[UUID]:
+    order: list[UUID] = []
     while len(order) < len(by_job):
         for job_id, outputs in by_job.items():
             readers = {reader for one in outputs for reader in one.readers}
-            if job_id not in order and not readers & (by_job.keys() - order.keys()):
-                order[job_id] = outputs
-    return list(order.items())
+            if job_id not in order and not readers & (by_job.keys() - set(order)):
+                order.append(job_id)
+    return order
 
 
-async def _why_kept(
-    conn: Connection, dag: DagKey, outputs: list[Candidate], unneeded: set[UUID], purged: set[UUID]
-) -> str | None:
-    if any(one.running for one in outputs):
-        return "its tasks still run"
-    if any(set(one.readers) - purged for one in outputs):
-        return "a job that is kept reads it"
-    for one in outputs:
+async def _why_kept(conn: Connection, dag: DagKey, group: list[Candidate]) -> str | None:
+    unneeded = {one.version_id for one in group}
+    for one in group:
+        if one.running:
+            return f"tasks of {one.job} still run"
         sole = [
             found
             for found in await relocations.sole_ranges(conn, org_id=dag.org_id, cold_version=one.version_id)
             if found.hot_version not in unneeded
         ]
         if sole:
-            return f"{one.output} holds the only copy of rows {sole[0].first} to {sole[0].last} of a hot table"
+            where = f"{one.job}.{one.output} holds the only copy of rows {sole[0].first} to {sole[0].last}"
+            return f"{where} of a hot table"
     return None

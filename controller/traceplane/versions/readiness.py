@@ -2,8 +2,10 @@
 
 It may when the difference between what is there to be made and what it has made is empty, or no larger than what
 its jobs lag by in ordinary work. A live chain never stands still, so "empty" alone would never hold: what counts is
-that nothing waits longer than it does in the running version. A task that died is a rebuild that failed: the
-running version stays until somebody retries it or changes the spec.
+that nothing waits that was announced longer ago than it may be, and that every look finds so for as long. By then
+what was young at the first look is not any more: so nothing that was there then is left undone.
+
+A task that died is a rebuild that failed: the running version stays until somebody retries it or changes the spec.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from enum import StrEnum
 from traceplane.store.statements.rollouts import Standing
 
 LAG_SECONDS = 10.0
-"""A task this young is ordinary work, and no backlog."""
-_FIRST_LAG_SECONDS = 60.0
-"""The same of a job that the running version has not: nothing says what is ordinary for it."""
+"""What was announced this lately is ordinary work, and no backlog."""
+_USUAL_SECONDS = 300.0
+"""A job may lag by as much as its namesake of the running version does, up to this: that one may be stuck."""
 _SOURCE_LAG = 16
 """Values by which a source may be behind the head that it knows."""
 
@@ -48,6 +50,10 @@ class Rollout:
 
     phase: Phase
     jobs: tuple[Progress, ...]
+    hold_seconds: float = LAG_SECONDS
+    """How long it has to be ready at every look before it takes over."""
+    refused: str | None = None
+    """Why it could not take over when it was ready."""
 
     @property
     def message(self) -> str:
@@ -61,7 +67,8 @@ def assess(standing: Sequence[Standing]) -> Rollout:
     jobs = tuple(_progress(one) for one in standing)
     if any(job.failed for job in jobs):
         return Rollout(Phase.FAILED, jobs)
-    return Rollout(Phase.REBUILDING if any(job.waits for job in jobs) else Phase.READY, jobs)
+    hold = max((_allowed(one) for one in standing), default=LAG_SECONDS)
+    return Rollout(Phase.REBUILDING if any(job.waits for job in jobs) else Phase.READY, jobs, hold)
 
 
 def _progress(one: Standing) -> Progress:
@@ -88,9 +95,11 @@ def _waits(one: Standing) -> str | None:
 
 
 def _source_waits(one: Standing) -> str | None:
+    goal = _goal(one)
     if one.position is None:
         return "it has written nothing yet"
-    goal = _goal(one)
+    if goal is None and not one.replaces:
+        return "it has not said how far its chain is"
     return f"it is at {one.position} of {goal}" if goal is not None and one.position < goal else None
 
 
@@ -104,6 +113,6 @@ def _goal(one: Standing) -> int | None:
 
 
 def _allowed(one: Standing) -> float:
-    if not one.replaces:
-        return _FIRST_LAG_SECONDS
-    return LAG_SECONDS + (one.usual_seconds or 0.0)
+    if one.activation == "Source":  # its one task runs for ever
+        return LAG_SECONDS
+    return LAG_SECONDS + min(one.usual_seconds or 0.0, _USUAL_SECONDS)

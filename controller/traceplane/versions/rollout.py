@@ -32,16 +32,24 @@ async def look(conn: Connection, *, active: UUID | None, staged: UUID) -> Rollou
     return assess(await rollouts.standing(conn, active=active, staged=staged, lag_seconds=LAG_SECONDS))
 
 
+async def observe(conn: Connection, dag: DagKey, *, active: UUID | None, staged: UUID) -> Rollout:
+    """How it stands, noted: it takes over once it was ready at every look for a while."""
+    found = await look(conn, active=active, staged=staged)
+    await pointers.mark_ready(conn, dag, staged, ready=found.phase is Phase.READY)
+    return found
+
+
 async def cut_over(conn: Connection, dag: DagKey, spec_hash: str, *, cutover: str, policies: Policies) -> bool:
-    """Make the staged version the active one, if it is that of `spec_hash`, ready, and approved where `cutover` is
-    Manual; whether it was. Raises PublishedElsewhere, and nothing has changed then."""
+    """Make the staged version the active one, if it is that of `spec_hash`, ready for long enough, and approved
+    where `cutover` is Manual; whether it was. Raises PublishedElsewhere, and nothing has changed then."""
     pointer = await pointers.lock_known(conn, dag)
     if pointer is None or pointer.deleted_at is not None or pointer.staged_version_id is None:
         return False
     staged = pointer.staged_version_id
     if pointer.staged_spec_hash != spec_hash or (cutover == MANUAL and pointer.approved_version_id != staged):
         return False
-    if (await look(conn, active=pointer.active_version_id, staged=staged)).phase is not Phase.READY:
+    found = await look(conn, active=pointer.active_version_id, staged=staged)
+    if found.phase is not Phase.READY or (pointer.ready_seconds or 0.0) < found.hold_seconds:
         return False
     await _swap(conn, dag, pointer, staged, policies=policies)
     return True

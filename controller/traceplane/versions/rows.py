@@ -6,7 +6,8 @@ version) is known before anything is written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 from uuid import UUID
 
 from traceplane.graph import Graph, GraphJob, GraphOutput
@@ -92,6 +93,20 @@ def _version_row(
     )
 
 
+def marks(placed: Collection[DatasetVersionRow]) -> dict[UUID, dict[str, Any]]:
+    """What a DAG version says of each dataset, beyond what its place and its rows depend on."""
+    return {
+        row.dataset_id: {
+            "columns": list(row.columns),
+            "finality_depth": row.finality_depth,
+            "first_value": row.first_value,
+            "sparse": row.sparse,
+            "unverified": list(row.unverified),
+        }
+        for row in placed
+    }
+
+
 def input_rows(graph: Graph, ids: Generations, datasets: Datasets, current: Mapping[UUID, UUID]) -> list[InputRow]:
     """Every edge of the graph, tied to the version of what it reads; `current` is the version of each dataset."""
     return [
@@ -122,6 +137,7 @@ def version_job_rows(graph: Graph, ids: Generations) -> list[VersionJobRow]:
             max_workers=job.max_workers,
             idle_timeout_seconds=job.idle_timeout_seconds,
             placement=job.placement.json(),
+            definition=job.definition,
         )
         for job in graph.jobs
     ]

@@ -37,9 +37,15 @@ async def move(conn: Connection, *, before: Collection[UUID], after: Collection[
 
 
 async def ensure(conn: Connection, dag: DagKey, job_ids: Collection[UUID], *, announce: bool) -> None:
-    """Hot tables are requested and sources have their task, at every look: what was lost is put right."""
+    """What was lost is put right, at every look: tables, the task of each source, and what raced with a change.
+
+    `job_ids` are all generations that run. An event that is accepted while a pointer moves may see it where it was:
+    then it made no task of those that run now, and one of those that do not.
+    """
     requested = await hot_tables.request(conn, list(job_ids))
     started = await enqueue.sources(conn, job_ids=list(job_ids))
-    await notify.jobs(conn, started)
+    await cancel.left_behind(conn, dag, running=list(job_ids))
+    missed = await enqueue.missed_lately(conn, dag, job_ids=list(job_ids))
+    await notify.jobs(conn, {*started, *missed})
     if announce or requested or started:
         await notify.deployed(conn, f"{dag.namespace}/{dag.dag}")

@@ -19,7 +19,8 @@ def test_an_applied_dag_comes_about(world: World) -> None:
     dag = world.running_chain()
     assert dag["metadata"]["finalizers"] == ["trace.dev/drain"]
     assert dag["status"]["observedGeneration"] == dag["metadata"]["generation"]
-    assert dag["status"]["activeVersion"] == str(world.sql("SELECT id FROM dag_versions")[0]["id"])
+    (named,) = world.sql("SELECT number, left(spec_hash, 8) AS hash FROM dag_versions")
+    assert dag["status"]["activeVersion"] == f"v{named['number']}-{named['hash']}"
     assert world.names("jobs") == PROJECTED_JOBS
     assert world.names("assets") == PROJECTED_ASSETS
     (deployment,) = world.deployments()

@@ -48,6 +48,10 @@ class Rollouts:
         async def look(conn: Connection, dag: DagKey) -> bool:
             facts = await controller_facts.pointer_facts(conn, dag)
             assert facts is not None
+            assert facts.staged_version_id is not None
+            await rollout.observe(conn, dag, active=facts.active_version_id, staged=facts.staged_version_id)
+            # As if every look for a while had found it so.
+            await conn.execute("UPDATE dag_current_versions SET ready_at = ready_at - interval '1 hour'")
             cutover, spec_hash = "Manual" if manual else "Auto", facts.staged_spec_hash or ""
             return await rollout.cut_over(conn, dag, spec_hash, cutover=cutover, policies=Policies())
 

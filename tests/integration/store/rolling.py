@@ -49,6 +49,11 @@ class Versions:
             return await rollout.look(conn, active=facts.active_version_id, staged=facts.staged_version_id)
 
     async def cut_over(self, graph: Graph) -> bool:
+        """What the controller does at a look, a while after the first that found the staged version ready."""
+        facts = await self.facts()
+        if facts.staged_version_id is not None:
+            await self.run(rollout.observe, active=facts.active_version_id, staged=facts.staged_version_id)
+            self.rows("UPDATE dag_current_versions SET ready_at = ready_at - interval '1 hour'")
         async with self._state.transaction() as conn:
             return await rollout.cut_over(conn, DAG, graph.spec_hash, cutover=graph.cutover, policies=Policies())
 

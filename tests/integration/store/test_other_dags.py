@@ -108,6 +108,11 @@ async def stage_and_cut_over(conn: Connection) -> list[Any]:
         "UPDATE jobs SET provisioned_at = now() WHERE (org_id, namespace, dag) = (%s, %s, %s)",
         (ORG, DAG.namespace, DAG.dag),
     )
+    await conn.execute(
+        "UPDATE dag_current_versions SET ready_at = now() - interval '1 hour'"
+        " WHERE (org_id, namespace, dag) = (%s, %s, %s)",
+        (ORG, DAG.namespace, DAG.dag),
+    )
     approved = await rollout.approve(conn, DAG, version=None)
     done = await rollout.cut_over(conn, DAG, staged.spec_hash, cutover="Manual", policies=Policies())
     back = await rollout.roll_back(conn, DAG, version=None)

@@ -39,7 +39,7 @@ def standing(**changes: Any) -> Standing:
         pytest.param({}, id="nothing is left"),
         pytest.param({"unfinished": 2, "oldest_seconds": LAG_SECONDS - 1}, id="only what came just now"),
         pytest.param({"unfinished": 2, "oldest_seconds": 69.0, "usual_seconds": 60.0}, id="no later than before"),
-        pytest.param({"unfinished": 1, "oldest_seconds": 59.0, "replaces": False}, id="a new job, busy as it goes"),
+        pytest.param(SOURCE | {"report": None, "goal": None}, id="nobody knows how far its namesake was"),
         pytest.param({"tasks": 0}, id="there is nothing to make"),
         pytest.param(SOURCE | {"goal": 100}, id="a source as far as its namesake"),
         pytest.param(SOURCE | {"report": {"head": 110}, "goal": 90}, id="a source near its head"),
@@ -63,6 +63,8 @@ def test_what_has_caught_up_is_ready(changes: dict[str, Any]) -> None:
         ),
         ({"provisioned": False}, "its tables are being made"),
         (SOURCE | {"position": None}, "it has written nothing yet"),
+        (SOURCE | {"replaces": False}, "it has not said how far its chain is"),
+        ({"unfinished": 2, "oldest_seconds": 7000.0, "usual_seconds": 7200.0}, "8 of 10 tasks are done"),
         (SOURCE | {"goal": 101}, "it is at 100 of 101"),
         (SOURCE | {"report": {"head": 200}, "goal": 90}, "it is at 100 of 184"),
     ],
@@ -84,3 +86,8 @@ def test_a_task_that_died_fails_the_rebuild_and_is_all_that_is_said() -> None:
 def test_progress_counts_tasks_of_jobs_and_values_of_sources() -> None:
     found = assess([standing(unfinished=3, oldest_seconds=99.0), standing(**SOURCE, report={"head": 216})])
     assert [(job.job, job.done, job.total) for job in found.jobs] == [("compact", 7, 10), ("follow", 100, 200)]
+
+
+def test_it_has_to_stay_ready_for_as_long_as_its_jobs_may_lag() -> None:
+    assert assess([standing(), standing(usual_seconds=40.0)]).hold_seconds == LAG_SECONDS + 40
+    assert assess([standing(**SOURCE, usual_seconds=9e9)]).hold_seconds == LAG_SECONDS

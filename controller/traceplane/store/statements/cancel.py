@@ -10,10 +10,19 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from traceplane.store.engine import Connection
+from traceplane.store.statements.pointers import DagKey
 from traceplane.store.statements.transitions import CANCELED, HISTORY, WAITS
 
 WAITING = f"UPDATE tasks t SET {CANCELED} WHERE t.job_id = ANY(%(jobs)s) AND {WAITS}"
 """End what waits to be claimed or for its retry."""
+
+LEFT_BEHIND = f"""
+UPDATE tasks t SET {CANCELED}
+FROM jobs j
+WHERE j.org_id = %(org)s AND j.namespace = %(namespace)s AND j.dag = %(dag)s AND j.id <> ALL(%(running)s)
+  AND t.job_id = j.id AND {WAITS}
+"""
+"""End what waits of generations that do not run: what came while they were left."""
 
 REQUEST_STOP = """
 UPDATE tasks t SET cancel_requested = true
@@ -46,6 +55,11 @@ SELECT count(*) FROM ended
 async def waiting(conn: Connection, *, job_ids: Sequence[UUID]) -> None:
     """Cancel queued tasks and those that wait for a retry."""
     await conn.execute(WAITING, {"jobs": list(job_ids)})
+
+
+async def left_behind(conn: Connection, dag: DagKey, *, running: Sequence[UUID]) -> None:
+    """Cancel what waits of every generation of a DAG but those that run."""
+    await conn.execute(LEFT_BEHIND, dag.parameters | {"running": list(running)})
 
 
 async def request_stop(conn: Connection, *, job_ids: Sequence[UUID]) -> None:

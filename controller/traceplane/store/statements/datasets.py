@@ -41,10 +41,8 @@ FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(id uuid, dataset_id uuid, job_id u
     schema_hash text, storage text, location text, columns jsonb, unique_key jsonb, scope_column text,
     sort_by jsonb, indexes jsonb, finality_depth bigint, first_value bigint,
     sparse boolean, unverified jsonb)
--- A known version takes new marks that neither its place nor its rows depend on (PII, finality, what is checked).
-ON CONFLICT (dataset_id, config_hash) DO UPDATE
-SET columns = excluded.columns, finality_depth = excluded.finality_depth, first_value = excluded.first_value,
-    sparse = excluded.sparse, unverified = excluded.unverified
+-- An update, as above: a known version keeps its marks until a DAG version that has others runs (`versions.apply`).
+ON CONFLICT (dataset_id, config_hash) DO UPDATE SET config_hash = excluded.config_hash
 RETURNING id, dataset_id, storage, location
 """
 """The version of each dataset that a generation writes, new or known by the generation's hash."""

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from traceplane.store.engine import Connection
 from traceplane.store.rows import column
+from traceplane.store.statements.pointers import DagKey
 from traceplane.store.statements.runnable import RUNNABLE
 from traceplane.store.statements.transitions import REOPENED, WAITS
 
@@ -80,6 +81,30 @@ SELECT DISTINCT job_id FROM enqueued
 """
 """Catch up on events accepted while a generation was not current; tasks canceled meanwhile are taken up again."""
 
+MISSED_LATELY = f"""
+WITH moved AS (
+    -- Longer than any transaction that moves a pointer; nothing to look for long after it.
+    SELECT greatest(c.staged_at, v.activated_at) - interval '5 minutes' AS since
+    FROM dag_current_versions c LEFT JOIN dag_versions v ON v.id = c.active_version_id
+    WHERE c.org_id = %(org)s AND c.namespace = %(namespace)s AND c.dag = %(dag)s
+      AND greatest(c.staged_at, v.activated_at) > statement_timestamp() - interval '10 minutes'
+),
+wanted AS ({_WANTED_OF_EVENT}
+    FROM moved
+    CROSS JOIN jobs j {RUNNABLE}
+    JOIN job_inputs i ON i.job_id = j.id AND i.is_trigger
+    JOIN events e ON e.dataset_version_id = i.dataset_version_id AND e.created_at >= moved.since
+    WHERE j.id = ANY(%(jobs)s)
+      AND CASE j.execution_strategy WHEN 'PerPartition' THEN e.kind = 'Partition' ELSE NOT EXISTS (
+          SELECT FROM events n
+          WHERE n.dataset_version_id = e.dataset_version_id AND n.cursor_value > e.cursor_value) END
+      AND NOT EXISTS (SELECT FROM tasks t WHERE t.job_id = j.id AND t.dedupe_key = 'event:' || e.id)
+),
+{ENQUEUED}
+SELECT DISTINCT job_id FROM enqueued
+"""
+"""Events that were accepted while a pointer moved, and saw it where it was; of a cursor the furthest alone."""
+
 SOURCES = f"""
 WITH wanted AS (
     SELECT j.org_id, j.namespace, j.id AS job_id, 'source' AS dedupe_key, 'Source' AS cause,
@@ -105,6 +130,11 @@ WHERE v.dag_version_id = %(version)s AND t.job_id = v.job_id AND {WAITS} AND t.p
 async def missed_events(conn: Connection, *, job_ids: Sequence[UUID]) -> tuple[UUID, ...]:
     """Make the tasks that generations missed while they were not current; the generations that got any."""
     return await _jobs(conn, MISSED_EVENTS, job_ids)
+
+
+async def missed_lately(conn: Connection, dag: DagKey, *, job_ids: Sequence[UUID]) -> tuple[UUID, ...]:
+    """Make the tasks of events that raced with a change of the DAG's pointers; the generations that got any."""
+    return tuple(await column(conn, MISSED_LATELY, dag.parameters | {"jobs": list(job_ids)}))
 
 
 async def sources(conn: Connection, *, job_ids: Sequence[UUID]) -> tuple[UUID, ...]:

@@ -22,7 +22,8 @@ ON CONFLICT DO NOTHING
 
 LOCK = """
 SELECT c.active_version_id, a.spec_hash, c.staged_version_id, s.spec_hash, c.approved_version_id, c.held_spec_hash,
-       c.resource_uid, c.resource_generation, c.deleted_at
+       c.resource_uid, c.resource_generation, c.deleted_at,
+       extract(epoch FROM statement_timestamp() - c.ready_at)::float8
 FROM dag_current_versions c
 LEFT JOIN dag_versions a ON a.id = c.active_version_id
 LEFT JOIN dag_versions s ON s.id = c.staged_version_id
@@ -36,8 +37,8 @@ WITH activated AS (
     UPDATE dag_versions SET activated_at = statement_timestamp() WHERE id = %(version)s
 )
 UPDATE dag_current_versions
-SET active_version_id = %(version)s, staged_version_id = NULL, staged_at = NULL, approved_version_id = NULL,
-    held_spec_hash = %(held)s,
+SET active_version_id = %(version)s, staged_version_id = NULL, staged_at = NULL, ready_at = NULL,
+    approved_version_id = NULL, held_spec_hash = %(held)s,
     -- A DAG that was being deleted and is applied again lives on under its new resource.
     deleted_at = NULL,
     updated_at = statement_timestamp()
@@ -47,12 +48,19 @@ WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
 
 STAGE = """
 UPDATE dag_current_versions
-SET staged_version_id = %(version)s, approved_version_id = NULL, held_spec_hash = NULL,
+SET staged_version_id = %(version)s, approved_version_id = NULL, held_spec_hash = NULL, ready_at = NULL,
     staged_at = CASE WHEN %(version)s::uuid IS NOT NULL THEN statement_timestamp() END,
     updated_at = statement_timestamp()
 WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
 """
 """Build a version beside the active one, or none."""
+
+MARK_READY = """
+UPDATE dag_current_versions SET ready_at = CASE WHEN %(ready)s THEN statement_timestamp() END
+WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s AND staged_version_id = %(version)s
+  AND (ready_at IS NOT NULL) <> %(ready)s
+"""
+"""Note since when the staged version is ready at every look; the first that finds it behind begins anew."""
 
 APPROVE = """
 UPDATE dag_current_versions SET approved_version_id = staged_version_id, updated_at = statement_timestamp()
@@ -77,8 +85,8 @@ WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
 
 RETIRE = """
 UPDATE dag_current_versions
-SET active_version_id = NULL, staged_version_id = NULL, staged_at = NULL, approved_version_id = NULL,
-    held_spec_hash = NULL,
+SET active_version_id = NULL, staged_version_id = NULL, staged_at = NULL, ready_at = NULL,
+    approved_version_id = NULL, held_spec_hash = NULL,
     deleted_at = coalesce(deleted_at, statement_timestamp()), updated_at = statement_timestamp()
 WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
   -- The fence: a resource of the same name that was applied since owns the DAG now.
@@ -130,6 +138,8 @@ class Pointer:
     resource_uid: str
     resource_generation: int
     deleted_at: datetime | None
+    ready_seconds: float | None = None
+    """How long the staged version has been ready, at every look since."""
 
     @property
     def running(self) -> tuple[UUID | None, UUID | None]:
@@ -158,6 +168,11 @@ async def activate(conn: Connection, dag: DagKey, version_id: UUID, *, held: str
 async def stage(conn: Connection, dag: DagKey, version_id: UUID | None) -> None:
     """Build `version_id` beside the active version; None: nothing any more."""
     await conn.execute(STAGE, dag.parameters | {"version": version_id})
+
+
+async def mark_ready(conn: Connection, dag: DagKey, version_id: UUID, *, ready: bool) -> None:
+    """What a look at the staged version `version_id` found."""
+    await conn.execute(MARK_READY, dag.parameters | {"version": version_id, "ready": ready})
 
 
 async def approve(conn: Connection, dag: DagKey) -> None:

@@ -47,6 +47,8 @@ _PURGE = (
     # Nobody can go back to a version that held them. Its row stays, so that a number names one version for ever.
     "UPDATE dag_versions v SET activated_at = NULL FROM dag_version_jobs m"
     " WHERE m.dag_version_id = v.id AND m.job_id = ANY(%(jobs)s)",
+    "UPDATE outbox SET status = 'Done', finished_at = statement_timestamp() WHERE status = 'Pending'"
+    " AND (payload ->> 'dataset_version_id')::uuid = ANY(%(versions)s)",
     "DELETE FROM dag_version_jobs WHERE job_id = ANY(%(jobs)s)",
     "DELETE FROM dag_version_datasets WHERE dataset_version_id = ANY(%(versions)s)",
     "DELETE FROM relocations WHERE hot_version_id = ANY(%(versions)s) OR cold_version_id = ANY(%(versions)s)",

@@ -15,12 +15,16 @@ from traceplane.store.engine import Connection
 from traceplane.store.rows import column, named
 
 _UNFINISHED = """
-    SELECT count(*) AS unfinished, extract(epoch FROM statement_timestamp() - min(queued_at))::float8 AS oldest
+    -- By the time of what caused it: when a task was queued says nothing of how long there was something to do.
+    SELECT count(*) AS unfinished,
+           extract(epoch FROM statement_timestamp()
+                   - min(coalesce(e.created_at, waiting.queued_at)))::float8 AS oldest
     FROM (  -- UNION ALL: so the planner answers each from the partial index of that status.
-        SELECT queued_at FROM tasks WHERE job_id = {job} AND status = 'Queued'
-        UNION ALL SELECT queued_at FROM tasks WHERE job_id = {job} AND status = 'Running'
-        UNION ALL SELECT queued_at FROM tasks WHERE job_id = {job} AND status = 'Failed' AND finished_at IS NULL
-    ) waiting"""
+        SELECT event_id, queued_at FROM tasks WHERE job_id = {job} AND status = 'Queued'
+        UNION ALL SELECT event_id, queued_at FROM tasks WHERE job_id = {job} AND status = 'Running'
+        UNION ALL SELECT event_id, queued_at FROM tasks
+                  WHERE job_id = {job} AND status = 'Failed' AND finished_at IS NULL
+    ) waiting LEFT JOIN events e ON e.id = waiting.event_id"""
 
 _POSITION = """
     SELECT max(furthest.cursor_value) AS position
@@ -63,6 +67,10 @@ ORDER BY j.name
 CATCHING_UP = """
 SELECT EXISTS (
     SELECT FROM dag_versions v
+    -- A DAG that was never at another version has missed nothing.
+    JOIN LATERAL (
+        SELECT FROM dag_versions o WHERE (o.org_id, o.namespace, o.dag) = (v.org_id, v.namespace, v.dag)
+          AND o.activated_at IS NOT NULL AND o.id <> v.id LIMIT 1) other ON true
     JOIN dag_version_jobs d ON d.dag_version_id = v.id
     JOIN jobs j ON j.id = d.job_id
     JOIN tasks t ON t.job_id = j.id AND t.status = 'Queued'
@@ -84,6 +92,7 @@ class Standing:
     provisioned: bool
     unfinished: int
     oldest_seconds: float | None
+    """Since the oldest of what the unfinished tasks are about was announced."""
     dead: int
     error: Mapping[str, Any] | None
     """Of the task that died last."""

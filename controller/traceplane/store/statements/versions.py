@@ -71,29 +71,28 @@ SELECT r.id, %(org)s, %(namespace)s, %(dag)s, r.name, r.config_hash, r.operator,
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(id uuid, name text, config_hash text, operator text,
     activation text, execution_strategy text, update_strategy text, definition jsonb, paused boolean,
     has_hot_tables boolean)
-ON CONFLICT (org_id, namespace, dag, name, config_hash) DO UPDATE SET definition = excluded.definition
-WHERE jobs.definition IS DISTINCT FROM excluded.definition
+ON CONFLICT (org_id, namespace, dag, name, config_hash) DO NOTHING
 """
-"""Generations by hash. A known one takes the new definition: it differs only in what cannot change its output."""
+"""Generations by hash. What may differ in a known one, and cannot change its output, is the version's own."""
 
 PUT_JOBS = """
 INSERT INTO dag_version_jobs (dag_version_id, job_id, org_id, runtime, priority, max_attempts, timeout_seconds,
                               heartbeat_timeout_seconds, max_concurrency, min_workers, max_workers,
-                              idle_timeout_seconds, placement)
+                              idle_timeout_seconds, placement, definition)
 SELECT %(version)s, r.job_id, %(org)s, r.runtime, r.priority, r.max_attempts, r.timeout_seconds,
        r.heartbeat_timeout_seconds, r.max_concurrency, r.min_workers, r.max_workers, r.idle_timeout_seconds,
-       r.placement
+       r.placement, r.definition
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(job_id uuid, runtime text, priority smallint, max_attempts integer,
     timeout_seconds integer, heartbeat_timeout_seconds integer, max_concurrency integer, min_workers integer,
-    max_workers integer, idle_timeout_seconds integer, placement jsonb)
+    max_workers integer, idle_timeout_seconds integer, placement jsonb, definition jsonb)
 ON CONFLICT DO NOTHING
 """
 """The generations of a version, with what may change without a new generation."""
 
 PUT_DATASETS = """
-INSERT INTO dag_version_datasets (dag_version_id, dataset_id, org_id, dataset_version_id)
-SELECT %(version)s, r.dataset_id, %(org)s, r.dataset_version_id
-FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(dataset_id uuid, dataset_version_id uuid)
+INSERT INTO dag_version_datasets (dag_version_id, dataset_id, org_id, dataset_version_id, marks)
+SELECT %(version)s, r.dataset_id, %(org)s, r.dataset_version_id, r.marks
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(dataset_id uuid, dataset_version_id uuid, marks jsonb)
 ON CONFLICT DO NOTHING
 """
 """The pointer set of a version: which version of each dataset it reads and writes."""
@@ -124,6 +123,26 @@ SELECT {NAME.format(v="v")} FROM dag_versions v
 WHERE v.org_id = %(org)s AND v.namespace = %(namespace)s AND v.dag = %(dag)s AND v.spec_hash = %(spec_hash)s
 """
 """The name of a spec's version."""
+
+APPLY_DEFINITIONS = """
+UPDATE jobs j SET definition = m.definition
+FROM dag_version_jobs m
+WHERE m.dag_version_id = %(version)s AND j.id = m.job_id AND j.definition IS DISTINCT FROM m.definition
+  AND NOT EXISTS (SELECT FROM dag_version_jobs a WHERE a.dag_version_id = %(but)s AND a.job_id = j.id)
+"""
+"""Generations run as a version defines them, but for those that the version `but` runs."""
+
+APPLY_MARKS = """
+UPDATE dataset_versions v
+SET columns = m.marks -> 'columns', finality_depth = (m.marks ->> 'finality_depth')::int8,
+    first_value = (m.marks ->> 'first_value')::int8, sparse = (m.marks ->> 'sparse')::boolean,
+    unverified = ARRAY(SELECT jsonb_array_elements_text(m.marks -> 'unverified'))
+FROM dag_version_datasets m
+WHERE m.dag_version_id = %(version)s AND v.id = m.dataset_version_id
+  AND NOT EXISTS (
+      SELECT FROM dag_version_datasets a WHERE a.dag_version_id = %(but)s AND a.dataset_version_id = v.id)
+"""
+"""Marks of dataset versions that neither their place nor their rows depend on: PII, finality, what is checked."""
 
 SET_PAUSED = """
 UPDATE jobs SET paused = %(paused)s
@@ -191,6 +210,7 @@ class VersionJobRow:
     max_workers: int
     idle_timeout_seconds: int | None
     placement: Mapping[str, Any]
+    definition: Mapping[str, Any]
 
 
 async def generations(
@@ -245,15 +265,25 @@ async def put_members(
     *,
     jobs: Sequence[VersionJobRow],
     datasets: Mapping[UUID, UUID],
+    marks: Mapping[UUID, Mapping[str, Any]],
     assets: Mapping[str, UUID],
 ) -> None:
-    """What a version consists of: its jobs, the version of each dataset, the dataset of each asset it publishes."""
+    """What a version consists of: its jobs, the version and marks of each dataset, the dataset of each asset."""
     held = {"org": org_id, "version": version_id}
-    pointers = [{"dataset_id": dataset, "dataset_version_id": version} for dataset, version in datasets.items()]
+    pointers = [
+        {"dataset_id": dataset, "dataset_version_id": version, "marks": marks[dataset]}
+        for dataset, version in datasets.items()
+    ]
     published = [{"asset": asset, "dataset_id": dataset} for asset, dataset in assets.items()]
     await conn.execute(PUT_JOBS, held | {"rows": document(jobs)})
     await conn.execute(PUT_DATASETS, held | {"rows": document(pointers)})
     await conn.execute(PUT_ASSETS, held | {"rows": document(published)})
+
+
+async def apply(conn: Connection, version_id: UUID, *, but: UUID | None) -> None:
+    """Let generations and datasets be as a version says; those that the version `but` has stay as they are."""
+    await conn.execute(APPLY_DEFINITIONS, {"version": version_id, "but": but})
+    await conn.execute(APPLY_MARKS, {"version": version_id, "but": but})
 
 
 async def set_paused(conn: Connection, dag: DagKey, *, job: str, paused: bool) -> list[UUID]:

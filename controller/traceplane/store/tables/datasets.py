@@ -106,6 +106,7 @@ dag_version_datasets = Table(
     Column("dataset_id", Uuid, ForeignKey("datasets.id"), primary_key=True),
     org(),
     _version(),
+    document("marks", server_default="{}"),
     Index(None, "dataset_version_id"),
 )
 

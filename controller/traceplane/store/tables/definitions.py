@@ -60,6 +60,7 @@ dag_current_versions = Table(
     moment("deleted_at"),
     stamped("updated_at"),
     moment("staged_at"),
+    moment("ready_at"),
     Column("approved_version_id", Uuid, ForeignKey("dag_versions.id")),
 )
 
@@ -103,6 +104,7 @@ dag_version_jobs = Table(
     Column("max_workers", Integer, nullable=False),
     Column("idle_timeout_seconds", Integer),
     document("placement"),
+    document("definition", server_default="{}"),
     one_of("runtime", "Pod", "Dispatcher", "Lambda"),
     CheckConstraint("priority IN (0, 1)", name="priority"),
     CheckConstraint("max_attempts >= 1", name="max_attempts"),

@@ -19,5 +19,8 @@ def downgrade() -> None:
         "ALTER TABLE outbox ADD CONSTRAINT outbox_kind_check"
         " CHECK (kind IN ('provision_hot_table', 'delete_hot_rows'))"
     )
-    run("ALTER TABLE dag_current_versions DROP COLUMN staged_at, DROP COLUMN approved_version_id")
+    run("ALTER TABLE dag_current_versions DROP COLUMN staged_at, DROP COLUMN ready_at")
+    run("ALTER TABLE dag_current_versions DROP COLUMN approved_version_id")
+    run("ALTER TABLE dag_version_jobs DROP COLUMN definition")
+    run("ALTER TABLE dag_version_datasets DROP COLUMN marks")
     run("ALTER TABLE dag_versions DROP COLUMN number, DROP COLUMN activated_at")
