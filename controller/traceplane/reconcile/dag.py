@@ -31,7 +31,7 @@ from traceplane.versions.readiness import Phase, Rollout
 
 FINALIZER = crash.declare("reconcile.finalizer")
 DEPLOYED = crash.declare("reconcile.deployed")
-CUT_OVER = crash.declare("reconcile.cut_over")
+CUT_OVER = crash.declare("reconcile.swapped")
 PAUSED = crash.declare("reconcile.paused")
 
 _STAGED_SECONDS = 2.0

@@ -284,7 +284,9 @@ class World:
         self.sql(
             """INSERT INTO tasks (org_id, namespace, job_id, dedupe_key, cause, scope, max_attempts)
                SELECT org_id, namespace, id, gen_random_uuid(), 'Event', '{"kind": "source"}', 3
-                 FROM jobs, generate_series(1, %s) WHERE name = %s AND namespace = %s""",
+                 FROM jobs, generate_series(1, %s) WHERE name = %s AND namespace = %s
+                  AND id IN (SELECT d.job_id FROM dag_version_jobs d
+                               JOIN dag_current_versions c ON c.active_version_id = d.dag_version_id)""",
             count,
             job,
             self.namespace,
