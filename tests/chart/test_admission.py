@@ -15,10 +15,21 @@ def test_nothing_of_it_is_there_by_default(render):
     assert rendered.one("NetworkPolicy", "trace-controller")["spec"]["ingress"] == []
 
 
+def served(*names):
+    """The namespaces that the API server asks about."""
+    return {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(names)}]}
+
+
+def test_the_api_server_asks_about_the_namespaces_that_are_served(render):
+    rendered = render(admission={"enabled": True}, watchNamespaces=["a", "b"])
+    (webhook,) = rendered.kind("ValidatingWebhookConfiguration")[0]["webhooks"]
+    assert webhook["namespaceSelector"] == served("a", "b")
+
+
 def test_the_api_server_asks_about_the_own_namespace_and_waits_for_nobody(render):
     rendered = render(admission={"enabled": True})
     (webhook,) = rendered.kind("ValidatingWebhookConfiguration")[0]["webhooks"]
-    assert webhook["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}}
+    assert webhook["namespaceSelector"] == served(NAMESPACE)
     assert (webhook["failurePolicy"], webhook["timeoutSeconds"], webhook["sideEffects"]) == ("Ignore", 5, "None")
     assert webhook["rules"][0]["resources"] == ["dags", "jobs", "assets"]
     assert f"system:serviceaccount:{NAMESPACE}:trace-controller" in webhook["matchConditions"][0]["expression"]

@@ -223,6 +223,20 @@ def test_two_followers_at_once(trace):
     recovered(trace)
 
 
+def test_a_statement_that_always_fails_leaves_dead_tasks_until_it_is_given_up(alarms, wrong):
+    alarms.fires("TraceAttemptsFail", **STATEMENT)
+    alarms.fires("TraceTasksDead", **STATEMENT)
+    wrong.give_up_statement()
+    alarms.clears("TraceAttemptsFail", **STATEMENT)
+    alarms.clears("TraceTasksDead", **STATEMENT)
+
+
+def test_the_chain_of_a_source_is_away_and_comes_back(alarms, wrong):
+    alarms.fires("TraceSourceStalled", **SOURCE)
+    wrong.bring_chain()
+    alarms.clears("TraceSourceStalled", **SOURCE)
+
+
 def test_a_reorg_of_depth_5_while_the_follower_is_down(trace, alarms):
     """The controller is away too, since it would start another follower at once."""
     trace.kube.kubectl("scale", "deployment", "trace-controller", "--replicas=0")
@@ -247,17 +261,3 @@ def test_a_reorg_of_depth_5_while_the_follower_is_down(trace, alarms):
     recovered(trace)
     assert trace.rows(f"SELECT block_hash FROM blocks WHERE block_number = {stored}")[0][0] != old
     alarms.clears("TraceControllerAbsent")
-
-
-def test_a_statement_that_always_fails_leaves_dead_tasks_until_it_is_given_up(alarms, wrong):
-    alarms.fires("TraceAttemptsFail", **STATEMENT)
-    alarms.fires("TraceTasksDead", **STATEMENT)
-    wrong.give_up_statement()
-    alarms.clears("TraceAttemptsFail", **STATEMENT)
-    alarms.clears("TraceTasksDead", **STATEMENT)
-
-
-def test_the_chain_of_a_source_is_away_and_comes_back(alarms, wrong):
-    alarms.fires("TraceSourceStalled", **SOURCE)
-    wrong.bring_chain()
-    alarms.clears("TraceSourceStalled", **SOURCE)
