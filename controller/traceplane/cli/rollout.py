@@ -176,8 +176,9 @@ def _print(found: Row, output: Output) -> None:
 
 def _share(found: Row) -> float:
     """How much is done of what is known so far, from 0 to 1."""
-    counted = [job for job in found["jobs"] if job["total"]]
-    return sum(min(job["done"] / job["total"], 1.0) for job in counted) / len(counted) if counted else 0.0
+    from traceplane.versions.readiness import Progress, share
+
+    return share([Progress(**job) for job in found["jobs"]]) / 100
 
 
 def _bar(done: float) -> str:

@@ -31,7 +31,7 @@ from traceplane.versions.readiness import Phase, Rollout
 
 FINALIZER = crash.declare("reconcile.finalizer")
 DEPLOYED = crash.declare("reconcile.deployed")
-CUT_OVER = crash.declare("reconcile.swapped")
+SWAPPED = crash.declare("reconcile.swapped")
 PAUSED = crash.declare("reconcile.paused")
 
 _STAGED_SECONDS = 2.0
@@ -197,7 +197,7 @@ class Dags:
             return facts, replace(found, refused=error.message), []
         if not done:
             return facts, found, []
-        crash.point(CUT_OVER)
+        crash.point(SWAPPED)
         log.info("cut over", dag=name, version=facts.staged_name)
         said = f"{facts.staged_name} is active; {facts.active_name} is kept for a rollback"
         return await self._facts(name), None, [Note(dag, "Normal", "CutOver", said)]

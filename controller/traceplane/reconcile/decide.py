@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from traceplane.drivers.kube import ASSETS, DEPLOYMENTS, FIELD_MANAGER, JOBS, PODS, Object, Resource
-from traceplane.reconcile import names, podspec, projection, workers
+from traceplane.reconcile import names, podspec, projection, workers, written
 from traceplane.reconcile.actions import Apply, Delete, Disown, Input, Note, Plan, WorkerView
 from traceplane.reconcile.podfacts import Life, PodFact, fact_of
 from traceplane.reconcile.podreasons import Fault
@@ -19,7 +19,6 @@ from traceplane.store.statements.controller_facts import JobFacts
 
 _ENDED_SECONDS = 300.0
 """How long an ended pod of a source is kept, and its reason shown."""
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def decide(i: Input) -> Plan:
@@ -216,7 +215,7 @@ def _prune(
 
 def _taken_over(asset: Object) -> bool:
     """Whether a user applied an Asset of this name: he owns fields of its spec, or kubectl left its mark."""
-    marked = _LAST_APPLIED in (asset["metadata"].get("annotations") or {})
+    marked = written.manifest(asset) is not None
     return marked or bool(projection.foreign_fields(asset, FIELD_MANAGER))
 
 

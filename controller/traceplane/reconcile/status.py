@@ -16,6 +16,7 @@ from traceplane.reconcile.actions import Input, Note, Plan, Status, WorkerView
 from traceplane.reconcile.conditions import false, true
 from traceplane.reconcile.readiness import JobConditions, Jobs, JobState
 from traceplane.store.statements.controller_facts import JobFacts
+from traceplane.versions.readiness import share
 
 _FAILURES = 5
 _TRANSITIONS = {
@@ -103,15 +104,8 @@ def _dag(i: Input, facts: Sequence[JobFacts], jobs: Jobs, staged: Jobs) -> Objec
         status["specHash"] = i.facts.active_spec_hash
     if i.facts is not None and i.facts.staged_version_id is not None:
         status["stagedVersion"] = i.facts.staged_name
-        status["progress"] = _progress(i)
+        status["progress"] = f"{int(share(i.rollout.jobs if i.rollout else ()))}%"
     return status
-
-
-def _progress(i: Input) -> str:
-    """How much of a rebuild is done, for a column: `37%`, of what is known so far."""
-    counted = [job for job in (i.rollout.jobs if i.rollout else ()) if job.total]
-    done = sum(min(job.done / job.total, 1.0) for job in counted if job.total)
-    return f"{int(100 * done / len(counted))}%" if counted else "0%"
 
 
 def _job(

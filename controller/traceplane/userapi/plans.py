@@ -17,16 +17,16 @@ async def plan_dag(call: Call) -> Any:
     assert isinstance(request, PlanRequest)
     async with call.state.transaction() as conn:
         facts = await controller_facts.pointer_facts(conn, dag)
-        active = facts.active_version_id if facts is not None and facts.deleted_at is None else None
-        staged = facts.staged_version_id if facts is not None else None
+        # One that was deleted points at no version.
+        active, staged = (facts.active_version_id, facts.staged_version_id) if facts else (None, None)
         wanted = [(job.name, job.config_hash) for job in request.jobs]
         known = await versions.generations(conn, dag, active=active, staged=staged, wanted=wanted)
         sizes = await plans.sizes(conn, [generation.id for generation in known if generation.active])
         same = await versions.of_spec(conn, dag, request.spec_hash)
     return {
-        "active_version": facts.active_name if active and facts else None,
-        "active_spec_hash": facts.active_spec_hash if active and facts else None,
-        "staged_version": facts.staged_name if staged and facts else None,
+        "active_version": facts.active_name if facts else None,
+        "active_spec_hash": facts.active_spec_hash if facts else None,
+        "staged_version": facts.staged_name if facts else None,
         "held": bool(facts and facts.held_spec_hash == request.spec_hash),
         "version": same,
         "generations": [asdict(generation) for generation in known],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Any
 
 import structlog
@@ -110,8 +111,5 @@ async def _shown(conn: Connection, dag: DagKey) -> dict[str, Any]:
         "approved": facts.approved,
         "held": facts.held_spec_hash is not None,
         "catching_up": facts.catching_up,
-        "jobs": [
-            {"job": j.job, "done": j.done, "total": j.total, "waits": j.waits, "failed": j.failed}
-            for j in (found.jobs if found else ())
-        ],
+        "jobs": [asdict(job) for job in (found.jobs if found else ())],
     }

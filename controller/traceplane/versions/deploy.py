@@ -94,15 +94,15 @@ async def deploy(
         version_id, result = staged, "Unchanged"
     else:
         version_id = await _define(conn, dag, graph, ids, bucket)
-        rebuilds = diff.scope(graph, known) if active is not None else ()
-        if rebuilds:
-            result = await _stage(conn, dag, version_id, active, known, [ids[key] for key in wanted])
+        job_ids = [ids[key] for key in wanted]
+        if active is not None and (rebuilds := diff.scope(graph, known)):
+            await _stage(conn, dag, version_id, active, known, job_ids)
+            result = "Staged"
         else:
-            await activate(conn, dag, version_id, known, [ids[key] for key in wanted], policies)
+            await activate(conn, dag, version_id, known, job_ids, policies)
             result = "Created" if pointer.active_version_id is None else "Updated"
     jobs = tuple(DeployedJob(ids[job.name, job.config_hash], job.name, job.config_hash) for job in graph.jobs)
-    serving = {generation.id for generation in known if generation.active}
-    beside = serving if result == "Staged" or version_id == staged else set()
+    beside = work.serving(known) if result == "Staged" or version_id == staged else set()
     await work.ensure(conn, dag, beside.union(job.id for job in jobs), announce=result != "Unchanged")
     return Deployment(version_id, graph.spec_hash, result, jobs, rebuilds)
 
@@ -131,19 +131,17 @@ async def _stage(
     conn: Connection,
     dag: DagKey,
     version_id: UUID,
-    active: UUID | None,
+    active: UUID,
     known: Collection[StoredGeneration],
     job_ids: Collection[UUID],
-) -> str:
+) -> None:
     """Build a version beside the active one, in the place of what was staged before."""
-    assert active is not None, "without one there is nothing to stage beside"
     _refuse_taken(await publications.taken(conn, dag, version_id))
     await pointers.stage(conn, dag, version_id)
     # What the active version runs stays as that says, until the cutover.
     await versions.apply(conn, version_id, but=active)
-    serving = {generation.id for generation in known if generation.active}
-    await work.move(conn, before=work.running(known), after=serving.union(job_ids), active=active)
-    return "Staged"
+    after = work.serving(known).union(job_ids)
+    await work.move(conn, before=work.running(known), after=after, active=active)
 
 
 async def _back_to_active(
@@ -154,8 +152,8 @@ async def _back_to_active(
         return "Unchanged"
     await pointers.stage(conn, dag, None)
     await versions.apply(conn, pointer.active_version_id, but=None)
-    serving = {generation.id for generation in known if generation.active}
-    await work.move(conn, before=work.running(known), after=serving, active=pointer.active_version_id)
+    active = pointer.active_version_id
+    await work.move(conn, before=work.running(known), after=work.serving(known), active=active)
     return "Updated"
 
 

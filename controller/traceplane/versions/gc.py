@@ -9,6 +9,7 @@ one transaction under the pointer's lock; the bytes go later, when no query that
 from __future__ import annotations
 
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from uuid import UUID
 
 from traceplane.errors import NotFound
@@ -54,24 +55,18 @@ def _groups(by_job: dict[UUID, list[Candidate]]) -> list[list[UUID]]:
 
     A part of them would be a trap: applied again, what stayed is taken up as whole, and what it moved is gone.
     """
+    readers = {
+        job_id: {reader for one in outputs for reader in one.readers} & by_job.keys()
+        for job_id, outputs in by_job.items()
+    }
     groups = {job_id: {job_id} for job_id in by_job}
-    for job_id, outputs in by_job.items():
-        for reader in {reader for one in outputs for reader in one.readers} & by_job.keys():
+    for job_id, read_by in readers.items():
+        for reader in read_by:
             joined = groups[job_id] | groups[reader]
             groups.update(dict.fromkeys(joined, joined))
-    order = _readers_first(by_job)
+    order = list(TopologicalSorter(readers).static_order())
     found = {id(group): group for group in groups.values()}
     return [[job_id for job_id in order if job_id in group] for group in found.values()]
-
-
-def _readers_first(by_job: dict[UUID, list[Candidate]]) -> list[UUID]:
-    order: list[UUID] = []
-    while len(order) < len(by_job):
-        for job_id, outputs in by_job.items():
-            readers = {reader for one in outputs for reader in one.readers}
-            if job_id not in order and not readers & (by_job.keys() - set(order)):
-                order.append(job_id)
-    return order
 
 
 async def _why_kept(conn: Connection, dag: DagKey, group: list[Candidate]) -> str | None:

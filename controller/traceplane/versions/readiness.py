@@ -62,6 +62,12 @@ class Rollout:
         return "; ".join(f"{job.job}: {job.waits}" for job in waiting)
 
 
+def share(jobs: Sequence[Progress]) -> float:
+    """How much is done of what is known so far, in percent; a job of which nothing is known counts for nothing."""
+    parts = [min(job.done / job.total, 1.0) for job in jobs if job.total]
+    return 100 * sum(parts) / len(parts) if parts else 0.0
+
+
 def assess(standing: Sequence[Standing]) -> Rollout:
     """How a staged version stands, given the generations that are built for it."""
     jobs = tuple(_progress(one) for one in standing)

@@ -1,8 +1,8 @@
 """What a change of a DAG's pointers does to its work.
 
-Generations that no running version holds any more lose what waits and are asked to stop; those that run again, or
-for the first time, take up what they missed. `move` comes after the pointer was moved, in the same transaction:
-tasks are made for what runs by the pointer.
+Generations that no running version holds any more are asked to stop and lose what waits; those that run again, or
+for the first time, take up what they missed. `move` comes after the pointer was moved, in the same transaction, for
+tasks are made for what runs by the pointer; and `ensure` after it, which is also what every other look does.
 """
 
 from __future__ import annotations
@@ -21,15 +21,19 @@ def running(known: Collection[StoredGeneration]) -> set[UUID]:
     return {generation.id for generation in known if generation.active or generation.staged}
 
 
+def serving(known: Collection[StoredGeneration]) -> set[UUID]:
+    """Those that the active version holds."""
+    return {generation.id for generation in known if generation.active}
+
+
 async def move(conn: Connection, *, before: Collection[UUID], after: Collection[UUID], active: UUID) -> None:
-    """Cancel the work of generations left behind; take up that of those which run from now on.
+    """Stop the work of generations left behind; take up that of those which run from now on.
 
     `before` and `after` are the generations that ran and that run; `active` is the version which says how.
     """
     left = list(set(before).difference(after))
     # A generation that is new here may read a dataset version whose events are older than itself.
     back = list(set(after).difference(before))
-    await cancel.waiting(conn, job_ids=left)
     await cancel.request_stop(conn, job_ids=left)
     await cancel.withdraw_stop(conn, job_ids=back)
     await notify.jobs(conn, await enqueue.missed_events(conn, job_ids=back))

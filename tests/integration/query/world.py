@@ -209,7 +209,7 @@ class World:
     def next_version(self, old: UUID) -> UUID:
         """Cut a hot dataset over to a new, empty version.
 
-        Forged: a deploy refuses a change that would need it, and cutovers are not there yet.
+        Forged: a rebuild and its cutover would make it no truer for those who read, and take longer.
         """
         new = uuid4()
         self.state.execute(

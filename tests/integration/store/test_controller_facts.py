@@ -161,7 +161,7 @@ async def test_looking_and_deploying_cost_as_many_statements_for_300_jobs_as_for
             facts = await controller_facts.dag_facts(connection, DagKey(services.ORG_ID, "demo", graph.dag))
         assert facts is not None
         assert len(facts.jobs) == len(graph.jobs)
-        assert statements.count == 4
+        assert statements.count == 3
         return counts[0], counts[1], statements.count
 
     small, large = graphs.chain("small"), graphs.chain("large")

@@ -15,8 +15,8 @@ from uuid import UUID
 
 from traceplane.store.engine import Connection
 from traceplane.store.rows import column, named
-from traceplane.store.statements import rollouts
 from traceplane.store.statements.pointers import DagKey
+from traceplane.store.statements.rollouts import CATCHING_UP
 from traceplane.store.statements.versions import NAME
 
 
@@ -118,6 +118,7 @@ DAG = f"""
 SELECT c.active_version_id, v.spec_hash AS active_spec_hash, {NAME.format(v="v")} AS active_name,
        c.staged_version_id, s.spec_hash AS staged_spec_hash, {NAME.format(v="s")} AS staged_name, c.staged_at,
        coalesce(c.approved_version_id = c.staged_version_id, false) AS approved, c.held_spec_hash,
+       {CATCHING_UP} AS catching_up,
        c.resource_uid, c.resource_generation, c.deleted_at
 FROM dag_current_versions c
 LEFT JOIN dag_versions v ON v.id = c.active_version_id
@@ -210,10 +211,7 @@ SELECT name FROM assets WHERE org_id = %(org)s AND namespace = %(namespace)s AND
 async def pointer_facts(conn: Connection, dag: DagKey) -> DagFacts | None:
     """Which versions of a DAG run, without its jobs; None where state has never heard of it."""
     found = await named(conn, DagFacts, DAG, dag.parameters)
-    if not found:
-        return None
-    active = found[0].active_version_id
-    return replace(found[0], catching_up=active is not None and await rollouts.catching_up(conn, active))
+    return found[0] if found else None
 
 
 async def dag_facts(conn: Connection, dag: DagKey) -> DagFacts | None:

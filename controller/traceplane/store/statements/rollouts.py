@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from traceplane.store.engine import Connection
-from traceplane.store.rows import column, named
+from traceplane.store.rows import named
 
 _UNFINISHED = """
     -- By the time of what caused it: when a task was queued says nothing of how long there was something to do.
@@ -65,20 +65,16 @@ ORDER BY j.name
 """The generations that are built for a staged version, and how far each is."""
 
 CATCHING_UP = """
-SELECT EXISTS (
-    SELECT FROM dag_versions v
-    -- A DAG that was never at another version has missed nothing.
-    JOIN LATERAL (
-        SELECT FROM dag_versions o WHERE (o.org_id, o.namespace, o.dag) = (v.org_id, v.namespace, v.dag)
-          AND o.activated_at IS NOT NULL AND o.id <> v.id LIMIT 1) other ON true
-    JOIN dag_version_jobs d ON d.dag_version_id = v.id
-    JOIN jobs j ON j.id = d.job_id
-    JOIN tasks t ON t.job_id = j.id AND t.status = 'Queued'
+EXISTS (
+    SELECT FROM dag_version_jobs d
+    JOIN tasks t ON t.job_id = d.job_id AND t.status = 'Queued'
     JOIN events e ON e.id = t.event_id AND e.created_at <= v.activated_at
-    WHERE v.id = %(version)s
-)
+    WHERE d.dag_version_id = v.id
+      -- A DAG that was never at another version has missed nothing.
+      AND EXISTS (SELECT FROM dag_versions o WHERE (o.org_id, o.namespace, o.dag) = (v.org_id, v.namespace, v.dag)
+                    AND o.activated_at IS NOT NULL AND o.id <> v.id))
 """
-"""Whether tasks still wait for events that a version missed while it was not active."""
+"""Whether tasks still wait for events that a version `v` missed while it was not active."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +107,3 @@ class Standing:
 async def standing(conn: Connection, *, active: UUID | None, staged: UUID, lag_seconds: float) -> list[Standing]:
     """The generations of `staged` that `active` has not, by name; goals are those of `lag_seconds` ago."""
     return await named(conn, Standing, STANDING, {"active": active, "staged": staged, "lag": lag_seconds})
-
-
-async def catching_up(conn: Connection, version_id: UUID) -> bool:
-    """Whether an active version has not taken up yet what it missed while it was not active."""
-    return bool((await column(conn, CATCHING_UP, {"version": version_id}))[0])
