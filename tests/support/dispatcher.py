@@ -14,7 +14,7 @@ from uuid import UUID
 
 import httpx
 
-from tests.integration.dispatch.conftest import WORKER_TOKEN
+from tests.integration.dispatch.callers import WORKER_TOKEN
 from tests.services import free_port
 from tests.support.waiting import until
 from traceplane.settings import Settings

@@ -19,12 +19,11 @@ import psycopg
 import pytest
 import yaml
 
-from tests.integration.dispatch.callers import signing_key
+from tests.integration.dispatch.callers import settings_of
 from tests.integration.query.world import World as Users
 from tests.issuer import Issuer, issuer
 from tests.services import ROOT, ApiServer, Databases, ObjectStore, tool
 from tests.support import dispatcher
-from traceplane.settings import Settings
 
 BIN = Path(sys.executable).parent
 _NUMBERS = itertools.count(1)
@@ -89,7 +88,7 @@ def installed(
     with (
         issuer() as oidc,
         dispatcher.running(
-            _settings(databases, object_store, bucket, oidc, tmp_path),
+            settings_of(databases, object_store, bucket, tmp_path),
             tmp_path,
             TRACE_OIDC_ISSUER=oidc.url,
             TRACE_OIDC_JWKS_URL=f"{oidc.url}/keys",
@@ -105,21 +104,6 @@ def installed(
         )
         _install(release)
         yield release
-
-
-def _settings(databases: Databases, object_store: ObjectStore, bucket: str, oidc: Issuer, folder: Path) -> Settings:
-    (folder / "key.pem").write_bytes(signing_key())
-    (folder / "worker").write_text("a-worker-token-of-the-tests\n")
-    return Settings(
-        state_dsn=databases.state_dsn,
-        data_dsn=databases.data_dsn,
-        s3_endpoint_url=object_store.endpoint_url,
-        s3_bucket=bucket,
-        s3_access_key_id=object_store.access_key_id,
-        s3_secret_access_key=object_store.secret_access_key,
-        capability_key_file=folder / "key.pem",
-        worker_token_file=folder / "worker",
-    )
 
 
 def _install(release: Installed) -> None:

@@ -45,6 +45,14 @@ def chain(change: Callable[[Object], object] = lambda dag: None) -> dict[str, st
     return {"dags/chain.yaml": yaml.safe_dump_all([dag, *assets])}
 
 
+def synced(application: Application, repository: Repository, world: World) -> None:
+    """The example as it is, synced once, with everything of it healthy."""
+    repository.commit(chain())
+    world.led()
+    assert application.sync().phase == "Succeeded"
+    converged(application, world)
+
+
 def job(dag: Object, name: str) -> Object:
     found: Object = next(one for one in dag["spec"]["jobs"] if one["name"] == name)
     return found
@@ -95,10 +103,7 @@ def test_the_examples_are_synced_once_and_differ_in_nothing_afterwards(
 def test_an_edit_is_the_only_difference_and_is_brought_about(
     world: World, repository: Repository, application: Application
 ) -> None:
-    repository.commit(chain())
-    world.led()
-    assert application.sync().phase == "Succeeded"
-    converged(application, world)
+    synced(application, repository, world)
     commit = repository.commit(chain(lambda dag: job(dag, "compact")["scaling"].update(maxWorkers=1)))
     assert application.compare().different.keys() == {"DAG/chain"}
     done = application.sync()
@@ -114,10 +119,7 @@ def test_an_edit_is_the_only_difference_and_is_brought_about(
 def test_a_manifest_that_the_server_refuses_changes_nothing(
     world: World, repository: Repository, application: Application
 ) -> None:
-    repository.commit(chain())
-    world.led()
-    assert application.sync().phase == "Succeeded"
-    converged(application, world)
+    synced(application, repository, world)
     before = generations(world)
     repository.commit(chain(lambda dag: job(dag, "compact").update(activation="Sometimes")))
     failed = application.sync()
@@ -153,10 +155,7 @@ def test_a_wrong_dag_fails_its_wave_and_what_comes_after_is_not_applied(
 def test_drift_is_healed_once_by_the_one_whose_it_is(
     world: World, repository: Repository, application: Application
 ) -> None:
-    repository.commit(chain())
-    world.led()
-    assert application.sync().phase == "Succeeded"
-    converged(application, world)
+    synced(application, repository, world)
     drifted = copy.deepcopy(world.get("dags", "chain") or {})
     wanted = job(drifted, "compact")["scaling"]["maxWorkers"]
     job(drifted, "compact")["scaling"]["maxWorkers"] = wanted + 5
@@ -178,10 +177,7 @@ def test_drift_is_healed_once_by_the_one_whose_it_is(
 def test_an_asset_of_the_repository_takes_over_the_one_that_was_made(
     world: World, repository: Repository, application: Application
 ) -> None:
-    repository.commit(chain())
-    world.led()
-    assert application.sync().phase == "Succeeded"
-    converged(application, world)
+    synced(application, repository, world)
     made = world.get("assets", "hot-blocks") or {}
     spec = {key: made["spec"][key] for key in made["spec"] if key in ("storage",)} | {"description": "From git."}
     asset = {"apiVersion": "trace.dev/v1alpha1", "kind": "Asset", "metadata": {"name": "hot-blocks"}, "spec": spec}

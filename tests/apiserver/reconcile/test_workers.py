@@ -13,6 +13,16 @@ from tests.apiserver.reconcile.world import World
 pytestmark = pytest.mark.apiserver
 
 
+def busy_worker(world: World) -> Any:
+    """The pod of the one worker of the running example, which holds a task."""
+    world.led()
+    world.running_chain()
+    world.enqueue(1)
+    pod = world.until(lambda: world.pods().get("w0"), "a worker")
+    world.claim(f"{pod.metadata.name}.{pod.metadata.uid}")
+    return pod
+
+
 def test_a_queue_gets_workers_and_their_end_is_seen(world: World) -> None:
     world.led()
     world.running_chain()
@@ -63,11 +73,7 @@ def test_workers_that_ended_beside_a_running_sidecar_make_room_for_others(world:
 
 
 def test_a_task_that_overfills_its_scratch_spends_attempts_and_says_so(world: World) -> None:
-    world.led()
-    world.running_chain()
-    world.enqueue(1)
-    pod = world.until(lambda: world.pods().get("w0"), "a worker")
-    world.claim(f"{pod.metadata.name}.{pod.metadata.uid}")
+    pod = busy_worker(world)
     message = 'Usage of EmptyDir volume "scratch" exceeds the limit "4Gi". '
     world.set_pod("w0", {"phase": "Failed", "reason": "Evicted", "message": message, "startTime": made_at(pod)})
     world.until(lambda: world.holds("jobs", "chain.compact", "Degraded", "True", "ScratchFull"), "the Job says so")
@@ -81,11 +87,7 @@ def test_a_task_that_overfills_its_scratch_spends_attempts_and_says_so(world: Wo
 
 
 def test_an_out_of_memory_kill_ends_the_attempt_and_shows_on_the_job(world: World) -> None:
-    world.led()
-    world.running_chain()
-    world.enqueue(1)
-    pod = world.until(lambda: world.pods().get("w0"), "a worker")
-    world.claim(f"{pod.metadata.name}.{pod.metadata.uid}")
+    pod = busy_worker(world)
     # The kubelet's clock says "now": the pod is kept for its backoff, so that its reason can be read.
     over = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": made_at(pod)}
     world.set_pod("w0", {"phase": "Failed", "containerStatuses": [container("worker", {"terminated": over})]})
@@ -96,11 +98,7 @@ def test_an_out_of_memory_kill_ends_the_attempt_and_shows_on_the_job(world: Worl
 
 
 def test_an_eviction_hands_the_task_back_unspent(world: World) -> None:
-    world.led()
-    world.running_chain()
-    world.enqueue(1)
-    pod = world.until(lambda: world.pods().get("w0"), "a worker")
-    world.claim(f"{pod.metadata.name}.{pod.metadata.uid}")
+    pod = busy_worker(world)
     world.set_pod("w0", {"phase": "Failed", "reason": "Evicted", "message": "low on memory"})
     world.until(
         lambda: world.sql("SELECT 1 AS n FROM tasks WHERE cause = 'Event' AND status = 'Queued'"),

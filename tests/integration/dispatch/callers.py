@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,15 +13,37 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests import services
 from traceplane.drivers.objects import Objects
 from traceplane.settings import Settings
 from traceplane_sdk import wire
+
+WORKER_TOKEN = "a-worker-token-of-the-tests"
 
 
 def signing_key() -> bytes:
     """A fresh PEM key on P-256."""
     return ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def settings_of(
+    databases: services.Databases, object_store: services.ObjectStore, bucket: str, folder: Path, **more: Any
+) -> Settings:
+    """Settings of a dispatcher on these services, whose key and worker token are written into `folder`."""
+    (folder / "key.pem").write_bytes(signing_key())
+    (folder / "worker").write_text(WORKER_TOKEN + "\n")
+    return Settings(
+        state_dsn=databases.state_dsn,
+        data_dsn=databases.data_dsn,
+        s3_endpoint_url=object_store.endpoint_url,
+        s3_bucket=bucket,
+        s3_access_key_id=object_store.access_key_id,
+        s3_secret_access_key=object_store.secret_access_key,
+        capability_key_file=folder / "key.pem",
+        worker_token_file=folder / "worker",
+        **more,
     )
 
 

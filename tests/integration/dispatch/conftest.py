@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 
 from tests import graphs, services
 from tests.integration.dispatch import contract
-from tests.integration.dispatch.callers import Caller, signing_key
+from tests.integration.dispatch.callers import WORKER_TOKEN, Caller, settings_of
 from tests.integration.dispatch.two_orgs import Orgs
 from tests.support.deploying import Deploys
 from traceplane import operator_registry
@@ -27,24 +27,16 @@ from traceplane.taskapi.app import app
 from traceplane.versions import deploy as deploying
 from traceplane_sdk.operator import Operator
 
-WORKER_TOKEN = "a-worker-token-of-the-tests"
-
 
 @pytest.fixture
 def settings(
     databases: services.Databases, object_store: services.ObjectStore, bucket: str, tmp_path: Path
 ) -> Settings:
-    (tmp_path / "key.pem").write_bytes(signing_key())
-    (tmp_path / "worker").write_text(WORKER_TOKEN + "\n")
-    return Settings(
-        state_dsn=databases.state_dsn,
-        data_dsn=databases.data_dsn,
-        s3_endpoint_url=object_store.endpoint_url,
-        s3_bucket=bucket,
-        s3_access_key_id=object_store.access_key_id,
-        s3_secret_access_key=object_store.secret_access_key,
-        capability_key_file=tmp_path / "key.pem",
-        worker_token_file=tmp_path / "worker",
+    return settings_of(
+        databases,
+        object_store,
+        bucket,
+        tmp_path,
         longest_query_seconds=0.001,
         poll_seconds=0.2,
         pool_size=8,

@@ -27,8 +27,8 @@ from tests.integration.dispatch.attempts import (
     host,
     operate,
 )
-from tests.integration.dispatch.callers import Caller
-from tests.integration.dispatch.conftest import WORKER_TOKEN, Feed
+from tests.integration.dispatch.callers import WORKER_TOKEN, Caller
+from tests.integration.dispatch.conftest import Feed
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane.dispatch.in_process_port import InProcessPort
 from traceplane.errors import Unavailable

@@ -23,7 +23,8 @@ from hypothesis.stateful import (
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
 from hack.generate import openapi
-from tests.integration.dispatch.conftest import WORKER_TOKEN, Feed
+from tests.integration.dispatch.callers import WORKER_TOKEN
+from tests.integration.dispatch.conftest import Feed
 from tests.support.dispatcher import claim, running
 from traceplane.settings import Settings
 from traceplane.taskapi.routes import ROUTES

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from tests import services
-from tests.integration.dispatch.conftest import WORKER_TOKEN
+from tests.integration.dispatch.callers import WORKER_TOKEN
 from tests.support import scrape as scraped
 from tests.support.dispatcher import MAIN, PATIENCE_SECONDS, claim, running, scrape
 from tests.support.waiting import until

@@ -12,8 +12,15 @@ import httpx
 import pytest
 
 from tests import services
-from tests.integration.dispatch.callers import Caller, completion, fence_of, signing_key, written_commit
-from tests.integration.dispatch.conftest import WORKER_TOKEN, Feed
+from tests.integration.dispatch.callers import (
+    WORKER_TOKEN,
+    Caller,
+    completion,
+    fence_of,
+    signing_key,
+    written_commit,
+)
+from tests.integration.dispatch.conftest import Feed
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane.settings import Settings
 from traceplane.taskapi.routes import ROUTES

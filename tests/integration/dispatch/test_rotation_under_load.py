@@ -10,8 +10,8 @@ from uuid import UUID
 import httpx
 import pytest
 
-from tests.integration.dispatch.callers import signing_key
-from tests.integration.dispatch.conftest import WORKER_TOKEN, Feed
+from tests.integration.dispatch.callers import WORKER_TOKEN, signing_key
+from tests.integration.dispatch.conftest import Feed
 from tests.support.dispatcher import running
 from traceplane.settings import Settings
 

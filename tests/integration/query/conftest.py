@@ -23,6 +23,7 @@ from tests.issuer import Issuer, issuer
 from traceplane.query.api.app import create_app
 from traceplane.query.api.service import Service
 from traceplane.settings import Settings
+from traceplane.userapi.app import app as user_api
 
 CONTRACT = Contract(user_openapi.document())
 MANY = 1e6
@@ -141,3 +142,23 @@ def running() -> Iterator[Callable[[Any], str]]:
         for server, thread in servers:
             server.should_exit = True
             thread.join(10)
+
+
+Get = Callable[..., httpx.Response]
+
+
+@pytest.fixture
+def get(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> Get:
+    """GET (or another method) as `alice`, a reader, or with another token."""
+    world.user(oidc.url, "alice", "reader")
+    settings = Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url, jwks_min_refresh_seconds=0.001)
+    url = serve(user_api(settings, pytest.fail))
+
+    def fetch(path: str, token: str | None = None, method: str = "GET", **query: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token or oidc.token('alice')}"}
+        sent = headers if token != "" else {}
+        answer = httpx.request(method, f"{url}{path}", headers=sent, params=query, timeout=60)
+        CONTRACT.check(answer)
+        return answer
+
+    return fetch

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import httpx
 import psycopg
@@ -17,13 +17,12 @@ from psycopg.types.json import Jsonb
 
 from tests import services
 from tests.integration.dispatch.callers import signing_key
-from tests.integration.query.conftest import CONTRACT
+from tests.integration.query.conftest import CONTRACT, Get
 from tests.integration.query.world import COLUMNS, NAMESPACE, World, add_tasks
 from tests.issuer import Issuer
 from traceplane.identity.capability import Capabilities
 from traceplane.identity.grants import Grants, Prefixes
 from traceplane.settings import Settings
-from traceplane.userapi import reads as handlers
 from traceplane.userapi.app import app
 from traceplane.userapi.routes import ROUTES
 from traceplane.web.authentication import Scheme
@@ -31,25 +30,7 @@ from traceplane_sdk.columns import FORMS
 
 pytestmark = pytest.mark.services
 
-Get = Callable[..., httpx.Response]
 GUARDED = [route for route in ROUTES if route.scheme is not Scheme.NONE]
-
-
-@pytest.fixture
-def get(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> Get:
-    """GET (or another method) as `alice`, a reader, or with another token."""
-    world.user(oidc.url, "alice", "reader")
-    settings = Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url, jwks_min_refresh_seconds=0.001)
-    url = serve(app(settings, pytest.fail))
-
-    def fetch(path: str, token: str | None = None, method: str = "GET", **query: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {token or oidc.token('alice')}"}
-        sent = headers if token != "" else {}
-        answer = httpx.request(method, f"{url}{path}", headers=sent, params=query, timeout=60)
-        CONTRACT.check(answer)
-        return answer
-
-    return fetch
 
 
 def test_shows_dags_and_their_jobs_with_queues(world: World, get: Get) -> None:
@@ -346,67 +327,6 @@ def test_a_task_is_canceled_or_asked_to_stop(world: World, get: Get, wanda: str)
     assert "ends with its DAG" in get(f"/v1/tasks/{source}/cancel", wanda, "POST").json()["detail"]
     assert get(f"/v1/tasks/{uuid4()}/cancel", wanda, "POST").status_code == 404
     assert get("/v1/tasks/none/cancel", wanda, "POST").status_code == 404
-
-
-def reads(world: World, version: UUID, *inputs: UUID) -> None:
-    """Make the job of a version read others."""
-    for position, read in enumerate(inputs):
-        world.state.execute(
-            "INSERT INTO job_inputs (job_id, position, org_id, dataset_id, dataset_version_id, is_trigger)"
-            " SELECT v.job_id, %s, v.org_id, i.dataset_id, i.id, true FROM dataset_versions v, dataset_versions i"
-            " WHERE v.id = %s AND i.id = %s",
-            (position, version, read),
-        )
-
-
-def test_lineage_goes_both_ways_and_names_what_one_may_read(world: World, get: Get) -> None:
-    hot, cold = world.federated()
-    sums = world.dataset("sum", "S3", "sums")
-    report = world.dataset("report", "S3", "report")
-    world.dataset("other", "S3", "other")
-    reads(world, cold, hot)
-    reads(world, sums, cold, hot)
-    reads(world, report, sums)
-    world.policy("sums", "S3", roles=["analyst"])
-
-    def found(asset: str) -> list[tuple[str, int, str, str | None]]:
-        items = get(f"/v1/assets/{asset}/lineage").json()["items"]
-        return [(item["side"], item["distance"], item["job"], item["asset"]) for item in items]
-
-    assert found("cold-blocks") == [
-        ("Asset", 0, "compact", "cold-blocks"),
-        ("Upstream", 1, "follow", "hot-blocks"),
-        ("Downstream", 1, "sum", None),
-        ("Downstream", 2, "report", "report"),
-    ]
-    assert [row[:3] for row in found("blocks")] == [
-        ("Asset", 0, "compact"),
-        ("Asset", 0, "follow"),
-        ("Downstream", 1, "sum"),
-        ("Downstream", 2, "report"),
-    ]
-    items = {item["job"]: item for item in get("/v1/assets/report/lineage").json()["items"]}
-    assert set(items["sum"]["inputs"]) == {str(cold), str(hot)}
-    assert (items["report"]["inputs"], items["follow"]["inputs"]) == ([str(sums)], [])
-    assert (items["follow"]["side"], items["follow"]["distance"]) == ("Upstream", 2)
-    assert get("/v1/assets/sums/lineage").status_code == 404
-
-
-def test_lineage_knows_no_job_that_left_its_dag(world: World, get: Get) -> None:
-    hot, cold = world.federated()
-    reads(world, cold, hot)
-    # Its dataset is published still, as in the moments before the version without the job is.
-    world.state.execute("DELETE FROM dag_version_jobs m USING jobs j WHERE j.id = m.job_id AND j.name = 'compact'")
-    assert [item["job"] for item in get("/v1/assets/hot-blocks/lineage").json()["items"]] == ["follow"]
-    assert [item["job"] for item in get("/v1/assets/cold-blocks/lineage").json()["items"]] == ["compact", "follow"]
-
-
-def test_lineage_is_bounded_and_says_so(world: World, get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
-    hot, cold = world.federated()
-    reads(world, cold, hot)
-    monkeypatch.setattr(handlers, "LINEAGE_VERSIONS", 1)
-    found = get("/v1/assets/cold-blocks/lineage").json()
-    assert ([item["job"] for item in found["items"]], found["truncated"]) == (["compact"], True)
 
 
 def test_versions_come_newest_first_with_the_active_one_marked(world: World, get: Get, wanda: str) -> None:
