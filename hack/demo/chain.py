@@ -13,6 +13,7 @@ from typing import Any
 from hack.localcluster.layout import ClusterError
 
 BATCH = 200
+_REPLACEMENTS = 5
 
 
 def calls(url: str, requests: Sequence[tuple[str, list[Any]]]) -> list[Any]:
@@ -50,6 +51,24 @@ def blocks(url: str, numbers: Iterable[int]) -> list[dict[str, Any]]:
         if block is None:
             raise ClusterError(f"the node has no block {number}")
     return found
+
+
+def replace(url: str, depth: int) -> None:
+    """Have an anvil replace its newest blocks. ClusterError where it does not come to a whole chain.
+
+    It unwinds while its miner may be about to store a block on the old ones: then the heights between have no block
+    any more. Replaced once more from below the hole, they have.
+    """
+    for _ in range(_REPLACEMENTS):
+        call(url, "anvil_reorg", depth, [])
+        newest = head(url)
+        heights = range(max(0, newest - 2 * depth), newest + 1)
+        found = calls(url, [("eth_getBlockByNumber", [hex(number), False]) for number in heights])
+        hole = next((number for number, block in zip(heights, found, strict=True) if block is None), None)
+        if hole is None:
+            return
+        depth = head(url) - hole + 1
+    raise ClusterError(f"the node has no block {hole} after {_REPLACEMENTS} reorgs")
 
 
 def logs(url: str, first: int, last: int) -> list[dict[str, Any]]:

@@ -250,7 +250,7 @@ def test_a_reorg_of_depth_5_while_the_follower_is_down(trace, alarms):
 
         def replaced() -> bool:
             # Blocks that came since the look at the head count as replaced ones: then it was not deep enough.
-            chain.call(trace.rpc, "anvil_reorg", trace.head() - stored + 5, [])
+            chain.replace(trace.rpc, trace.head() - stored + 5)
             return bool(chain.blocks(trace.rpc, [stored])[0]["hash"] != old)
 
         trace.wait("the newest stored block is replaced", replaced)
