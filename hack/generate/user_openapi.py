@@ -14,12 +14,13 @@ from typing import Any
 from hack.generate import api_document
 from traceplane.query.api.requests import MAX_WAIT_SECONDS
 from traceplane.query.api.routes import ROUTES as QUERY
-from traceplane.userapi import reads
+from traceplane.userapi import lineage, reads
 from traceplane.userapi.routes import ROUTES as USERS
 from traceplane.web.authentication import Scheme
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "user-api.openapi.json"
 
+_INT8 = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "namespace": {
         "schema": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"},
@@ -44,6 +45,14 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "number", "minimum": 0, "maximum": MAX_WAIT_SECONDS},
         "description": "Seconds to wait for the end of a batch query.",
     },
+    "partition": {"schema": {"type": "string", "maxLength": 1024}, "description": "Key of a partition."},
+    "start": {"schema": _INT8, "description": "First value of the scope column; goes with `end`."},
+    "end": {"schema": _INT8, "description": "Last value of the scope column, inclusive."},
+    "depth": {
+        "schema": {"type": "integer", "minimum": 0, "maximum": lineage.DEPTH},
+        "description": "Jobs back.",
+    },
+    "at": {"schema": _INT8, "description": "A value of the scope column, such as a block number."},
     "cursor": {"schema": {"type": "string", "maxLength": 2048}, "description": "`next_cursor` of the page before."},
 }
 _ID = {"id": "$response.body#/id"}
@@ -60,7 +69,8 @@ _LINKS: api_document.Links = {
     ("cancel_task", 200): (("retry_task", _ID),),
     ("retry_task", 200): (("cancel_task", _ID),),
     ("assets", 200): tuple(
-        (name, _FIRST) for name in ("asset", "asset_partitions", "asset_versions", "asset_lineage")
+        (name, _FIRST)
+        for name in ("asset", "asset_partitions", "asset_versions", "asset_lineage", "asset_runs", "explain_asset")
     ),
 }
 

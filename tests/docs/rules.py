@@ -43,7 +43,7 @@ RULES = (
     Rule(r"tracectl admin user --help", Tier.LOCAL),
     Rule(r"openssl ecparam .*", Tier.LOCAL),
     Rule(r"(cp \$\(hack/cluster kubeconfig\) kubeconfig && )?export [A-Z_]+=.*", Tier.CLUSTER),
-    Rule(r"(hack/cluster exec -- )?(\S*/)?tracectl (query|result|get|logs) .*", Tier.CLUSTER),
+    Rule(r"(hack/cluster exec -- )?(\S*/)?tracectl (query|result|get|logs|lineage|explain) .*", Tier.CLUSTER),
     Rule(r"kubectl tracedag (version|get|logs|query)( .*)?", Tier.CLUSTER),
     Rule(r"kubectl tracedag doctor", Tier.TESTED, "tests/apiserver/cli/test_doctor.py"),
     Rule(r"echo '.*' \| tracectl sql .*", Tier.CLUSTER),

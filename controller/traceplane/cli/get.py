@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,7 +25,7 @@ Row = dict[str, Any]
 def register(app: typer.Typer) -> None:
     """Add the verb and its nouns."""
     nouns = typer.Typer(help="Show DAGs, jobs, tasks and assets.", no_args_is_help=True)
-    for noun in (dags, versions, jobs, tasks, assets, partitions, lineage):
+    for noun in (dags, versions, jobs, tasks, assets, partitions):
         nouns.command(noun.__name__)(noun)
     app.add_typer(nouns, name="get")
 
@@ -171,26 +170,6 @@ def partitions(
     """
     rows = _list(api, f"/v1/assets/{asset}/partitions", limit, namespace=namespace)
     printing.rows(rows, ("key", "rows", "bytes", "committed_at", "task_id", "attempt"), output)
-
-
-@calls(USER_API)
-def lineage(
-    api: Access,
-    asset: Annotated[str, typer.Argument(help="Name of the asset.")],
-    namespace: Namespace = None,
-    output: Printed = Output.TABLE,
-) -> None:
-    """Show what an asset is made from, and what is made from it, the nearest first.
-
-    Example: tracectl get lineage cold-blocks
-    """
-    scope = {} if namespace is None else {"namespace": namespace}
-    with api.client() as client:
-        found = call(client, "GET", f"/v1/assets/{asset}/lineage", params=scope).json()
-    columns = ("side", "distance", "asset", "namespace", "dag", "job", "output", "version")
-    printing.rows(found["items"], columns, output)
-    if found["truncated"]:
-        sys.stderr.write(f"warning: only the nearest {len(found['items'])} versions are shown\n")
 
 
 def _list(api: Access, path: str, limit: int, **query: str | None) -> list[Row]:

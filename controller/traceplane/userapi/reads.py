@@ -18,10 +18,6 @@ from traceplane_sdk.columns import FORMS
 
 STATUSES = ("Queued", "Running", "Completed", "Failed", "Canceled")
 
-LINEAGE_DEPTH = 32
-LINEAGE_VERSIONS = 500
-"""How far lineage is followed, and how many versions it shows, the nearest first."""
-
 
 async def dags(call: Call) -> Any:
     """Living DAGs by namespace and name."""
@@ -91,7 +87,7 @@ async def assets(call: Call) -> Any:
 
 async def asset(call: Call) -> Any:
     """One asset with its columns, and how far it is."""
-    found = await _asset(call)
+    found = await find_asset(call)
     versions = {"version": found["version"], "cold_version": found["cold_version"]}
     progress = await call.run(browse_assets.progress, **versions)
     name = f"{found['namespace']}.{found['name']}".replace("-", "_")
@@ -102,7 +98,7 @@ async def asset_partitions(call: Call) -> Any:
     """Committed partitions of an asset's cold dataset by where they start, whole ones last; none for a hot one."""
     size = pages.limit(call.request)
     after = pages.after(call.request, ((int, type(None)), str))
-    found = await _asset(call)
+    found = await find_asset(call)
     if found["cold_version"] is None:
         return {"items": [], "next_cursor": None}
     rows = await call.run(
@@ -116,7 +112,7 @@ async def asset_partitions(call: Call) -> Any:
 
 async def asset_versions(call: Call) -> Any:
     """Versions of the asset's dataset, newest first; of a Federated asset's hot half."""
-    found = await _asset(call)
+    found = await find_asset(call)
     size, before = pages.limit(call.request), _before(call)
     rows = await call.run(
         browse_assets.versions,
@@ -128,19 +124,6 @@ async def asset_versions(call: Call) -> Any:
     return pages.page(rows, size, ("id",))
 
 
-async def asset_lineage(call: Call) -> Any:
-    """What the asset is made from, and what is made from it; a Federated asset has two versions of its own."""
-    found = await _asset(call)
-    rows = await call.run(
-        browse_assets.lineage,
-        roots={found["version"], found["cold_version"]} - {None},
-        roles=call.principal.roles,
-        depth=LINEAGE_DEPTH,
-        limit=LINEAGE_VERSIONS + 1,
-    )
-    return {"items": rows[:LINEAGE_VERSIONS], "truncated": len(rows) > LINEAGE_VERSIONS}
-
-
 async def _dag(call: Call) -> Row:
     name, namespace = call.name(), call.own_namespace()
     found = await call.run(browse_dags.dag, namespace=namespace, dag=name)
@@ -149,7 +132,8 @@ async def _dag(call: Call) -> Row:
     return found
 
 
-async def _asset(call: Call) -> Row:
+async def find_asset(call: Call) -> Row:
+    """The asset of the path, as its reader sees it. Raises NotFound."""
     name, namespace = call.name(), call.own_namespace()
     found = await call.run(browse_assets.asset, namespace=namespace, asset=name, roles=call.principal.roles)
     if found is None:

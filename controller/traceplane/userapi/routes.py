@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from traceplane.userapi import installation, plans, reads, rollouts, shapes, tasks
+from traceplane.userapi import installation, lineage, plans, reads, rollouts, shapes, tasks
 from traceplane.userapi.call import Call
 from traceplane.web.authentication import Scheme
 from traceplane.web.routes import Route
@@ -84,7 +84,9 @@ _ROWS = (
     _get("/v1/assets", reads.assets, shapes.Page[shapes.Asset], (*_ONE, *_PAGE), (400,)),
     _get("/v1/assets/{name}", reads.asset, shapes.OneAsset, _ONE),
     _get("/v1/assets/{name}/partitions", reads.asset_partitions, shapes.Page[shapes.Partition], (*_ONE, *_PAGE)),
-    _get("/v1/assets/{name}/lineage", reads.asset_lineage, shapes.Lineage, _ONE),
+    _get("/v1/assets/{name}/lineage", lineage.asset_lineage, shapes.Lineage, _ONE),
+    _get("/v1/assets/{name}/runs", lineage.asset_runs, shapes.Runs, (*_ONE, "partition", "start", "end", "depth")),
+    _get("/v1/assets/{name}/explanation", lineage.explain_asset, shapes.Explanation, (*_ONE, "at")),
     _get("/v1/assets/{name}/versions", reads.asset_versions, shapes.Page[shapes.AssetVersion], (*_ONE, *_PAGE)),
 )
 

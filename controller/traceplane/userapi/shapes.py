@@ -300,6 +300,91 @@ class Lineage(msgspec.Struct):
     truncated: bool
 
 
+class RunInput(msgspec.Struct):
+    """A dataset version that a run read; `start` and `end` where its range is known there too."""
+
+    version: UUID
+    dag: str
+    job: str
+    output: str
+    start: int | None
+    end: int | None
+
+
+class Run(msgspec.Struct):
+    """A task and its attempt that made rows of a dataset version, `distance` jobs away from the asset. `partition`,
+    `rows` and `bytes` are those of files; `dag_version` is the first that held the job as it was. `cause` is null
+    where the task is forgotten, `finished_at` while it runs."""
+
+    version: UUID
+    namespace: str
+    dag: str
+    job: str
+    output: str
+    storage: Literal["Postgres", "S3"]
+    partition: str | None
+    start: int | None
+    end: int | None
+    rows: int | None
+    bytes: int | None
+    committed_at: datetime | None
+    task_id: UUID | None
+    attempt: int | None
+    cause: str | None
+    worker_id: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    operator: str
+    config_hash: str
+    dag_version: str | None
+    inputs: list[RunInput]
+    distance: int
+
+
+class Runs(msgspec.Struct):
+    """Who made rows of an asset, the nearest first. `truncated`: there are more."""
+
+    items: list[Run]
+    truncated: bool
+
+
+class Wait(msgspec.Struct):
+    """A job on the way from an asset back to its source, and why it has not made the value that was asked for, or
+    what it does. `remedy` is empty where time is all it takes; `task_id` is the task that the message is about."""
+
+    distance: int
+    namespace: str
+    dag: str
+    job: str
+    reason: Literal[
+        "Done",
+        "Inactive",
+        "Provisioning",
+        "Paused",
+        "Queued",
+        "Running",
+        "Retrying",
+        "Failed",
+        "NotRunning",
+        "Unhealthy",
+        "Behind",
+        "NotThereYet",
+        "NotFinal",
+        "WaitsForInput",
+        "CaughtUp",
+    ]
+    message: str
+    remedy: str
+    task_id: UUID | None
+
+
+class Explanation(msgspec.Struct):
+    """The chain of waits of an asset, the nearest job first. `truncated`: there are more."""
+
+    items: list[Wait]
+    truncated: bool
+
+
 class Version(msgspec.Struct):
     """A running release; `time` is its clock."""
 

@@ -25,8 +25,8 @@ Get = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def get(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> Get:
-    """`tracectl get` of `alice`, a reader, in a world with a compacted range and 505 tasks."""
+def run(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> Get:
+    """`tracectl` of `alice`, a reader, in a world with a compacted range and 505 tasks."""
     hot, cold = world.federated()
     world.follow(hot, 0, 9)
     world.compact(hot, cold, 0, 9)
@@ -34,7 +34,13 @@ def get(world: World, oidc: Issuer, serve: Callable[[Any], str]) -> Get:
     add_tasks(world, "compact", 5, "Canceled")
     world.user(oidc.url, "alice", "reader")
     url = serve(app(Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url), pytest.fail))
-    return lambda *arguments: tracectl("get", *arguments, TRACE_USER_URL=url, TRACE_TOKEN=oidc.token("alice"))
+    return lambda *arguments: tracectl(*arguments, TRACE_USER_URL=url, TRACE_TOKEN=oidc.token("alice"))
+
+
+@pytest.fixture
+def get(run: Get) -> Get:
+    """`tracectl get` of the same."""
+    return lambda *arguments: run("get", *arguments)
 
 
 def rows(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
@@ -89,11 +95,19 @@ def test_assets_and_partitions_are_listed(get: Get) -> None:
     assert rows(get("dags", "-n", "elsewhere", "-o", "json")) == []
 
 
-def test_lineage_is_shown(get: Get) -> None:
-    (own,) = rows(get("lineage", "cold-blocks", "-o", "json"))
+def test_lineage_and_waits_are_shown(run: Get) -> None:
+    (own,) = rows(run("lineage", "cold-blocks", "-o", "json"))
     assert (own["side"], own["asset"], own["job"]) == ("Asset", "cold-blocks", "compact")
-    assert "compact" in get("lineage", "cold-blocks").stdout
-    assert get("lineage", "nothing").returncode == 1
+    assert "compact" in run("lineage", "cold_blocks").stdout
+    assert run("lineage", "nothing").returncode == 1
+    (made,) = rows(run("lineage", "cold-blocks", "--start", "4", "--end", "5", "-o", "json"))
+    assert (made["partition"], made["attempt"], made["inputs"]) == ("0-9", 1, [])
+    assert rows(run("lineage", "cold-blocks", "--partition", "0-9", "-o", "json")) == [made]
+    refused = run("lineage", "cold-blocks", "--start", "4")
+    assert (refused.returncode, "start, end: give both" in refused.stderr) == (1, True)
+    (wait,) = rows(run("explain", "cold-blocks", "--at", "4", "-o", "json"))
+    assert (wait["job"], wait["reason"], wait["message"]) == ("compact", "Done", "a committed partition holds 4")
+    assert "NotRunning" in run("explain", "hot-blocks").stdout
 
 
 @pytest.mark.parametrize("arguments", [("jobs",), ("tasks", "--limit", "0"), ("dags", "-o", "xml"), ("nothing",)])

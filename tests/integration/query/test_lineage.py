@@ -1,14 +1,15 @@
-"""Lineage of an asset through the user API: both ways, within bounds, and only what its reader may know."""
+"""Lineage of an asset through the user API: both ways, runs, waits, bounds, and only what its reader may know."""
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from tests.integration.query.conftest import Get
 from tests.integration.query.world import World
-from traceplane.userapi import reads as handlers
+from traceplane.userapi import lineage as handlers
 
 pytestmark = pytest.mark.services
 
@@ -69,6 +70,63 @@ def test_lineage_knows_no_job_that_left_its_dag(world: World, get: Get) -> None:
 def test_lineage_is_bounded_and_says_so(world: World, get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
     hot, cold = world.federated()
     reads(world, cold, hot)
-    monkeypatch.setattr(handlers, "LINEAGE_VERSIONS", 1)
+    monkeypatch.setattr(handlers, "MOST", 1)
     found = get("/v1/assets/cold-blocks/lineage").json()
     assert ([item["job"] for item in found["items"]], found["truncated"]) == (["compact"], True)
+
+
+def test_the_runs_of_a_partition_a_range_or_everything(world: World, get: Get, monkeypatch: Any) -> None:
+    hot, cold = world.federated()
+    reads(world, cold, hot)
+    for first in (0, 10, 20):
+        world.compact(hot, cold, first, first + 9)
+        world.announce(hot, first + 9)
+
+    def found(**asked: Any) -> list[tuple[Any, ...]]:
+        items = get("/v1/assets/cold-blocks/runs", **asked).json()["items"]
+        return [(run["distance"], run["job"], run["start"], run["end"], run["rows"]) for run in items]
+
+    assert found() == [(0, "compact", first, first + 9, 10) for first in (0, 10, 20)]
+    assert found(partition="10-19") == [(0, "compact", 10, 19, 10)]
+    assert found(start=9, end=10) == [(0, "compact", 0, 9, 10), (0, "compact", 10, 19, 10)]
+    assert found(start=30, end=99) == []
+    assert found(start=12, end=12, depth=1) == [(0, "compact", 10, 19, 10), (1, "follow", 10, 19, None)]
+    hot_runs = get("/v1/assets/hot-blocks/runs", start=5, end=12).json()["items"]
+    assert [(run["start"], run["end"], run["inputs"]) for run in hot_runs] == [(5, 12, [])]
+    monkeypatch.setattr(handlers, "MOST", 2)
+    assert get("/v1/assets/cold-blocks/runs").json()["truncated"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"start": 1}, "start, end: give both"),
+        ({"start": 2, "end": 1}, "start not after end"),
+        ({"start": 1, "end": 2, "partition": "1-2"}, "partition: give either"),
+        ({"depth": 33}, "depth: from 0 to 32"),
+        ({"start": "1e3", "end": 5}, "start: a whole number of 64 bits"),
+        ({"start": 2**63, "end": 2**63}, "start: a whole number of 64 bits"),
+    ],
+)
+def test_a_range_that_is_none_is_refused(world: World, get: Get, asked: dict[str, Any], said: str) -> None:
+    world.federated()
+    answer = get("/v1/assets/cold-blocks/runs", **asked)
+    assert answer.status_code == 400
+    assert said in answer.json()["detail"]
+
+
+def test_an_asset_is_explained_job_by_job_to_those_who_may_read_it(world: World, get: Get) -> None:
+    hot, cold = world.federated()
+    reads(world, cold, hot)
+    world.compact(hot, cold, 0, 9)
+    world.announce(hot, 12)
+
+    def found(asset: str, **asked: Any) -> list[tuple[str, str]]:
+        items = get(f"/v1/assets/{asset}/explanation", **asked).json()["items"]
+        return [(wait["job"], wait["reason"]) for wait in items]
+
+    assert found("cold-blocks", at=4) == [("compact", "Done"), ("follow", "Done")]
+    assert found("hot-blocks") == [("follow", "NotRunning")]
+    world.policy("cold-blocks", "S3", roles=["analyst"])
+    assert get("/v1/assets/cold-blocks/explanation").status_code == 404
+    assert get("/v1/assets/cold-blocks/runs").status_code == 404

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.store.crowd import DAG, OTHER, UID
 from tests.support.deploying import NEIGHBOUR
 from traceplane.store.engine import Connection
-from traceplane.store.statements import asset_policies, browse_assets, browse_dags, controller_facts
+from traceplane.store.statements import asset_policies, browse_assets, browse_dags, controller_facts, lineage
 from traceplane.versions import deletion
 
 pytestmark = pytest.mark.services
@@ -64,8 +64,8 @@ async def test_an_asset_is_shown_to_who_may_read_all_of_it(half: str, storage: s
         found = await browse_assets.asset(beside, ORG, namespace=DAG.namespace, asset="blocks", roles=["audit"])
         assert found is not None
         roots = [found["version"], found["cold_version"]]
-        lineage = await browse_assets.lineage(beside, ORG, roots=roots, roles=roles, depth=9, limit=100)
-        return {one["asset"] for one in lineage}
+        near = await lineage.lineage(beside, ORG, roots=roots, roles=roles, depth=9, limit=100)
+        return {one["asset"] for one in near}
 
     assert await shown("blocks", [])
     closed = asset_policies.Policy(name=half, resource_uid="a-4", storage=storage, read_roles=("audit",))
@@ -106,7 +106,7 @@ async def test_an_id_of_another_organisation_leads_nowhere(beside: Connection):
             progress["partitions"],
             len(await browse_assets.versions(beside, org, dataset=dataset, current=version, before=None, **page)),
             len(await browse_assets.partitions(beside, org, version=version, after=None, **page)),
-            len(await browse_assets.lineage(beside, org, roots=[version], roles=[], depth=0, **page)),
+            len(await lineage.lineage(beside, org, roots=[version], roles=[], depth=0, **page)),
         ]
 
     assert await found(NEIGHBOUR) == [1, 1, 1, 1]

@@ -19,6 +19,7 @@ from traceplane.store.statements import (
     browse_assets,
     browse_dags,
     controller_facts,
+    lineage,
     pointers,
     publications,
     versions,
@@ -139,8 +140,8 @@ async def browse_an_asset(conn: Connection) -> list[Any]:
     found = await browse_assets.versions(
         conn, ORG, dataset=asset["dataset"], current=asset["version"], before=None, limit=100
     )
-    lineage = await browse_assets.lineage(conn, ORG, roots=[asset["version"]], roles=[], depth=9, limit=100)
-    return [[version["active"] for version in found], [(one["asset"], one["distance"]) for one in lineage]]
+    near = await lineage.lineage(conn, ORG, roots=[asset["version"]], roles=[], depth=9, limit=100)
+    return [[version["active"] for version in found], [(one["asset"], one["distance"]) for one in near]]
 
 
 async def look_at_policies(conn: Connection) -> dict[str, Any]:

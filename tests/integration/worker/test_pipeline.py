@@ -26,6 +26,7 @@ import pytest
 from tests import graphs, services
 from tests.integration.operators import chain_truth
 from tests.integration.operators.following import Activity
+from tests.integration.worker import origins
 from tests.support.dispatcher import Process as Dispatcher
 from tests.support.dispatcher import running as running_dispatcher
 from tests.support.waiting import until
@@ -231,6 +232,7 @@ def test_blocks_travel_from_the_chain_to_cold_files(pipeline: Pipeline) -> None:
     pipeline.until("the head is stored", lambda: pipeline.stored() == head)
     pipeline.until("final ranges are cold", lambda: pipeline.compacted() == ["0-9", "10-19", "20-29"])
     pipeline.equals_chain()
+    made_by_whom(pipeline)
     pipeline.until("hot rows of cold ranges are gone", lambda: _lowest(pipeline) == 30)
     pipeline.equals_chain()
     follower = pipeline.kept.pop("follow")
@@ -244,6 +246,40 @@ def test_blocks_travel_from_the_chain_to_cold_files(pipeline: Pipeline) -> None:
     pipeline.equals_chain()
     assert _lowest(pipeline) == 30, "ranges that moved to cold files were taken for gaps"
     assert pipeline.sql("select * from data_invalidations") == []
+
+
+def made_by_whom(pipeline: Pipeline) -> None:
+    """Each block is traced to the tasks that made it, and what is missing to what it waits for."""
+    (cold,) = (row["id"] for row in pipeline.sql(
+        "select v.id from dataset_versions v join datasets d on d.id = v.dataset_id"
+        " where d.job = 'compact' and d.output = 'blocks'"))  # fmt: skip
+    with origins.Origins(pipeline.databases) as asked:
+        made = {run["job"]: run for run in asked.runs(cold, 12, 14, depth=2)}
+        assert {job: (run["start"], run["end"]) for job, run in made.items()} == {
+            "compact": (10, 19),
+            "ranges": (10, 19),
+            "follow": (10, 19),
+        }
+        assert {job: (run["cause"], run["attempt"]) for job, run in made.items()} == {
+            "compact": ("Event", 1),
+            "ranges": ("Event", 1),
+            "follow": ("Source", 1),
+        }
+        assert made["compact"]["rows"] == 10
+        assert made["compact"]["worker_id"].startswith("compact-")
+        assert made["follow"]["worker_id"].startswith("follow-")
+        read = {
+            (given["job"], given["output"], given["start"], given["end"]) for given in made["compact"]["inputs"]
+        }
+        assert read == {("ranges", "ranges", 10, 19), *(("follow", name, 10, 19) for name in OUTPUTS)}
+
+        assert asked.reasons(cold, 15) == {"compact": "Done", "ranges": "Done", "follow": "Done"}
+        assert asked.reasons(cold, 32) == {"compact": "WaitsForInput", "ranges": "NotFinal", "follow": "Done"}
+        assert asked.reasons(cold, 99) == {
+            "compact": "WaitsForInput",
+            "ranges": "WaitsForInput",
+            "follow": "NotThereYet",
+        }
 
 
 def test_killed_workers_lose_and_double_nothing(pipeline: Pipeline) -> None:

@@ -1,4 +1,4 @@
-"""What users read about published assets: versions, partitions, lineage. Pages and rows are as in `browse_dags`.
+"""What users read about published assets: versions and partitions. Pages and rows are as in `browse_dags`.
 
 What a user may not read does not exist: the roles of the caller are in the `WHERE` of each statement that begins
 with an asset's name, and the others begin with a dataset that such a statement gave.
@@ -68,52 +68,6 @@ LIMIT %(limit)s
 """
 """Current partitions of one dataset version, by where they start."""
 
-LINEAGE = """
-WITH RECURSIVE up (version, depth) AS (
-    SELECT unnest(%(roots)s::uuid[]), 0
-    UNION
-    SELECT i.dataset_version_id, up.depth + 1
-    FROM up
-    JOIN dataset_versions v ON v.id = up.version
-    JOIN job_inputs i ON i.job_id = v.job_id
-    WHERE up.depth < %(depth)s
-),
--- A version was made from what its generation reads, for ever. Downstream is only what runs now: generations of a
--- DAG's former versions read it too, and concern nobody.
-down (version, depth) AS (
-    SELECT unnest(%(roots)s::uuid[]), 0
-    UNION
-    SELECT v.id, down.depth + 1
-    FROM down
-    JOIN job_inputs i ON i.dataset_version_id = down.version
-    JOIN dag_version_jobs m ON m.job_id = i.job_id
-    -- second guard: a DAG that is deleted has no active version.
-    JOIN dag_current_versions c ON c.active_version_id = m.dag_version_id AND c.deleted_at IS NULL
-    JOIN dataset_versions v ON v.job_id = i.job_id
-    WHERE down.depth < %(depth)s
-),
--- A version may be reached on several ways; its distance is that of the shortest one.
-near AS (
-    SELECT version, min(abs(side)) AS distance, sign(min(side)) AS side
-    FROM (SELECT version, -depth AS side FROM up UNION ALL SELECT version, depth FROM down) AS both_sides
-    GROUP BY version ORDER BY distance, version LIMIT %(limit)s
-)
-SELECT v.id AS version, d.id AS dataset, d.namespace, d.dag, d.job, d.output, v.storage, r.name AS asset,
-       CASE WHEN n.distance = 0 THEN 'Asset' WHEN n.side < 0 THEN 'Upstream' ELSE 'Downstream' END AS side,
-       n.distance,
-       ARRAY(SELECT DISTINCT i.dataset_version_id FROM job_inputs i JOIN near k ON k.version = i.dataset_version_id
-             WHERE i.job_id = v.job_id ORDER BY 1) AS inputs
-FROM near n
-JOIN dataset_versions v ON v.id = n.version AND v.org_id = %(org)s
-JOIN datasets d ON d.id = v.dataset_id
--- The name of an asset is shown to callers that may read it.
-LEFT JOIN catalog.relations r
-  ON r.org_id = v.org_id AND r.dataset_version_id = v.id AND r.storage <> 'Federated'
-  AND (cardinality(r.read_roles) = 0 OR r.read_roles && %(roles)s::text[])
-ORDER BY n.distance, d.namespace, d.dag, d.job, d.output, v.id
-"""
-"""What an asset's versions were made from, and what is made from them."""
-
 
 async def assets(
     conn: Connection,
@@ -159,11 +113,3 @@ async def partitions(
     start, key = after or (None, None)
     page = {"version": version, "after_start": start, "after_key": key}
     return await rows(conn, PARTITIONS, {"org": org_id, "limit": limit, **page})
-
-
-async def lineage(
-    conn: Connection, org_id: UUID, *, roots: Collection[UUID], roles: Collection[str], depth: int, limit: int
-) -> list[Row]:
-    """The `limit` versions nearest to `roots`, at most `depth` jobs away, the roots themselves first."""
-    page = {"roots": list(roots), "roles": sorted(roles), "depth": depth}
-    return await rows(conn, LINEAGE, {"org": org_id, "limit": limit, **page})

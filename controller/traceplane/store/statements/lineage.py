@@ -1,0 +1,295 @@
+"""Where rows come from: what an asset was made from, the runs that made its rows, and what it waits for.
+
+All begin with dataset versions that a statement of `browse_assets` gave: of an asset that the caller may read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from traceplane.store.documents import document
+from traceplane.store.engine import Connection
+from traceplane.store.rows import named
+from traceplane.store.statements.browse_dags import Row, rows
+from traceplane.store.statements.versions import NAME
+
+_UP = """up (version, depth) AS (
+    SELECT unnest(%(roots)s::uuid[]), 0
+    UNION
+    SELECT i.dataset_version_id, up.depth + 1
+    FROM up
+    JOIN dataset_versions v ON v.id = up.version
+    JOIN job_inputs i ON i.job_id = v.job_id
+    WHERE up.depth < %(depth)s
+)"""
+"""The dataset versions that `roots` are made from, and how many jobs away."""
+
+LINEAGE = f"""
+WITH RECURSIVE {_UP},
+-- A version was made from what its generation reads, for ever. Downstream is only what runs now: generations of a
+-- DAG's former versions read it too, and concern nobody.
+down (version, depth) AS (
+    SELECT unnest(%(roots)s::uuid[]), 0
+    UNION
+    SELECT v.id, down.depth + 1
+    FROM down
+    JOIN job_inputs i ON i.dataset_version_id = down.version
+    JOIN dag_version_jobs m ON m.job_id = i.job_id
+    -- second guard: a DAG that is deleted has no active version.
+    JOIN dag_current_versions c ON c.active_version_id = m.dag_version_id AND c.deleted_at IS NULL
+    JOIN dataset_versions v ON v.job_id = i.job_id
+    WHERE down.depth < %(depth)s
+),
+-- A version may be reached on several ways; its distance is that of the shortest one.
+near AS (
+    SELECT version, min(abs(side)) AS distance, sign(min(side)) AS side
+    FROM (SELECT version, -depth AS side FROM up UNION ALL SELECT version, depth FROM down) AS both_sides
+    GROUP BY version ORDER BY distance, version LIMIT %(limit)s
+)
+SELECT v.id AS version, d.id AS dataset, d.namespace, d.dag, d.job, d.output, v.storage, r.name AS asset,
+       CASE WHEN n.distance = 0 THEN 'Asset' WHEN n.side < 0 THEN 'Upstream' ELSE 'Downstream' END AS side,
+       n.distance,
+       ARRAY(SELECT DISTINCT i.dataset_version_id FROM job_inputs i JOIN near k ON k.version = i.dataset_version_id
+             WHERE i.job_id = v.job_id ORDER BY 1) AS inputs
+FROM near n
+JOIN dataset_versions v ON v.id = n.version AND v.org_id = %(org)s
+JOIN datasets d ON d.id = v.dataset_id
+-- The name of an asset is shown to callers that may read it.
+LEFT JOIN catalog.relations r
+  ON r.org_id = v.org_id AND r.dataset_version_id = v.id AND r.storage <> 'Federated'
+  AND (cardinality(r.read_roles) = 0 OR r.read_roles && %(roles)s::text[])
+ORDER BY n.distance, d.namespace, d.dag, d.job, d.output, v.id
+"""
+"""What an asset's versions were made from, and what is made from them."""
+
+
+RUNS = f"""
+WITH asked AS (
+    SELECT * FROM jsonb_to_recordset(%(asked)s::jsonb) AS x(version uuid, key text, start int8, "end" int8)
+),
+-- What announced hot rows wrote them. An event of a cursor reaches from the one before it; the first one that is
+-- asked about, from where the question begins.
+announced AS (
+    SELECT a.version, e.producer_task_id AS task_id, e.created_at,
+           coalesce(e.range_start, lag(e.cursor_value) OVER before + 1, a.start) AS start,
+           CASE WHEN a."end" < e.cursor_value AND e.kind = 'Cursor' THEN a."end" ELSE e.cursor_value END AS "end"
+    FROM asked a
+    JOIN dataset_versions v ON v.id = a.version AND v.storage = 'Postgres'
+    JOIN events e ON e.dataset_version_id = a.version
+     AND (a.key IS NULL OR e.partition_key = a.key)
+     AND (a.start IS NULL OR e.cursor_value >= a.start)
+     AND (a."end" IS NULL OR e.range_start <= a."end" OR e.kind = 'Cursor' AND e.cursor_value <= coalesce((
+         SELECT min(n.cursor_value) FROM events n
+         WHERE n.dataset_version_id = a.version AND n.cursor_value >= a."end"), a."end"))
+    WINDOW before AS (PARTITION BY a.version, a.start, a."end" ORDER BY e.cursor_value, e.id)
+),
+made AS (
+    SELECT a.version, p.partition_key AS partition, p.range_start AS start, p.range_end AS "end", p.rows, p.bytes,
+           p.committed_at, p.task_id, p.attempt
+    FROM asked a
+    JOIN partition_versions p ON p.dataset_version_id = a.version AND p.superseded_at IS NULL
+     AND (a.key IS NULL OR p.partition_key = a.key)
+     AND (a.start IS NULL OR p.range_start IS NULL
+          OR int8range(p.range_start, p.range_end, '[]') && int8range(a.start, a."end", '[]'))
+    UNION ALL
+    SELECT version, NULL, min(start), max("end"), NULL, NULL, max(created_at), task_id, NULL
+    FROM announced GROUP BY version, task_id
+)
+SELECT m.version, d.namespace, d.dag, d.job, d.output, v.storage, m.partition, m.start, m."end", m.rows, m.bytes,
+       m.committed_at, m.task_id, coalesce(m.attempt, ran.attempt, t.attempt) AS attempt, t.cause,
+       coalesce(ran.worker_id, t.worker_id) AS worker_id, coalesce(ran.started_at, t.started_at) AS started_at,
+       coalesce(ran.finished_at, t.finished_at) AS finished_at, j.operator, j.config_hash,
+       (SELECT {NAME.format(v="x")} FROM dag_version_jobs y JOIN dag_versions x ON x.id = y.dag_version_id
+        WHERE y.job_id = j.id ORDER BY x.number LIMIT 1) AS dag_version,
+       (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                   'version', i.dataset_version_id, 'dag', o.dag, 'job', o.job, 'output', o.output,
+                   -- A task's partition is that of what triggered it; any other range means the same in an input
+                   -- that is placed by the same column.
+                   'start', CASE WHEN i.is_trigger AND t.range_start IS NOT NULL THEN t.range_start
+                                 WHEN w.scope_column = v.scope_column THEN coalesce(t.range_start, m.start) END,
+                   'end', CASE WHEN i.is_trigger AND t.range_end IS NOT NULL THEN t.range_end
+                               WHEN w.scope_column = v.scope_column THEN coalesce(t.range_end, m."end") END)
+               ORDER BY i.position), '[]')
+        FROM job_inputs i
+        JOIN datasets o ON o.id = i.dataset_id
+        JOIN dataset_versions w ON w.id = i.dataset_version_id
+        WHERE i.job_id = j.id) AS inputs
+FROM made m
+JOIN dataset_versions v ON v.id = m.version AND v.org_id = %(org)s
+JOIN datasets d ON d.id = v.dataset_id
+JOIN jobs j ON j.id = v.job_id
+-- Finished tasks of old cursors are forgotten: what they made is not.
+LEFT JOIN tasks t ON t.id = m.task_id
+LEFT JOIN LATERAL (
+    SELECT a.* FROM task_attempts a
+    WHERE a.task_id = m.task_id AND (a.attempt = m.attempt OR m.attempt IS NULL AND a.finished_at >= m.committed_at)
+    ORDER BY a.attempt LIMIT 1) ran ON true
+ORDER BY d.namespace, d.dag, d.job, d.output, m.start NULLS LAST, m.partition, m.task_id
+LIMIT %(limit)s
+"""
+"""Which task and attempt made the rows of versions, by range or partition, and what it read."""
+
+STEPS = f"""
+WITH RECURSIVE {_UP},
+near AS (
+    SELECT v.job_id, min(up.depth) AS distance, array_agg(DISTINCT v.id) AS versions
+    FROM up JOIN dataset_versions v ON v.id = up.version AND v.org_id = %(org)s
+    GROUP BY v.job_id ORDER BY distance, v.job_id LIMIT %(limit)s
+)
+SELECT n.distance, j.namespace, j.dag, j.id AS job_id, j.name AS job, j.activation, j.execution_strategy, j.paused,
+       j.provisioned_at IS NOT NULL AS provisioned, may_run.active IS NOT NULL AS active,
+       own.position, own.final, made.covered, queue.*, failed.dead, failed.error, source.report, about.*,
+       (SELECT count(*) FROM tasks b
+        WHERE b.job_id = j.id AND b.status = 'Queued' AND about.status = 'Queued'
+          AND (b.priority, b.queued_at, b.id) < (about.priority, about.queued_at, about.task_id)) AS ahead,
+       ARRAY(SELECT DISTINCT w.job_id FROM job_inputs i JOIN dataset_versions w ON w.id = i.dataset_version_id
+             WHERE i.job_id = j.id ORDER BY 1) AS reads
+FROM near n
+JOIN jobs j ON j.id = n.job_id
+LEFT JOIN LATERAL (
+    SELECT true AS active
+    FROM dag_current_versions c JOIN dag_version_jobs m ON m.dag_version_id = c.active_version_id
+    WHERE m.job_id = j.id AND c.deleted_at IS NULL) may_run ON true
+CROSS JOIN LATERAL (
+    SELECT max(furthest.cursor_value) AS position,
+           min(coalesce(f.final_value, furthest.cursor_value - v.finality_depth)) AS final
+    FROM dataset_versions v
+    LEFT JOIN dataset_finality f ON f.dataset_version_id = v.id
+    LEFT JOIN LATERAL (
+        SELECT e.cursor_value FROM events e WHERE e.dataset_version_id = v.id AND e.cursor_value IS NOT NULL
+        ORDER BY e.cursor_value DESC LIMIT 1) furthest ON true
+    WHERE v.id = ANY(n.versions)) own
+CROSS JOIN LATERAL (
+    SELECT EXISTS (
+        SELECT FROM partition_versions p
+        WHERE p.dataset_version_id = ANY(n.versions) AND p.superseded_at IS NULL AND p.range_start IS NOT NULL
+          AND int8range(p.range_start, p.range_end, '[]') @> %(at)s::int8) AS covered) made
+CROSS JOIN LATERAL (
+    -- Each count is a partial index of the queue: it costs what is alive, not what ever ran.
+    SELECT (SELECT count(*) FROM tasks t WHERE t.job_id = j.id AND t.status = 'Queued') AS queued,
+           (SELECT count(*) FROM tasks t WHERE t.job_id = j.id AND t.status = 'Running') AS running,
+           (SELECT count(*) FROM tasks t
+            WHERE t.job_id = j.id AND t.status = 'Failed' AND t.finished_at IS NULL) AS retrying,
+           (SELECT min(t.queued_at) FROM tasks t WHERE t.job_id = j.id AND t.status = 'Queued') AS oldest_queued_at
+) queue
+CROSS JOIN LATERAL (
+    SELECT count(*) AS dead, (array_agg(error ORDER BY finished_at DESC))[1] AS error
+    FROM tasks WHERE job_id = j.id AND status = 'Failed' AND finished_at IS NOT NULL) failed
+LEFT JOIN LATERAL (
+    SELECT report FROM tasks
+    WHERE job_id = j.id AND status = 'Running' AND lease_expires_at > statement_timestamp()
+    ORDER BY heartbeat_at DESC NULLS LAST LIMIT 1) source ON true
+LEFT JOIN LATERAL (
+    SELECT t.id AS task_id, t.status, t.attempt, t.max_attempts, t.worker_id, t.started_at, t.next_retry_at,
+           t.finished_at, t.error AS task_error, t.priority, t.queued_at
+    FROM (  -- UNION ALL: so the planner answers each from the partial index of that status.
+        SELECT * FROM tasks WHERE job_id = j.id AND status = 'Queued'
+        UNION ALL SELECT * FROM tasks WHERE job_id = j.id AND status = 'Running'
+        UNION ALL SELECT * FROM tasks WHERE job_id = j.id AND status = 'Failed') t
+    WHERE %(at)s::int8 BETWEEN t.range_start AND t.range_end
+    ORDER BY t.id DESC LIMIT 1) about ON true
+ORDER BY n.distance, j.namespace, j.dag, j.name
+"""
+"""The generations that an asset's versions come from, the nearest first, with what each does and waits for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A job generation on the way from an asset back to its source. Counts are tasks, positions values of the scope
+    column; what follows `task_id` is of the newest live or dead task about the value that was asked for."""
+
+    distance: int
+    namespace: str
+    dag: str
+    job_id: UUID
+    job: str
+    activation: str
+    execution_strategy: str | None
+    paused: bool
+    provisioned: bool
+    active: bool
+    """The active version of its DAG holds it."""
+    position: int | None
+    """The furthest value that it announced."""
+    final: int | None
+    """Up to where what it announced will not change any more; None where nothing says so."""
+    covered: bool
+    """A committed partition holds the value."""
+    queued: int
+    running: int
+    retrying: int
+    oldest_queued_at: datetime | None
+    dead: int
+    error: Mapping[str, Any] | None
+    """Of the task that died last."""
+    report: Mapping[str, Any] | None
+    """What a running source said of itself last."""
+    reads: list[UUID]
+    """The generations that it reads."""
+    task_id: UUID | None = None
+    status: str | None = None
+    attempt: int | None = None
+    max_attempts: int | None = None
+    worker_id: str | None = None
+    started_at: datetime | None = None
+    next_retry_at: datetime | None = None
+    finished_at: datetime | None = None
+    task_error: Mapping[str, Any] | None = None
+    priority: int | None = None
+    queued_at: datetime | None = None
+    ahead: int = 0
+    """Queued tasks of its job that are claimed before it."""
+
+
+async def lineage(
+    conn: Connection, org_id: UUID, *, roots: Collection[UUID], roles: Collection[str], depth: int, limit: int
+) -> list[Row]:
+    """The `limit` versions nearest to `roots`, at most `depth` jobs away, the roots themselves first."""
+    page = {"roots": list(roots), "roles": sorted(roles), "depth": depth}
+    return await rows(conn, LINEAGE, {"org": org_id, "limit": limit, **page})
+
+
+async def runs(
+    conn: Connection,
+    org_id: UUID,
+    *,
+    versions: Collection[UUID],
+    key: str | None,
+    start: int | None,
+    end: int | None,
+    depth: int,
+    limit: int,
+) -> list[Row]:
+    """At most `limit` runs that made a partition or a range of versions (or all of them), the nearest first.
+
+    `depth` jobs back: who made what these read, each range of a version once, however many read it.
+    """
+    asked = [{"version": version, "key": key, "start": start, "end": end} for version in versions]
+    found: list[Row] = []
+    seen: set[tuple[object, ...]] = set()
+    for distance in range(depth + 1):
+        made = await rows(conn, RUNS, {"org": org_id, "asked": document(asked), "limit": limit - len(found)})
+        found += [{**run, "distance": distance} for run in made]
+        read = {
+            (i["version"], i["start"], i["end"]) for run in made for i in run["inputs"] if i["start"] is not None
+        }
+        asked = [
+            {"version": UUID(version), "key": None, "start": start, "end": end}
+            for version, start, end in sorted(read - seen)
+        ]
+        seen |= read
+        if not asked or len(found) >= limit:
+            break
+    return found
+
+
+async def steps(
+    conn: Connection, org_id: UUID, *, roots: Collection[UUID], at: int | None, depth: int, limit: int
+) -> list[Step]:
+    """The `limit` generations nearest to `roots`; tasks and partitions about the value `at` of the scope column."""
+    given = {"org": org_id, "roots": list(roots), "at": at, "depth": depth, "limit": limit}
+    return await named(conn, Step, STEPS, given)
