@@ -43,7 +43,16 @@ RULES = (
     Rule(r"tracectl admin user --help", Tier.LOCAL),
     Rule(r"openssl ecparam .*", Tier.LOCAL),
     Rule(r"(cp \$\(hack/cluster kubeconfig\) kubeconfig && )?export [A-Z_]+=.*", Tier.CLUSTER),
-    Rule(r"(hack/cluster exec -- )?(\S*/)?tracectl (query|result|get|logs|lineage|explain) .*", Tier.CLUSTER),
+    # Of a staged version, which a page that rebuilds one has for a moment only.
+    Rule(
+        r"tracectl (diff|query --version staged) .*",
+        Tier.TESTED,
+        "tests/integration/query/test_named_versions.py",
+    ),
+    Rule(
+        r"(hack/cluster exec -- )?(\S*/)?tracectl (query(?! --version staged)|result|get|logs|lineage|explain) .*",
+        Tier.CLUSTER,
+    ),
     Rule(r"kubectl tracedag (version|get|logs|query)( .*)?", Tier.CLUSTER),
     Rule(r"kubectl tracedag doctor", Tier.TESTED, "tests/apiserver/cli/test_doctor.py"),
     Rule(r"echo '.*' \| tracectl sql .*", Tier.CLUSTER),

@@ -30,21 +30,8 @@ processes = typer.Typer(help="Run one of Trace's processes (what the pods start)
 app.add_typer(processes, name="run")
 
 _VERBS = (
-    *(
-        "version",
-        "doctor",
-        "lint",
-        "plan",
-        "query",
-        "sql",
-        "result",
-        "get",
-        "lineage",
-        "operate",
-        "rollout",
-        "logs",
-        "admin",
-    ),
+    *("version", "doctor", "lint", "plan", "query", "sql", "result", "get", "lineage", "diff"),
+    *("operate", "rollout", "logs", "admin"),
 )
 _PROCESSES = ("controller", "dispatcher", "query_service", "worker", "migrate")
 

@@ -61,6 +61,10 @@ def query(
     as_of: Annotated[
         str | None, typer.Option(help="Token `as_of` of an earlier answer: compute on what that was computed on.")
     ] = None,
+    version: Annotated[
+        str | None,
+        typer.Option(help="Version of a DAG that the names mean: `staged`, or `v3`. Default: the active one."),
+    ] = None,
     export: Annotated[
         bool,
         typer.Option(
@@ -104,6 +108,7 @@ def query(
         "overflow": "export" if whole else "truncate",
         "namespace": namespace,
         "as_of": as_of,
+        "version": version,
     }
     given = {key: value for key, value in body.items() if value is not None}
     # A batch query is answered once it is queued, whatever its own limit.

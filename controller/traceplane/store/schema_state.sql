@@ -286,6 +286,94 @@ CREATE VIEW catalog.relocations AS
     relocations.ranges
    FROM public.relocations;
 
+CREATE TABLE public.dag_version_assets (
+    dag_version_id uuid NOT NULL,
+    asset text NOT NULL,
+    org_id uuid NOT NULL,
+    dataset_id uuid NOT NULL
+);
+
+CREATE TABLE public.dag_versions (
+    id uuid DEFAULT public.trace_uuid7() NOT NULL,
+    org_id uuid NOT NULL,
+    namespace text NOT NULL,
+    dag text NOT NULL,
+    spec_hash text NOT NULL,
+    spec jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    number integer NOT NULL,
+    activated_at timestamp with time zone
+);
+
+CREATE VIEW catalog.version_relations AS
+ WITH published AS (
+         SELECT x.id AS dag_version_id,
+            ((('v'::text || x.number) || '-'::text) || "left"(x.spec_hash, 8)) AS version,
+            ('v'::text || x.number) AS number,
+            COALESCE((x.id = c.staged_version_id), false) AS staged,
+            x.org_id,
+            x.namespace,
+            p.asset AS name,
+            v.dataset_id,
+            v.id AS dataset_version_id,
+            v.storage,
+            v.location,
+            v.columns,
+            v.scope_column,
+            (v.provisioned_at IS NOT NULL) AS provisioned,
+            COALESCE(a.read_roles, '{}'::text[]) AS read_roles
+           FROM (((((public.dag_versions x
+             JOIN public.dag_current_versions c ON (((c.org_id = x.org_id) AND (c.namespace = x.namespace) AND (c.dag = x.dag) AND (c.deleted_at IS NULL))))
+             JOIN public.dag_version_assets p ON ((p.dag_version_id = x.id)))
+             JOIN public.dag_version_datasets d ON (((d.dag_version_id = x.id) AND (d.dataset_id = p.dataset_id))))
+             JOIN public.dataset_versions v ON ((v.id = d.dataset_version_id)))
+             LEFT JOIN public.assets a ON (((a.org_id = x.org_id) AND (a.namespace = x.namespace) AND (a.name = p.asset))))
+        )
+ SELECT p.org_id,
+    p.namespace,
+    p.name,
+    p.version,
+    p.number,
+    p.staged,
+    p.storage,
+    p.read_roles,
+    p.dataset_id,
+    p.dataset_version_id,
+    p.location,
+    p.columns,
+    p.scope_column,
+    p.provisioned,
+    NULL::uuid AS hot_version_id,
+    NULL::text AS hot_location,
+    NULL::uuid AS cold_version_id,
+    '{}'::text[] AS hot_read_roles,
+    '{}'::text[] AS cold_read_roles
+   FROM published p
+UNION ALL
+ SELECT a.org_id,
+    a.namespace,
+    a.name,
+    h.version,
+    h.number,
+    h.staged,
+    a.storage,
+    a.read_roles,
+    h.dataset_id,
+    h.dataset_version_id,
+    h.location,
+    h.columns,
+    (a.federation ->> 'column'::text) AS scope_column,
+    (h.provisioned AND c.provisioned) AS provisioned,
+    h.dataset_version_id AS hot_version_id,
+    h.location AS hot_location,
+    c.dataset_version_id AS cold_version_id,
+    h.read_roles AS hot_read_roles,
+    c.read_roles AS cold_read_roles
+   FROM ((public.assets a
+     JOIN published h ON (((h.org_id = a.org_id) AND (h.namespace = a.namespace) AND (h.name = (a.federation ->> 'hot'::text)))))
+     JOIN published c ON (((c.dag_version_id = h.dag_version_id) AND (c.name = (a.federation ->> 'cold'::text)))))
+  WHERE ((a.storage = 'Federated'::text) AND (a.deleted_at IS NULL));
+
 CREATE TABLE public.datasets (
     id uuid DEFAULT public.trace_uuid7() NOT NULL,
     org_id uuid NOT NULL,
@@ -316,13 +404,6 @@ CREATE VIEW catalog.versions AS
      JOIN public.dataset_versions v ON ((v.dataset_id = d.id)))
      LEFT JOIN public.asset_publications p ON ((p.dataset_id = d.id)));
 
-CREATE TABLE public.dag_version_assets (
-    dag_version_id uuid NOT NULL,
-    asset text NOT NULL,
-    org_id uuid NOT NULL,
-    dataset_id uuid NOT NULL
-);
-
 CREATE TABLE public.dag_version_jobs (
     dag_version_id uuid NOT NULL,
     job_id uuid NOT NULL,
@@ -342,18 +423,6 @@ CREATE TABLE public.dag_version_jobs (
     CONSTRAINT dag_version_jobs_priority_check CHECK ((priority = ANY (ARRAY[0, 1]))),
     CONSTRAINT dag_version_jobs_runtime_check CHECK ((runtime = ANY (ARRAY['Pod'::text, 'Dispatcher'::text, 'Lambda'::text]))),
     CONSTRAINT dag_version_jobs_workers_check CHECK (((0 <= min_workers) AND (min_workers <= max_workers)))
-);
-
-CREATE TABLE public.dag_versions (
-    id uuid DEFAULT public.trace_uuid7() NOT NULL,
-    org_id uuid NOT NULL,
-    namespace text NOT NULL,
-    dag text NOT NULL,
-    spec_hash text NOT NULL,
-    spec jsonb NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    number integer NOT NULL,
-    activated_at timestamp with time zone
 );
 
 ALTER TABLE public.data_invalidations ALTER COLUMN sequence ADD GENERATED ALWAYS AS IDENTITY (
@@ -907,5 +976,7 @@ GRANT SELECT ON TABLE catalog.principals TO trace_query;
 GRANT SELECT ON TABLE catalog.relations TO trace_query;
 
 GRANT SELECT ON TABLE catalog.relocations TO trace_query;
+
+GRANT SELECT ON TABLE catalog.version_relations TO trace_query;
 
 GRANT SELECT ON TABLE catalog.versions TO trace_query;

@@ -240,10 +240,11 @@ class Asset(msgspec.Struct):
 class OneAsset(Asset):
     """An asset with how far it is. `sql_name` is its name in a statement. `cursor` is the newest value of the scope
     column that was announced, null where none was. `partitions`, `rows` and `bytes` are those of its cold files;
-    rows of a hot table are not counted."""
+    rows of a hot table are not counted. `unique_key`: columns that identify a row; null without a version."""
 
     sql_name: str
     cursor: int | None
+    unique_key: list[str] | None
     partitions: int
     rows: int
     bytes: int

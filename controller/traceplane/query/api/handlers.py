@@ -11,7 +11,7 @@ from uuid import UUID
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import PlainTextResponse, Response
 
-from traceplane.errors import Forbidden, Stale
+from traceplane.errors import Forbidden, Refused, Stale
 from traceplane.identity.capability import TaskToken
 from traceplane.kit.ids import uuid7
 from traceplane.observe import audit
@@ -38,13 +38,16 @@ class Handlers:
         """POST /v1/query."""
         body, user, settings = call.body, call.caller, self._service.settings
         caller = Caller(uuid7(), body.sql, user=user.user_id)
-        async with interactive.received(call.request, body, caller, Reader(roles=user.roles)) as query:
+        reader = Reader(roles=user.roles, at=body.version)
+        async with interactive.received(call.request, body, caller, reader) as query:
             if body.mode == "batch":
+                if body.version is not None:
+                    raise Refused(f'version: write it into the names of a batch query: "blocks@{body.version}"')
                 return await self._batches.submit(query, body)
             try:
                 return await interactive.answer(self._service, query, settings.query_timeout_seconds)
             except NoSlot:
-                if query.disconnect.done() or not settings.query_batch_queue:
+                if query.disconnect.done() or not settings.query_batch_queue or body.version is not None:
                     raise
                 return await self._batches.submit(query, body)
 

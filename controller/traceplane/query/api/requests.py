@@ -20,6 +20,7 @@ MAX_WAIT_SECONDS = 20.0
 
 _Form = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(FORMATS)})$")]
 _Namespace = Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+_Version = Annotated[str, msgspec.Meta(pattern="^(staged|v[0-9]{1,9}(-[0-9a-f]{8})?)$")]
 _Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -42,8 +43,10 @@ class QueryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 class QueryRequest(QueryBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The body of `POST /v1/query`. In mode `batch` the query is queued and runs later, and its answer is a
-    Parquet file whatever `format` says."""
+    Parquet file whatever `format` says. `version` is the version of a DAG, `staged` or `v3`, that names of assets
+    mean where they name none (`"blocks@v3"`); a batch query takes it in names only."""
 
+    version: _Version | None = None
     mode: Annotated[str, msgspec.Meta(pattern="^(interactive|batch)$")] = "interactive"
 
 

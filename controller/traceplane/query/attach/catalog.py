@@ -18,7 +18,15 @@ from traceplane.query import wire
 from traceplane.query.gate.statement import Refusal, RelationName
 from traceplane.query.relations import as_of, listing, pins, ranges
 from traceplane.query.relations.relation import Relation
-from traceplane.query.relations.resolve import Reader, check_columns, match, readable, readable_names, task_rows
+from traceplane.query.relations.resolve import (
+    AT,
+    Reader,
+    check_columns,
+    match,
+    readable,
+    readable_names,
+    task_rows,
+)
 from traceplane.query.relations.rows import CatalogRow, PartitionRow, catalog_row, version_row
 from traceplane.query.relations.seam import Holdings, answering, pinned_now
 
@@ -41,6 +49,19 @@ _RELATIONS = f"""{_RELATION_COLUMNS}
 WHERE org_id = %(org)s
   AND (replace(namespace, '-', '_'), replace(name, '-', '_')) IN
       (SELECT unnest(%(namespaces)s::text[]), unnest(%(names)s::text[]))
+"""
+
+# The same of versions of DAGs, each under the name that it was asked for by.
+_VERSION_RELATIONS = """
+SELECT r.namespace, r.name || '@' || asked.version AS name, r.storage, r.read_roles, r.hot_read_roles,
+       r.cold_read_roles, r.columns, r.scope_column, r.dataset_id, r.dataset_version_id, r.location, r.provisioned,
+       r.hot_version_id, r.hot_location, r.cold_version_id, d.description
+FROM unnest(%(namespaces)s::text[], %(names)s::text[], %(versions)s::text[]) asked (namespace, name, version)
+JOIN catalog.version_relations r
+  ON r.org_id = %(org)s
+ AND (replace(r.namespace, '-', '_'), replace(r.name, '-', '_')) = (asked.namespace, asked.name)
+ AND (asked.version IN (r.version, r.number) OR asked.version = 'staged' AND r.staged)
+LEFT JOIN catalog.descriptions d ON d.org_id = r.org_id AND d.namespace = r.namespace AND d.name = r.name
 """
 
 # Every relation, in pages: which of them a reader may read is decided on the rows.
@@ -163,7 +184,8 @@ class Catalog:
 
     def readable(self, titles: Iterable[str], reader: Reader) -> bool:
         """Whether `reader` may read every relation of these titles (`namespace/name`) today."""
-        wanted = {(namespace, name) for namespace, _, name in (title.partition("/") for title in titles)}
+        parts = (title.partition(AT)[0].partition("/") for title in titles)  # a right is to all versions
+        wanted = {(namespace, name) for namespace, _, name in parts}
         key = {
             "namespaces": [namespace.replace("-", "_") for namespace, _ in wanted],
             "names": [name.replace("-", "_") for _, name in wanted],
@@ -188,13 +210,24 @@ class Catalog:
         if reader.versions is not None:
             rows = self._task_rows(reader.versions)
         else:
-            spelled = [(name.schema or namespace).replace("-", "_") for name in names]
-            key = {"namespaces": spelled, "names": [name.table for name in names]}
-            rows = [catalog_row(row) for row in self._fetch(_RELATIONS, key)]
+            rows = self._named_rows(names, namespace, reader)
         matched = match(names, namespace, rows, reader)
         for row, _ in matched:
             check_columns(row)
         return matched
+
+    def _named_rows(self, names: Sequence[RelationName], namespace: str, reader: Reader) -> list[CatalogRow]:
+        """What these names may mean, also to those who may not read it."""
+        spelled = [((name.schema or namespace).replace("-", "_"), *reader.meant(name)) for name in names]
+        sent = []
+        for statement, key in (
+            (_RELATIONS, [found for found in spelled if found[2] is None]),
+            (_VERSION_RELATIONS, [found for found in spelled if found[2] is not None]),
+        ):
+            if key:
+                places, assets, versions = (list(part) for part in zip(*key, strict=True))
+                sent.append(self._send(statement, {"namespaces": places, "names": assets, "versions": versions}))
+        return [catalog_row(row) for rows in sent for row in rows.fetchall()]
 
     def _task_rows(self, versions: Iterable[UUID]) -> list[CatalogRow]:
         listed = {"versions": list(versions)}

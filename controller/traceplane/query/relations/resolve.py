@@ -3,6 +3,9 @@
 A user reads published assets that its roles allow. A task reads exactly the dataset versions that its token is for,
 each under its asset's name and as `<job>_<output>`, and a Federated asset where the token is for both halves.
 
+A user may say which version of a DAG is meant: `"blocks@staged"`, `"blocks@v3"`, `"blocks@v3-1f0c9a2e"`. A name
+without one means the active version, or the one that the request names for all of them.
+
 Pure.
 """
 
@@ -18,16 +21,26 @@ from traceplane.query.gate.statement import Refusal, RelationName
 from traceplane.query.relations.rows import CatalogRow, catalog_row
 from traceplane_sdk.columns import FORMS
 
+AT = "@"
+"""Between the name of an asset and that of a DAG version."""
+
 RESERVED_SCHEMAS = frozenset({"main", "memory", "system", "temp", "information_schema", "pg_catalog"})
 """Schemas that DuckDB has; the relations of a namespace of such a name are found by unqualified names only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """The caller whose rights count: a user by `roles`, or a task by the `versions` its token is for."""
+    """The caller whose rights count: a user by `roles`, or a task by the `versions` its token is for. `at` is the
+    DAG version that names without one mean; None: the active one."""
 
     roles: frozenset[str] = frozenset()
     versions: frozenset[UUID] | None = None
+    at: str | None = None
+
+    def meant(self, name: RelationName) -> tuple[str, str | None]:
+        """The asset and the DAG version that a name means."""
+        asset, mark, version = name.table.partition(AT)
+        return asset, version if mark else self.at
 
 
 def match(
@@ -40,7 +53,8 @@ def match(
     known = _known(rows, reader)
     found: dict[tuple[str, str], tuple[CatalogRow, list[RelationName]]] = {}
     for name in names:
-        found.setdefault(_key(name, namespace), (_granted(name, namespace, known), []))[1].append(name)
+        row = _granted(name, namespace, known, reader)
+        found.setdefault(_key(name, namespace, reader), (row, []))[1].append(name)
     return list(found.values())
 
 
@@ -53,7 +67,7 @@ def readable_names(
     for schema, table in sorted(known):
         name = RelationName(None if schema == _sql(namespace) else schema, table)
         try:
-            row = _granted(name, namespace, known)
+            row = _granted(name, namespace, known, reader)
             check_columns(row)
         except Refused:
             continue  # a statement with this name is refused, so it is none that can be read
@@ -74,16 +88,21 @@ def _known(rows: Iterable[CatalogRow], reader: Reader) -> _Known:
     return known
 
 
-def _key(name: RelationName, namespace: str) -> tuple[str, str]:
-    return _sql(name.schema or namespace), name.table
+def _key(name: RelationName, namespace: str, reader: Reader) -> tuple[str, str]:
+    asset, version = reader.meant(name)
+    return _sql(name.schema or namespace), asset if version is None else f"{asset}{AT}{version}"
 
 
-def _granted(name: RelationName, namespace: str, known: _Known) -> CatalogRow:
+def _granted(name: RelationName, namespace: str, known: _Known, reader: Reader) -> CatalogRow:
     """The row that a name means. Raises Refusal."""
     # In a cell these schemas are DuckDB's own: they hold its catalog, or the views of unqualified names.
-    named = known.get(_key(name, namespace)) if name.schema not in RESERVED_SCHEMAS else None
+    named = known.get(_key(name, namespace, reader)) if name.schema not in RESERVED_SCHEMAS else None
     if not named:
-        raise Refusal("RelationNotFound", f"no relation {name.text!r}", position=name.position, name=name.text)
+        version = reader.meant(name)[1]
+        where = f" in version {version!r} of a DAG" if version else ""
+        raise Refusal(
+            "RelationNotFound", f"no relation {name.text!r}{where}", position=name.position, name=name.text
+        )
     row = _meant(name, named)
     if not _ready(row):
         raise Refusal(
@@ -150,7 +169,8 @@ def _ready(row: CatalogRow) -> bool:
 
 
 def _sql(name: str) -> str:
-    return name.replace("-", "_").lower()
+    asset, mark, version = name.partition(AT)
+    return asset.replace("-", "_").lower() + mark + version
 
 
 def check_columns(row: CatalogRow) -> None:

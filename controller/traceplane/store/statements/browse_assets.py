@@ -37,11 +37,12 @@ LIMIT %(limit)s
 
 PROGRESS = """
 SELECT (SELECT max(cursor_value) FROM events WHERE dataset_version_id = %(version)s) AS cursor,
+       (SELECT unique_key FROM dataset_versions WHERE id = coalesce(%(version)s, %(cold_version)s)) AS unique_key,
        count(*) AS partitions, coalesce(sum(rows), 0)::bigint AS rows, coalesce(sum(bytes), 0)::bigint AS bytes
 FROM partition_versions
 WHERE org_id = %(org)s AND dataset_version_id = %(cold_version)s AND superseded_at IS NULL
 """
-"""How far an asset's version is, and what its cold one holds."""
+"""How far an asset's version is, what its cold one holds, and what identifies a row."""
 
 ASSET_VERSIONS = """
 SELECT v.id, v.dataset_id AS dataset, v.storage, v.config_hash, v.schema_hash, v.created_at,

@@ -1,4 +1,4 @@
-"""What a reader may know of state: eight read-only views in schema `catalog`, two questions, and the id function.
+"""What a reader may know of state: nine read-only views in schema `catalog`, two questions, and the id function.
 
 The query service reads the catalog under a role that can see nothing else. So a view here is a contract: it
 says which relations a name means now, which files and ranges they have, and which roles a principal holds,
@@ -10,6 +10,7 @@ an earlier one, or a task whose inputs were pinned when it was made.
 
 `relations` lists published assets of active DAG versions under their own names, and Federated assets with their
 hot and cold halves resolved. A half that is not published leaves its columns null; the reader says so.
+`version_relations` has the same of every version of a living DAG that still holds them, the staged one too.
 `descriptions` has what their owners say of them.
 
 Roles fail closed. A reader of a Federated asset needs a role of each of the three lists: its own, its hot half's
@@ -68,6 +69,36 @@ LEFT JOIN published h
   ON h.org_id = a.org_id AND h.namespace = a.namespace AND h.name = a.federation ->> 'hot'
 LEFT JOIN published c
   ON c.org_id = a.org_id AND c.namespace = a.namespace AND c.name = a.federation ->> 'cold'
+WHERE a.storage = 'Federated' AND a.deleted_at IS NULL
+""",
+    """
+CREATE VIEW catalog.version_relations AS
+WITH published AS (
+    SELECT x.id AS dag_version_id, 'v' || x.number || '-' || left(x.spec_hash, 8) AS version,
+           'v' || x.number AS number, coalesce(x.id = c.staged_version_id, false) AS staged,
+           x.org_id, x.namespace, p.asset AS name, v.dataset_id, v.id AS dataset_version_id, v.storage, v.location,
+           v.columns, v.scope_column, v.provisioned_at IS NOT NULL AS provisioned,
+           coalesce(a.read_roles, '{}') AS read_roles
+    FROM dag_versions x
+    JOIN dag_current_versions c
+      ON c.org_id = x.org_id AND c.namespace = x.namespace AND c.dag = x.dag AND c.deleted_at IS NULL
+    JOIN dag_version_assets p ON p.dag_version_id = x.id
+    JOIN dag_version_datasets d ON d.dag_version_id = x.id AND d.dataset_id = p.dataset_id
+    JOIN dataset_versions v ON v.id = d.dataset_version_id
+    LEFT JOIN assets a ON a.org_id = x.org_id AND a.namespace = x.namespace AND a.name = p.asset
+)
+SELECT p.org_id, p.namespace, p.name, p.version, p.number, p.staged, p.storage, p.read_roles, p.dataset_id,
+       p.dataset_version_id, p.location, p.columns, p.scope_column, p.provisioned,
+       NULL::uuid AS hot_version_id, NULL::text AS hot_location, NULL::uuid AS cold_version_id,
+       '{}'::text[] AS hot_read_roles, '{}'::text[] AS cold_read_roles
+FROM published p
+UNION ALL
+SELECT a.org_id, a.namespace, a.name, h.version, h.number, h.staged, a.storage, a.read_roles, h.dataset_id,
+       h.dataset_version_id, h.location, h.columns, a.federation ->> 'column', h.provisioned AND c.provisioned,
+       h.dataset_version_id, h.location, c.dataset_version_id, h.read_roles, c.read_roles
+FROM assets a
+JOIN published h ON h.org_id = a.org_id AND h.namespace = a.namespace AND h.name = a.federation ->> 'hot'
+JOIN published c ON c.dag_version_id = h.dag_version_id AND c.name = a.federation ->> 'cold'
 WHERE a.storage = 'Federated' AND a.deleted_at IS NULL
 """,
     """
