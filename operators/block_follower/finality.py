@@ -33,6 +33,11 @@ class Finality:
         """The highest height whose block may not be replaced; negative where there is none."""
         return self._highest - self._depth if self.tag is None else min(self._tagged, self._highest)
 
+    @property
+    def known(self) -> int:
+        """The highest height that the tag was seen at; -1: none yet."""
+        return self._tagged
+
     def at(self, cursor: int) -> int | None:
         """What an event with this cursor says is final (-1: nothing); None where its dataset's depth says it."""
         # Said although unknown: without it a reader would go by the depth, on a chain where that is not safe.

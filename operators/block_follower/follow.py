@@ -80,7 +80,7 @@ class Follower:
         tip = self._tip
         at = None if tip is None else tip.number
         self._pool.watch()
-        latest = self._pool.head(at, self._doubt, self._finality.tag)
+        latest = self._pool.head(at, self._doubt, self._finality.tag, self._finality.known)
         self._finality.tagged(latest.final)
         following = self._config.start_block if at is None else at + 1
         self._measure(latest.number)

@@ -33,11 +33,11 @@ class Head:
     final: int | None = None
 
 
-def head(provider: Provider, tip: int | None, believed: int = -1, tag: str | None = None) -> Head:
+def head(provider: Provider, tip: int | None, believed: int = -1, tag: str | None = None, final: int = -1) -> Head:
     """The highest block the provider answers for and, in the same request, the hash at height `tip` and the
     height of `tag` (`finalized` or `safe`).
 
-    A head of at most `believed` is not looked at twice. Raises ProviderFault.
+    A head of at most `believed` is not looked at twice, nor a tag at or below `final`. Raises ProviderFault.
     """
     wanted: list[int | str] = ["latest", *([] if tip is None else [tip]), *([] if tag is None else [tag])]
     latest, *others = provider.batch([block_call(one, full=False) for one in wanted])
@@ -45,6 +45,8 @@ def head(provider: Provider, tip: int | None, believed: int = -1, tag: str | Non
     at_tip = others[0] if others else None
     if latest is None:
         raise ProviderFault("there is no latest block", Kind.NOT_THERE_YET, provider=provider.name)
+    if tagged is not None and _number(tagged) > final:
+        _check_tagged(provider, tagged, str(tag))
     if _number(latest) > believed:
         latest = _there(provider, latest, -1 if tip is None else tip)
     return Head(
@@ -74,6 +76,16 @@ def _there(provider: Provider, latest: Json, tip: int) -> Json:
         raise ProviderFault(words, Kind.NOT_THERE_YET, provider=provider.name)
     number = max(found)
     return {"number": hex(number), "hash": found[number]}
+
+
+def _check_tagged(provider: Provider, tagged: Json, tag: str) -> None:
+    """Raise ProviderFault unless the block that a tag names is the provider's block at that height: what is final
+    stays so, and one made-up height would make a reorg above it the end of the source."""
+    number, block_hash = number_and_hash(tagged)
+    if hashes(provider, [number]).get(number) != block_hash:
+        raise ProviderFault(
+            f"it says that block {number} is {tag}, and has not that block there", provider=provider.name
+        )
 
 
 def number_and_hash(block: Json) -> tuple[int, str]:

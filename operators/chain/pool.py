@@ -147,14 +147,15 @@ class ProviderPool:
             now = self._clock()
             return [one for one in self._all if self._standings[one].usable(now)]
 
-    def head(self, tip: int | None, doubt: bool = False, tag: str | None = None) -> Head:
+    def head(self, tip: int | None, doubt: bool = False, tag: str | None = None, final: int = -1) -> Head:
         """The head of the provider in use, or of another, the hash at height `tip`, the height of `tag`.
 
         Raises ProviderFault.
 
         `doubt`: also a head that is near the best one counts only once the provider answers for it by number.
+        `final`: up to here the tag is known.
         """
-        return self.with_failover(lambda provider: self._head(provider, tip, doubt, tag))
+        return self.with_failover(lambda provider: self._head(provider, tip, doubt, tag, final))
 
     @property
     def best_head(self) -> int | None:
@@ -237,10 +238,12 @@ class ProviderPool:
         until, _, soonest = min(out, key=lambda one: one[0])
         return ProviderFault(words, soonest.kind, retry_after=max(0.0, until - now))
 
-    def _head(self, provider: Provider, tip: int | None, doubt: bool = False, tag: str | None = None) -> Head:
+    def _head(
+        self, provider: Provider, tip: int | None, doubt: bool = False, tag: str | None = None, final: int = -1
+    ) -> Head:
         best = self.best_head
         # One far ahead of the best that is known is looked at twice: a follower would run after it.
-        latest = head(provider, tip, -1 if doubt or best is None else best + LAG_BLOCKS, tag)
+        latest = head(provider, tip, -1 if doubt or best is None else best + LAG_BLOCKS, tag, final)
         with self._lock:
             if provider in self._standings:
                 self._standings[provider].came_to(latest.number, self._clock())
