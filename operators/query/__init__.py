@@ -1,4 +1,4 @@
-"""`query`: one SELECT over the job's inputs, partition by partition, into Parquet.
+"""`query`: one SELECT over the job's inputs, range by range, into Parquet or a hot table.
 
 This module holds only the declaration, so the platform can read it without the code that does the work.
 """
@@ -16,23 +16,24 @@ from traceplane_sdk.operator import InputSchema, Operator, OperatorRefusal, Outp
 def _declare_outputs(
     config: QueryConfig, inputs: Sequence[InputSchema], outputs: Sequence[str]
 ) -> Mapping[str, OutputSchema]:
-    if sum(one.trigger for one in inputs) != 1:
-        raise OperatorRefusal("inputs", "needs exactly one input that triggers: the one that emits the partitions")
-    if all(one.trigger for one in inputs):
-        raise OperatorRefusal("inputs", "needs an input with `trigger: false`: what the statement reads")
+    triggers = [one for one in inputs if one.trigger]
+    if len(triggers) != 1:
+        raise OperatorRefusal(
+            "inputs", "needs exactly one input that triggers: the one whose ranges are answered for"
+        )
     if len(outputs) != 1:
         raise OperatorRefusal("outputs", "needs exactly one output, the answer")
-    return {outputs[0]: output_schema(config)}
+    return {outputs[0]: output_schema(config, triggers[0].schema.first_value)}
 
 
 OPERATOR = Operator(
     name="query",
     output_revision=1,
-    summary="One SELECT over the job's inputs, partition by partition, into Parquet",
+    summary="One SELECT over the job's inputs, range by range, into Parquet or a hot table",
     config_model=QueryConfig,
     activations=frozenset({"Reactive"}),
     runtimes=frozenset({"Pod"}),
-    execution_strategies=frozenset({"PerPartition"}),
+    execution_strategies=frozenset({"PerPartition", "PerUpdate"}),
     update_strategies=frozenset({"Replace"}),
     declare_outputs=_declare_outputs,
     entrypoint="operators.query.run:run",

@@ -6,7 +6,7 @@ statement whose answer does not fit them is a mistake that must be reported.
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -38,7 +38,16 @@ class QueryConfig(BaseModel):
     sql: str = Field(
         min_length=1,
         max_length=MAX_SQL,
-        description="One SELECT. `$partition_start` and `$partition_end` (inclusive) stand for the task's range.",
+        description="One SELECT. `$partition_start` and `$partition_end` (inclusive) stand for the range asked of.",
+    )
+    storage: Literal["S3", "Postgres"] = Field(
+        "S3", description="Where the answer goes: Parquet, a file for each partition, or a hot table."
+    )
+    slice_size: int = Field(
+        10_000,
+        ge=1,
+        le=10_000_000,
+        description="PerUpdate only: how many values of the scope column one run of the statement answers for.",
     )
     columns: tuple[AnswerColumn, ...] = Field(min_length=1, max_length=MAX_ANSWER_COLUMNS)
     scope_column: Name = Field(description="Int64 column that places a row in its partition.")
@@ -72,5 +81,5 @@ class QueryConfig(BaseModel):
         return self
 
 
-NEUTRAL = frozenset({"timeoutSeconds", "columns"})
+NEUTRAL = frozenset({"timeoutSeconds", "columns", "sliceSize"})
 """In the spelling of the YAML. Of the columns, name, type and nullability count as part of the output's schema."""

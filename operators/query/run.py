@@ -1,4 +1,4 @@
-"""Entry point of a query: run the statement, check its answer, write it, commit by manifest.
+"""Entry point of a query: run the statement, check its answer, write it; a cold one is committed by manifest.
 
 The statement runs in the query service, in a process that holds no credential; the worker sees its answer only. So
 a statement can do no more than any user's query, and reads exactly the versions that the task's token
@@ -10,8 +10,10 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from operators.query import hot
 from operators.query.checks import AnswerCheck
 from operators.query.config import QueryConfig
+from operators.query.slices import NEXT_START, ranges
 from operators.query.statement import shape
 from traceplane_sdk import wire
 from traceplane_sdk.commit import PartitionCommit
@@ -25,14 +27,32 @@ GROUP_ROWS = 122_880
 
 
 def run(ctx: Context) -> Result:
-    """Write the answer for the task's partition."""
-    partition = ctx.trigger().partition
-    if partition is None or ctx.io.scratch is None:
-        raise OperatorError("BadTask", "the task names no partition, or there is no scratch disk", retryable=False)
+    """Write the answer for the task's partition, or for what became final since the run before."""
+    if ctx.io.scratch is None:
+        raise OperatorError("BadTask", "there is no scratch disk", retryable=False)
+    source = ctx.trigger()
+    if source.partition is None and source.cursor is None:
+        raise OperatorError("BadTask", "the task names neither a partition nor a cursor", retryable=False)
     config: QueryConfig = ctx.config
     (output,) = ctx.task.outputs
-    wanted = shape(output.columns, output.sort_by, partition)
-    answer = ctx.query(config.sql, seconds=config.timeout_seconds, shape=wanted)
+    if config.storage == "S3" and source.partition is not None:
+        return _cold(ctx, output, source.partition)
+    state = {}
+    for part in ranges(source, ctx.state, config.slice_size):
+        ctx.control.check()
+        hot.write(ctx, output, part, _answer(ctx, output, part))
+        if source.partition is None:
+            state = {NEXT_START: part.end + 1}
+    return Result(state=state)
+
+
+def _answer(ctx: Context, output: wire.TaskOutput, part: wire.Partition) -> QueryAnswer:
+    wanted = shape(output.columns, output.sort_by, part)
+    return ctx.query(ctx.config.sql, seconds=ctx.config.timeout_seconds, shape=wanted)
+
+
+def _cold(ctx: Context, output: wire.TaskOutput, partition: wire.Partition) -> Result:
+    answer = _answer(ctx, output, partition)
     commit = PartitionCommit(ctx.cold(), ctx.task, output, partition, ctx.io.crash_point)
     _write(ctx, answer, commit)
     committed = commit.seal()

@@ -20,7 +20,7 @@ from traceplane.graph.reserved import reserved
 from traceplane.graph.wording import listing, suggestion
 from traceplane.kinds.rules import INVALID, NOT_SUPPORTED
 from traceplane_sdk.columns import FORMS, ColumnType
-from traceplane_sdk.operator import InputSchema, Operator, OperatorRefusal, OutputSchema
+from traceplane_sdk.operator import InputSchema, Operator, OperatorRefusal, OutputSchema, Storage
 
 UNKNOWN_OPERATOR = "UnknownOperator"
 INVALID_CONFIG = "InvalidConfig"
@@ -120,6 +120,9 @@ def _columns(node: Node, output: str, schema: OutputSchema) -> Iterator[Problem]
         elif columns[name].nullable:
             message = f"column {name!r} of output {output!r} may be null, so it cannot identify a row"
             yield node.problem(f"uniqueKey[{index}]", INVALID, message)
+    if node.template.execution_strategy == "PerUpdate" and schema.storage is Storage.S3:
+        message = f"output {output!r} is in the bucket, which takes partitions; a PerUpdate job writes hot tables"
+        yield node.problem("executionStrategy", INVALID, message)
     scope = node.template.scope_column
     if scope is None:
         return

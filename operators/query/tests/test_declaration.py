@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -68,11 +69,19 @@ def test_a_wrong_config_is_refused_by_field(changed: dict[str, Any], said: str) 
     assert said in str(refused.value)
 
 
+def test_a_hot_answer_is_final_and_begins_where_its_trigger_does() -> None:
+    trigger = _input("blocks", True)
+    begins = replace(trigger, schema=replace(trigger.schema, first_value=7, finality_depth=10))
+    for storage, said in (("S3", (None, None)), ("Postgres", (0, 7))):
+        config = OPERATOR.config_model.model_validate({**CONFIG, "storage": storage})
+        schema = OPERATOR.declare_outputs(config, [begins], ["found"])["found"]
+        assert (schema.storage.value, (schema.finality_depth, schema.first_value)) == (storage, said)
+
+
 @pytest.mark.parametrize(
     ("inputs", "outputs", "field"),
     [
         ([], ["found"], "inputs"),
-        ([("ranges", True)], ["found"], "inputs"),
         ([("ranges", True), ("more", True), ("blocks", False)], ["found"], "inputs"),
         ([("ranges", True), ("blocks", False)], ["found", "more"], "outputs"),
     ],

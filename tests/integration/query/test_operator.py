@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import random
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
 import httpx
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.operators.workbench import Dataset, JobUnderTest, Run, scratch_folder, task_credentials
 from tests.integration.query.answers import differential, rows
 from tests.integration.query.answers.grammar import Grammar
 from tests.integration.query.callers import ENDLESS
 from tests.integration.query.cells import cells_of
 from tests.integration.query.conftest import Client
-from tests.integration.query.signer import CLAIM, LEASE, Signer
-from tests.integration.query.world import COLUMNS, NAMESPACE, World, block_hash
+from tests.integration.query.operator_bench import BLOCKS, CONFIG, Bench
+from tests.integration.query.signer import Signer
+from tests.integration.query.world import NAMESPACE, World, block_hash
 from tests.support.waiting import until
 from traceplane.graph import JobStatement
 from traceplane.graph.statements import Relation
@@ -38,91 +31,10 @@ from traceplane_sdk.queries import QueryService
 
 pytestmark = pytest.mark.services
 
-CONFIG: dict[str, Any] = {
-    "sql": "SELECT block_number, hash, value, mined_at, note FROM blocks"
-    " WHERE block_number BETWEEN $partition_start AND $partition_end",
-    "columns": [
-        {"name": "block_number", "type": "Int64"},
-        {"name": "hash", "type": "Hex"},
-        {"name": "value", "type": "UInt256"},
-        {"name": "mined_at", "type": "Timestamp"},
-        {"name": "note", "type": "Text", "nullable": True},
-    ],
-    "scopeColumn": "block_number",
-    "uniqueKey": ["block_number"],
-}
-BLOCKS = OutputSchema(
-    storage=Storage.POSTGRES,
-    columns=tuple(Column(one["name"], ColumnType(one["type"]), one["nullable"]) for one in COLUMNS),
-    unique_key=("block_number",),
-    scope_column="block_number",
-    sort_by=("block_number",),
-)
-
 
 @pytest.fixture
 def client(start_service: Callable[..., Client], signer: Signer) -> Client:
     return start_service(dispatcher_url=signer.url)
-
-
-@dataclass
-class Bench:
-    """Runs the operator over a world's datasets."""
-
-    world: World
-    signer: Signer
-    tmp_path: Path
-    control: Control = field(default_factory=Control)
-    running: set[str] = field(default_factory=set)
-
-    def run(self, client: Client, start: int, end: int, *versions: UUID, **changed: Any) -> Run:
-        ranges = Dataset("ranges", BLOCKS)
-        inputs = [(ranges, True), *((Dataset("blocks", BLOCKS, version=str(one)), False) for one in versions)]
-        moved = changed.pop("relocated", {})
-        job = JobUnderTest.declare("query", {**CONFIG, **changed}, ("found",), inputs, bucket=self.world.bucket)
-        partition = wire.Partition(f"{start}-{end}", start, end)
-        scope = {"kind": "partition", "key": partition.key, "start": start, "end": end}
-        claimed = job.claim(1, scope, partition=partition, relocated=moved)
-        return Run(
-            claimed,
-            data_dsn=lambda: "",
-            credentials=self.credentials,
-            scratch=scratch_folder(self.tmp_path),
-            query=self.service(client, claimed.task.task_id, *versions).ask,
-        )
-
-    def service(self, client: Client, task: str, *versions: UUID) -> QueryService:
-        if task not in self.running:
-            self.running.add(task)
-            self.world.running(UUID(task), LEASE, CLAIM)
-        fence = wire.Fence(task, 1, str(LEASE))
-        token = self.signer.token(*versions, task=UUID(task))
-        return QueryService(client.url, lambda: (fence, token), self.control, patience=3)
-
-    def credentials(self) -> wire.CredentialsResponse:
-        return task_credentials(self.world.store)
-
-    def committed(self, run: Run) -> tuple[wire.Completion, pa.Table, Mapping[str, Any]]:
-        """Completion, rows and manifest of a run that ended well."""
-        completion = run.finish()
-        assert completion is not None
-        assert completion.status == "Completed", completion.error
-        (output,) = completion.outputs
-        manifest = json.loads(self._object(output.location + "_manifest.json"))
-        (file,) = manifest["files"]
-        content = self._object(output.location + file["path"])
-        assert hashlib.sha256(content).hexdigest() == file["sha256"]
-        return completion, pq.read_table(io.BytesIO(content)), manifest
-
-    def failed(self, run: Run) -> wire.TaskError:
-        completion = run.finish()
-        assert completion is not None
-        assert completion.error is not None, completion
-        return completion.error
-
-    def _object(self, uri: str) -> bytes:
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
-        return bytes(self.world.store.client().get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
 @pytest.fixture

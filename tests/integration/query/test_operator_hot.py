@@ -1,0 +1,132 @@
+"""The operator `query` into a hot table: slices of what became final, whole partitions, and what it refuses."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from operators.query import hot as operator_hot
+from tests.integration.query.conftest import Client
+from tests.integration.query.operator_bench import Bench
+from tests.integration.query.signer import Signer
+from tests.integration.query.world import World, block_hash, value_of
+from traceplane_sdk import wire
+
+pytestmark = pytest.mark.services
+
+STATEMENT = (
+    "SELECT block_number, hash, value, mined_at, note FROM blocks"
+    " WHERE block_number BETWEEN $partition_start AND $partition_end AND block_number % 3 <> 1"
+)
+
+
+@pytest.fixture
+def client(start_service: Callable[..., Client], signer: Signer) -> Client:
+    return start_service(dispatcher_url=signer.url)
+
+
+@pytest.fixture
+def bench(world: World, signer: Signer, tmp_path: Path) -> Bench:
+    return Bench(world, signer, tmp_path)
+
+
+@pytest.fixture
+def source(world: World) -> UUID:
+    """100 hot blocks."""
+    hot = world.dataset("follow", "Postgres", "blocks")
+    world.follow(hot, 0, 99)
+    return hot
+
+
+def stored(world: World, table: str) -> list[tuple[Any, ...]]:
+    return world.data.execute(f"SELECT block_number, hash, value, note FROM {table} ORDER BY 1").fetchall()
+
+
+def expected(last: int) -> list[tuple[Any, ...]]:
+    return [
+        (number, block_hash(number), value_of(number), None if number % 3 else f"note {number}")
+        for number in range(last + 1)
+        if number % 3 != 1
+    ]
+
+
+def announced(world: World) -> list[dict[str, Any]]:
+    found = world.data.execute(
+        "SELECT payload FROM trace.source_outbox WHERE kind = 'Event' ORDER BY created_at, id"
+    )
+    return [row[0] for row in found.fetchall()]
+
+
+def test_runs_at_random_heads_answer_for_all_that_is_final_once(
+    world: World, client: Client, bench: Bench, source: UUID
+) -> None:
+    job, run = bench.hot(client, source, sql=STATEMENT, sliceSize=7, finality_depth=10, first_value=0)
+    location = job.dataset("found").location
+    chosen = random.Random(3)
+    head, after = -1, None
+    while head < 99:
+        head = min(99, head + chosen.randrange(1, 25))
+        done = run(cursor=wire.CursorSpan(after, head))
+        assert done.status == "Completed", done.error
+        after = head
+        assert stored(world, location) == expected(head - 10)
+    assert job.state == {"next_start": 90}
+    ends = [event["cursor"] for event in announced(world)]
+    assert (ends[-1], ends) == (89, sorted(set(ends)))
+    assert all(event["final"] == event["cursor"] for event in announced(world))
+    again = run(cursor=wire.CursorSpan(99, 99), final=99)
+    assert (again.status, stored(world, location)) == ("Completed", expected(99))
+
+
+def test_a_run_that_died_before_its_completion_is_done_again(
+    world: World, client: Client, bench: Bench, source: UUID
+) -> None:
+    job, run = bench.hot(client, source, sql=STATEMENT, finality_depth=0, first_value=0)
+    run(cursor=wire.CursorSpan(None, 40))
+    job.state.clear()  # its completion was never accepted
+    assert run(cursor=wire.CursorSpan(None, 60)).status == "Completed"
+    assert stored(world, job.dataset("found").location) == expected(60)
+
+
+def test_a_dataset_that_states_no_beginning_is_answered_for_in_one_go(
+    world: World, client: Client, bench: Bench, source: UUID
+) -> None:
+    job, run = bench.hot(client, source, sql=STATEMENT, sliceSize=1)
+    assert run(cursor=wire.CursorSpan(None, 30)).status == "Completed"
+    assert stored(world, job.dataset("found").location) == expected(30)
+    assert len(announced(world)) == 1
+
+
+def test_a_partition_replaces_its_range_and_no_other(
+    world: World, client: Client, bench: Bench, source: UUID
+) -> None:
+    job, run = bench.hot(client, source, sql=STATEMENT)
+    for start in (0, 20, 10, 10):
+        assert run(partition=wire.Partition(f"{start}-{start + 9}", start, start + 9)).status == "Completed"
+    assert stored(world, job.dataset("found").location) == expected(29)
+    assert [event["partition"]["key"] for event in announced(world)] == ["0-9", "20-29", "10-19", "10-19"]
+    assert job.state == {}
+
+
+def test_a_wrong_answer_leaves_the_table_as_it_was(
+    world: World, client: Client, bench: Bench, source: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, run = bench.hot(client, source, sql=STATEMENT.replace(" AND block_number % 3 <> 1", ""))
+    assert run(partition=wire.Partition("0-9", 0, 9)).status == "Completed"
+    before = stored(world, job.dataset("found").location)
+    monkeypatch.setattr(operator_hot, "MAX_ROWS", 9)
+    refused = run(partition=wire.Partition("0-9", 0, 9))
+    assert refused.error is not None
+    assert (refused.error.code, refused.error.retryable) == ("AnswerTooLarge", False)
+    assert "lower config.sliceSize" in refused.error.message
+    _, outside = bench.hot(client, source, sql="SELECT 99 AS block_number, '0x' AS hash, 1 AS value,"
+                           " now() AS mined_at, NULL AS note")  # fmt: skip
+    failed = outside(partition=wire.Partition("0-9", 0, 9))
+    assert failed.error is not None
+    assert failed.error.code == "RowOutsidePartition"
+    assert stored(world, job.dataset("found").location) == before
