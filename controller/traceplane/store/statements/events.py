@@ -14,6 +14,7 @@ from uuid import UUID
 from traceplane.store.documents import document
 from traceplane.store.engine import Connection
 from traceplane.store.statements.enqueue import ENQUEUED, WANTED_OF_ACCEPTED
+from traceplane.store.statements.runnable import RUNNABLE
 from traceplane.store.statements.transitions import HELD
 
 ACCEPTED = """
@@ -145,6 +146,31 @@ reported_invalidations AS (
 """
 """Accept rows of the source outbox, in any order and any number of times."""
 
+UNFINISHED = f"""
+WITH readers AS (
+    SELECT j.id, o.output, v.id AS dataset_version_id
+    FROM dataset_versions v
+    JOIN datasets o ON o.id = v.dataset_id
+    JOIN job_inputs i ON i.dataset_version_id = v.id AND i.is_trigger
+    JOIN jobs j ON j.id = i.job_id {RUNNABLE}
+    WHERE v.job_id = %(job)s
+),
+-- Each by the partial index of its state: of the tasks that have ended there may be millions.
+live AS (
+    SELECT t.job_id, t.event_id FROM tasks t JOIN readers r ON r.id = t.job_id WHERE t.status = 'Queued'
+    UNION ALL
+    SELECT t.job_id, t.event_id FROM tasks t JOIN readers r ON r.id = t.job_id WHERE t.status = 'Running'
+    UNION ALL
+    SELECT t.job_id, t.event_id FROM tasks t JOIN readers r ON r.id = t.job_id
+    WHERE t.status = 'Failed' AND t.next_retry_at IS NOT NULL
+)
+SELECT r.output, count(DISTINCT e.id)::int8
+FROM live l JOIN events e ON e.id = l.event_id
+JOIN readers r ON r.id = l.job_id AND r.dataset_version_id = e.dataset_version_id
+GROUP BY r.output
+"""
+"""How many events of each output of a job have a task that has not ended, of a job that reads it."""
+
 FORGET = """
 WITH deleted_events AS (
     DELETE FROM events WHERE id IN (
@@ -198,6 +224,12 @@ async def report(
 ) -> Accepted:
     """Accept what a running task reports. `fence` has task, attempt, token, claim."""
     return await _accept(conn, REPORT, {"org": org_id, **fence}, events, invalidations)
+
+
+async def unfinished(conn: Connection, *, job_id: UUID) -> dict[str, int]:
+    """Events of each output of a job that have a task which has not ended; outputs that have none are left out."""
+    rows = await (await conn.execute(UNFINISHED, {"job": job_id})).fetchall()
+    return {row[0]: row[1] for row in rows}
 
 
 async def relay(

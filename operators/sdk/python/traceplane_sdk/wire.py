@@ -259,9 +259,12 @@ class EventsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class EventsResponse(msgspec.Struct, frozen=True):
-    """How many were new."""
+    """How many were new, and how many events of each output still have a task that has not ended."""
 
     accepted: int
+    unfinished: dict[str, int] | None = None
+    """Outputs that have none are left out; None from a release that does not count. A task that waits for its next
+    attempt has not ended; a dead one has."""
 
 
 class CommittedOutput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
