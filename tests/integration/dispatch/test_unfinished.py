@@ -1,4 +1,4 @@
-"""A report answers how many events of each output have a task that has not ended: what a source paces itself by."""
+"""A report answers how many events of each output have an open task: what a source paces itself by."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ async def planning(caller: Caller, jobs: dict[str, UUID], feed: Feed) -> wire.Cl
     return claimed
 
 
-async def test_an_event_counts_until_its_task_has_ended(
-    caller: Caller, jobs: dict[str, UUID], planning: wire.ClaimedTask
+async def test_an_event_counts_until_its_task_is_completed_or_canceled(
+    caller: Caller, jobs: dict[str, UUID], planning: wire.ClaimedTask, sql: Sql
 ) -> None:
     assert await _unfinished(caller, planning) == {}
     assert await _unfinished(caller, planning, 0, 20) == {"ranges": 2}, "its own events are among them"
@@ -49,7 +49,12 @@ async def test_an_event_counts_until_its_task_has_ended(
     assert (await caller.complete(first, "Failed", error=error)).status_code == 200
     assert await _unfinished(caller, planning) == {"ranges": 3}, "it waits for its next attempt"
     assert (await caller.complete(second, "Failed", error={**error, "retryable": False})).status_code == 200
-    assert await _unfinished(caller, planning) == {"ranges": 2}, "a dead task holds nothing back"
+    assert await _unfinished(caller, planning) == {"ranges": 3}, "a dead task is not done"
+    (third,) = await caller.claim(jobs["compact"])
+    assert (await caller.complete(third)).status_code == 200
+    assert await _unfinished(caller, planning) == {"ranges": 2}
+    sql("UPDATE tasks SET status = 'Canceled', next_retry_at = NULL, finished_at = now() WHERE status = 'Failed'")
+    assert await _unfinished(caller, planning) == {}
 
 
 async def test_tasks_of_other_causes_and_of_generations_that_run_no_more_do_not_count(

@@ -151,25 +151,25 @@ WITH readers AS (
     SELECT j.id, o.output, v.id AS dataset_version_id
     FROM dataset_versions v
     JOIN datasets o ON o.id = v.dataset_id
-    JOIN job_inputs i ON i.dataset_version_id = v.id AND i.is_trigger
+    JOIN job_inputs i ON i.dataset_version_id = v.id
     JOIN jobs j ON j.id = i.job_id {RUNNABLE}
     WHERE v.job_id = %(job)s
 ),
--- Each by the partial index of its state: of the tasks that have ended there may be millions.
-live AS (
+-- Each by the partial index of its state: of completed tasks there may be millions.
+open_tasks AS (
     SELECT t.job_id, t.event_id FROM tasks t JOIN readers r ON r.id = t.job_id WHERE t.status = 'Queued'
     UNION ALL
     SELECT t.job_id, t.event_id FROM tasks t JOIN readers r ON r.id = t.job_id WHERE t.status = 'Running'
     UNION ALL
-    SELECT t.job_id, t.event_id FROM tasks t JOIN readers r ON r.id = t.job_id
-    WHERE t.status = 'Failed' AND t.next_retry_at IS NOT NULL
+    -- Dead ones as well: what waits for a person is not done.
+    SELECT t.job_id, t.event_id FROM tasks t JOIN readers r ON r.id = t.job_id WHERE t.status = 'Failed'
 )
 SELECT r.output, count(DISTINCT e.id)::int8
-FROM live l JOIN events e ON e.id = l.event_id
-JOIN readers r ON r.id = l.job_id AND r.dataset_version_id = e.dataset_version_id
+FROM open_tasks t JOIN events e ON e.id = t.event_id
+JOIN readers r ON r.id = t.job_id AND r.dataset_version_id = e.dataset_version_id
 GROUP BY r.output
 """
-"""How many events of each output of a job have a task that has not ended, of a job that reads it."""
+"""How many events of each output of a job have a task that is neither completed nor canceled."""
 
 FORGET = """
 WITH deleted_events AS (
@@ -227,7 +227,7 @@ async def report(
 
 
 async def unfinished(conn: Connection, *, job_id: UUID) -> dict[str, int]:
-    """Events of each output of a job that have a task which has not ended; outputs that have none are left out."""
+    """Events of each output of a job that have an open task; outputs that have none are left out."""
     rows = await (await conn.execute(UNFINISHED, {"job": job_id})).fetchall()
     return {row[0]: row[1] for row in rows}
 

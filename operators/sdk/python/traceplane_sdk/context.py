@@ -189,7 +189,7 @@ class Context:
         return self._emit(events, invalidations, str(report)).accepted
 
     def unfinished(self) -> Mapping[str, int]:
-        """How many events of each output still have a task that has not ended; outputs with none are left out."""
+        """How many events of each output have a task that is neither completed nor canceled; none: left out."""
         counted = self._emit((), (), str(uuid.uuid4())).unfinished
         if counted is None:
             raise OperatorError("DispatcherTooOld", "the dispatcher does not count unfinished events; upgrade it")
