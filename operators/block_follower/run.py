@@ -14,12 +14,13 @@ from collections.abc import Sequence
 
 from operators.block_follower.config import BlockFollowerConfig
 from operators.block_follower.follow import Follower
-from operators.block_follower.urls import Urls, requested
+from operators.block_follower.urls import Urls
 from operators.chain.faults import Kind, ProviderFault
 from operators.chain.fetch import Fetcher
 from operators.chain.links import BrokenChain
 from operators.chain.pool import ProviderPool
 from operators.chain.schemas import schema_of
+from operators.chain.subscribe import requested
 from traceplane_sdk import wire
 from traceplane_sdk.context import Context, Result
 from traceplane_sdk.database import DatabaseUnavailable

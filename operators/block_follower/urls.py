@@ -6,17 +6,12 @@ import time
 from collections.abc import Sequence
 
 from operators.chain.pool import ProviderPool
-from operators.chain.subscribe import SCHEMES, HeadSubscription
+from operators.chain.subscribe import SCHEMES, HeadSubscription, requested
 from traceplane_sdk.context import Context
 from traceplane_sdk.errors import OperatorError
 
 URLS_SECONDS = 30.0
 """How often the URLs of the pool are read again while all goes well."""
-
-
-def requested(urls: Sequence[str]) -> list[str]:
-    """Those of `urls` that blocks are requested from; the others announce heads."""
-    return [url for url in urls if not url.startswith(SCHEMES)]
 
 
 class Urls:

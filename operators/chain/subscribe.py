@@ -34,6 +34,11 @@ Log = Callable[..., None]
 """`Context.log`."""
 
 
+def requested(urls: Sequence[str]) -> list[str]:
+    """Those of `urls` that blocks are requested from; the others announce heads."""
+    return [url for url in urls if not url.startswith(SCHEMES)]
+
+
 class HeadSubscription:
     """Calls `wake` when a head is announced, until `close`; goes around `urls` as connections are lost.
 

@@ -20,10 +20,8 @@ from traceplane_sdk import wire
 from traceplane_sdk.commit import PartitionCommit
 from traceplane_sdk.context import Context, Result
 from traceplane_sdk.errors import OperatorError
-from traceplane_sdk.parquet import ParquetFile, arrow_schema, row_groups
-
-MAX_FILE_BYTES = 1024**3
-"""A file is closed beyond this size: it bounds the scratch disk and stays far below a single PUT's 5 GiB."""
+from traceplane_sdk.parquet import arrow_schema, row_groups
+from traceplane_sdk.partition_files import PartitionFiles
 
 
 def run(ctx: Context) -> Result:
@@ -41,8 +39,7 @@ def run(ctx: Context) -> Result:
         _check(rows, list(pinned.values()), partition)
         for output in ctx.task.outputs:
             commit = PartitionCommit(store, ctx.task, output, partition, ctx.io.crash_point)
-            _write(ctx, rows, pinned[output.name], commit)
-            committed.append(commit.seal())
+            committed.append(_write(ctx, rows, pinned[output.name], commit))
             ctx.log("partition written", output=output.name, partition=partition.key, rows=committed[-1].rows)
     return Result(
         outputs=committed,
@@ -68,32 +65,13 @@ def _check(rows: Rows, inputs: list[wire.TaskInput], partition: wire.Partition) 
             check_whole(one.name, partition, *counted, empty)
 
 
-def _write(ctx: Context, rows: Rows, source: wire.TaskInput, commit: PartitionCommit) -> None:
-    """Stream one input into files, each uploaded and removed before the next one begins."""
+def _write(ctx: Context, rows: Rows, source: wire.TaskInput, commit: PartitionCommit) -> wire.CommittedOutput:
+    """Stream one input into files."""
     config: ParquetCompactConfig = ctx.config
-    scratch: Path = ctx.io.scratch or Path()
-    partition = commit.partition
     schema = arrow_schema(commit.output.columns)
-    batches = rows.batches(source, commit.output.sort_by, partition)
-    file: ParquetFile | None = None
-    part = 0
+    files = PartitionFiles(commit, ctx.io.scratch or Path(), max_rows=config.max_rows_per_file)
+    batches = rows.batches(source, commit.output.sort_by, commit.partition)
     for table in row_groups(batches, schema, min(config.row_group_rows, config.max_rows_per_file)):
         ctx.control.check()
-        full = file is not None and (
-            file.rows + table.num_rows > config.max_rows_per_file or file.bytes >= MAX_FILE_BYTES
-        )
-        if file is not None and full:
-            _store(file, commit, part)
-            file, part = None, part + 1
-        if file is None:
-            file = ParquetFile(scratch / f"{source.name}_{part}.parquet", schema, commit.output.sort_by)
-        file.write(table)
-    if file is None:  # a range without rows still gets a file, so that readers find its schema
-        file = ParquetFile(scratch / f"{source.name}_0.parquet", schema, commit.output.sort_by)
-    _store(file, commit, part if part else None)
-
-
-def _store(file: ParquetFile, commit: PartitionCommit, part: int | None) -> None:
-    file.close()
-    commit.add(file.path, commit.file_name(part), file.rows)
-    file.path.unlink()
+        files.write(table)
+    return files.seal()

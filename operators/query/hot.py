@@ -9,14 +9,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from operators.query.checks import AnswerCheck
 from traceplane_sdk import wire
 from traceplane_sdk.context import Context
 from traceplane_sdk.errors import OperatorError
 from traceplane_sdk.operator import ColumnType
 from traceplane_sdk.parquet import arrow_schema
+from traceplane_sdk.partition_rows import RowCheck
 from traceplane_sdk.queries import QueryAnswer
 
+REMEDY = "bound the statement by $partition_start and $partition_end"
 MAX_ROWS = 250_000
 """Of one range: they are held in memory, since a range is replaced as a whole."""
 
@@ -51,7 +52,7 @@ def _rows(
 ) -> list[tuple[Any, ...]]:
     """The checked rows, each value as COPY takes it."""
     schema = pa.schema([field.with_nullable(True) for field in arrow_schema(output.columns)])
-    check = AnswerCheck(output, part)
+    check = RowCheck(output, part, output.sort_by, remedy=REMEDY)
     rows: list[tuple[Any, ...]] = []
     with pq.ParquetFile(answer.path) as answered:
         for batch in answered.iter_batches():

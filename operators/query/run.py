@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from operators.query import hot
-from operators.query.checks import AnswerCheck
 from operators.query.config import QueryConfig
 from operators.query.slices import NEXT_START, ranges
 from operators.query.statement import shape
@@ -19,11 +18,10 @@ from traceplane_sdk import wire
 from traceplane_sdk.commit import PartitionCommit
 from traceplane_sdk.context import Context, Result
 from traceplane_sdk.errors import OperatorError
-from traceplane_sdk.parquet import ParquetFile, arrow_schema, row_groups
+from traceplane_sdk.parquet import GROUP_ROWS, arrow_schema, row_groups
+from traceplane_sdk.partition_files import PartitionFiles
+from traceplane_sdk.partition_rows import RowCheck
 from traceplane_sdk.queries import QueryAnswer
-
-GROUP_ROWS = 122_880
-"""Rows in a row group; DuckDB's own default, one per scan thread."""
 
 
 def run(ctx: Context) -> Result:
@@ -54,26 +52,23 @@ def _answer(ctx: Context, output: wire.TaskOutput, part: wire.Partition) -> Quer
 def _cold(ctx: Context, output: wire.TaskOutput, partition: wire.Partition) -> Result:
     answer = _answer(ctx, output, partition)
     commit = PartitionCommit(ctx.cold(), ctx.task, output, partition, ctx.io.crash_point)
-    _write(ctx, answer, commit)
-    committed = commit.seal()
+    committed = _write(ctx, answer, commit)
     ctx.log("partition written", output=output.name, partition=partition.key, rows=committed.rows)
     return Result(outputs=[committed], events=[wire.Event(output=output.name, partition=partition)])
 
 
-def _write(ctx: Context, answer: QueryAnswer, commit: PartitionCommit) -> None:
-    """The answer as a file of the dataset: its schema, its row groups, its marks."""
+def _write(ctx: Context, answer: QueryAnswer, commit: PartitionCommit) -> wire.CommittedOutput:
+    """The answer as files of the dataset: its schema, its row groups, its marks."""
     schema = arrow_schema(commit.output.columns)
     # Types first, NULLs later: a NULL that must not be is the check's to report.
     nullable = pa.schema([field.with_nullable(True) for field in schema])
-    check = AnswerCheck(commit.output, commit.partition)
-    file = ParquetFile(answer.path.with_suffix(".output.parquet"), schema, commit.output.sort_by)
+    check = RowCheck(commit.output, commit.partition, commit.output.sort_by, remedy=hot.REMEDY)
+    files = PartitionFiles(commit, answer.path.parent)
     with pq.ParquetFile(answer.path) as answered:
         batches = (batch.cast(nullable) for batch in answered.iter_batches(GROUP_ROWS))
         for table in row_groups(batches, schema, GROUP_ROWS):
             ctx.control.check()
             check.take(table)
-            file.write(table)
-    file.close()
+            files.write(table)
     answer.path.unlink()
-    commit.add(file.path, commit.file_name(None), file.rows)
-    file.path.unlink()
+    return files.seal()

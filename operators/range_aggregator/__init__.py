@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from operators.range_aggregator.config import RangeAggregatorConfig
-from operators.range_aggregator.schemas import RANGES
+from operators.ranges.schemas import RANGES
 from traceplane_sdk.operator import InputSchema, Operator, OperatorRefusal, OutputSchema
 
 

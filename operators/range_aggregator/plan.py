@@ -1,35 +1,20 @@
 """Which ranges a moved cursor completes. Pure.
 
-Ranges end at multiples of their size, so that every job that cuts ranges gets the same keys; the first one begins
-where the dataset does and may be shorter. A range is emitted once its last value is final. The only state is where
-the next range starts, so the order in which cursors arrive, repeats and gaps between them make no difference.
+A range is emitted once its last value is final. The first one begins where the dataset does and may be shorter. The
+only state is where the next range starts, so the order in which cursors arrive, repeats and gaps between them make
+no difference.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from itertools import islice, takewhile
+
+from operators.ranges.cut import cut
+from traceplane_sdk.wire import Partition
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
-    """An inclusive range."""
-
-    start: int
-    end: int
-
-    @property
-    def key(self) -> str:
-        """Its partition key."""
-        return f"{self.start}-{self.end}"
-
-
-def complete_ranges(next_start: int, last_final: int, size: int, limit: int) -> list[Range]:
+def complete_ranges(next_start: int, last_final: int, size: int, limit: int) -> list[Partition]:
     """The first `limit` ranges from `next_start` whose end is at most `last_final`, in order."""
-    ranges: list[Range] = []
-    while len(ranges) < limit:
-        end = (next_start // size + 1) * size - 1  # the next multiple, exclusive
-        if end > last_final:
-            break
-        ranges.append(Range(next_start, end))
-        next_start = end + 1
-    return ranges
+    # Of the pieces up to what is final, the last may have its end yet to come.
+    whole = takewhile(lambda one: (one.end + 1) % size == 0, cut(next_start, last_final, size))
+    return list(islice(whole, limit))

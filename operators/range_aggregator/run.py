@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from operators.range_aggregator.config import RangeAggregatorConfig
 from operators.range_aggregator.plan import complete_ranges
+from operators.ranges import emit
 from traceplane_sdk import wire
 from traceplane_sdk.context import Context, Result
 from traceplane_sdk.errors import OperatorError
@@ -30,14 +31,8 @@ def run(ctx: Context) -> Result:
     ranges = complete_ranges(next_start, final, config.range_size, MAX_RANGES)
     if not ranges:
         return Result()
-    output = ctx.task.outputs[0]
-    rows = [(r.key, r.start, r.end) for r in ranges]  # in the order of schemas.RANGES
-    with ctx.hot() as transaction:
-        # A repeat conflicts with the rows that are there, and adds nothing.
-        new = transaction.append(output.name, rows)
+    output = ctx.task.outputs[0].name
+    new = emit.write(ctx, output, ranges)
     ctx.log("ranges complete", ranges=len(ranges), new=new, first=ranges[0].key, last=ranges[-1].key)
     # Both travel in the completion, which the dispatcher accepts whole or not at all.
-    return Result(
-        events=[wire.Event(output=output.name, partition=wire.Partition(r.key, r.start, r.end)) for r in ranges],
-        state={NEXT_START: ranges[-1].end + 1},
-    )
+    return Result(events=emit.events(output, ranges), state={NEXT_START: ranges[-1].end + 1})

@@ -28,7 +28,7 @@ from traceplane.store.failures import retrying
 from traceplane.store.statements import events as statements
 from traceplane.store.statements.source_outbox import SourceRow
 from traceplane_sdk.source_outbox import SourceEvent, SourceInvalidation
-from traceplane_sdk.wire import EventsRequest, Invalidation
+from traceplane_sdk.wire import EventsRequest, EventsResponse, Invalidation
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ class Acceptance:
         self._jobs = jobs
         self._wakeups = wakeups
 
-    async def report(self, token: TaskToken, request: EventsRequest) -> int:
-        """How many events and invalidations of a running task were new. Raises Stale, Forbidden, Refused."""
+    async def report(self, token: TaskToken, request: EventsRequest) -> EventsResponse:
+        """Accept events and invalidations of a running task. Raises Stale, Forbidden, Refused."""
         fence = request.fence
         token.require([(fence.task_id, fence.attempt)])
         job = await self._jobs.get(UUID(token.job))
@@ -65,9 +65,9 @@ class Acceptance:
                 {"id": _item_id(request, f"invalidation/{index}"), **_invalidation_row(invalidation)}
             )
 
-        async def unit() -> statements.Accepted:
+        async def unit() -> tuple[statements.Accepted, dict[str, int]]:
             async with self._state.autocommit() as conn:
-                return await statements.report(
+                accepted = await statements.report(
                     conn,
                     org_id=self._settings.org_id,
                     fence={
@@ -79,13 +79,15 @@ class Acceptance:
                     events=events,
                     invalidations=invalidations,
                 )
+                # A statement of its own: the one before does not see the tasks that it makes.
+                return accepted, await statements.unfinished(conn, job_id=job.id)
 
-        accepted = await retrying(unit)
+        accepted, unfinished = await retrying(unit)
         if not accepted.known:
             audit.stale("events", [(fence.task_id, fence.attempt)])
             raise Stale(f"task {fence.task_id}, attempt {fence.attempt} is not leased with this token")
         self._announce(accepted, "task")
-        return accepted.events + accepted.invalidations
+        return EventsResponse(accepted.events + accepted.invalidations, unfinished)
 
     async def relay(self, unpacked: Unpacked) -> int:
         """Accept rows of the source outbox; how many were for dataset versions that state knows."""

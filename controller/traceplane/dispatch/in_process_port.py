@@ -69,7 +69,7 @@ class InProcessPort:
         states = self._call(lambda task: self._leases.heartbeat(task, body.leases), token, patience)
         return wire.HeartbeatResponse(states)
 
-    def events(self, request: wire.EventsRequest, token: str) -> int:
+    def events(self, request: wire.EventsRequest, token: str) -> wire.EventsResponse:
         """Report events while the task runs."""
         body = _checked(request)
         return self._call(lambda task: self._acceptance.report(task, body), token)

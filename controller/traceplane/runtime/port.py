@@ -20,8 +20,8 @@ class TaskPort(Protocol):
     def heartbeat(self, leases: Sequence[wire.Renewal], token: str, patience: float) -> wire.HeartbeatResponse:
         """Renew leases. A lost one is answered without an expiry, not by StaleLease."""
 
-    def events(self, request: wire.EventsRequest, token: str) -> int:
-        """Report events while the task runs; how many were new."""
+    def events(self, request: wire.EventsRequest, token: str) -> wire.EventsResponse:
+        """Report events while the task runs."""
 
     def credentials(self, fence: wire.Fence, token: str) -> wire.CredentialsResponse:
         """Object-store credentials limited to the token's prefixes."""

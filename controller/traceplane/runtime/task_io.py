@@ -42,9 +42,11 @@ def task_io(
 ) -> TaskIO:
     """Everything one attempt may reach."""
 
-    def emit(events: Sequence[wire.Event], invalidations: Sequence[wire.Invalidation]) -> int:
+    def emit(
+        events: Sequence[wire.Event], invalidations: Sequence[wire.Invalidation], identity: str
+    ) -> wire.EventsResponse:
         request = wire.EventsRequest(
-            fence=lease.fence, id=str(uuid4()), events=list(events), invalidations=list(invalidations)
+            fence=lease.fence, id=identity, events=list(events), invalidations=list(invalidations)
         )
         return port.events(request, lease.token)
 

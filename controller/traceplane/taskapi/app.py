@@ -61,7 +61,7 @@ class TaskApi:
 
     async def events(self, call: Call[TaskToken, wire.EventsRequest]) -> Response:
         """POST /v1/task/events."""
-        return _encoded(wire.EventsResponse(await self._dispatcher.acceptance.report(call.caller, call.body)))
+        return _encoded(await self._dispatcher.acceptance.report(call.caller, call.body))
 
     async def complete(self, call: Call[TaskToken, wire.CompleteRequest]) -> Response:
         """POST /v1/task/complete."""

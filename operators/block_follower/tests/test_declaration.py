@@ -123,7 +123,8 @@ def test_what_decides_rows_is_not_neutral() -> None:
 def test_declaring_loads_no_driver() -> None:
     heavy = "{'psycopg', 'pyarrow', 'duckdb', 'boto3', 'httpx', 'adbc_driver_postgresql'}"
     script = (
-        "import sys; import operators.block_follower, operators.range_aggregator, operators.parquet_compact;"
+        "import importlib.metadata, sys; from traceplane_sdk.runner import ENTRY_POINTS;"
+        "[entry.load() for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)];"
         f"sys.exit(', '.join({heavy} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stderr.strip() == ""

@@ -8,7 +8,7 @@ from operators.block_follower import OPERATOR as FOLLOWER
 from operators.parquet_compact import OPERATOR
 from operators.parquet_compact.coverage import check_final, check_not_corrected, check_whole, is_witness
 from operators.parquet_compact.source import quoted, select
-from operators.range_aggregator.schemas import RANGES
+from operators.ranges.schemas import RANGES
 from traceplane_sdk import wire
 from traceplane_sdk.errors import OperatorError
 from traceplane_sdk.operator import InputSchema, OperatorRefusal, Storage

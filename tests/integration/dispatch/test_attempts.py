@@ -299,6 +299,35 @@ async def test_events_of_a_running_task_are_accepted(
     assert sql("SELECT cursor_value FROM events") == [{"cursor_value": 5}]
 
 
+async def test_what_was_reported_under_a_key_counts_once(
+    port: WatchedPort, operator: Operate, source: Any, sql: Sql
+) -> None:
+    accepted: list[int] = []
+    first, second = (wire.Event(output="blocks", cursor=cursor) for cursor in (5, 6))
+    reports = [([first], "one"), ([first], "one"), ([second], "two")]
+    operator(lambda ctx: accepted.extend(ctx.emit(events, key=key) for events, key in reports))
+    claimed = await source()
+    assert await Process(port, claimed, host()).start() is Ending.COMPLETED
+    assert accepted == [1, 0, 1]
+    assert sql("SELECT count(*) AS n FROM events") == [{"n": 2}]
+
+
+async def test_a_run_knows_how_many_of_its_events_are_worked_off(
+    port: WatchedPort, operator: Operate, source: Any
+) -> None:
+    counted: list[Any] = []
+
+    def run(ctx: Context) -> None:
+        counted.append(ctx.unfinished())
+        ctx.emit([wire.Event(output="blocks", cursor=5)])
+        counted.append(ctx.unfinished())
+
+    operator(run)
+    claimed = await source()
+    assert await Process(port, claimed, host()).start() is Ending.COMPLETED
+    assert counted == [{}, {"blocks": 1}]
+
+
 async def test_a_refused_report_fails_the_run_with_its_reason(
     port: WatchedPort, operator: Operate, source: Any, sql: Sql
 ) -> None:

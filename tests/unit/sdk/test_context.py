@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
 
+from operators.cryo_ingest import run as extraction
 from operators.parquet_compact import run as compaction
 from operators.parquet_compact.config import ParquetCompactConfig
 from operators.query import run as query
@@ -67,6 +68,7 @@ def code(call: Callable[[], Any]) -> str:
 def test_what_the_process_does_not_lend_is_refused(tmp_path: Path) -> None:
     assert code(context().cold) == "NoObjectStore"
     assert code(lambda: context().emit([])) == "NoEvents"
+    assert code(context().unfinished) == "NoEvents"
     assert code(lambda: context(scratch=tmp_path).query("SELECT 1")) == "NoQueryService"
 
 
@@ -75,7 +77,7 @@ def test_a_task_has_one_trigger(inputs: list[wire.TaskInput]) -> None:
     assert code(context(*inputs).trigger) == "BadTask"
 
 
-@pytest.mark.parametrize("operator", [compaction, query])
+@pytest.mark.parametrize("operator", [compaction, query, extraction])
 def test_a_partition_and_a_disk_are_needed(operator: Any, tmp_path: Path) -> None:
     assert code(lambda: operator.run(context(source(), scratch=tmp_path))) == "BadTask"
     assert code(lambda: operator.run(context(source(partition=PART)))) == "BadTask"

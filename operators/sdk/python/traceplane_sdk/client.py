@@ -54,9 +54,9 @@ class TaskApi:
         body = wire.HeartbeatRequest(list(leases))
         return self._call("/v1/task/heartbeat", body, token, wire.HeartbeatResponse, patience)
 
-    def events(self, request: wire.EventsRequest, token: str, patience: float = 30.0) -> int:
+    def events(self, request: wire.EventsRequest, token: str, patience: float = 30.0) -> wire.EventsResponse:
         """Report events while the task runs; `request.id` makes the repeat a no-op."""
-        return self._call("/v1/task/events", request, token, wire.EventsResponse, patience).accepted
+        return self._call("/v1/task/events", request, token, wire.EventsResponse, patience)
 
     def credentials(self, fence: wire.Fence, token: str, patience: float = 30.0) -> wire.CredentialsResponse:
         """Object-store credentials limited to the token's prefixes."""

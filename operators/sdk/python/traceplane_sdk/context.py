@@ -6,6 +6,7 @@ variable or a mounted file. The same code therefore runs in a worker pod, in the
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from traceplane_sdk.queries import QueryAnswer
 
 Log = Callable[[str, Mapping[str, Any]], None]
-Emit = Callable[[Sequence[wire.Event], Sequence[wire.Invalidation]], int]
+Emit = Callable[[Sequence[wire.Event], Sequence[wire.Invalidation], str], wire.EventsResponse]
+"""The last is the report's id: a repeat of one is a no-op."""
 Measure = Callable[[str, float, Mapping[str, str]], None]
 
 
@@ -172,11 +174,33 @@ class Context:
         self._answers += 1
         return self.io.query(sql, self.io.scratch / f"answer_{self._answers}.parquet", seconds, shape)
 
-    def emit(self, events: Sequence[wire.Event], invalidations: Sequence[wire.Invalidation] = ()) -> int:
-        """Report while running; returns how many were new."""
+    def emit(
+        self,
+        events: Sequence[wire.Event],
+        invalidations: Sequence[wire.Invalidation] = (),
+        *,
+        key: str | None = None,
+    ) -> int:
+        """Report while running; returns how many were new.
+
+        With a `key`, what an earlier attempt of the task reported under the same key counts once.
+        """
+        report = uuid.uuid4() if key is None else uuid.uuid5(uuid.UUID(self.task.task_id), key)
+        return self._emit(events, invalidations, str(report)).accepted
+
+    def unfinished(self) -> Mapping[str, int]:
+        """How many events of each output have a task that is neither completed nor canceled; none: left out."""
+        counted = self._emit((), (), str(uuid.uuid4())).unfinished
+        if counted is None:
+            raise OperatorError("DispatcherTooOld", "the dispatcher does not count unfinished events; upgrade it")
+        return counted
+
+    def _emit(
+        self, events: Sequence[wire.Event], invalidations: Sequence[wire.Invalidation], report: str
+    ) -> wire.EventsResponse:
         if self.io.emit is None:
             raise OperatorError("NoEvents", "this process takes no events while a task runs", retryable=False)
-        return self.io.emit(events, invalidations)
+        return self.io.emit(events, invalidations, report)
 
     def close(self) -> None:
         """Give back what the run opened."""

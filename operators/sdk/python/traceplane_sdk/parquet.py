@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 from traceplane_sdk import wire
 from traceplane_sdk.columns import FORMS, TYPE_MARK
 
+GROUP_ROWS = 122_880
+"""Rows in a row group; DuckDB's own default, one per scan thread."""
 MAX_GROUP_BYTES = 64 * 1024 * 1024
 """Arrow bytes gathered before a row group is written though it has not all its rows yet."""
 

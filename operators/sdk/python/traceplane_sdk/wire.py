@@ -259,9 +259,11 @@ class EventsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class EventsResponse(msgspec.Struct, frozen=True):
-    """How many were new."""
+    """How many were new, and how many events of each output have a task that is neither completed nor canceled."""
 
     accepted: int
+    unfinished: dict[str, int] | None = None
+    """Outputs that have none are left out; None from a release that does not count. Dead tasks count."""
 
 
 class CommittedOutput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

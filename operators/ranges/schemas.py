@@ -1,4 +1,4 @@
-"""The one output of a range aggregator: a row per range that became final."""
+"""The one output of an operator that emits ranges: a row per range."""
 
 from __future__ import annotations
 

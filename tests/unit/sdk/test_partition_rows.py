@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pytest
 
-from operators.query.checks import AnswerCheck
 from traceplane_sdk import wire
 from traceplane_sdk.errors import OperatorError
 from traceplane_sdk.parquet import arrow_schema
+from traceplane_sdk.partition_rows import RowCheck
 
 COLUMNS = [
     wire.ColumnDef("block_number", "Int64"),
@@ -22,7 +22,7 @@ ZERO = "00000000-0000-4000-8000-000000000000"
 Row = tuple[int | None, str | None, str | None]
 
 
-def _check(*tables: Sequence[Row]) -> None:
+def _check(*tables: Sequence[Row], key: Sequence[str] = ("block_number", "address")) -> None:
     output = wire.TaskOutput(
         name="found",
         dataset=ZERO,
@@ -34,7 +34,7 @@ def _check(*tables: Sequence[Row]) -> None:
         scope_column="block_number",
         sort_by=["block_number", "address"],
     )
-    check, schema = AnswerCheck(output, PARTITION), arrow_schema(COLUMNS)
+    check, schema = RowCheck(output, PARTITION, key), arrow_schema(COLUMNS)
     for rows in tables:
         columns = list(zip(*rows, strict=True)) or [(), (), ()]
         arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
@@ -69,3 +69,7 @@ def test_a_wrong_answer_is_refused_for_good(tables: list[list[Row]], code: str) 
     with pytest.raises(OperatorError) as refused:
         _check(*tables)
     assert (refused.value.code, refused.value.retryable) == (code, False)
+
+
+def test_rows_that_nothing_identifies_may_be_equal() -> None:
+    _check([(20, "0x", "1"), (20, "0x", "1")], key=())
