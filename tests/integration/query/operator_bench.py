@@ -75,7 +75,7 @@ class Bench:
     def hot(
         self, client: Client, source: UUID, **changed: Any
     ) -> tuple[JobUnderTest, Callable[..., wire.Completion]]:
-        """A job that writes a hot table from the hot dataset `source`, its trigger; and a run of it, given the cursor
+        """A job that writes a hot table from the hot dataset `source`, its trigger; and a run, given the cursor
         or the partition of a claim, and what else the claim says."""
         schema = replace(
             BLOCKS, **{name: changed.pop(name) for name in ("finality_depth", "first_value") if name in changed}
