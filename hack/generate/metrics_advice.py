@@ -11,6 +11,9 @@ ADVICE = {
     "process_open_fds": "Close to `process_max_fds`: report it.",
     "process_max_fds": "Nothing.",
     "trace_build_info": "Two versions for longer than an upgrade takes: look which pods were not replaced.",
+    "trace_spans_exported_total": "It stands still while traces are on: look at the dropped ones.",
+    "trace_spans_dropped_total": "`export_failed`: the collector is away or refuses; the log says why. "
+    "`queue_full`: it is too slow; lower `tracing.sampleRatio`. Work is not touched.",
     "trace_credential_expiry_timestamp_seconds": "Renew what ends soon.",
     # Controller
     "trace_reconcile_total": "Many `error`: the controller's log names the object.",

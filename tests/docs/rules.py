@@ -72,6 +72,8 @@ RULES = (
     Rule(r"kubectl .* patch configmap argocd-cm --patch-file .*", Tier.TESTED, READERS),
     Rule(r"helm -n trace upgrade --install trace charts/trace --values production\.yaml", Tier.TESTED,
          "tests/docs/test_pages.py"),
+    Rule(r"helm -n trace upgrade trace charts/trace --reuse-values --values traces\.yaml", Tier.TESTED,
+         "tests/docs/test_pages.py"),
     Rule(r"openssl s_client .* -starttls postgres .*", Tier.TESTED, "tests/integration/store/test_tls.py"),
     Rule(r"helm -n trace uninstall trace", Tier.TESTED, INSTALL),
     Rule(r"hack/setup|hack/cluster (up|down|load)", Tier.TESTED, LIFECYCLE),

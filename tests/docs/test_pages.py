@@ -110,10 +110,9 @@ def test_the_policy_of_the_install_page_is_what_the_query_service_needs():
     assert json.loads(shown) == policy("my-trace", Settings().org_id)
 
 
-def test_the_values_of_the_install_page_render():
-    (block,) = [
-        found for found in _YAML.findall((ROOT / "docs/howto/install.md").read_text()) if "production.yaml" in found
-    ]
+@pytest.mark.parametrize(("page", "name"), [("install", "production.yaml"), ("traces", "traces.yaml")])
+def test_the_values_of_a_page_render(page, name):
+    (block,) = [found for found in _YAML.findall((ROOT / f"docs/howto/{page}.md").read_text()) if name in found]
     argv = [
         tool("helm"),
         "template",
@@ -126,4 +125,5 @@ def test_the_values_of_the_install_page_render():
     ]
     done = subprocess.run(argv, input=block, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "StatefulSet" not in done.stdout
+    assert ("StatefulSet" not in done.stdout) is (page == "install")
+    assert ("OTEL_EXPORTER_OTLP_ENDPOINT" in done.stdout) is (page == "traces")

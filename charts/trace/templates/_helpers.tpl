@@ -138,6 +138,11 @@ nothing of service accounts: their tokens would be refused, and must not be show
 {{- define "trace.env" -}}
 - name: TRACE_NAMESPACE
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+{{- if and .Values.tracing.enabled .Values.tracing.headersSecret }}
+# Traces are no reason not to start.
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom: {secretKeyRef: {name: {{ .Values.tracing.headersSecret }}, key: headers, optional: true}}
+{{- end }}
 {{- end -}}
 
 {{- define "trace.envFrom" -}}
@@ -268,6 +273,21 @@ are not of the release, where there are any. Anywhere is never a link-local addr
 {{- $ports = append $ports (trimPrefix ":" .) -}}
 {{- end -}}
 {{- include "trace.egress.at" $ports -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The collector of traces: a policy sees the port of its pods, which is that of its Service if not named otherwise. */}}
+{{- define "trace.egress.traces" -}}
+{{- if .Values.tracing.enabled -}}
+{{- $scheme := (urlParse .Values.tracing.endpoint).scheme -}}
+{{- $port := regexFind ":[0-9]+$" (urlParse .Values.tracing.endpoint).host | trimPrefix ":" -}}
+- ports: [{protocol: TCP, port: {{ $port | default (ternary 443 80 (eq $scheme "https")) | int }}}]
+  to:
+    {{- if .Values.networkPolicies.tracesTo }}
+    {{- toYaml .Values.networkPolicies.tracesTo | nindent 4 }}
+    {{- else }}
+    {{- include "trace.egress.anywhere" . | nindent 4 }}
+    {{- end }}
 {{- end -}}
 {{- end -}}
 

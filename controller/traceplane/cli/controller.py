@@ -16,7 +16,7 @@ def controller() -> None:
     import os
     import socket
 
-    from traceplane.observe import logs
+    from traceplane.observe import logs, otlp
     from traceplane.query.validation import StatementChecker
     from traceplane.reconcile import process
     from traceplane.settings import ControllerSettings, load
@@ -25,6 +25,6 @@ def controller() -> None:
     logs.configure(settings.log_level)
     # KUBECONFIG and KUBERNETES_SERVICE_* are Kubernetes' own names, so they are not among the settings.
     identity = f"{socket.gethostname()}.{os.getpid()}"
-    with StatementChecker() as checker:
+    with otlp.exporting("controller", settings), StatementChecker() as checker:
         code = asyncio.run(process.run(settings, os.environ, identity, checker))
     raise SystemExit(code)

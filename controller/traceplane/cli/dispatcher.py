@@ -32,14 +32,17 @@ def register(app: typer.Typer) -> None:
         """Serve the task API and run the dispatcher's loops."""
         import uvloop
 
-        from traceplane.observe import logs
+        from traceplane.observe import logs, otlp
         from traceplane.settings import DispatcherSettings, load
         from traceplane.store import migrate
 
         chosen = load(DispatcherSettings)
         logs.configure(chosen.log_level)
         migrate.check(chosen.read_state_dsn(), chosen.read_data_dsn())
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with (
+            otlp.exporting("dispatcher", chosen),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
             runner.run(serve(chosen))
 
 

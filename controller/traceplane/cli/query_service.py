@@ -22,13 +22,14 @@ def query() -> None:
     Needs a state and a data DSN of the role trace_query, read access to the bucket, and an issuer of user tokens.
     """
     import contextlib
+    import signal
     import sys
 
     import uvicorn
 
     from traceplane.errors import GiveUp, Unavailable
     from traceplane.kit.listen import listener
-    from traceplane.observe import logs
+    from traceplane.observe import logs, otlp
     from traceplane.query.api.app import create_app
     from traceplane.query.sandbox import confine
     from traceplane.settings import QuerySettings, load
@@ -59,7 +60,9 @@ def query() -> None:
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
     )
-    with contextlib.suppress(KeyboardInterrupt):
+    # uvicorn raises it once more when it has stopped: the process would end before its spans are out.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    with otlp.exporting("query", settings), contextlib.suppress(KeyboardInterrupt):
         server.run([listener(settings.listen_host, settings.query_port)])
     if fatal:
         raise fatal[0]  # the command line says why, and ends with exit code 1

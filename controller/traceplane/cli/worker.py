@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
 def run() -> None:
     """Exit codes: 0 idle, drained or lease lost; 1 claims refused, or wrong settings."""
     from traceplane.kit import crash
+    from traceplane.observe import otlp
     from traceplane.settings import WorkerSettings, load
     from traceplane.worker import health as health_module
     from traceplane.worker import journal
@@ -35,7 +36,8 @@ def run() -> None:
     worker = Worker(settings, job, api, health)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.drain())
-    reason = worker.run()
+    with otlp.exporting("worker", settings, settings.worker_id):
+        reason = worker.run()
     if reason in (ExitReason.STUCK, ExitReason.LEASE_LOST):
         # A thread may still be running operator code; only the end of the process ends it for sure.
         os._exit(0)

@@ -21,9 +21,10 @@ from traceplane.dispatch.generations import Generation, Generations
 from traceplane.dispatch.wake import Wakeups
 from traceplane.errors import NotFound, Refused, Stale
 from traceplane.identity.capability import Capabilities
-from traceplane.kit import crash
+from traceplane.kit import crash, spans
 from traceplane.kit.ids import uuid7
 from traceplane.observe import dispatch_metrics as metrics
+from traceplane.observe import task_spans
 from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Connection, Database
 from traceplane.store.failures import mapped
@@ -163,6 +164,7 @@ class Claims:
                 alone=alone,
                 newest=job.newest_only,
                 task_id=task_id,
+                traced=spans.enabled(),
             )
         if claimed is not None and claimed.rows:
             crash.point(AFTER_COMMIT)
@@ -170,6 +172,10 @@ class Claims:
             metrics.SUPERSEDED.inc(claimed.superseded)
             waited = (claimed.now - claimed.rows[0].queued_at).total_seconds()
             metrics.started(job.facts.dag, job.facts.name, waited)
+            for row in claimed.rows if spans.enabled() else ():
+                task_spans.claimed(
+                    job.key, row.task_id, row.attempt, row.cause, row.queued_at, claimed.now, row.producer
+                )
             # A PerUpdate run reads what is new, however much lies cold by now.
             if not job.newest_only and payload.may_be_relocated(claimed.context):
                 claimed = replace(claimed, partitions=await self._partitions(conn, job, claimed))

@@ -23,9 +23,9 @@ from traceplane.dispatch.wake import Wakeups
 from traceplane.drivers.objects import Objects
 from traceplane.errors import Refused, TooLarge
 from traceplane.identity.capability import TaskToken
-from traceplane.kit import crash
+from traceplane.kit import crash, spans
 from traceplane.kit.ids import event_id
-from traceplane.observe import audit
+from traceplane.observe import audit, task_spans
 from traceplane.observe import dispatch_metrics as metrics
 from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Connection, Database
@@ -84,12 +84,13 @@ class Completions:
     async def complete(self, token: TaskToken, given: Sequence[Completion]) -> list[CompletionState]:
         """The outcome of each of `given`, in order. Raises Refused, Forbidden, TooLarge; then nothing changed."""
         job = await self._jobs.get(UUID(token.job))
-        prepared = await self._prepare(job, token, given)
-        outcome: dict[str, str] = {}
-        if prepared.items:
-            outcome |= await self._requests.submit(prepared)
-        if prepared.released:
-            outcome |= await self._release(prepared.released)
+        with task_spans.committing([completion.fence for completion in given]):
+            prepared = await self._prepare(job, token, given)
+            outcome: dict[str, str] = {}
+            if prepared.items:
+                outcome |= await self._requests.submit(prepared)
+            if prepared.released:
+                outcome |= await self._release(prepared.released)
         if any(completion.fence.task_id not in outcome for completion in given):
             unknown = [fence for fence in _fences(token, given) if fence["task_id"] not in outcome]
             async with self._state.autocommit() as conn:
@@ -113,6 +114,7 @@ class Completions:
             commits=[commit for prepared in batch for commit in prepared.commits],
             relocations=[move for prepared in batch for move in prepared.relocations],
             cursors=any(prepared.cursors for prepared in batch),
+            traced=spans.enabled(),
         )
 
         async def unit() -> tuple[tuple[completions.Accepted, ...], frozenset[UUID]]:
@@ -133,9 +135,11 @@ class Completions:
         # A job with a limit can start another task now, for which its workers wait.
         limited = filter(self._claims.may_be_limited, {attempt.job_id for attempt in accepted})
         self._wakeups.publish(enqueued.union(limited))
-        jobs = {prepared.job.id: prepared.job.facts for prepared in batch}
+        jobs = {prepared.job.id: prepared.job for prepared in batch}
         for (job_id, status), count in Counter((attempt.job_id, attempt.status) for attempt in accepted).items():
-            metrics.attempts_ended(jobs[job_id].dag, jobs[job_id].name, status, count)
+            metrics.attempts_ended(jobs[job_id].facts.dag, jobs[job_id].facts.name, status, count)
+        for attempt in accepted if joined.traced else ():
+            task_spans.ended(jobs[attempt.job_id].key, attempt)
         if joined.events:
             metrics.ROUTED.labels("complete").inc(len(joined.events))
         return [{attempt.task_id: attempt.status for attempt in accepted}] * len(batch)
@@ -146,6 +150,7 @@ class Completions:
         self._wakeups.publish({attempt.job_id for attempt in ended})
         for attempt in ended:
             metrics.attempts_ended(attempt.dag, attempt.job, "Released")
+            task_spans.ended((attempt.namespace, attempt.dag, attempt.job), attempt)
         return {attempt.task_id: attempt.status for attempt in ended}
 
     async def _prepare(self, job: Generation, token: TaskToken, given: Sequence[Completion]) -> Prepared:

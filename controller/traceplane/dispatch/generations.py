@@ -40,6 +40,11 @@ class Generation:
         return self.facts.id
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """Namespace, DAG and name of the job."""
+        return self.facts.namespace, self.facts.dag, self.facts.name
+
+    @property
     def newest_only(self) -> bool:
         """Whether one run reads everything past the cursor, so that older tasks are superseded."""
         return self.facts.execution_strategy == PER_UPDATE

@@ -8,14 +8,31 @@ Libraries speak from warning on, whatever our own level: what they tell below it
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
+from traceplane_sdk import tracing
+
+
+def add_trace_id(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The trace of a line: of the task or batch query that it names, else of the request that is answered."""
+    current, named = tracing.current(), line.get("task_id") or line.get("query_id")
+    with contextlib.suppress(ValueError):  # an operator may give a line any field
+        if current is not None and not line.get("task_id"):
+            line.setdefault("trace_id", current.trace_id)
+        elif named:
+            line.setdefault("trace_id", tracing.trace_id(named))
+    return line
+
+
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
+    add_trace_id,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]

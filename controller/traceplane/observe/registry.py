@@ -35,6 +35,14 @@ QUIET_SECONDS = 3600.0
 
 _FAILURES = (Result.FAILED, Result.TIMED_OUT, Result.LEASE_EXPIRED)
 
+SPANS_EXPORTED = Counter("trace_spans_exported_total", "Spans that the collector took.", registry=None)
+SPANS_DROPPED = Counter(
+    "trace_spans_dropped_total",
+    "Spans that were given up: queue_full, export_failed, or shutdown.",
+    ["reason"],
+    registry=None,
+)
+
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, that no rule reads
 
 
@@ -42,6 +50,8 @@ def registry(process: str) -> CollectorRegistry:
     """A registry of its own, so that nothing of a library leaks into it, with the process and its version."""
     made = CollectorRegistry()
     ProcessCollector(registry=made)
+    made.register(SPANS_EXPORTED)
+    made.register(SPANS_DROPPED)
     labels = ["process", "version", "python"]
     build = Gauge("trace_build_info", "Which version of Trace a process runs; always 1.", labels, registry=made)
     build.labels(process, version("traceplane"), python_version()).set(1)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
+
+from traceplane.kit import spans
+from traceplane_sdk import tracing
+from traceplane_sdk.tracing import TraceContext
 
 
 def hash_of(sql: str) -> str:
@@ -22,6 +26,8 @@ class Caller:
     task: UUID | None = None
     attempt: int | None = None
     job: UUID | None = None
+    trace: TraceContext = field(default_factory=lambda: spans.below(tracing.current() or spans.started()))
+    """The span of the query."""
 
     @property
     def holder(self) -> UUID | None:

@@ -31,6 +31,7 @@ from traceplane.drivers.kube import (
 from traceplane.errors import Unavailable
 from traceplane.kit import crash
 from traceplane.observe import reconcile_metrics as metrics
+from traceplane.observe import task_spans
 from traceplane.reconcile import events, names, projection
 from traceplane.reconcile.actions import Apply, Create, Delete, Disown, Note, Plan, Release, Status
 from traceplane.reconcile.mirror import Mirror
@@ -177,6 +178,7 @@ class Applier:
             )
         for attempt in ended:
             metrics.attempts.labels(*metrics.named.of(attempt.dag, attempt.job), attempt.result).inc()
+            task_spans.ended((attempt.namespace, attempt.dag, attempt.job), attempt)
         log.info("released", worker_id=release.worker_id, reason=release.reason, tasks=len(ended))
         crash.point(RELEASED)
 

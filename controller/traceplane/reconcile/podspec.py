@@ -261,13 +261,27 @@ def _environment(worker: Worker, platform: Platform) -> list[Object]:
     }
     if platform.s3_endpoint_url:
         plain["TRACE_S3_ENDPOINT_URL"] = platform.s3_endpoint_url
+    if (traces := platform.pods.tracing) is not None:
+        plain["TRACE_TRACING"] = "true"
+        plain["TRACE_TRACING_SAMPLE_RATIO"] = f"{traces.sample_ratio:g}"
+        plain["OTEL_EXPORTER_OTLP_ENDPOINT"] = traces.endpoint
     downward: list[Object] = [
         {"name": "TRACE_POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
         {"name": "TRACE_POD_UID", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}},
         # References are resolved in order, so this one stands after the two it names.
         {"name": "TRACE_WORKER_ID", "value": "$(TRACE_POD_NAME).$(TRACE_POD_UID)"},
     ]
-    return [*downward, *({"name": name, "value": value} for name, value in sorted(plain.items()))]
+    named = [{"name": name, "value": value} for name, value in sorted(plain.items())]
+    return [*downward, *named, *_tracing_headers(platform)]
+
+
+def _tracing_headers(platform: Platform) -> list[Object]:
+    traces = platform.pods.tracing
+    if traces is None or traces.headers_secret is None:
+        return []
+    # Traces are no reason not to start.
+    secret = {"name": traces.headers_secret, "key": "headers", "optional": True}
+    return [{"name": "OTEL_EXPORTER_OTLP_HEADERS", "valueFrom": {"secretKeyRef": secret}}]
 
 
 def worker_id(pod_name: str, pod_uid: str) -> str:

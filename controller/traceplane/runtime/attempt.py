@@ -15,13 +15,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from traceplane.kit import spans
+from traceplane.kit.spans import Span
 from traceplane.runtime import task_io
 from traceplane.runtime.heartbeat import Heartbeat, Lease
 from traceplane.runtime.host import Host
 from traceplane.runtime.journal import of_task
 from traceplane.runtime.port import TaskPort
 from traceplane.runtime.reports import Reports
-from traceplane_sdk import wire
+from traceplane_sdk import tracing, wire
 from traceplane_sdk.context import TaskIO
 from traceplane_sdk.control import Control
 from traceplane_sdk.errors import CallRefused, DispatcherUnavailable, StaleLease, StopReason
@@ -65,6 +67,12 @@ class Attempt:
         )
         self._completion: wire.Completion | None = None
         self._ended = threading.Event()
+        self._span = Span("run", self._context("run"), self._context("attempt").span_id)
+        self._span.attributes |= {
+            "trace.task_id": self._lease.fence.task_id,
+            "trace.attempt": claimed.attempt,
+            "trace.operator": claimed.task.operator,
+        }
 
     @property
     def ended(self) -> bool:
@@ -83,6 +91,7 @@ class Attempt:
             interval=min(self._host.times.heartbeat, self._lease_seconds / 3),
             lease_seconds=self._lease_seconds,
             log=self._log,
+            span=self._span,
         )
         with task_io.scratch(self._host.scratch_dir) as directory, heartbeat:
             io = task_io.task_io(
@@ -92,13 +101,26 @@ class Attempt:
             return self._complete() if self._supervise(drain_started) else self._give_up()
 
     def _run(self, io: TaskIO) -> None:
+        failed: str | None = "LeaseLost"
         try:
-            self._completion = run_task(self._claimed, io)
+            with tracing.entered(self._span.context):
+                self._completion = run_task(self._claimed, io)
+            failed = self._completion.error.code if self._completion.error else None
         except StaleLease as error:
             self._log("lease lost", {"level": "warning", "error": str(error)})
         finally:
+            self._record(failed)
             self._ended.set()
             self._wake.set()
+
+    def _context(self, name: str) -> tracing.TraceContext:
+        return spans.of_task(self._claimed.task.task_id, self._claimed.attempt, name)
+
+    def _record(self, failed: str | None) -> None:
+        """The run's span is over: when the run has ended, or is given up."""
+        if not self._span.end:
+            self._span.end, self._span.failed = time.time_ns(), failed and failed[:64]  # an operator's own word
+            spans.record(self._span)
 
     def _supervise(self, drain_started: Callable[[], float | None]) -> bool:
         """Wait for the run to end; False where it did not end in time after it was asked to."""
@@ -132,7 +154,13 @@ class Attempt:
         # Read before the delivery: a heartbeat that arrives after it finds the lease gone, which is no reason.
         canceled = self._control.reason is StopReason.CANCELED
         try:
-            ending = Ending(self._deliver(self._completion).status)
+            with (
+                spans.spanned(
+                    "complete", self._context("attempt"), context=self._context("complete"), kind=spans.CLIENT
+                ) as span,
+                tracing.entered(span.context),
+            ):
+                ending = Ending(self._deliver(self._completion).status)
             return Ending.CANCELED if canceled and ending is Ending.FAILED else ending
         except StaleLease as error:
             if canceled:
@@ -167,6 +195,7 @@ class Attempt:
         """The run did not stop. Hand its task back, if this attempt still owns it."""
         reason = self._control.reason
         self._log("run did not stop", {"level": "error", "reason": reason.value if reason else None})
+        self._record(Ending.STUCK)
         if reason is StopReason.DRAINING:
             released = wire.Completion(fence=self._lease.fence, status="Released")
             try:

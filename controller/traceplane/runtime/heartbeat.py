@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from traceplane.kit.spans import Span
 from traceplane.runtime.port import TaskPort
 from traceplane.runtime.reports import Reports
 from traceplane_sdk import wire
@@ -42,6 +43,7 @@ class Heartbeat:
         interval: float,
         lease_seconds: float,
         log: Log,
+        span: Span,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._port = port
@@ -51,6 +53,7 @@ class Heartbeat:
         self._interval = interval
         self._lease_seconds = lease_seconds
         self._log = log
+        self._span = span
         self._clock = clock
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -71,19 +74,24 @@ class Heartbeat:
                 self.renew()
                 renewed = self._clock()
             except DispatcherUnavailable:
+                self._span.event("heartbeat missed")
                 # The lease outlives several missed beats. Once it ran out by this process's clock, the dispatcher
                 # may have given the task away, and the fences would refuse what the run still writes.
                 if self._clock() - renewed > self._lease_seconds:
-                    self._control.stop(StopReason.LEASE_LOST)
+                    self._lost("no answer")
                     return
             except (StaleLease, CallRefused):
-                self._control.stop(StopReason.LEASE_LOST)
+                self._lost("refused")
                 return
             except Exception as error:
                 # Without this thread nothing renews the lease, and nobody would notice: the run must not go on.
                 self._log("heartbeats ended unexpectedly", {"level": "error", "error": repr(error)})
-                self._control.stop(StopReason.LEASE_LOST)
+                self._lost(type(error).__name__)
                 return
+
+    def _lost(self, why: str) -> None:
+        self._span.event("lease lost", reason=why)
+        self._control.stop(StopReason.LEASE_LOST)
 
     def _wait(self) -> bool:
         """Wait until the next heartbeat is due; False once the run has ended."""

@@ -12,17 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from traceplane.kit import crash
+from traceplane.kit import crash, spans
 from traceplane.runtime.heartbeat import Lease
 from traceplane.runtime.host import Host
 from traceplane.runtime.port import TaskPort
-from traceplane_sdk import crashpoints, wire
+from traceplane_sdk import crashpoints, tracing, wire
 from traceplane_sdk.context import Log, Report, TaskIO
 from traceplane_sdk.control import Control
 from traceplane_sdk.errors import OperatorError
-from traceplane_sdk.queries import QueryService
+from traceplane_sdk.queries import QueryAnswer, QueryService
 
 MAX_PROVIDERS = 32
+Ask = Callable[[str, Path, float | None, wire.AnswerShape | None], QueryAnswer]
 _SCHEMES = ("http://", "https://", "ws://", "wss://")
 _POOL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 
@@ -52,7 +53,7 @@ def task_io(
 
     query = None
     if host.query_url is not None:
-        query = QueryService(host.query_url, lambda: (lease.fence, lease.token), control).ask
+        query = traced(QueryService(host.query_url, lambda: (lease.fence, lease.token), control).ask, lease.fence)
     return TaskIO(
         data_dsn=host.data_dsn,
         credentials=lambda: port.credentials(lease.fence, lease.token),
@@ -66,6 +67,22 @@ def task_io(
         measure=host.measure,
         report=report,
     )
+
+
+def traced(ask: Ask, fence: wire.Fence) -> Ask:
+    """`ask` with a span below the run around each query, from whatever thread of the operator."""
+    run = spans.of_task(fence.task_id, fence.attempt, "run")
+
+    def asked(
+        sql: str, path: Path, seconds: float | None = None, shape: wire.AnswerShape | None = None
+    ) -> QueryAnswer:
+        with (
+            spans.spanned("query", run, kind=spans.CLIENT) as span,
+            tracing.entered(span.context),
+        ):
+            return ask(sql, path, seconds, shape)
+
+    return asked
 
 
 def provider_urls(rpc_dir: Path | None, pool: str) -> Sequence[str]:

@@ -58,6 +58,7 @@ class Settings(
     parts.Migration,
     parts.DataDatabase,
     parts.StateDatabase,
+    parts.Tracing,
     parts.Process,
 ):
     """Every setting there is, none of them needed: what the reference page and the chart's schema are made from."""

@@ -84,6 +84,19 @@ class Process(Part):
     )
 
 
+class Tracing(Part):
+    """Traces. Where they go is said by OpenTelemetry's own variables, which its exporter reads."""
+
+    tracing: bool = Field(
+        False,
+        description="Export OpenTelemetry traces by OTLP over HTTP, to where OTEL_EXPORTER_OTLP_ENDPOINT says; the "
+        "other variables OTEL_EXPORTER_OTLP_* count, too.",
+    )
+    tracing_sample_ratio: float = Field(
+        1.0, ge=0, le=1, description="Part of all traces that is recorded; what a caller's `traceparent` says wins."
+    )
+
+
 class StateDatabase(Part):
     """The state database."""
 

@@ -20,6 +20,7 @@ class ControllerSettings(
     parts.Addresses,
     parts.ObjectStore,
     parts.StateDatabase,
+    parts.Tracing,
     parts.Process,
 ):
     """`tracectl run controller`."""
@@ -49,6 +50,7 @@ class DispatcherSettings(
     parts.MetricNames,
     parts.ObjectStore,
     parts.DataDatabase,
+    parts.Tracing,
     UserApiSettings,
 ):
     """`tracectl run dispatcher`."""
@@ -67,6 +69,7 @@ class QuerySettings(
     parts.ObjectStore,
     parts.DataDatabase,
     parts.StateDatabase,
+    parts.Tracing,
     parts.Process,
 ):
     """`tracectl run query`."""
@@ -83,6 +86,7 @@ class WorkerSettings(
     parts.Addresses,
     parts.ObjectStore,
     parts.DataDatabase,
+    parts.Tracing,
     parts.Process,
 ):
     """`tracectl run worker`. The data DSN is read when an operator opens its connection, and may be missing."""

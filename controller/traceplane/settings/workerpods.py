@@ -82,6 +82,14 @@ class PodSecurity(_Part):
     se_linux_options: SELinuxOptions | None = None
 
 
+class WorkerTracing(_Part):
+    """Where workers export their traces to; see `parts.Tracing`."""
+
+    endpoint: Annotated[str, Field(min_length=1, max_length=2048)]
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    headers_secret: Name | None = None
+
+
 _IMAGE_USER = 10001
 """The images' own user; numeric, so that the kubelet can prove that it is not root."""
 
@@ -110,3 +118,5 @@ class WorkerPods(_Part):
         run_as_user=_IMAGE_USER, run_as_group=_IMAGE_USER, fs_group=_IMAGE_USER
     )
     scratch_size: Annotated[str, Field(pattern="^[1-9][0-9]*(Mi|Gi|Ti)$")] = "4Gi"
+    tracing: WorkerTracing | None = None
+    """The chart's `tracing`; None: workers export none."""

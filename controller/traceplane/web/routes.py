@@ -8,7 +8,8 @@ can forget to require one.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -21,9 +22,12 @@ from starlette.routing import Route as StarletteRoute
 from starlette.types import Lifespan
 
 from traceplane.errors import GiveUp, NotFound, Refused, TraceError
+from traceplane.kit import spans
+from traceplane.kit.spans import Span
 from traceplane.web import problems
 from traceplane.web.authentication import Authenticate, Scheme, record_denial
 from traceplane.web.bodies import Bodies
+from traceplane_sdk import tracing
 
 Caller = TypeVar("Caller")
 Body = TypeVar("Body")
@@ -128,6 +132,24 @@ def application(
     return made
 
 
+@contextmanager
+def _in_trace(route: Route, request: Request) -> Iterator[Span | None]:
+    """A span around the rest of a request whose caller is known: in the trace that the caller names. A user who
+    names none begins one; a task that names none calls too often."""
+    given = None
+    if route.scheme in (Scheme.USER, Scheme.TASK):
+        given = tracing.parse(request.headers.get(tracing.TRACEPARENT))
+    if given is None and route.scheme is not Scheme.USER:
+        yield None
+        return
+    with (
+        spans.spanned(f"{route.method} {route.path}", given, kind=spans.SERVER) as span,
+        tracing.entered(span.context),
+    ):
+        span.attributes |= {"http.request.method": route.method, "http.route": route.path}
+        yield span
+
+
 def _endpoint(route: Route, handler: Handler, serving: Serving) -> Callable[[Request], Awaitable[Response]]:
     """A route as Starlette calls it, with its errors as problems and its time measured."""
     # Looked up here, so that an API without what its routes need fails at start and not at a request.
@@ -142,8 +164,12 @@ def _endpoint(route: Route, handler: Handler, serving: Serving) -> Callable[[Req
         started = time.perf_counter()
         try:
             caller = None if authenticate is None else await authenticate(request, route.role)
-            body = None if read is None else await read(request)
-            return await handler(Call(request, caller, body))
+            with _in_trace(route, request) as span:
+                body = None if read is None else await read(request)
+                answer = await handler(Call(request, caller, body))
+                if span is not None:
+                    span.attributes["http.response.status_code"] = answer.status_code
+                return answer
         except TraceError as error:
             record_denial(request, error)
             return serving.refusal(error)

@@ -6,6 +6,8 @@ import logging
 
 import structlog
 
+from traceplane.observe import logs
+
 
 def configure(level: str) -> None:
     """Set the process's format and lowest level. httpx stays silent: it logs whole URLs, and those carry keys."""
@@ -14,6 +16,7 @@ def configure(level: str) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            logs.add_trace_id,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

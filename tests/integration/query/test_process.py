@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 from tests.integration.query.world import World
+from tests.issuer import Issuer
 from tests.services import free_port
+from tests.services.collector import collecting
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.services
@@ -31,23 +33,9 @@ main()
 
 def test_an_error_after_which_it_must_not_go_on_ends_it(world: World, tmp_path: Path) -> None:
     port, log = free_port(), tmp_path / "query.log"
-    environment = {
-        **os.environ,
-        "TRACE_STATE_DSN": world.databases.query_state_dsn,
-        "TRACE_DATA_DSN": world.databases.query_dsn,
-        "TRACE_S3_BUCKET": world.bucket,
-        "TRACE_S3_ENDPOINT_URL": world.store.endpoint_url,
-        "TRACE_S3_ACCESS_KEY_ID": world.store.access_key_id,
-        "TRACE_S3_SECRET_ACCESS_KEY": world.store.secret_access_key,
-        "TRACE_OIDC_ISSUER": "https://issuer.test",
-        "TRACE_OIDC_JWKS_URL": "https://issuer.test/keys",
-        "TRACE_QUERY_PORT": str(port),
-        "TRACE_LISTEN_HOST": "127.0.0.1",
-        "TRACE_QUERY_CACHE_DIR": str(tmp_path / "cache"),
-    }
     with log.open("ab") as output:
         command = [sys.executable, "-c", GIVES_UP, "run", "query"]
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        process = subprocess.Popen(command, env=environment(world, port, tmp_path), stdout=output, stderr=output)
     try:
         url = f"http://127.0.0.1:{port}/readyz"
         answer = until(lambda: answer_of(process, url), "it listens", detail=log.read_text)
@@ -60,6 +48,24 @@ def test_an_error_after_which_it_must_not_go_on_ends_it(world: World, tmp_path: 
         process.wait()
 
 
+def environment(world: World, port: int, folder: Path, issuer: str = "https://issuer.test") -> dict[str, str]:
+    """Of a query service on this port."""
+    return {
+        **os.environ,
+        "TRACE_STATE_DSN": world.databases.query_state_dsn,
+        "TRACE_DATA_DSN": world.databases.query_dsn,
+        "TRACE_S3_BUCKET": world.bucket,
+        "TRACE_S3_ENDPOINT_URL": world.store.endpoint_url,
+        "TRACE_S3_ACCESS_KEY_ID": world.store.access_key_id,
+        "TRACE_S3_SECRET_ACCESS_KEY": world.store.secret_access_key,
+        "TRACE_OIDC_ISSUER": issuer,
+        **({"TRACE_OIDC_JWKS_URL": "https://issuer.test/keys"} if issuer == "https://issuer.test" else {}),
+        "TRACE_QUERY_PORT": str(port),
+        "TRACE_LISTEN_HOST": "127.0.0.1",
+        "TRACE_QUERY_CACHE_DIR": str(folder / "cache"),
+    }
+
+
 def answer_of(process: subprocess.Popen[bytes], url: str) -> httpx.Response | None:
     """What the process answers; None while it does not listen."""
     assert process.poll() is None, "the process ended"
@@ -67,3 +73,30 @@ def answer_of(process: subprocess.Popen[bytes], url: str) -> httpx.Response | No
         return httpx.get(url, timeout=PATIENCE_SECONDS)
     except httpx.ConnectError:
         return None
+
+
+def test_a_service_that_is_asked_to_stop_sends_its_last_spans_and_ends_in_order(
+    world: World, oidc: Issuer, tmp_path: Path
+) -> None:
+    world.user(oidc.url, "alice", "reader")
+    port, log = free_port(), tmp_path / "query.log"
+    url, headers = f"http://127.0.0.1:{port}", {"Authorization": f"Bearer {oidc.token('alice')}"}
+    with collecting() as collector, log.open("ab") as output:
+        traced = {"TRACE_TRACING": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        command = [sys.executable, "-c", "from traceplane.cli.main import main; main()", "run", "query"]
+        given = environment(world, port, tmp_path, oidc.url) | traced
+        process = subprocess.Popen(command, env=given, stdout=output, stderr=output)
+        try:
+            until(lambda: answer_of(process, f"{url}/readyz"), "it listens", detail=log.read_text)
+            answer = httpx.post(f"{url}/v1/query", json={"sql": "SELECT 1"}, headers=headers, timeout=60)
+            assert answer.status_code == 200, answer.text
+            process.terminate()
+            assert process.wait(PATIENCE_SECONDS) == 0, log.read_text()
+        finally:
+            process.kill()
+            process.wait()
+        names = {span.name for span in collector.spans}
+        assert {"POST /v1/query", "query", "queue", "gate", "plan", "cell"} <= names
+        assert {span.service for span in collector.spans} == {"trace-query"}
+        (trace,) = {span.trace for span in collector.spans}
+        assert f'"trace_id": "{trace}"' in log.read_text()

@@ -14,31 +14,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests import graphs, services
+from tests import services
 from tests.integration.operators.following import Activity
 from tests.integration.worker import origins
-from tests.integration.worker.pipeline import OUTPUTS, PATIENCE_SECONDS, Pipeline, running
+from tests.integration.worker.pipelines import OUTPUTS, PATIENCE_SECONDS, RANGE, Pipeline, manifest, running
 from traceplane.kit import crash
 from traceplane.settings import Settings
 from traceplane.worker import process
 
 pytestmark = pytest.mark.services
-
-RANGE = 10
-
-
-def manifest() -> dict[str, Any]:
-    """Follower, ranges, and compaction of all three tables, with short leases."""
-    dag = graphs.chain()
-    dag["spec"]["defaults"] = {"heartbeatTimeoutSeconds": 3, "maxAttempts": 10}
-    graphs.job(dag, "follow")["config"] |= {"finalityDepthBlocks": 5, "pollSeconds": 0.1, "batchBlocks": 4}
-    graphs.job(dag, "ranges")["config"]["rangeSize"] = RANGE
-    compact = graphs.job(dag, "compact")
-    compact["outputs"] = list(OUTPUTS)
-    compact["inputs"] += [
-        {"from": {"job": "follow", "output": name}, "trigger": False} for name in ("transactions", "logs")
-    ]
-    return dag
 
 
 @pytest.fixture

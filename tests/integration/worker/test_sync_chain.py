@@ -15,7 +15,7 @@ import yaml
 from tests import graphs, services
 from tests.integration.operators import chain_truth
 from tests.integration.operators.following import Activity
-from tests.integration.worker.pipeline import Pipeline, running
+from tests.integration.worker.pipelines import Pipeline, running
 from traceplane.settings import Settings
 
 pytestmark = pytest.mark.services

@@ -314,3 +314,17 @@ def test_no_installation_gives_jobs_the_keys_of_the_platform() -> None:
     for key in ("trace.dev/rpc", "pod-template-hash", "kubernetes.io/egress-bandwidth"):
         asks = facts(job(queued=1, placement={"pod": {"labels": {key: "x"}}}))
         assert decide(observed(facts=asks, platform=replace(PLATFORM, pods=pods))).creates == []
+
+
+def test_workers_export_traces_where_the_installation_does() -> None:
+    assert not [name for name in environment(made()) if "TRACING" in name or name.startswith("OTEL_")]
+    traces = {"endpoint": "http://collector:4318", "sampleRatio": 0.1, "headersSecret": "otlp"}
+    pods = WorkerPods.model_validate({"tracing": traces})
+    worker = workers.worker(observed_without_source(), job("compact"))
+    env = environment(podspec.pod(worker, replace(PLATFORM, pods=pods), 2, OWNER))
+    assert env["TRACE_TRACING"] == "true"
+    assert env["TRACE_TRACING_SAMPLE_RATIO"] == "0.1"
+    assert env["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector:4318"
+    # A worker starts without it: traces are no part of its work.
+    secret = {"name": "otlp", "key": "headers", "optional": True}
+    assert env["OTEL_EXPORTER_OTLP_HEADERS"] == {"secretKeyRef": secret}

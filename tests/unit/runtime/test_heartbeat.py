@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.tasks import ID, payload
+from traceplane.kit.spans import Span
 from traceplane.runtime import heartbeat
 from traceplane.runtime.heartbeat import Heartbeat, Lease
 from traceplane.runtime.reports import Reports
@@ -16,6 +17,7 @@ from traceplane_sdk import wire
 from traceplane_sdk.context import Report
 from traceplane_sdk.control import Control
 from traceplane_sdk.errors import CallRefused, DispatcherUnavailable, StaleLease, StopReason
+from traceplane_sdk.tracing import TraceContext
 
 PATIENCE_SECONDS = 60.0
 
@@ -64,6 +66,7 @@ def beating(
     *,
     reports: Reports | None = None,
     interval: float = 0.001,
+    span: Span | None = None,
 ) -> Heartbeat:
     return Heartbeat(
         port,
@@ -73,8 +76,13 @@ def beating(
         interval=interval,
         lease_seconds=10.0,
         log=lambda event, fields: (lines if lines is not None else []).append((event, fields)),
+        span=span or a_span(),
         clock=lambda: port.clock,
     )
+
+
+def a_span() -> Span:
+    return Span("run", TraceContext("a" * 32, "b" * 16, True), None)
 
 
 def stopped(control: Control) -> StopReason | None:
@@ -145,3 +153,13 @@ def test_trouble_does_not_wait_for_the_next_heartbeat(monkeypatch: pytest.Monkey
         reports.put(Report(False, "provider 0: HTTP 401", 1, 5))
         assert port.alive.wait(PATIENCE_SECONDS)
     assert [report.message for report in port.reported if report] == ["provider 0: HTTP 401"]
+
+
+def test_the_span_of_the_run_says_what_was_missed_and_that_the_lease_was_lost() -> None:
+    span, control = a_span(), Control()
+    with beating(Port(*[DispatcherUnavailable("away")] * 3), control, span=span):
+        assert stopped(control) is StopReason.LEASE_LOST
+    assert [(name, attributes) for name, _, attributes in span.events] == [
+        *[("heartbeat missed", {})] * 3,
+        ("lease lost", {"reason": "no answer"}),
+    ]

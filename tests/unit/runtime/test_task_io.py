@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.support.tasks import ID
+from traceplane.kit import spans
+from traceplane.kit.spans import Span
 from traceplane.runtime.attempt import lease_length
-from traceplane.runtime.task_io import provider_urls, scratch
+from traceplane.runtime.task_io import provider_urls, scratch, traced
+from traceplane_sdk import tracing, wire
+from traceplane_sdk.control import Control
 from traceplane_sdk.errors import OperatorError
+from traceplane_sdk.queries import QueryService
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -59,3 +67,29 @@ def test_a_host_without_a_disk_lends_none() -> None:
 def test_a_lease_is_as_long_as_claimed_unless_the_clocks_disagree(seconds_ahead: float, believed: float) -> None:
     expires = (NOW + timedelta(seconds=seconds_ahead)).isoformat()
     assert lease_length(expires, NOW, 120) == believed
+
+
+def test_each_query_of_a_run_is_a_span_below_it_whose_context_is_sent(tmp_path: Path) -> None:
+    recorded: list[Span] = []
+    sent: list[str] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers["traceparent"])
+        return httpx.Response(400)
+
+    fence, transport = wire.Fence(ID, 1, ID), httpx.MockTransport(answer)
+    service = QueryService("http://query", lambda: (fence, "token"), Control(), transport=transport)
+    spans.install(recorded.append)
+    try:
+        # Operators may ask from threads of their own, which know nothing of the run's.
+        with ThreadPoolExecutor(1) as threads:
+            asked = threads.submit(traced(service.ask, fence), "SELECT 'canary'", tmp_path / "answer", None, None)
+        assert isinstance(asked.exception(), OperatorError)
+    finally:
+        spans.install(None)
+    (span,) = recorded
+    assert sent == [span.context.traceparent]
+    assert (span.kind, span.context.trace_id, span.context.sampled) == (spans.CLIENT, tracing.trace_id(ID), True)
+    assert span.parent == spans.of_task(ID, 1, "run").span_id
+    assert span.failed == "QueryRefused"
+    assert "canary" not in repr(span)

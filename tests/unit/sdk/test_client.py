@@ -6,7 +6,7 @@ import httpx
 import msgspec
 import pytest
 
-from traceplane_sdk import client, wire
+from traceplane_sdk import client, tracing, wire
 from traceplane_sdk.client import TaskApi
 from traceplane_sdk.errors import CallRefused, DispatcherUnavailable, StaleLease
 
@@ -72,3 +72,19 @@ def test_an_answer_is_read_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(client, "MAX_ANSWER_BYTES", len(ACCEPTED) - 1)
     with pytest.raises(CallRefused, match="AnswerTooLarge"):
         complete(200, ACCEPTED)
+
+
+def test_a_call_names_the_span_that_is_under_way() -> None:
+    sent: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers.get("traceparent"))
+        return httpx.Response(200, content=ACCEPTED)
+
+    made = api(200, ACCEPTED)
+    made._http = httpx.Client(base_url="http://dispatcher", transport=httpx.MockTransport(answer))
+    context = tracing.TraceContext("a" * 32, "b" * 16, True)
+    with tracing.entered(context):
+        made.complete(COMPLETION, "token", patience=PATIENCE_SECONDS)
+    made.complete(COMPLETION, "token", patience=PATIENCE_SECONDS)
+    assert sent == [context.traceparent, None]

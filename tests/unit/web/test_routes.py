@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,11 +15,14 @@ from starlette.responses import JSONResponse
 from structlog.testing import capture_logs
 
 from traceplane.errors import Forbidden, GiveUp, InvalidSettings, Stale, TraceError, Unauthenticated
+from traceplane.kit import spans
+from traceplane.kit.spans import Span
 from traceplane.observe import dispatch_metrics
 from traceplane.web.authentication import Scheme
 from traceplane.web.bodies import Bodies
 from traceplane.web.rates import RateLimited
 from traceplane.web.routes import Call, Metrics, Route, Serving, application
+from traceplane_sdk.tracing import TraceContext
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -227,3 +230,46 @@ async def test_a_denied_request_is_audited_and_counted(api: Api, error: TraceErr
 def test_a_table_that_lacks_its_authentication_fails_at_start(api: Api) -> None:
     with pytest.raises(KeyError):
         application([CLOSED], lambda _: api.handle, Serving({}, api.given_up.append))
+
+
+@pytest.fixture
+def recorded() -> Iterator[list[Span]]:
+    found: list[Span] = []
+    spans.install(found.append)
+    yield found
+    spans.install(None)
+
+
+RIGHT = {"authorization": "Bearer right"}
+
+
+async def test_a_request_of_a_user_is_a_span_in_the_trace_that_it_names(recorded: list[Span]) -> None:
+    api, above = Api(), TraceContext("a" * 32, "b" * 16, True)
+    async with api.client() as client:
+        await client.post("/closed", json={"name": "x"}, headers=RIGHT | {"traceparent": above.traceparent})
+        await client.post("/closed", json={"name": "x"}, headers=RIGHT | {"traceparent": "malformed"})
+    one, other = recorded
+    assert (one.name, one.kind, one.context.trace_id, one.parent) == ("POST /closed", "server", *above[:2])
+    assert one.attributes["http.response.status_code"] == 200
+    assert (other.parent, other.context.trace_id == above.trace_id) == (None, False)
+
+
+async def test_a_request_without_proof_and_one_of_a_probe_are_no_spans(recorded: list[Span]) -> None:
+    header = {"traceparent": TraceContext("a" * 32, "b" * 16, True).traceparent}
+    async with Api().client() as client:
+        await client.post("/closed", json={"name": "x"}, headers=header)
+        await client.get("/open", headers=header)
+    assert recorded == []
+
+
+async def test_a_span_names_the_code_of_an_error_and_a_fault_of_ours_fails_it(recorded: list[Span]) -> None:
+    api = Api()
+    async with api.client() as client:
+        for error in (Stale("canary"), ValueError("canary")):
+            api.error = error
+            await client.post("/closed", json={"name": "x"}, headers=RIGHT)
+    assert [(span.attributes["error.type"], span.failed) for span in recorded] == [
+        ("StaleLease", None),
+        ("ValueError", "ValueError"),
+    ]
+    assert "canary" not in repr(recorded)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from traceplane.dispatch.wake import Wakeups
 from traceplane.observe import dispatch_metrics as metrics
+from traceplane.observe import task_spans
 from traceplane.store.engine import Database
 from traceplane.store.statements import attempts
 from traceplane.tasks.retries import RetryPolicy
@@ -31,5 +32,6 @@ class Reaper:
             ended = await attempts.reap(conn, retry=self.retry, limit=BATCH)
         for attempt in ended:
             metrics.attempts_ended(attempt.dag, attempt.job, attempt.result)
+            task_spans.ended((attempt.namespace, attempt.dag, attempt.job), attempt)
         self.wakeups.publish({attempt.job_id for attempt in ended})
         return len(ended)

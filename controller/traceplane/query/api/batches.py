@@ -11,6 +11,7 @@ from uuid import UUID
 from starlette.responses import Response
 
 from traceplane.errors import Overloaded, TraceError
+from traceplane.kit import spans
 from traceplane.query.api import responses
 from traceplane.query.api.interactive import Received
 from traceplane.query.api.requests import QueryRequest
@@ -31,7 +32,13 @@ class Batches:
         self._pause = pause_of(service.settings)
 
     async def submit(self, query: Received, body: QueryRequest) -> Response:
-        """Queue a query (202); one audit line whatever happens."""
+        """Queue a query (202); one span and one audit line whatever happens. It runs in a trace of its own."""
+        with spans.spanned("submit", query.caller.trace) as span:
+            span.attributes["trace.query_id"] = str(query.caller.query)
+            span.links.append(spans.of_task(query.caller.query, 1, "query"))
+            return await self._submit(query, body)
+
+    async def _submit(self, query: Received, body: QueryRequest) -> Response:
         service = self._service
         started = time.monotonic()
         outcome: str | TraceError = DEFECT

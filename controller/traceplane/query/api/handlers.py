@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from traceplane.errors import Forbidden, Refused, Stale
 from traceplane.identity.capability import TaskToken
+from traceplane.kit import spans
 from traceplane.kit.ids import uuid7
 from traceplane.observe import audit
 from traceplane.query.admission.fair_queue import NoSlot
@@ -24,6 +25,7 @@ from traceplane.query.caller import Caller
 from traceplane.query.relations.resolve import Reader
 from traceplane.web.principals import Principal
 from traceplane.web.routes import Call
+from traceplane_sdk import tracing
 from traceplane_sdk.wire import Fence
 
 
@@ -61,13 +63,15 @@ class Handlers:
         if versions is None:
             audit.stale("query", [(fence.task_id, fence.attempt)])
             raise Stale(f"task {fence.task_id}, attempt {fence.attempt} is not leased with this token")
-        caller = Caller(
-            uuid7(), call.body.sql, task=UUID(fence.task_id), attempt=fence.attempt, job=UUID(token.job)
-        )
         shape = shape_of(call.body.shape) if call.body.shape is not None else None
         reader = Reader(versions=versions)
-        async with interactive.received(call.request, call.body, caller, reader, shape) as query:
-            return await interactive.answer(self._service, query, self._service.settings.query_task_timeout_seconds)
+        with tracing.entered(tracing.current() or spans.of_task(fence.task_id, fence.attempt, "run")):
+            caller = Caller(
+                uuid7(), call.body.sql, task=UUID(fence.task_id), attempt=fence.attempt, job=UUID(token.job)
+            )
+            async with interactive.received(call.request, call.body, caller, reader, shape) as query:
+                limit = self._service.settings.query_task_timeout_seconds
+                return await interactive.answer(self._service, query, limit)
 
     async def _versions(self, token: TaskToken, fence: Fence) -> frozenset[UUID] | None:
         """What a task may read; None unless the token's claim holds its lease."""

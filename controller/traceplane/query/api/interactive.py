@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from traceplane.errors import TraceError
+from traceplane.kit import spans
+from traceplane.kit.spans import Span
 from traceplane.query.admission.deadline import within
 from traceplane.query.api import responses
 from traceplane.query.api.requests import NAMESPACE_HEADER, QueryBody, namespace_of
@@ -31,6 +33,7 @@ from traceplane.query.gate.messages import Shape
 from traceplane.query.relations import pins
 from traceplane.query.relations.resolve import Reader
 from traceplane.web.disconnect import Disconnect, watched
+from traceplane_sdk import tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,14 @@ async def received(
 
 
 async def answer(service: Service, query: Received, limit: float) -> Response:
-    """Run a query; one audit line whatever happens. `limit` is the longest it may take, in seconds. Raises NoSlot
-    where none comes free, and then the query did not begin."""
+    """Run a query; one span and one audit line whatever happens. `limit` is the longest it may take, in seconds.
+    Raises NoSlot where none comes free, and then the query did not begin."""
+    with spans.spanned("query", tracing.current(), context=query.caller.trace) as span:
+        span.attributes["trace.query_id"] = str(query.caller.query)
+        return await _answer(service, query, limit, span)
+
+
+async def _answer(service: Service, query: Received, limit: float, span: Span) -> Response:
     started = time.monotonic()
     relations: tuple[statement.RelationName, ...] = ()
     outcome: str | TraceError = DEFECT
@@ -69,14 +78,20 @@ async def answer(service: Service, query: Received, limit: float) -> Response:
         seconds = seconds_of(query.body.timeout_seconds, limit)
         pin = pins.decode(query.body.as_of) if query.body.as_of is not None else None
         namespace = query.namespace(service.settings.namespace)
-        async with service.admission.slot(query.caller.holder, seconds, query.disconnect):
+        async with AsyncExitStack() as slot:
+            with spans.spanned("queue", span.context):
+                await slot.enter_async_context(
+                    service.admission.slot(query.caller.holder, seconds, query.disconnect)
+                )
             # Within the slot: the gate has one process for all callers, and slots are what is shared fairly.
-            admitted = await _admitted(service, query, started, seconds)
+            with spans.spanned("gate", span.context):
+                admitted = await _admitted(service, query, started, seconds)
             relations = admitted.relations
             waited = time.monotonic() - started
             runnable = _query(service, query, admitted, namespace, pin, seconds - waited, waited)
             found = await _run(service, runnable, query.disconnect)
         outcome = "OK"
+        span.attributes |= {"trace.rows": found.rows, "trace.bytes_scanned": found.bytes_scanned}
         return _response(service, query, found, time.monotonic() - started)
     except TraceError as error:
         outcome = error

@@ -21,7 +21,7 @@ from uuid import UUID
 import structlog
 
 from traceplane.errors import Overloaded, Stale, TraceError, Unavailable
-from traceplane.kit import loops
+from traceplane.kit import loops, spans
 from traceplane.kit.ids import uuid7
 from traceplane.kit.loops import Loop
 from traceplane.query.admission.pools import Pool
@@ -164,14 +164,17 @@ class Runner:
     async def _run(self, attempt: _Attempt) -> None:
         """Run one claimed query, and settle what becomes of it, whatever that is."""
         claim = attempt.claim
-        caller = Caller(claim.id, claim.sql, user=claim.user)
+        # Its trace is the query's id: of whatever process claims it, and however often.
+        caller = Caller(claim.id, claim.sql, user=claim.user, trace=spans.of_task(claim.id, claim.attempt, "query"))
         self._attempts[claim.id] = attempt
         if self._stopping.is_set() or attempt.user_canceled:
             attempt.cancel()
         started, answer = time.monotonic(), None
         outcome: str | TraceError = DEFECT
         try:
-            answer = await self._queries.run(self._execute, claim, caller, attempt.cancel)
+            with spans.spanned("query", None, context=caller.trace) as span:
+                span.attributes["trace.query_id"] = str(claim.id)
+                answer = await self._queries.run(self._execute, claim, caller, attempt.cancel)
             outcome = "OK"
         except TraceError as error:
             outcome = error

@@ -18,6 +18,7 @@ from uuid import UUID
 import msgspec
 
 from traceplane.errors import TraceError, Unavailable
+from traceplane.kit import spans
 from traceplane.query import wire
 from traceplane.query.attach import batch_queries
 from traceplane.query.attach.audit_log import Access, Result
@@ -66,7 +67,8 @@ class Engine:
             pinned = _Pinned()
             if query.admitted.reads:
                 try:
-                    pinned = self._pin(query, cancel, open_parts)
+                    with spans.spanned("catalog", query.caller.trace):
+                        pinned = self._pin(query, cancel, open_parts)
                     self._record_accesses(query, pinned.relations, deadline)
                 except Unavailable as error:
                     raise _interrupted(query, cancel, deadline) or error from None
@@ -90,11 +92,15 @@ class Engine:
         cancel.covers(reader.cancel)
         open_parts.callback(cancel.over)
         try:
-            conversation.plan()
+            with spans.spanned("plan", query.caller.trace):
+                conversation.plan()
             files = [file for relation in pinned.relations for file in relation.files]
-            paths = open_parts.enter_context(self._cache.held(files, cancel.event, deadline))
-            conversation.link([str(path) for path in paths])
-            return replace(conversation.answer(partial(self._export, query)), as_of=pinned.token)
+            with spans.spanned("files", query.caller.trace) as span:
+                span.attributes["trace.files"] = len(files)
+                paths = open_parts.enter_context(self._cache.held(files, cancel.event, deadline))
+            with spans.spanned("cell", query.caller.trace):
+                conversation.link([str(path) for path in paths])
+                return replace(conversation.answer(partial(self._export, query)), as_of=pinned.token)
         except TimeoutError:
             raise out_of_time(query.limit) from None
         except wire.Closed:

@@ -69,6 +69,7 @@ class Telemetry:
             sql_sha256=hash_of(caller.sql),
             user_id=_text(caller.user),
             task_id=_text(caller.task),
+            trace_id=caller.trace.trace_id,
             code=code,
             relations=list(relations),
             rows=rows,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from traceplane.store.documents import document
@@ -34,7 +35,9 @@ ended AS (
 _FAIL = _END.format(assignments=ENDED)
 _RELEASE = _END.format(assignments=RELEASED)
 _ANSWER = """
-SELECT e.id::text, e.job_id, e.result, e.status, j.dag, j.name FROM ended e JOIN jobs j ON j.id = e.job_id"""
+SELECT e.id::text, e.job_id, e.result, e.status, j.namespace, j.dag, j.name, e.attempt, e.started_at,
+       statement_timestamp(), e.error ->> 'code'
+FROM ended e JOIN jobs j ON j.id = e.job_id"""
 
 REAP = f"""
 WITH late AS (
@@ -137,8 +140,14 @@ class Ended:
     job_id: UUID
     result: str
     status: str
+    namespace: str
     dag: str
     job: str
+    attempt: int
+    started_at: datetime
+    ended_at: datetime
+    code: str | None
+    """Of its error."""
 
 
 async def reap(conn: Connection, *, retry: RetryPolicy, limit: int) -> tuple[Ended, ...]:

@@ -72,14 +72,15 @@ _CONTEXT = """
 
 _ANSWER = """
 SELECT l.newest_only OR l.max_concurrency IS NOT NULL AS limited, l.lease_expires_at, l.timeout_seconds::float8,
-       c.n, c.id::text, c.attempt, c.lease_token::text, c.lease_epoch, c.cause, c.scope::text, c.queued_at, l.now,
-       {superseded} AS superseded, {context}
+       c.n, c.id::text, c.attempt, c.lease_token::text, c.lease_epoch, c.cause, c.scope::text, c.queued_at,
+       CASE WHEN %(traced)s THEN (SELECT e.producer_task_id FROM events e WHERE e.id = c.event_id) END AS producer,
+       l.now, {superseded} AS superseded, {context}
 FROM live l LEFT JOIN claimed c ON true
 ORDER BY c.n
 """
 
 _RETURNING = """RETURNING d.n, t.id, t.attempt, t.lease_token, t.lease_epoch, t.cause, t.scope, t.queued_at,
-              t.range_start, t.range_end"""
+              t.range_start, t.range_end, t.event_id"""
 
 _CLAIM = f"""
 WITH {_LIVE},
@@ -219,6 +220,8 @@ class ClaimedRow(NamedTuple):
     cause: str
     scope: str
     queued_at: datetime
+    producer: UUID | None = None
+    """The task whose event this one follows from, where the claim is `traced`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +250,7 @@ async def claim(
     alone: bool,
     newest: bool,
     task_id: UUID | None = None,
+    traced: bool = False,
 ) -> Claimed | None:
     """Claim for `claimants`, in order; None where the job may not run. `alone` takes the job's claim lock first."""
     starts, wanted = [], 0
@@ -259,6 +263,7 @@ async def claim(
         "task": task_id,
         "wanted": wanted,
         "alone": alone,
+        "traced": traced,
         "claims": [claimant.claim_id for claimant in claimants],
         "workers": [claimant.worker_id for claimant in claimants],
         "starts": starts,
@@ -277,10 +282,10 @@ async def claim(
         limited=first[0],
         lease_expires_at=first[1],
         timeout_seconds=first[2],
-        now=first[11],
-        superseded=first[12],
-        context=first[13],
-        rows=tuple(ClaimedRow(*row[3:11]) for row in rows if row[3] is not None),
+        now=first[12],
+        superseded=first[13],
+        context=first[14],
+        rows=tuple(ClaimedRow(*row[3:12]) for row in rows if row[3] is not None),
     )
 
 

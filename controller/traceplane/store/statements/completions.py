@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 from uuid import UUID
@@ -103,6 +104,7 @@ class Parts:
     relocations: bool = False
     events: bool = False
     finality: bool = False
+    traced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +117,24 @@ class Batch:
     relocations: Sequence[dict[str, object]] = ()
     cursors: bool = True
     """False where no task of the batch belongs to a PerUpdate job."""
+    traced: bool = False
 
 
 class Accepted(NamedTuple):
-    """One accepted completion."""
+    """One accepted completion; what follows `status` is asked of a batch that is `traced`."""
 
     task_id: str
     job_id: UUID
     status: str
+    attempt: int = 0
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    code: str | None = None
+
+    @property
+    def result(self) -> str:
+        """How the attempt ended, which is how its task did."""
+        return self.status
 
 
 @cache
@@ -143,7 +155,8 @@ def statement(parts: Parts) -> str:
         if parts.finality:
             ctes.append(RAISED)
         enqueued = "(SELECT coalesce(array_agg(DISTINCT job_id), '{}') FROM enqueued)"
-    return ",".join(ctes) + f"\nSELECT id::text, job_id, status, {enqueued} FROM ended"
+    times = ", attempt, started_at, statement_timestamp(), error ->> 'code'" if parts.traced else ""
+    return ",".join(ctes) + f"\nSELECT {enqueued}, id::text, job_id, status{times} FROM ended"
 
 
 async def complete(
@@ -157,6 +170,7 @@ async def complete(
         relocations=bool(batch.relocations),
         events=bool(batch.events),
         finality=any(event.get("final") is not None for event in batch.events),
+        traced=batch.traced,
     )
     parameters = {
         "org": org_id,
@@ -168,7 +182,7 @@ async def complete(
         **retry.parameters(),
     }
     rows = await (await conn.execute(statement(parts), parameters)).fetchall()
-    return tuple(Accepted(*row[:3]) for row in rows), frozenset(rows[0][3]) if rows else frozenset()
+    return tuple(Accepted(*row[1:]) for row in rows), frozenset(rows[0][0]) if rows else frozenset()
 
 
 async def settled(conn: Connection, *, org_id: UUID, items: Sequence[dict[str, object]]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from traceplane_sdk import wire
+from traceplane_sdk import tracing, wire
 from traceplane_sdk.errors import CallRefused, DispatcherUnavailable, StaleLease
 from traceplane_sdk.patience import retrying
 
@@ -84,7 +84,7 @@ class TaskApi:
                 "POST",
                 path,
                 content=content,
-                headers={**headers, "Content-Type": "application/json"},
+                headers={**headers, **tracing.headers(), "Content-Type": "application/json"},
                 timeout=timeout,
             ) as response:
                 data = _bounded(response)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 import msgspec
 
-from traceplane_sdk import wire
+from traceplane_sdk import tracing, wire
 from traceplane_sdk.client import TASK_HEADER
 from traceplane_sdk.control import Control
 from traceplane_sdk.errors import OperatorError
@@ -116,11 +116,12 @@ class QueryService:
             body["timeout_seconds"] = seconds
         if shape is not None:
             body["shape"] = msgspec.to_builtins(shape)
+        headers = {TASK_HEADER: token, **tracing.headers()}
         timeout = httpx.Timeout(10.0, read=(seconds or SERVICE_SECONDS) + SLACK_SECONDS)
         try:
             async with (
                 httpx.AsyncClient(timeout=timeout, transport=self._transport) as http,
-                http.stream("POST", self._url, json=body, headers={TASK_HEADER: token}) as answer,
+                http.stream("POST", self._url, json=body, headers=headers) as answer,
             ):
                 if answer.status_code == 200:
                     await _save(answer, path, MAX_INLINE_BYTES)

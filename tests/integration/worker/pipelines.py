@@ -1,4 +1,4 @@
-"""Trace's parts as processes over a real chain, database and store: a dispatcher, and a worker of each job."""
+"""Dispatcher, follower and compaction workers as processes, over a real chain, database and store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ import psycopg
 import psycopg.rows
 import pyarrow.parquet as pq
 
-from tests import services
+from tests import graphs, services
 from tests.integration.operators import chain_truth
 from tests.support.dispatcher import Process as Dispatcher
 from tests.support.dispatcher import running as running_dispatcher
@@ -25,7 +25,22 @@ from tests.support.waiting import until
 from traceplane.settings import Settings
 
 PATIENCE_SECONDS = 90
+RANGE = 10
 OUTPUTS = ("blocks", "transactions", "logs")
+
+
+def manifest() -> dict[str, Any]:
+    """Follower, ranges, and compaction of all three tables, with short leases."""
+    dag = graphs.chain()
+    dag["spec"]["defaults"] = {"heartbeatTimeoutSeconds": 3, "maxAttempts": 10}
+    graphs.job(dag, "follow")["config"] |= {"finalityDepthBlocks": 5, "pollSeconds": 0.1, "batchBlocks": 4}
+    graphs.job(dag, "ranges")["config"]["rangeSize"] = RANGE
+    compact = graphs.job(dag, "compact")
+    compact["outputs"] = list(OUTPUTS)
+    compact["inputs"] += [
+        {"from": {"job": "follow", "output": name}, "trigger": False} for name in ("transactions", "logs")
+    ]
+    return dag
 
 
 @dataclass
@@ -42,6 +57,8 @@ class Pipeline:
     stack: ExitStack
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     kept: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Of every process, beside its settings."""
     dispatcher: Dispatcher = field(init=False)
 
     def sql(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
@@ -52,7 +69,9 @@ class Pipeline:
     def start_dispatcher(self) -> None:
         """Start a dispatcher at the address the workers know."""
         port = self.url.rpartition(":")[2]
-        process = self.stack.enter_context(running_dispatcher(self.settings, self.folder, TRACE_TASK_PORT=port))
+        process = self.stack.enter_context(
+            running_dispatcher(self.settings, self.folder, TRACE_TASK_PORT=port, **self.environment)
+        )
         process.url = self.url
         process.wait_ready()
         self.dispatcher = process
@@ -79,6 +98,7 @@ class Pipeline:
             "TRACE_CLAIM_WAIT_SECONDS": "2",
             "TRACE_IDLE_TIMEOUT_SECONDS": "300",
             "TRACE_WORKER_GRACE_SECONDS": "10",
+            **self.environment,
             **{f"TRACE_{name.upper()}": value for name, value in settings.items()},
         }
         log = self.stack.enter_context((folder / "log").open("wb"))
