@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,8 @@ mutations = st.tuples(st.sampled_from(KINDS), st.integers(0, 10**6), st.integers
 
 def mutate(answer: Json, chosen: list[tuple[str, int, int, Json]]) -> Json:
     """The answer after some mutations."""
-    for kind, which, member, value in chosen:
+    for kind, which, member, drawn in chosen:
+        value = copy.deepcopy(drawn)  # put into two places, it could come to hold itself
         containers = [one for one in _containers(answer) if one]
         if not containers:
             return value
@@ -49,7 +51,7 @@ def mutate(answer: Json, chosen: list[tuple[str, int, int, Json]]) -> Json:
         elif kind == "replace":
             target[key] = value
         elif kind == "nasty":
-            target[key] = NASTY[which % len(NASTY)]
+            target[key] = copy.deepcopy(NASTY[which % len(NASTY)])  # a later mutation must not change it
         elif kind == "swap":
             target[key], target[other] = target[other], target[key]
         elif kind == "rename" and isinstance(target, dict):
@@ -57,7 +59,9 @@ def mutate(answer: Json, chosen: list[tuple[str, int, int, Json]]) -> Json:
         elif kind == "add" and isinstance(target, dict):
             target["more"] = value
         elif isinstance(target, list):
-            target[:] = target[: member % len(target)] if kind == "truncate" else [*target, target[key]]
+            target[:] = (
+                target[: member % len(target)] if kind == "truncate" else [*target, copy.deepcopy(target[key])]
+            )
     return answer
 
 
