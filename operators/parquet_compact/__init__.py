@@ -31,6 +31,12 @@ def _declare_outputs(
                 f"inputs[{position}]", f"two inputs are named {one.name!r}; compact them in two jobs"
             )
         pinned[one.name] = one.schema
+        if one.where and one.name in outputs and config.delete_after_compact:
+            raise OperatorRefusal(
+                f"inputs[{position}].where",
+                "deleteAfterCompact would delete rows that were not copied; set config.deleteAfterCompact: false, "
+                "or remove where",
+            )
     known = ", ".join(pinned) or "there is none"
     for position, name in enumerate(outputs):
         if name not in pinned:
@@ -52,4 +58,5 @@ OPERATOR = Operator(
     declare_outputs=_declare_outputs,
     entrypoint="operators.parquet_compact.run:run",
     neutral_config=NEUTRAL,
+    applies_where=True,
 )

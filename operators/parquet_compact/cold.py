@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.fs as fs
 import pyarrow.parquet as pq
 
 from traceplane_sdk import wire
 from traceplane_sdk.errors import OperatorError
 from traceplane_sdk.manifest import MANIFEST, Manifest
 from traceplane_sdk.parquet import arrow_schema
+from traceplane_sdk.where import Where, arrow
 
 if TYPE_CHECKING:
     from traceplane_sdk.objects import ObjectStore
 
 BATCH_ROWS = 8192
+_ALL: Where = {}
 
 
 @dataclass
@@ -41,19 +45,23 @@ class ColdFiles:
         part: wire.ColdPartition,
         low: int,
         high: int,
+        where: Where = _ALL,
     ) -> Iterator[pa.RecordBatch]:
-        """`columns` of the rows with scope values `low` to `high`, which never decrease."""
+        """`columns` of the rows with scope values `low` to `high`, which never decrease; of those the ones that
+        `where` lets through, which is of these columns."""
         schema = arrow_schema(columns)
         names = list(dict.fromkeys((*schema.names, source.scope_column)))
+        condition = arrow(where, {column.name: column.type for column in columns})
         last: int | None = None
         for path in self._files(part):
             with pq.ParquetFile(path) as file:
                 if missing := set(names) - set(file.schema_arrow.names):
                     raise _wrong(part, f"lack the columns {', '.join(sorted(missing))} of {source.name}")
-                for batch in file.iter_batches(BATCH_ROWS, columns=names):
+                for batch in file.iter_batches(BATCH_ROWS, row_groups(path, condition), columns=names):
                     last = _ordered(part, batch.column(source.scope_column), last)
                     scope = batch.column(source.scope_column)
                     wanted = batch.filter(pc.and_(pc.greater_equal(scope, low), pc.less_equal(scope, high)))
+                    wanted = wanted if condition is None else wanted.filter(condition)
                     yield wanted.select(schema.names).cast(schema)
 
     def _files(self, part: wire.ColdPartition) -> Iterator[Path]:
@@ -65,6 +73,14 @@ class ColdFiles:
                 yield path
             finally:
                 path.unlink(missing_ok=True)
+
+
+def row_groups(path: Path, condition: pc.Expression | None) -> list[int] | None:
+    """The row groups that may have rows of `condition`, by their statistics; None for all."""
+    if condition is None:
+        return None
+    whole = ds.ParquetFileFormat().make_fragment(str(path), filesystem=fs.LocalFileSystem())
+    return [group.id for group in whole.subset(condition).row_groups]
 
 
 def _ordered(part: wire.ColdPartition, scope: Any, last: int | None) -> int | None:

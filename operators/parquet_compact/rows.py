@@ -27,7 +27,8 @@ class Rows:
     cold: ColdFiles
 
     def count(self, source: wire.TaskInput, partition: wire.Partition) -> tuple[int, int]:
-        """Rows of the partition, and distinct values of the scope column."""
+        """Rows of the partition, and distinct values of the scope column, whatever the input's `where`: a dataset
+        is whole or it is not."""
         scope = [column for column in source.columns if column.name == source.scope_column]
         rows = distinct = 0
         for part in segments(source, partition):
@@ -47,7 +48,7 @@ class Rows:
     def batches(
         self, source: wire.TaskInput, order: Sequence[str], partition: wire.Partition
     ) -> Iterator[pa.RecordBatch]:
-        """The rows of the partition, in `order`."""
+        """The rows of the partition that the input's `where` lets through, in `order`."""
         found = segments(source, partition)
         if len(found) > 1 and order[0] != source.scope_column:
             raise OperatorError(
@@ -60,4 +61,4 @@ class Rows:
             if part.cold is None:
                 yield from self.hot.batches(source, order, part.low, part.high)
             else:
-                yield from self.cold.batches(source, source.columns, part.cold, part.low, part.high)
+                yield from self.cold.batches(source, source.columns, part.cold, part.low, part.high, source.where)

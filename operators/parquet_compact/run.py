@@ -3,7 +3,8 @@
 Rows go through memory a row group at a time and through the disk a file at a time, whatever the range's length.
 What another version moved before is read from its files. Nothing hot is deleted here: the relocation that the
 completion asks for commits with the cold partition, and the platform deletes the hot rows later, once no running
-query can need them.
+query can need them. Of an input with a `where` the files lack rows: they are a copy, and the platform relocates
+nothing.
 """
 
 from __future__ import annotations

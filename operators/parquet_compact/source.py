@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from traceplane_sdk import database, wire
+from traceplane_sdk import database, where, wire
 from traceplane_sdk.columns import FORMS
 
 if TYPE_CHECKING:
@@ -76,13 +76,14 @@ def snapshot(dsn: str) -> Iterator[Snapshot]:
 
 
 def select(source: wire.TaskInput, order: Sequence[str], start: int, end: int) -> str:
-    """The query of one input. Names are quoted, the bounds are integers: nothing else enters it."""
+    """The query of one input. Names and constants are quoted, the bounds are integers: nothing else enters it."""
     columns = ", ".join(_selected(column) for column in source.columns)
     table, by = table_name(source.location), ", ".join(f"source.{quoted(name)}" for name in order)
     scope = f"source.{quoted(source.scope_column)}"
-    return (
-        f"select {columns} from {table} as source where {scope} between {int(start)} and {int(end)} order by {by}"
-    )
+    rows = f"{scope} between {int(start)} and {int(end)}"
+    if condition := where.postgres(source.where, {column.name: column.type for column in source.columns}):
+        rows = f"{rows} and {condition}"
+    return f"select {columns} from {table} as source where {rows} order by {by}"
 
 
 def _selected(column: wire.ColumnDef) -> str:

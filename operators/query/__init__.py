@@ -39,4 +39,5 @@ OPERATOR = Operator(
     entrypoint="operators.query.run:run",
     neutral_config=NEUTRAL,
     statement=declared,
+    applies_where=True,
 )

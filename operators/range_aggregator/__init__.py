@@ -40,4 +40,5 @@ OPERATOR = Operator(
     update_strategies=frozenset({"Append"}),
     declare_outputs=_declare_outputs,
     entrypoint="operators.range_aggregator.run:run",
+    applies_where=True,
 )

@@ -257,7 +257,10 @@ class Completions:
                 }
             )
         ranges = {committed.name: committed.partition for committed in completion.outputs}
+        copied = {given["position"] for given in job.facts.inputs if given.get("where")}
         for move in completion.relocations:
+            if move.input in copied:
+                continue  # the files lack rows, and replace none; that it was read whole is checked all the same
             part = ranges[move.output]
             prepared.relocations.append(
                 {
@@ -341,8 +344,12 @@ def _check_files(job: Generation, completion: Completion) -> None:
     for move in completion.relocations:
         if move.output not in committed:
             raise Refused(f"relocations: output {move.output!r} is not committed here", code="BadRelocation")
-        if positions.get(move.input, {}).get("storage") != "Postgres":
+        moved = positions.get(move.input, {})
+        if moved.get("storage") != "Postgres":
             raise Refused(f"relocations: input {move.input} is no hot input of the job", code="BadRelocation")
+        if moved.get("where") and move.delete_hot:
+            message = f"relocations: input {move.input} has a where, so the files lack rows that delete_hot deletes"
+            raise Refused(message, code="BadRelocation")
 
 
 def _state(completion: Completion, outcome: dict[str, str]) -> CompletionState:

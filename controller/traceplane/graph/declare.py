@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ValidationError
 
+from traceplane.graph import filters
 from traceplane.graph.explain import explain
+from traceplane.graph.filters import UNKNOWN_COLUMN
 from traceplane.graph.hashing import canonical, config_hash, schema_hash
 from traceplane.graph.model import GraphInput, GraphOutput, Problem
 from traceplane.graph.nodes import Node
@@ -24,7 +26,6 @@ from traceplane_sdk.operator import InputSchema, Operator, OperatorRefusal, Outp
 
 UNKNOWN_OPERATOR = "UnknownOperator"
 INVALID_CONFIG = "InvalidConfig"
-UNKNOWN_COLUMN = "UnknownColumn"
 OPERATOR_FAILED = "OperatorFailed"
 _BOUNDS = [name for name, form in FORMS.items() if form.bounds]
 """Types that ranges may be of."""
@@ -74,18 +75,21 @@ def _capabilities(node: Node, operator: Operator) -> Iterator[Problem]:
         if value is not None and value not in allowed and fits_activation:
             message = f"operator {operator.name} cannot do {value}; it can do {listing(allowed)}"
             yield node.problem(field, INVALID, message)
+    for position, edge in enumerate(job.inputs or () if not operator.applies_where else ()):
+        if edge.where:
+            message = f"operator {operator.name} reads its inputs whole; remove where"
+            yield node.problem(f"inputs[{position}].where", NOT_SUPPORTED, message)
 
 
 def declare(
     node: Node, operator: Operator, config: BaseModel, upstream: Mapping[str, Declared]
 ) -> Declared | list[Problem]:
     """The node's outputs and hash; `upstream` has every job it reads."""
-    inputs = tuple(
-        GraphInput(position, edge.from_.job, edge.from_.output, edge.trigger)
-        for position, edge in enumerate(node.template.inputs or ())
-        if edge.from_.job is not None and edge.from_.output is not None
-    )
-    schemas = [InputSchema(i.output, _output(upstream[i.job], i.output), i.trigger) for i in inputs]
+    found = [_input(node, position, upstream) for position, _ in enumerate(node.template.inputs or ())]
+    if wrong := [problem for one in found if isinstance(one, list) for problem in one]:
+        return wrong
+    inputs = tuple(one for one in found if isinstance(one, GraphInput))
+    schemas = [InputSchema(i.output, _output(upstream[i.job], i.output), i.trigger, i.where) for i in inputs]
     names = tuple(node.template.outputs)
     try:
         declared = operator.declare_outputs(config, schemas, names)
@@ -104,6 +108,15 @@ def declare(
     hashes = {name: job.config_hash for name, job in upstream.items()}
     own = config_hash(node.template, operator, config, inputs, outputs, hashes)
     return Declared(operator, config, inputs, outputs, own)
+
+
+def _input(node: Node, position: int, upstream: Mapping[str, Declared]) -> GraphInput | list[Problem]:
+    edge = (node.template.inputs or [])[position]
+    job, output = edge.from_.job, edge.from_.output
+    if job is None or output is None:
+        return []  # reported by the rules of the kind
+    where = filters.read(node, position, _output(upstream[job], output))
+    return where if isinstance(where, list) else GraphInput(position, job, output, edge.trigger, where)
 
 
 def _output(job: Declared, name: str) -> OutputSchema:

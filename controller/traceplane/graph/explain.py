@@ -75,19 +75,19 @@ def _explain(kind: str, detail: Any, model: type[BaseModel]) -> tuple[str, str]:
         return UNKNOWN_FIELD, f"unknown field; {suggestion(str(location[-1]), known)}"
     if kind in _TYPES:
         quotes = "; write it in quotes" if kind == "string_type" and isinstance(value, int | float) else ""
-        return WRONG_TYPE, f"must be {_TYPES[kind]}, not {_shown(value)}{quotes}"
+        return WRONG_TYPE, f"must be {_TYPES[kind]}, not {shown(value)}{quotes}"
     if kind == "literal_error":
         allowed = str(detail["ctx"]["expected"])
         known = [word.strip("'") for word in allowed.replace(" or ", ", ").split(", ")]
-        return INVALID, f"must be {allowed}, not {_shown(value)}; {suggestion(str(value)[:_QUOTED], known)}"
+        return INVALID, f"must be {allowed}, not {shown(value)}; {suggestion(str(value)[:_QUOTED], known)}"
     if kind == "string_pattern_mismatch":
         pattern = detail["ctx"]["pattern"]
-        return INVALID, f"{_shown(value)} must be {MEANINGS.get(pattern, f'text that matches {pattern}')}"
+        return INVALID, f"{shown(value)} must be {MEANINGS.get(pattern, f'text that matches {pattern}')}"
     if kind in _BOUNDS:
         message = _BOUNDS[kind].format(**detail["ctx"])
         if detail["ctx"].get("min_length") == 1:
             return OUT_OF_BOUNDS, "must not be empty"
-        return OUT_OF_BOUNDS, message if "items" in message else f"{message}, not {_shown(value)}"
+        return OUT_OF_BOUNDS, message if "items" in message else f"{message}, not {shown(value)}"
     return INVALID, detail["msg"]
 
 
@@ -108,7 +108,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return next((found for arg in get_args(annotation) if (found := _model_in(arg))), None)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """The value as it may be quoted in a message: short, on one line."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else f"a list of {len(value)}"

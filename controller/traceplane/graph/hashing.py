@@ -65,7 +65,10 @@ def config_hash(
             "scopeColumn": job.scope_column,
             "rebuildToken": job.rebuild_token,
             "outputs": [[output.name, output.schema_hash] for output in outputs],
-            "inputs": [[i.job, i.output, i.trigger, upstream[i.job]] for i in inputs],
+            # Only where there is one: a field that the platform gained changes no hash of those who do not use it.
+            "inputs": [
+                [i.job, i.output, i.trigger, upstream[i.job], *([i.where] if i.where else [])] for i in inputs
+            ],
         }
     )
 

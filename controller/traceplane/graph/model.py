@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from traceplane_sdk.operator import OutputSchema
+from traceplane_sdk.where import Where
 
 PRIORITIES: Mapping[str, int] = {"Normal": 0, "Bulk": 1}
 """Order of claiming: a lower number first; Bulk is shed first."""
@@ -43,6 +44,8 @@ class GraphInput:
     job: str
     output: str
     trigger: bool
+    where: Where = field(default_factory=dict)
+    """Of its rows those that the job reads; canonical."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +147,9 @@ class GraphJob:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """The immutable definition stored with the job generation (JSON)."""
-        return {
+        """The immutable definition stored with the job generation (JSON); `where` by position, if there is one."""
+        where = {str(i.position): i.where for i in self.inputs if i.where}
+        return ({"where": where} if where else {}) | {
             "operator": self.operator,
             "config": dict(self.config),
             "unique_key": list(self.unique_key),

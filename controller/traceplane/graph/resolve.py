@@ -115,7 +115,10 @@ def _canonical(job: GraphJob) -> dict[str, Any]:
         "uniqueKey": list(job.unique_key),
         "scopeColumn": job.scope_column,
         "rebuildToken": job.rebuild_token,
-        "inputs": [{"job": i.job, "output": i.output, "trigger": i.trigger} for i in job.inputs],
+        "inputs": [
+            {"job": i.job, "output": i.output, "trigger": i.trigger} | ({"where": i.where} if i.where else {})
+            for i in job.inputs
+        ],
         "outputs": [output.name for output in job.outputs],
         "priority": job.priority,
         "maxAttempts": job.max_attempts,

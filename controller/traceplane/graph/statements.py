@@ -17,6 +17,7 @@ from traceplane.graph.model import Problem
 from traceplane.graph.nodes import Node
 from traceplane.kinds import DAG, Asset
 from traceplane_sdk.operator import Operator, OutputSchema, Statement
+from traceplane_sdk.where import Where
 
 INVALID_STATEMENT = "InvalidStatement"
 Output = tuple[str, str]
@@ -31,6 +32,8 @@ class Relation:
     output: str
     assets: tuple[str, ...]
     schema: OutputSchema
+    where: Where = field(default_factory=dict)
+    """Of its rows those that the statement sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,11 @@ def problems(
             continue
         read = tuple(
             Relation(
-                i.job, i.output, tuple(published.get((i.job, i.output), ())), _schema(declared[i.job], i.output)
+                i.job,
+                i.output,
+                tuple(published.get((i.job, i.output), ())),
+                _schema(declared[i.job], i.output),
+                i.where,
             )
             for i in job.inputs
         )

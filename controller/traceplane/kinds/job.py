@@ -36,7 +36,6 @@ from traceplane.kinds.fields import (
 )
 from traceplane.kinds.job_rules import (
     INPUT_FROM,
-    INPUT_RULES,
     JOB_RULES,
     SCALING_RULES,
     SOURCE_RULES,
@@ -64,15 +63,17 @@ class InputFrom(Model):
 class Input(Model):
     """An edge into the job."""
 
-    rules: ClassVar[tuple[Rule, ...]] = INPUT_RULES
-
     from_: InputFrom = Field(alias="from", description="The dataset to read.")
     trigger: bool = Field(True, description="False: read and pinned, but new data does not start the job.")
     where: Annotated[
         dict[str, Any] | None,
         Field(max_length=16),
         WithJsonSchema({"type": "object", "maxProperties": 16, "x-kubernetes-preserve-unknown-fields": True}),
-    ] = Field(None, description="Field to scalar or list of scalars. Not supported yet.")
+    ] = Field(
+        None,
+        description="Column to constant or list of constants: the job reads the rows in which every one of these "
+        "columns equals one of its constants. At most 256 constants.",
+    )
 
 
 class Source(Model):

@@ -237,13 +237,3 @@ TOLERATION_RULES = (
         FORBIDDEN,
     ),
 )
-
-INPUT_RULES = (
-    Rule(
-        "!has(self.where)",
-        lambda edge: edge.where is None,
-        "where is not supported yet; remove it and filter in the job",
-        "where",
-        NOT_SUPPORTED,
-    ),
-)

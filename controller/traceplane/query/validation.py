@@ -90,7 +90,8 @@ class StatementChecker:
 def _tables(job: JobStatement, inputs: Sequence[Relation], names: Sequence[RelationName]) -> list[Table]:
     """The relations that the statement's names mean. Raises Refusal."""
     rows = _rows(job, inputs)
-    reader = Reader(versions=frozenset(_id(one.job, one.output) for one in inputs))
+    ids = {_id(one.job, one.output): one.where for one in inputs}
+    reader = Reader(versions=frozenset(ids), filters=ids)
     try:
         matched = match(names, job.namespace, rows, reader)
     except Refusal as refusal:

@@ -56,7 +56,8 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
 
 class RelationSpec(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A relation as the cell builds it: `names` are (schema or "", table); `columns` are (name, DuckDB type);
-    `hexes` the names of those whose text is hex in lower case."""
+    `hexes` the names of those whose text is hex in lower case. `where` is a condition in SQL that the broker
+    made, on the rows of files: of hot ones it sends no others."""
 
     names: list[tuple[str, str]]
     columns: list[tuple[str, str]]
@@ -64,6 +65,7 @@ class RelationSpec(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     cold: bool
     scope_column: str = ""
     hexes: list[str] = []
+    where: str = ""
 
 
 class CatalogColumn(msgspec.Struct, frozen=True, array_like=True):

@@ -60,6 +60,9 @@ def _changed(job: GraphJob, before: StoredGeneration) -> Iterator[str]:
     after = job.definition
     for name, path in _DEFINITION.items():
         yield from _difference(path, before.definition.get(name), after[name])
+    read, reads = before.definition.get("where", {}), after.get("where", {})
+    for position in sorted(read.keys() | reads.keys()):
+        yield from _difference(f"inputs[{position}].where", read.get(position), reads.get(position))
     old, config = before.definition.get("config", {}), after["config"]
     for key in sorted(old.keys() | config.keys()):
         yield from _difference(f"config.{key}", old.get(key), config.get(key))

@@ -110,6 +110,30 @@ def test_the_query_quotes_names_and_reads_wide_integers_as_text() -> None:
     assert quoted('a"b') == '"a""b"'
 
 
+def test_the_query_reads_the_rows_of_a_where_and_quotes_its_constants() -> None:
+    source = _input(where={"value": ["7"], "block_number": ["1", "2"]})
+    assert (
+        " between 1 and 2 and \"value\" IN (CAST('7' AS numeric(78,0)))"
+        " AND \"block_number\" IN (CAST('1' AS bigint), CAST('2' AS bigint)) order by "
+    ) in select(source, ["block_number"], 1, 2)
+    text = [wire.ColumnDef("t", "Text")]
+    assert "CAST('it''s' AS text)" in select(_input(where={"t": ["it's"]}, columns=text), ["t"], 1, 2)
+    assert r"E'\\'''" in select(_input(where={"t": ["\\'"]}, columns=text), ["t"], 1, 2)
+
+
+def test_a_filtered_input_is_compacted_only_where_its_hot_rows_stay() -> None:
+    config = FOLLOWER.config_model.model_validate({"chainId": 1, "rpcPool": "local"})
+    schemas = FOLLOWER.declare_outputs(config, [], ["blocks", "logs"])
+    ranges, blocks = InputSchema("ranges", RANGES, True), InputSchema("blocks", schemas["blocks"], False)
+    logs = InputSchema("logs", schemas["logs"], False, {"topic0": ["0x00"]})
+    with pytest.raises(OperatorRefusal, match="deleteAfterCompact: false") as refusal:
+        _declared([ranges, blocks, logs], ["blocks", "logs"])
+    assert refusal.value.field == "inputs[2].where"
+    assert _declared([ranges, blocks, logs], ["blocks"]), "the logs are not moved"
+    kept = OPERATOR.config_model.model_validate({"deleteAfterCompact": False})
+    assert set(OPERATOR.declare_outputs(kept, [ranges, blocks, logs], ["logs"])) == {"logs"}
+
+
 def _declared(inputs: list[InputSchema], outputs: list[str]) -> object:
     return OPERATOR.declare_outputs(OPERATOR.config_model.model_validate({}), inputs, outputs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from tests import services
 from traceplane.drivers.objects import Objects
 from traceplane.settings import Settings
 from traceplane_sdk import wire
+from traceplane_sdk.context import TaskIO
+from traceplane_sdk.runner import run_task
 
 WORKER_TOKEN = "a-worker-token-of-the-tests"
 
@@ -133,3 +136,19 @@ async def written_commit(
         "bytes": manifest["bytes"],
         "manifest_sha256": digest,
     }
+
+
+async def compacted(
+    caller: Caller, lease: wire.ClaimedTask, databases: services.Databases, scratch: Path
+) -> wire.Completion:
+    """Run a compaction with the credentials that its token gives, and complete it."""
+    answer = await caller.task_call("credentials", lease.capability_token, {"fence": fence_of(lease)})
+    given = msgspec.json.decode(answer.content, type=wire.CredentialsResponse)
+    lent = TaskIO(data_dsn=lambda: databases.writer_dsn, credentials=lambda: given, scratch=scratch)
+    done = await asyncio.to_thread(run_task, lease, lent)
+    assert done.status == "Completed", done.error
+    answer = await caller.task_call(
+        "complete", lease.capability_token, {"completions": [msgspec.to_builtins(done)]}
+    )
+    assert answer.status_code == 200, answer.text
+    return done

@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import msgspec
 import psycopg
 import pyarrow.parquet as pq
 import pytest
 
 from tests import services
 from tests.integration.dispatch.blocks import write_blocks
-from tests.integration.dispatch.callers import Caller, fence_of, written_commit
+from tests.integration.dispatch.callers import Caller, compacted, written_commit
 from tests.integration.dispatch.conftest import Feed
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane_sdk import wire
-from traceplane_sdk.context import TaskIO
-from traceplane_sdk.runner import run_task
 
 pytestmark = pytest.mark.services
-
-
-async def compacted(
-    caller: Caller, lease: wire.ClaimedTask, databases: services.Databases, scratch: Path
-) -> wire.Completion:
-    """Run a compaction with the credentials that its token gives, and complete it."""
-    answer = await caller.task_call("credentials", lease.capability_token, {"fence": fence_of(lease)})
-    given = msgspec.json.decode(answer.content, type=wire.CredentialsResponse)
-    lent = TaskIO(data_dsn=lambda: databases.writer_dsn, credentials=lambda: given, scratch=scratch)
-    done = await asyncio.to_thread(run_task, lease, lent)
-    assert done.status == "Completed", done.error
-    answer = await caller.task_call(
-        "complete", lease.capability_token, {"completions": [msgspec.to_builtins(done)]}
-    )
-    assert answer.status_code == 200, answer.text
-    return done
 
 
 async def test_a_block_goes_from_the_chain_to_cold_files(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ import duckdb
 import psycopg
 import psycopg.sql
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
 from operators.parquet_compact.source import snapshot
 from tests.integration.operators.workbench import Dataset
 from tests.services import Databases
+from tests.support import wheres
 from traceplane.query.relations import hot_sql
+from traceplane_sdk import where
 from traceplane_sdk.columns import FORMS, TYPE_MARK, ColumnType
 from traceplane_sdk.copyrows import copy_rows
 from traceplane_sdk.operator import Column, OutputSchema, Storage
@@ -117,3 +121,40 @@ def test_a_hot_scan_gives_the_same_types_and_values_as_the_file(filled: Dataset,
         found = cursor.fetch_arrow_table()
     assert found.schema.types == arrow_schema(filled.columns).types
     assert rows_of(found) == EXPECTED
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_postgres_and_files_let_through_the_rows_of_a_where(
+    databases: Databases, tmp_path: Path, seed: int
+) -> None:
+    """Random rows of every type, read from the hot table and from a file of it, by random conditions."""
+    chance = random.Random(seed)
+    rows = wheres.made_rows(chance, 300)
+    columns = (
+        Column("n", ColumnType.INT64),
+        *(Column(name, kind, nullable=True) for name, kind in wheres.TYPES.items()),
+    )
+    dataset = Dataset("every", OutputSchema(Storage.POSTGRES, columns, ("n",), "n", ("n",)))
+    dataset.provision(databases.data_dsn)
+    whole = [[_written(column.type, row[column.name]) for column in columns] for row in rows]
+    with psycopg.connect(databases.data_dsn) as connection:
+        copy_rows(connection, psycopg.sql.Identifier(*dataset.location.split(".")), dataset.columns, whole)
+    schema = arrow_schema(dataset.columns)
+    file = ParquetFile(tmp_path / "every.parquet", schema, ["n"])
+    with snapshot(databases.data_dsn) as source:
+        for table in row_groups(source.batches(dataset.input(0), ["n"], 0, 300), schema, 40):
+            file.write(table)
+        file.close()
+        for _ in range(40):
+            given = wheres.made_where(chance)
+            read = wheres.canonical(given)
+            wanted = wheres.expected(rows, given)
+            batches = source.batches(dataset.input(0, where=read), ["n"], 0, 300)
+            assert [n for batch in batches for n in batch.column("n").to_pylist()] == wanted, given
+            condition = where.arrow(read, wheres.TYPES)
+            found = ds.dataset(file.path).to_table(filter=condition).column("n").to_pylist()
+            assert sorted(found) == wanted, given
+
+
+def _written(kind: ColumnType, value: Any) -> Any:
+    return int(value) if kind is ColumnType.UINT256 and value is not None else value

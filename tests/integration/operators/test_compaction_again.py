@@ -14,7 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.operators.compacting import Compaction, completed, failed
+from tests.integration.operators.workbench import Dataset
+from tests.support import wheres
 from traceplane_sdk import wire
+from traceplane_sdk.columns import FORMS
 
 pytestmark = pytest.mark.services
 
@@ -176,3 +179,51 @@ def test_a_file_that_is_gone_is_named_at_once(compaction: Callable[..., Compacti
     error = failed(work.run(0, 99, attempt=2, relocated=moved.found))
     assert error.code == "ObjectStoreRefused"
     assert "NoSuchKey" in error.message
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_filtered_copy_has_the_rows_of_its_where_from_files_and_the_hot_table(
+    compaction: Callable[..., Compaction], seed: int
+) -> None:
+    chance = random.Random(seed)
+    work = compaction(rowGroupRows=chance.choice((7, 64)), deleteAfterCompact=False)
+    work.fill(0, 330)
+    truth = tables(work, completed(work.run(0, 299, task_id=work.job.job_id)))
+    moved = Moved(work)
+    moved.add([completed(work.run(50, 99)), completed(work.run(200, 249, attempt=2))], [(50, 99), (200, 249)])
+    moved.forget()
+    for attempt in range(3, 9):
+        given = {name: _where(chance, work.hot[name], rows) for name, rows in truth.items()}
+        done = completed(work.run(0, 299, attempt=attempt, relocated=moved.found, where=given))
+        for name, rows in tables(work, done).items():
+            kinds = {column.name: column.type for column in work.hot[name].columns}
+            kept = [_passes(row, given[name], kinds) for row in truth[name].to_pylist()]
+            assert rows.equals(truth[name].filter(pa.array(kept, pa.bool_()))), (name, given[name])
+        cold = [(50, 99), (200, 249)]
+        assert [(one.cold, one.delete_hot) for one in done.relocations] == [(cold, False)] * 3
+
+
+def _where(chance: random.Random, dataset: Dataset, rows: pa.Table) -> dict[str, list[str]]:
+    """One or two columns, with values of some rows."""
+    columns = [column for column in dataset.columns if FORMS[column.type].constant is not None]
+    found = {}
+    for column in chance.sample(columns, chance.randint(1, 2)):
+        values = [value for value in rows.column(column.name).to_pylist() if value is not None]
+        texts = {wheres.text(column.type, value) for value in chance.choices(values, k=chance.randint(1, 30))}
+        found[column.name] = sorted(texts)
+    return found
+
+
+def _passes(row: dict[str, Any], given: dict[str, list[str]], kinds: dict[str, str]) -> bool:
+    found = {name: None if row[name] is None else wheres.text(kinds[name], row[name]) for name in given}
+    return all(found[name] in texts for name, texts in given.items())
+
+
+def test_a_dataset_is_whole_whatever_is_copied_of_it(compaction: Callable[..., Compaction]) -> None:
+    work = compaction(deleteAfterCompact=False)
+    work.fill(0, 130)
+    given = {"blocks": {"block_number": ["7"]}}
+    assert [one.rows for one in completed(work.run(0, 99, where=given)).outputs] == [1, 200, 300]
+    with psycopg.connect(work.databases.data_dsn) as connection:
+        connection.execute(f"delete from {work.hot['blocks'].location} where block_number = 50")
+    assert failed(work.run(0, 99, attempt=2, where=given)).code == "RangeNotWhole"

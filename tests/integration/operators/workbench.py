@@ -133,6 +133,7 @@ class JobUnderTest:
                 final=changes.get("final"),
                 **({"partition": changes["partition"]} if "partition" in changes else {}),
                 relocated=changes.get("relocated", {}).get(dataset.name, []),
+                where=changes.get("where", {}).get(dataset.name, {}),
             )
             for position, (dataset, trigger) in enumerate(self.inputs)
         ]

@@ -9,11 +9,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pyarrow.parquet as pq
 
 from tests.integration.query.conftest import CONTRACT, Client
+from tests.integration.query.signer import LEASE, TASK
 from tests.integration.query.world import World
 from tests.issuer import Issuer
 
@@ -63,3 +65,23 @@ def fetched(output: dict[str, Any]) -> Any:
 def exports(world: World) -> list[str]:
     """Keys of what was exported."""
     return world.store.keys(world.bucket, "exports/")
+
+
+def task_query(
+    client: Client,
+    token: str,
+    sql: str,
+    *,
+    attempt: int = 1,
+    task: UUID = TASK,
+    lease_token: UUID = LEASE,
+    **body: Any,
+) -> httpx.Response:
+    """A task's question, with the fence of its lease."""
+    fence = {"task_id": str(task), "attempt": attempt, "lease_token": str(lease_token)}
+    return httpx.post(
+        f"{client.url}/v1/task/query",
+        json={"fence": fence, "sql": sql, **body},
+        headers={"X-Trace-Task-Capability": token},
+        timeout=60,
+    )

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from tests.integration.dispatch.callers import signing_key
-from tests.integration.query.callers import ENDLESS, in_flight
+from tests.integration.query.callers import ENDLESS, in_flight, task_query
 from tests.integration.query.conftest import Client
 from tests.integration.query.signer import CLAIM, LEASE, TASK, Signer
 from tests.integration.query.world import World, block_hash
@@ -30,25 +30,6 @@ def client(world: World, start_service: Callable[..., Client], signer: Signer) -
     return start_service(dispatcher_url=signer.url)
 
 
-def ask(
-    client: Client,
-    token: str,
-    sql: str,
-    *,
-    attempt: int = 1,
-    task: UUID = TASK,
-    lease_token: UUID = LEASE,
-    **body: Any,
-) -> httpx.Response:
-    fence = {"task_id": str(task), "attempt": attempt, "lease_token": str(lease_token)}
-    return httpx.post(
-        f"{client.url}/v1/task/query",
-        json={"fence": fence, "sql": sql, **body},
-        headers={"X-Trace-Task-Capability": token},
-        timeout=60,
-    )
-
-
 def test_a_task_reads_what_its_token_lists_and_nothing_else(world: World, client: Client, signer: Signer) -> None:
     hot, cold = world.federated()
     other = world.dataset("other", "Postgres", "other-blocks")
@@ -57,10 +38,10 @@ def test_a_task_reads_what_its_token_lists_and_nothing_else(world: World, client
     world.compact(hot, cold, 0, 49)
     one, both = signer.token(hot), signer.token(hot, cold)
     for name in ("hot_blocks", "follow_blocks", '"default".hot_blocks'):
-        assert ask(client, one, f"SELECT count(*) FROM {name}").json()["rows"] == [[100]]
-    assert ask(client, both, "SELECT count(*) FROM blocks").json()["rows"] == [[100]]
+        assert task_query(client, one, f"SELECT count(*) FROM {name}").json()["rows"] == [[100]]
+    assert task_query(client, both, "SELECT count(*) FROM blocks").json()["rows"] == [[100]]
     for name in ("blocks", "cold_blocks", "other_blocks", "tasks"):
-        refused = ask(client, one, f"SELECT count(*) FROM {name}")
+        refused = task_query(client, one, f"SELECT count(*) FROM {name}")
         assert (refused.status_code, refused.json()["code"]) == (404, "RelationNotFound")
 
 
@@ -69,7 +50,7 @@ def test_roles_are_for_users_and_tokens_for_tasks(world: World, client: Client, 
     world.follow(hot, 0, 9)
     world.policy("hot-blocks", "Postgres", roles=["analyst"])
     assert client.refused("FROM hot_blocks") == (404, "RelationNotFound")
-    assert ask(client, signer.token(hot), "SELECT count(*) FROM hot_blocks").json()["rows"] == [[10]]
+    assert task_query(client, signer.token(hot), "SELECT count(*) FROM hot_blocks").json()["rows"] == [[10]]
 
 
 def test_the_version_of_the_token_is_read_whatever_is_current(world: World, client: Client, signer: Signer) -> None:
@@ -77,8 +58,8 @@ def test_the_version_of_the_token_is_read_whatever_is_current(world: World, clie
     world.follow(old, 0, 9)
     new = world.next_version(old)
     world.follow(new, 0, 4)
-    assert ask(client, signer.token(old), "SELECT count(*) FROM hot_blocks").json()["rows"] == [[10]]
-    assert ask(client, signer.token(new), "SELECT count(*) FROM hot_blocks").json()["rows"] == [[5]]
+    assert task_query(client, signer.token(old), "SELECT count(*) FROM hot_blocks").json()["rows"] == [[10]]
+    assert task_query(client, signer.token(new), "SELECT count(*) FROM hot_blocks").json()["rows"] == [[5]]
 
 
 def test_a_federated_asset_is_made_of_the_versions_of_the_token(
@@ -94,9 +75,9 @@ def test_a_federated_asset_is_made_of_the_versions_of_the_token(
     world.compact(next_hot, next_cold, 0, 1)
     world.forget(next_hot, 0, 1)
     for versions, count in (((hot, cold), 10), ((next_hot, next_cold), 5), ((next_hot, cold), 5)):
-        answer = ask(client, signer.token(*versions), "SELECT count(*), count(DISTINCT hash) FROM blocks")
+        answer = task_query(client, signer.token(*versions), "SELECT count(*), count(DISTINCT hash) FROM blocks")
         assert answer.json()["rows"] == [[count, count]], answer.text
-    refused = ask(client, signer.token(hot, next_hot), "SELECT count(*) FROM blocks")
+    refused = task_query(client, signer.token(hot, next_hot), "SELECT count(*) FROM blocks")
     assert (refused.status_code, refused.json()["code"]) == (404, "RelationNotFound")
 
 
@@ -104,7 +85,7 @@ def test_who_asks_stands_in_the_records(world: World, client: Client, signer: Si
     hot = world.dataset("follow", "Postgres", "hot-blocks")
     world.follow(hot, 0, 9)
     world.mark_personal(hot, "note")
-    assert ask(client, signer.token(hot), "SELECT note FROM hot_blocks").status_code == 200
+    assert task_query(client, signer.token(hot), "SELECT note FROM hot_blocks").status_code == 200
     for table in ("pii_access_log", "query_results"):
         rows = world.data.execute(f"SELECT user_id, task_id, attempt FROM trace.{table}").fetchall()
         assert rows == [(None, TASK, 1)]
@@ -121,7 +102,7 @@ def test_a_task_is_told_no_row_in_an_error(
     world.compact(hot, cold, 0, 0)
     sql = f"SELECT {value} AS x FROM {half}"
     assert block_hash(0) in client.post(sql).text, "its readers see it"
-    answer = ask(client, signer.token(hot, cold), sql)
+    answer = task_query(client, signer.token(hot, cold), sql)
     assert (answer.status_code, answer.json()["code"]) == (422, "QueryFailed")
     assert "user who may read the rows" in answer.json()["detail"]
     logged = capfd.readouterr()
@@ -131,7 +112,7 @@ def test_a_task_is_told_no_row_in_an_error(
 
 def test_a_task_is_told_what_is_wrong_with_its_statement(world: World, client: Client, signer: Signer) -> None:
     hot = world.dataset("follow", "Postgres", "hot-blocks")
-    answer = ask(client, signer.token(hot), "SELECT nothing FROM hot_blocks")
+    answer = task_query(client, signer.token(hot), "SELECT nothing FROM hot_blocks")
     assert (answer.status_code, answer.json()["code"]) == (400, "InvalidQuery")
     assert 'Referenced column "nothing" not found' in answer.json()["detail"]
 
@@ -142,15 +123,15 @@ def test_a_name_of_two_things_is_no_answer(world: World, client: Client, signer:
     world.state.execute("UPDATE datasets SET output = 'x_blocks' WHERE job = 'follow'")
     world.follow(one, 0, 4)
     token = signer.token(one, other)
-    refused = ask(client, token, "SELECT count(*) FROM follow_x_blocks")
+    refused = task_query(client, token, "SELECT count(*) FROM follow_x_blocks")
     assert (refused.status_code, refused.json()["code"]) == (400, "RelationAmbiguous")
-    assert ask(client, token, "SELECT count(*) FROM one").json()["rows"] == [[5]]
+    assert task_query(client, token, "SELECT count(*) FROM one").json()["rows"] == [[5]]
 
 
 def test_a_large_answer_is_exported_for_a_task_too(world: World, client: Client, signer: Signer) -> None:
     hot = world.dataset("follow", "Postgres", "hot-blocks")
     world.follow(hot, 0, 10_999)
-    said = ask(client, signer.token(hot), "FROM hot_blocks").json()
+    said = task_query(client, signer.token(hot), "FROM hot_blocks").json()
     assert said["output"]["location"].startswith(f"s3://{world.bucket}/exports/")
 
 
@@ -172,11 +153,11 @@ def test_every_wrong_token_is_refused(world: World, client: Client, signer: Sign
         signer.token(hot, seconds=-120),
         client.token,
     ):
-        refused = ask(client, wrong, sql)
+        refused = task_query(client, wrong, sql)
         assert (refused.status_code, refused.json()["code"]) == (401, "BadCapability"), wrong
-    assert ask(client, good, sql, attempt=2).json()["code"] == "NotCovered"
-    assert ask(client, good, sql, task=uuid4()).json()["code"] == "NotCovered"
-    assert ask(client, signer.token(hot, org=uuid4()), sql).status_code == 403
+    assert task_query(client, good, sql, attempt=2).json()["code"] == "NotCovered"
+    assert task_query(client, good, sql, task=uuid4()).json()["code"] == "NotCovered"
+    assert task_query(client, signer.token(hot, org=uuid4()), sql).status_code == 403
     mine = httpx.post(
         f"{client.url}/v1/query", json={"sql": sql}, headers={"Authorization": f"Bearer {good}"}, timeout=60
     )
@@ -187,13 +168,13 @@ def test_an_attempt_that_lost_its_lease_reads_nothing(world: World, client: Clie
     """Its token is valid for as long as its attempt might have taken."""
     hot = world.dataset("follow", "Postgres", "hot-blocks")
     sql, token = "SELECT count(*) FROM hot_blocks", signer.token(hot)
-    assert ask(client, token, sql).status_code == 200
+    assert task_query(client, token, sql).status_code == 200
     refused = [
-        ask(client, token, sql, lease_token=uuid4()),
-        ask(client, signer.token(hot, claim=uuid4()), sql),
+        task_query(client, token, sql, lease_token=uuid4()),
+        task_query(client, signer.token(hot, claim=uuid4()), sql),
     ]
     world.state.execute("UPDATE tasks SET status = 'Canceled', finished_at = now() WHERE id = %s", (TASK,))
-    refused.append(ask(client, token, sql))
+    refused.append(task_query(client, token, sql))
     assert [(answer.status_code, answer.json()["code"]) for answer in refused] == [(409, "StaleLease")] * 3
     assert world.data.execute("SELECT count(*) FROM trace.query_results").fetchone() == (1,)
 
@@ -205,29 +186,30 @@ def test_a_task_reads_no_version_of_then_that_its_token_does_not_list(
     old = world.dataset("follow", "Postgres", "hot-blocks")
     world.follow(old, 0, 9)
     sql = "SELECT count(*) FROM hot_blocks"
-    then = ask(client, signer.token(old), sql).json()["as_of"]
+    then = task_query(client, signer.token(old), sql).json()["as_of"]
     new = world.next_version(old)
     world.follow(new, 0, 4)
-    refused = ask(client, signer.token(new), sql, as_of=then)
+    refused = task_query(client, signer.token(new), sql, as_of=then)
     assert (refused.status_code, refused.json()["code"]) == (404, "RelationNotFound")
-    assert ask(client, signer.token(old), sql, as_of=then).json()["rows"] == [[10]]
+    assert task_query(client, signer.token(old), sql, as_of=then).json()["rows"] == [[10]]
 
 
 def test_a_token_of_many_tasks_names_no_other(world: World, client: Client, signer: Signer) -> None:
     """One of a large claim lists none of its tasks: its claim stands for them."""
     hot = world.dataset("follow", "Postgres", "hot-blocks")
     many = signer.token(hot, tasks=100)
-    assert ask(client, many, "SELECT count(*) FROM hot_blocks").status_code == 200
-    assert ask(client, many, "SELECT count(*) FROM hot_blocks", task=uuid4()).status_code == 409
-    assert ask(client, many, "SELECT count(*) FROM hot_blocks", attempt=99).status_code == 409
+    assert task_query(client, many, "SELECT count(*) FROM hot_blocks").status_code == 200
+    assert task_query(client, many, "SELECT count(*) FROM hot_blocks", task=uuid4()).status_code == 409
+    assert task_query(client, many, "SELECT count(*) FROM hot_blocks", attempt=99).status_code == 409
 
 
 def test_the_query_service_may_ask_about_a_lease_and_see_none(world: World) -> None:
     with psycopg.connect(world.databases.query_state_dsn, autocommit=True) as connection:
         asked = "SELECT catalog.holds_lease(%s, %s, 1, %s, %s)"
         assert connection.execute(asked, [uuid4() for _ in range(4)]).fetchone() == (False,)
-        asked = "SELECT catalog.claim_versions(%s, %s, 1, %s, %s)"
-        assert connection.execute(asked, [uuid4() for _ in range(4)]).fetchone() == (None,)
+        for function in ("claim_versions", "claim_filters"):
+            asked = f"SELECT catalog.{function}(%s, %s, 1, %s, %s)"
+            assert connection.execute(asked, [uuid4() for _ in range(4)]).fetchone() == (None,)
         for hidden in ("lease_token FROM tasks", "dataset_version_id FROM job_inputs"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(f"SELECT {hidden}")
@@ -237,18 +219,18 @@ def test_a_new_key_works_at_once_and_the_old_one_on(world: World, client: Client
     hot = world.dataset("follow", "Postgres", "hot-blocks")
     sql = "SELECT count(*) FROM hot_blocks"
     old = signer.token(hot)
-    assert ask(client, old, sql).status_code == 200
+    assert task_query(client, old, sql).status_code == 200
     client.service.capabilities._verifier._not_before = 0.0  # as if the last look was a while ago
     signer.rotate()
-    assert ask(client, signer.token(hot), sql).status_code == 200
-    assert ask(client, old, sql).status_code == 200
+    assert task_query(client, signer.token(hot), sql).status_code == 200
+    assert task_query(client, old, sql).status_code == 200
 
 
 def test_without_the_dispatcher_no_token_can_be_judged(
     world: World, start_service: Callable[..., Client], signer: Signer
 ) -> None:
     client = start_service(dispatcher_url="http://127.0.0.1:1")
-    refused = ask(client, signer.token(uuid4()), "SELECT 1")
+    refused = task_query(client, signer.token(uuid4()), "SELECT 1")
     assert (refused.status_code, refused.json()["code"]) == (503, "Unavailable")
 
 
@@ -268,12 +250,12 @@ def test_the_tasks_of_a_job_that_asks_too_often_are_told_when_to_come_back(
     """However many tasks it has: its rate is one, so slow here that none comes back while the test runs."""
     client = start_service(dispatcher_url=signer.url, query_task_rate_per_minute=0.01)
     (first, token), (second, other) = siblings(world, signer)
-    assert ask(client, token, "SELECT 1", task=first).status_code == 200
-    refused = ask(client, other, "SELECT 1", task=second)
+    assert task_query(client, token, "SELECT 1", task=first).status_code == 200
+    refused = task_query(client, other, "SELECT 1", task=second)
     assert (refused.status_code, refused.json()["code"]) == (429, "RateLimited")
     assert 1 <= int(refused.headers["retry-after"]) <= 6000
     world.running(TASK, LEASE, CLAIM)
-    assert ask(client, signer.token(), "SELECT 1").status_code == 200, "another job is another matter"
+    assert task_query(client, signer.token(), "SELECT 1").status_code == 200, "another job is another matter"
     assert [client.rows("SELECT 1") for _ in range(2)] == [[[1]]] * 2, "and so is a user"
 
 

@@ -14,7 +14,13 @@ from traceplane_sdk import wire
 ID = "00000000-0000-7000-8000-000000000001"
 JOB: Any = SimpleNamespace(
     outputs={"blocks": {}, "logs": {}},
-    facts=SimpleNamespace(inputs=[{"position": 0, "storage": "S3"}, {"position": 1, "storage": "Postgres"}]),
+    facts=SimpleNamespace(
+        inputs=[
+            {"position": 0, "storage": "S3"},
+            {"position": 1, "storage": "Postgres"},
+            {"position": 2, "storage": "Postgres", "where": {"n": ["1"]}},
+        ]
+    ),
 )
 PART = wire.Partition(key="0-19", start=0, end=19)
 ERROR = wire.TaskError(code="Broken", message="", retryable=True)
@@ -26,8 +32,8 @@ def output(name: str = "blocks") -> wire.CommittedOutput:
     )
 
 
-def move(input: int = 1, output: str = "blocks") -> wire.Relocation:
-    return wire.Relocation(input=input, output=output, delete_hot=True)
+def move(input: int = 1, output: str = "blocks", delete_hot: bool = True) -> wire.Relocation:
+    return wire.Relocation(input=input, output=output, delete_hot=delete_hot)
 
 
 def completion(status: str = "Completed", **more: Any) -> wire.Completion:
@@ -40,6 +46,7 @@ def completion(status: str = "Completed", **more: Any) -> wire.Completion:
     [
         completion(),
         completion(outputs=[output(), output("logs")], relocations=[move()]),
+        completion(outputs=[output()], relocations=[move(2, delete_hot=False)]),
         completion(events=[wire.Event(output="logs", cursor=9)], state={"key": 1}),
         completion("Failed", error=ERROR),
         completion("Canceled"),
@@ -72,7 +79,8 @@ def test_what_a_job_can_have_done_is_taken(right: wire.Completion):
         (completion(relocations=[move()]), "BadRelocation", "not committed here"),
         (completion(outputs=[output()], relocations=[move(output="logs")]), "BadRelocation", "not committed here"),
         (completion(outputs=[output()], relocations=[move(input=0)]), "BadRelocation", "no hot input"),
-        (completion(outputs=[output()], relocations=[move(input=2)]), "BadRelocation", "no hot input"),
+        (completion(outputs=[output()], relocations=[move(input=9)]), "BadRelocation", "no hot input"),
+        (completion(outputs=[output()], relocations=[move(input=2)]), "BadRelocation", "files lack rows"),
     ],
 )
 def test_what_a_job_cannot_have_done_is_refused(wrong: wire.Completion, code: str, message: str):

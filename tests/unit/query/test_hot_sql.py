@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -127,3 +128,12 @@ def test_a_filter_of_many_parts_is_cut_to_a_bounded_cost() -> None:
     for _ in range(300):
         tree = ["and", tree, compare("=", "n", 2)]
     assert len(where(tree)) < 20_000
+
+
+def test_the_rows_of_a_where_alone_are_sent_whatever_the_cell_asks_for() -> None:
+    granted = replace(table([(0, 9)]), where={"h": ["0x01", "0x02"], "f": ["0.5"]})
+    sql = hot_sql.statement(granted, ["n"], compare("=", "h", "0x03"))
+    assert sql.partition(" WHERE ")[2] == (
+        '(("n" < 0) OR ("n" > 9)) AND "h" IN (CAST(\'0x01\' AS text), CAST(\'0x02\' AS text))'
+        " AND \"f\" IN (CAST('0.5' AS double precision)) AND \"h\" = '0x03'"
+    )

@@ -91,6 +91,26 @@ def test_a_federated_asset_with_the_name_of_a_published_one_is_refused() -> None
             meant("blocks", rows)
 
 
+def test_a_task_sees_each_input_by_its_where_and_a_user_sees_all() -> None:
+    one, other = version("a", "b", "x"), version("c", "d")
+    rows, names = task_rows([one, other]), [RelationName(None, name, 0) for name in ("a_b", "x", "c_d")]
+    ids = [row["dataset_version_id"] for row in (one, other)]
+    reader = Reader(versions=frozenset(ids), filters={ids[0]: {"n": ["1"]}})
+    assert [row.where for row, _ in match(names, "chain-a", rows, reader)] == [{"n": ["1"]}, {"n": ["1"]}, {}]
+    assert [row.where for row, _ in match(names, "chain-a", rows, Reader())] == [{}, {}, {}]
+
+
+def test_a_federated_asset_has_one_where_or_is_refused() -> None:
+    hot, cold = uuid4(), uuid4()
+    rows, name = [federated("blocks", hot, cold)], RelationName(None, "blocks", 14)
+    for filters in ({hot: {"n": ["1"]}}, {cold: {"n": ["1"]}}, {hot: {"n": ["1"]}, cold: {"n": ["2"]}}):
+        with pytest.raises(Refusal, match="give both the same") as refused:
+            match([name], "chain-a", rows, Reader(versions=frozenset([hot, cold]), filters=filters))
+        assert (refused.value.code, refused.value.position) == ("WhereDiffers", 14)
+    both = Reader(versions=frozenset([hot, cold]), filters={hot: {"n": ["1"]}, cold: {"n": ["1"]}})
+    assert match([name], "chain-a", rows, both)[0][0].where == {"n": ["1"]}
+
+
 @pytest.mark.parametrize("schema", [None, "elsewhere", "main", "information_schema"])
 def test_a_name_that_nothing_has_is_not_found(schema: str | None) -> None:
     # A schema of DuckDB's own is no namespace, even where there is one of its name.

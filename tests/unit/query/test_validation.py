@@ -177,6 +177,17 @@ def test_a_name_of_two_inputs_is_refused_without_made_up_versions(checker: State
     assert "version" not in fault.message
 
 
+def test_a_federated_asset_over_inputs_of_two_wheres_is_refused(checker: StatementChecker) -> None:
+    hot, cold, logs = job(RIGHT).relations or ()
+    some = replace(hot, where={"hash": ["0x"]})
+    fault = checker(job(RIGHT, relations=(some, cold, logs)))
+    assert fault is not None
+    assert (fault.field, fault.code) == ("config.sql", "WhereDiffers")
+    assert fault.message.startswith("line 1, column 42: 'blocks' is one relation over two inputs")
+    assert checker(job(RIGHT, relations=(some, replace(cold, where={"hash": ["0x"]}), logs))) is None
+    assert checker(job(RIGHT.replace("blocks", "hot_blocks"), relations=(some, cold, logs))) is None
+
+
 def test_without_its_inputs_only_the_statement_itself_is_judged(checker: StatementChecker) -> None:
     alone = job(RIGHT.replace("blocks", "elsewhere"), relations=None, federated={})
     assert checker(alone) is None

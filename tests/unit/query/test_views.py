@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import duckdb
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from traceplane.query import wire
 from traceplane.query.cell import plan, views
 from traceplane.query.exact import u256
+from traceplane_sdk import where
 
 RELATION = wire.RelationSpec(
     names=[("", "t")],
@@ -32,17 +34,20 @@ def database() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def built(database: duckdb.DuckDBPyConnection, folder: Path, sql: str, *ranges: tuple[int, int]) -> str:
+def built(
+    database: duckdb.DuckDBPyConnection, folder: Path, sql: str, *ranges: tuple[int, int], where: str = ""
+) -> str:
     """What runs for `sql` over one file, after the relation was made by the filters of its plan."""
+    relation = msgspec.structs.replace(RELATION, where=where)
     shadow = duckdb.connect(config={"threads": 1})
     u256.install(shadow, planning=True)
     plan.limit_optimizers(shadow)
-    planned = views.planned(shadow, sql, [RELATION])
+    planned = views.planned(shadow, sql, [relation])
     values = [value for group in GROUPS for value in group]
     table = pa.table({"n": [*range(6)], "value": values, "tip": ["1", "2", "3", "1", "2", "3"]})
     pq.write_table(table, folder / "0-0-0.parquet", row_group_size=3)
     run = wire.Run([[(1, list(ranges))]], "[]")
-    views.build(database, str(folder), [RELATION], run, NO_BROKER, planned)  # type: ignore[arg-type]
+    views.build(database, str(folder), [relation], run, NO_BROKER, planned)  # type: ignore[arg-type]
     return planned.sql
 
 
@@ -80,6 +85,27 @@ def test_a_row_group_without_such_a_256_bit_integer_is_not_read(
     if left_out is not None:
         spoil(tmp_path / "0-0-0.parquet", left_out)
     assert [n for (n,) in database.execute(sql).fetchall()] == found
+
+
+@pytest.mark.parametrize(
+    ("fields", "left_out"),
+    [
+        ({"value": ["5", "7"]}, 1),
+        ({"value": [str(85 * 10**70)]}, 0),
+        ({"n": ["1", "2"]}, 1),
+        ({"n": ["4"], "value": ["81"]}, 0),
+    ],
+)
+def test_a_statement_sees_the_rows_of_a_where_alone_and_reads_no_more_row_groups(
+    fields: dict[str, list[str]], left_out: int, database: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    types = {"n": "Int64", "value": "UInt256"}
+    rows = zip(range(6), [value for group in GROUPS for value in group], strict=True)
+    seen = [n for n, value in rows if str(n) in fields.get("n", str(n)) and value in fields.get("value", [value])]
+    condition = where.duckdb(fields, types)
+    sql = built(database, tmp_path, "SELECT n FROM t AS x ORDER BY n", where=condition)
+    spoil(tmp_path / "0-0-0.parquet", left_out)
+    assert [n for (n,) in database.execute(sql).fetchall()] == seen
 
 
 def test_a_relation_that_is_scanned_twice_has_the_rows_of_both(

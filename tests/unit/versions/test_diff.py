@@ -51,6 +51,13 @@ def _config(job: str, field: str, value: Any) -> Callable[[dict[str, Any]], None
     return change
 
 
+def _where(job: str, position: int, where: Any) -> Callable[[dict[str, Any]], None]:
+    def change(manifest: dict[str, Any]) -> None:
+        graphs.job(manifest, job)["inputs"][position]["where"] = where
+
+    return change
+
+
 def _scope(change: Callable[[dict[str, Any]], None]) -> dict[str, str]:
     manifest = graphs.chain()
     change(manifest)
@@ -78,6 +85,7 @@ def test_what_changes_no_output_is_no_rebuild(change: Callable[[dict[str, Any]],
         (_config("follow", "startBlock", 7), ("follow", "ranges", "compact"), "follow (config.startBlock 0 -> 7)"),
         (_set("compact", "rebuildToken", "again"), ("compact",), "compact (its operator's output, inputs or reb"),
         (_config("ranges", "rangeSize", 50), ("ranges", "compact"), "compact (reads ranges)"),
+        (_where("ranges", 0, {"miner": "0x00"}), ("ranges", "compact"), "ranges (inputs[0].where unset -> {"),
     ],
 )
 def test_a_rebuild_names_its_jobs_and_what_changed(

@@ -59,12 +59,11 @@ class Handlers:
         token.require([(fence.task_id, fence.attempt)])
         if token.org_id != str(self._service.settings.org_id):
             raise Forbidden("the token is another organisation's")
-        versions = await self._versions(token, fence)
-        if versions is None:
+        reader = await self._reader(token, fence)
+        if reader is None:
             audit.stale("query", [(fence.task_id, fence.attempt)])
             raise Stale(f"task {fence.task_id}, attempt {fence.attempt} is not leased with this token")
         shape = shape_of(call.body.shape) if call.body.shape is not None else None
-        reader = Reader(versions=versions)
         with tracing.entered(tracing.current() or spans.of_task(fence.task_id, fence.attempt, "run")):
             caller = Caller(
                 uuid7(), call.body.sql, task=UUID(fence.task_id), attempt=fence.attempt, job=UUID(token.job)
@@ -73,13 +72,14 @@ class Handlers:
                 limit = self._service.settings.query_task_timeout_seconds
                 return await interactive.answer(self._service, query, limit)
 
-    async def _versions(self, token: TaskToken, fence: Fence) -> frozenset[UUID] | None:
+    async def _reader(self, token: TaskToken, fence: Fence) -> Reader | None:
         """What a task may read; None unless the token's claim holds its lease."""
-        claim, databases = UUID(token.claim_id), self._service.databases
+        claim, databases, logins = UUID(token.claim_id), self._service.databases, self._service.pools.logins
+        filters = await logins.run(databases.claim_filters, fence, claim)
+        versions: frozenset[UUID] | None = frozenset(UUID(dataset.version) for dataset in token.datasets)
         if token.scope is not None:
-            return await self._service.pools.logins.run(databases.claim_versions, fence, claim)
-        held = await self._service.pools.logins.run(databases.holds_lease, fence, claim)
-        return frozenset(UUID(dataset.version) for dataset in token.datasets) if held else None
+            versions = await logins.run(databases.claim_versions, fence, claim)
+        return None if filters is None or versions is None else Reader(versions=versions, filters=filters)
 
     async def result(self, call: Call[Principal, None]) -> Response:
         """GET /v1/queries/{id}."""

@@ -10,7 +10,7 @@ prepare what they repeat, and a transaction begins together with its first state
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -29,6 +29,7 @@ from traceplane.query.attach.hot_reader import HotConnections
 from traceplane.settings import QuerySettings
 from traceplane.store import migrate
 from traceplane.store.engine import bounds, is_readable, session
+from traceplane_sdk.where import Where
 from traceplane_sdk.wire import Fence
 
 WAIT_SECONDS = 5.0
@@ -36,8 +37,8 @@ WAIT_SECONDS = 5.0
 _LIMIT = "SELECT set_config('statement_timeout', %s, true)"
 
 # Functions of state's owner: they read tasks, which the query service may not, and answer only for this one lease.
-_HOLDS_LEASE = "SELECT catalog.holds_lease(%s, %s, %s, %s, %s)"
 _CLAIM_VERSIONS = "SELECT catalog.claim_versions(%s, %s, %s, %s, %s)"
+_CLAIM_FILTERS = "SELECT catalog.claim_filters(%s, %s, %s, %s, %s)"
 
 _PRINCIPAL = "SELECT user_id, org_id, roles FROM catalog.principals WHERE issuer = %s AND external_id = %s"
 
@@ -73,9 +74,10 @@ class Databases:
                 f"state has schema {found}, this release knows {migrate.STATE.head}", code=UnknownSchema.code
             )
 
-    def holds_lease(self, fence: Fence, claim: UUID) -> bool:
-        """Whether this attempt, of this claim, runs."""
-        return bool(self._of_lease(_HOLDS_LEASE, fence, claim))
+    def claim_filters(self, fence: Fence, claim: UUID) -> Mapping[UUID, Where] | None:
+        """The `where` of the inputs of this attempt, of this claim, that have one; None unless it runs."""
+        found = self._of_lease(_CLAIM_FILTERS, fence, claim)
+        return None if found is None else {UUID(version): where for version, where in found.items()}
 
     def claim_versions(self, fence: Fence, claim: UUID) -> frozenset[UUID] | None:
         """Dataset versions of the job generation of this attempt, of this claim; None unless it runs."""

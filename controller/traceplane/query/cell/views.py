@@ -100,8 +100,8 @@ def _cold(
     digits: str,
     distinct: bool,
 ) -> str:
-    """A SELECT over the files of one group: `count` of them, and of their rows those within `ranges`, or all; only
-    those that fulfil `digits`, where it is given.
+    """A SELECT over the files of one group: `count` of them, and of their rows those within `ranges`, or all, which
+    the relation's `where` lets through; only those that fulfil `digits`, where it is given.
 
     `distinct`: the statement has IS DISTINCT FROM. Within an OR, DuckDB 1.5.5 takes that for false of a column that
     is NULL in all of a row group, and skips its rows. As expressions, columns have no statistics to be misread.
@@ -112,7 +112,7 @@ def _cold(
     files = ", ".join(f"'{folder}/{prefix}-{n}.parquet'" for n in range(count))
     scope = quoted(relation.scope_column)
     within = " OR ".join(f"{scope} BETWEEN {int(start)} AND {int(end)}" for start, end in ranges)
-    conditions = [f"({condition})" for condition in (within, digits) if condition]
+    conditions = [f"({condition})" for condition in (within, relation.where, digits) if condition]
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return f"SELECT {columns} FROM read_parquet([{files}], hive_partitioning = false){where}"
 

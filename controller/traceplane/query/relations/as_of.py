@@ -71,7 +71,7 @@ def pinned_then(
     by_cold = holdings.relocated_from(row)
     read_or_later = ranges.normal([*covered, *_beyond(pin.head)])
     since, covered, _ = relocated_groups(by_cold, holdings.partitions, bucket, read_or_later)
-    table = GrantedTable(row.hot_location, dict(row.columns), row.scope_column, covered)
+    table = GrantedTable(row.hot_location, dict(row.columns), row.scope_column, covered, row.where)
     hot = None if covered == ranges.EVERYTHING else table
     return Relation(row, names, hot, (*groups, *since), pin, holdings.pii([pin.hot, *versions, *by_cold]))
 

@@ -2,7 +2,7 @@
 
 The cell is not trusted: a column it names must be the relation's, an operator must be on the list, a literal is
 rendered here, typed. And the statement always carries the seam (rows that live in cold files are not read from the
-hot table) and never more columns than were granted.
+hot table) and never more rows and columns than were granted.
 
 A filter may let more rows through than it says, never fewer: DuckDB applies it in full in the cell. So a part
 is translated only where Postgres compares exactly as DuckDB does, and dropped where it does not.
@@ -16,11 +16,12 @@ import contextlib
 import datetime
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from traceplane_sdk.columns import FORMS
+from traceplane_sdk.where import Where, postgres
 
 MAX_FILTER_PARTS = 500
 MAX_GAPS = 64
@@ -42,6 +43,8 @@ class GrantedTable:
     columns: dict[str, str]
     scope_column: str
     relocated: Ranges
+    where: Where = field(default_factory=dict)
+    """Of its rows those that are granted."""
 
 
 class BadScan(ValueError):
@@ -62,7 +65,8 @@ def statement(table: GrantedTable, columns: Sequence[str], tree: Any) -> str:
     if not columns or any(column not in table.columns for column in columns):
         raise BadScan("the scan names a column the relation does not have")
     selected = ", ".join(_selected(column, table.columns[column]) for column in columns)
-    conditions = [part for part in (_seam(table), _render(tree, table.columns, [MAX_FILTER_PARTS])) if part]
+    parts = _seam(table), postgres(table.where, table.columns), _render(tree, table.columns, [MAX_FILTER_PARTS])
+    conditions = [part for part in parts if part]
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return f"SELECT {selected} FROM hot.{name}{where}"
 

@@ -18,6 +18,7 @@ from traceplane.query.relations import pins, ranges
 from traceplane.query.relations.cold_files import ColdGroup, ColdPart
 from traceplane.query.relations.hot_sql import GrantedTable
 from traceplane.query.relations.rows import CatalogRow
+from traceplane_sdk import where
 from traceplane_sdk.columns import FORMS, ColumnType
 
 
@@ -55,6 +56,7 @@ class Relation:
             cold=self.read and bool(self.groups),
             scope_column=self.row.scope_column,
             hexes=[name for name, kind in self.row.columns if kind == ColumnType.HEX],
+            where=where.duckdb(self.row.where, dict(self.row.columns)),
         )
 
     def prune(self, scans: Sequence[Any]) -> None:
@@ -66,6 +68,8 @@ class Relation:
         wanted = ranges.normal(part for tree in scans for part in ranges.of_tree(tree, column))
         if not scans:
             wanted = ranges.EVERYTHING  # a scan that was not recognised in the plan costs a link, never an answer
+        if column in self.row.where:
+            wanted = ranges.both(wanted, ranges.normal((int(n), int(n)) for n in self.row.where[column]))
         for group in self.groups:
             reach = ranges.both(wanted, group.ranges) if group.ranges else wanted
             self.chosen.append(

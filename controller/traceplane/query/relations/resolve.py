@@ -12,7 +12,7 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from traceplane.errors import Refused
 from traceplane.query.gate.statement import Refusal, RelationName
 from traceplane.query.relations.rows import CatalogRow, catalog_row
 from traceplane_sdk.columns import FORMS
+from traceplane_sdk.where import Where
 
 AT = "@"
 """Between the name of an asset and that of a DAG version."""
@@ -30,12 +31,14 @@ RESERVED_SCHEMAS = frozenset({"main", "memory", "system", "temp", "information_s
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """The caller whose rights count: a user by `roles`, or a task by the `versions` its token is for. `at` is the
-    DAG version that names without one mean; None: the active one."""
+    """The caller whose rights count: a user by `roles`, or a task by the `versions` its token is for, of which it
+    sees the rows that `filters` let through. `at` is the DAG version that names without one mean; None: the active
+    one."""
 
     roles: frozenset[str] = frozenset()
     versions: frozenset[UUID] | None = None
     at: str | None = None
+    filters: Mapping[UUID, Where] = field(default_factory=dict)
 
     def meant(self, name: RelationName) -> tuple[str, str | None]:
         """The asset and the DAG version that a name means."""
@@ -53,7 +56,7 @@ def match(
     known = _known(rows, reader)
     found: dict[tuple[str, str], tuple[CatalogRow, list[RelationName]]] = {}
     for name in names:
-        row = _granted(name, namespace, known, reader)
+        row = _filtered(name, _granted(name, namespace, known, reader), reader)
         found.setdefault(_key(name, namespace, reader), (row, []))[1].append(name)
     return list(found.values())
 
@@ -109,6 +112,19 @@ def _granted(name: RelationName, namespace: str, known: _Known, reader: Reader) 
             "RelationNotReady", f"{name.text!r} holds no data yet", position=name.position, name=name.text
         )
     return row
+
+
+def _filtered(name: RelationName, row: CatalogRow, reader: Reader) -> CatalogRow:
+    """The row with the `where` of the reader's. Raises Refusal where a name's halves have two."""
+    halves = [reader.filters.get(version, {}) for version in (row.hot_version, row.cold_version) if version]
+    if any(half != halves[0] for half in halves):
+        raise Refusal(
+            "WhereDiffers",
+            f"{name.text!r} is one relation over two inputs of the job, whose where differs: give both the same",
+            position=name.position,
+            name=name.text,
+        )
+    return replace(row, where=halves[0]) if halves and halves[0] else row
 
 
 def _meant(name: RelationName, named: Sequence[CatalogRow]) -> CatalogRow:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
+
+from traceplane_sdk.where import Where
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class CatalogRow:
     notes: tuple[ColumnNote, ...] = ()
     """Of each of `columns`, in their order."""
     description: str = ""
+    where: Where = field(default_factory=dict)
+    """Of its rows those that the reader sees."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def pinned_now(row: CatalogRow, names: list[RelationName], holdings: Holdings, b
         return Relation(row, names, None, groups, pin, holdings.pii([row.cold_version]))
     by_cold = holdings.relocated_from(row)
     groups, covered, colds = relocated_groups(by_cold, holdings.partitions, bucket, ())
-    table = GrantedTable(row.hot_location, dict(row.columns), row.scope_column, covered)
+    table = GrantedTable(row.hot_location, dict(row.columns), row.scope_column, covered, row.where)
     pin = pins.PinnedRelation(row.namespace, row.name, row.hot_version, None, colds)
     return Relation(row, names, table, groups, pin, holdings.pii([row.hot_version, *by_cold]))
 

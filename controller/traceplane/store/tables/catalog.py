@@ -1,9 +1,10 @@
-"""What a reader may know of state: nine read-only views in schema `catalog`, two questions, and the id function.
+"""What a reader may know of state: nine read-only views in schema `catalog`, three questions, and the id function.
 
 The query service reads the catalog under a role that can see nothing else. So a view here is a contract: it
 says which relations a name means now, which files and ranges they have, and which roles a principal holds,
-without showing tasks, leases or specs. Whether a task that asks still runs is a question (`holds_lease`), and so is
-what it may read, where its token is too small to say (`claim_versions`).
+without showing tasks, leases or specs. Which rows a task that asks may read, if it still runs, is a question
+(`claim_filters`), and so is what it may read, where its token is too small to say (`claim_versions`). `holds_lease`
+is for query services of the release before, which run on while this one takes their place.
 
 `versions`, `partition_history` and `invalidations` are for readers of what is not current: a query repeated as of
 an earlier one, or a task whose inputs were pinned when it was made.
@@ -174,14 +175,32 @@ $$
 """What the job generation of an attempt that runs reads and writes; null unless it runs. Both never change, so
 they are what they were at the claim."""
 
+CLAIM_FILTERS = """
+CREATE FUNCTION catalog.claim_filters(org UUID, task UUID, its_attempt INTEGER, token UUID, claim UUID)
+    RETURNS JSONB LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce((
+        SELECT jsonb_object_agg(i.dataset_version_id, j.definition -> 'where' -> i.position::text)
+        FROM public.job_inputs i
+        WHERE i.job_id = j.id AND j.definition -> 'where' ? i.position::text
+    ), '{}')
+    FROM public.tasks t
+    JOIN public.jobs j ON j.id = t.job_id
+    WHERE t.id = task AND t.org_id = org AND t.attempt = its_attempt AND t.lease_token = token
+          AND t.claim_id = claim AND t.status = 'Running'
+$$
+"""
+"""The `where` of each input of an attempt that runs, by dataset version, where it has one; null unless it runs."""
+
 GRANTS = (
     "REVOKE ALL ON FUNCTION catalog.holds_lease(UUID, UUID, INTEGER, UUID, UUID) FROM PUBLIC",
     "GRANT EXECUTE ON FUNCTION catalog.holds_lease(UUID, UUID, INTEGER, UUID, UUID) TO trace_query",
     "REVOKE ALL ON FUNCTION catalog.claim_versions(UUID, UUID, INTEGER, UUID, UUID) FROM PUBLIC",
     "GRANT EXECUTE ON FUNCTION catalog.claim_versions(UUID, UUID, INTEGER, UUID, UUID) TO trace_query",
+    "REVOKE ALL ON FUNCTION catalog.claim_filters(UUID, UUID, INTEGER, UUID, UUID) FROM PUBLIC",
+    "GRANT EXECUTE ON FUNCTION catalog.claim_filters(UUID, UUID, INTEGER, UUID, UUID) TO trace_query",
     "GRANT USAGE ON SCHEMA catalog TO trace_query",
     "GRANT SELECT ON ALL TABLES IN SCHEMA catalog TO trace_query",
 )
 
 around(state, "before_create", ROLES, UUID7)
-around(state, "after_create", *VIEWS, HOLDS_LEASE, CLAIM_VERSIONS, *GRANTS)
+around(state, "after_create", *VIEWS, HOLDS_LEASE, CLAIM_VERSIONS, CLAIM_FILTERS, *GRANTS)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal
 
-from traceplane_sdk import copytext
+from traceplane_sdk import constants, copytext
 
 
 class ColumnType(StrEnum):
@@ -47,6 +47,8 @@ class Form:
     """Type that a statement sees, hot and cold alike."""
     pushdown: Literals | None
     """Literals that Postgres compares with such a column exactly as DuckDB does, so that it may filter by them."""
+    constant: constants.Reader | None
+    """Constants of a `where`; None where no tier says of two values that they are equal as another does."""
     bounds: bool = False
     """Whether ranges may be of this type: it can be a dataset's scope column."""
     text: tuple[str, str] | None = None
@@ -89,6 +91,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             arrow=("int32",),
             duckdb="INTEGER",
             pushdown="integer",
+            constant=constants.integers(-(2**31), 2**31 - 1),
             bounds=True,
         ),
         ColumnType.INT64: Form(
@@ -97,6 +100,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             arrow=("int64",),
             duckdb="BIGINT",
             pushdown="integer",
+            constant=constants.integers(-(2**63), 2**63 - 1),
             bounds=True,
         ),
         # No pushdown: the two order and compare NaN in their own ways.
@@ -106,6 +110,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             arrow=("float64",),
             duckdb="DOUBLE",
             pushdown=None,
+            constant=constants.real,
         ),
         # Decimal digits in Arrow and Parquet: Arrow's Decimal256 stops at 76 digits, and 2^256 has 78.
         ColumnType.UINT256: Form(
@@ -114,6 +119,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             arrow=_STRING,
             duckdb="BIGNUM",
             pushdown="whole",
+            constant=constants.uint256,
             text=(_digits_to(2**256 - 1), "whole numbers from 0 to 2^256-1 as decimal digits"),
         ),
         ColumnType.HEX: Form(
@@ -122,10 +128,16 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             arrow=_STRING,
             duckdb="VARCHAR",
             pushdown="text",
+            constant=constants.hexadecimal,
             text=(r"^0x[0-9a-f]*$", "lower-case hex digits after 0x"),
         ),
         ColumnType.TEXT: Form(
-            postgres="text", copy=copytext.texts, arrow=_STRING, duckdb="VARCHAR", pushdown="text"
+            postgres="text",
+            copy=copytext.texts,
+            arrow=_STRING,
+            duckdb="VARCHAR",
+            pushdown="text",
+            constant=constants.text,
         ),
         ColumnType.BOOL: Form(
             postgres="boolean",
@@ -133,6 +145,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             arrow=("bool_",),
             duckdb="BOOLEAN",
             pushdown="boolean",
+            constant=constants.boolean,
         ),
         ColumnType.TIMESTAMP: Form(
             postgres="timestamptz",
@@ -140,10 +153,16 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             arrow=("timestamp", "us", "UTC"),
             duckdb="TIMESTAMP WITH TIME ZONE",
             pushdown="instant",
+            constant=constants.instant,
         ),
-        # No pushdown: Postgres compares jsonb by content, DuckDB the text of it.
+        # No pushdown and no constants: Postgres compares jsonb by content, DuckDB the text of it.
         ColumnType.JSON: Form(
-            postgres="jsonb", copy=copytext.each(copytext.json), arrow=_STRING, duckdb="VARCHAR", pushdown=None
+            postgres="jsonb",
+            copy=copytext.each(copytext.json),
+            arrow=_STRING,
+            duckdb="VARCHAR",
+            pushdown=None,
+            constant=None,
         ),
     }
 )

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from traceplane_sdk.columns import ColumnType as ColumnType  # part of what a declaration is written with
+from traceplane_sdk.where import Where
 
 
 class Storage(StrEnum):
@@ -74,6 +75,8 @@ class InputSchema:
     """Output name in the upstream job."""
     schema: OutputSchema
     trigger: bool
+    where: Where = field(default_factory=dict)
+    """Of its rows those that the job reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +144,6 @@ class Operator:
     """RPC calls that a source spends on one value of its scope column: what a plan of a rebuild reckons with."""
     statement: Callable[[Any], Statement | None] = _no_statement
     """The SELECT in a config, where there is one. It must not raise."""
+    applies_where: bool = False
+    """Whether it reads only the rows that the `where` of an input lets through; else no job of it may have one.
+    The query service does so for whatever is asked of it, `traceplane_sdk.where` helps with the rest."""

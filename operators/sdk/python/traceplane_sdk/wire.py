@@ -105,6 +105,9 @@ class TaskInput(msgspec.Struct, frozen=True, kw_only=True):
     final: int | None = None
     """All values up to it are final, as its source said; None where no source did. It outranks `finality_depth`."""
     trigger: bool = True
+    where: dict[str, list[str]] = {}
+    """Rows to read: those in which each of these columns equals one of its constants, which are text that casts to
+    the column's type. Empty: all. It leaves out rows, never a partition or a value of the cursor."""
     cursor: CursorSpan | None = None
     partition: Partition | None = None
     relocated: list[Relocated] = []
@@ -282,7 +285,7 @@ class Relocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     `cold` are the ranges that were read from cold files, as the claim said. The rest was read from the hot table:
     where something else moved of it since the claim, so long ago that its rows may be deleted, the completion is
-    refused.
+    refused. Of an input with a `where` the output lacks rows: it replaces nothing, and is checked all the same.
     """
 
     input: Annotated[int, msgspec.Meta(ge=0)]
