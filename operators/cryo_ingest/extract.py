@@ -22,6 +22,7 @@ from operators.chain.head import hashes
 from operators.chain.provider import Provider
 from operators.cryo_ingest import program
 from operators.cryo_ingest.config import CryoIngestConfig
+from operators.cryo_ingest.program import Finished
 from operators.cryo_ingest.schemas import selected
 from traceplane_sdk.control import Control
 from traceplane_sdk.errors import OperatorError
@@ -83,15 +84,7 @@ class Extraction:
         found = {first_block(path): path for path in folder.glob("*.parquet")}
         due = [part.start for part in parts(self.partition, self.config.chunk_blocks)]
         if done.get("n_completed") != len(due) or sorted(found) != due:
-            raise refusal(
-                200,
-                {},
-                reason(finished.output) or f"cryo ended with code {finished.code} and gave no reason",
-                provider=provider.name,
-                methods=(),
-                array=False,
-                secrets=of_url(provider.url),
-            )
+            raise failure(provider, finished)
         return found
 
     def _last_block(self, provider: Provider) -> str:
@@ -101,6 +94,19 @@ class Extraction:
             words = f"it does not have block {number}, the last of the range"
             raise ProviderFault(words, Kind.NOT_THERE_YET, provider=provider.name)
         return found
+
+
+def failure(provider: Provider, finished: Finished) -> ProviderFault:
+    """What a run that failed says of its provider, without the provider's secrets.   (pure)"""
+    return refusal(
+        200,
+        {},
+        reason(finished.output) or f"cryo ended with code {finished.code} and gave no reason",
+        provider=provider.name,
+        methods=(),
+        array=False,
+        secrets=of_url(provider.url),
+    )
 
 
 def reason(output: str) -> object:
@@ -113,7 +119,8 @@ def reason(output: str) -> object:
     for error in errors:
         if (met := _RPC_ERROR.search(error)) is not None:
             return {"code": int(met[1]), "message": met[2]}
-    return "; ".join([*_PANIC.findall(text), *errors]) or text.strip()[-200:]
+    # A line and no part of one: a secret that is cut would not be found any more.
+    return "; ".join([*_PANIC.findall(text), *errors]) or text.strip().rpartition("\n")[2]
 
 
 def parts(partition: Partition, size: int) -> list[Partition]:

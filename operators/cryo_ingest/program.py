@@ -24,12 +24,12 @@ KEPT_BYTES = 16 * 1024
 """Of a program's output."""
 _LOOK_SECONDS = 0.1
 _FROM_OUTSIDE = ("PATH", "LANG", "http_proxy", "https_proxy", "all_proxy", "no_proxy")
-"""Of the environment, the second four in upper case too: how the network is reached from here, and no secret."""
+"""Of the environment, the second four in upper case too: how the network is reached from here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a program ended: its exit code (negative: the signal), None where time was up; the last of its output."""
+    """How a program ended: its exit code (negative: the signal), None where time was up; its last lines."""
 
     code: int | None
     output: str
@@ -61,7 +61,9 @@ def run(argv: Sequence[str], given: bytes, folder: Path, seconds: float, control
         process.wait()
         reader.join()
         process.stdout.close()
-    return Finished(code, kept.decode("utf-8", "replace"))
+    whole = len(kept) <= KEPT_BYTES
+    # No part of a line, which might be a part of a secret.
+    return Finished(code, (kept if whole else kept.partition(b"\n")[2]).decode("utf-8", "replace"))
 
 
 def _wait(process: subprocess.Popen[bytes], end: float, control: Control) -> int | None:
@@ -76,7 +78,7 @@ def _wait(process: subprocess.Popen[bytes], end: float, control: Control) -> int
 def _read(stdout: IO[bytes], kept: bytearray) -> None:
     while chunk := stdout.read1(KEPT_BYTES):  # type: ignore[attr-defined]
         kept += chunk
-        del kept[:-KEPT_BYTES]
+        del kept[: -KEPT_BYTES - 1]  # one more than is kept says that there was more
 
 
 def _environment(folder: Path, outside: Mapping[str, str]) -> dict[str, str]:

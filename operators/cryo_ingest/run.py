@@ -87,7 +87,7 @@ def _commit(
             ctx.control.check()
             written.write(group)
     due = commit.partition.end - commit.partition.start + 1
-    if config.dataset == "blocks" and rows != due:
+    if config.dataset == "blocks" and rows != due:  # second guard: cryo fails for a block that it does not get
         message = f"cryo wrote {rows} blocks of {commit.partition.key}, where {due} are due"
         raise OperatorError("RangeNotWhole", message)
     return written.seal()

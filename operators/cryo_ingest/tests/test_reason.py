@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
-from operators.chain.answers import refusal
-from operators.chain.faults import Kind
-from operators.cryo_ingest.extract import first_block, parts, reason
+from operators.chain.faults import Kind, ProviderFault
+from operators.chain.provider import Provider
+from operators.cryo_ingest.extract import failure, first_block, parts, reason
+from operators.cryo_ingest.program import Finished
 from traceplane_sdk.wire import Partition
 
 SUMMARY = """
@@ -27,8 +29,12 @@ collection summary
 MISSING = "the method trace_block does not exist/is not available"
 
 
-def _kind(output: str) -> Kind:
-    return refusal(200, {}, reason(output), provider="provider 0", methods=(), array=False, secrets=()).kind
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+def _failure(output: str, code: int = 0) -> ProviderFault:
+    with httpx.Client() as http:
+        return failure(Provider("provider 0", f"https://node.example/v2/{KEY}", http, 1), Finished(code, output))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +51,7 @@ def test_an_error_of_the_summary_is_the_reason(error: str, found: str, kind: Kin
     output = SUMMARY.format(chunks=1, errors=f"- {error} (1x)")
     said = reason(output)
     assert (said["message"] if isinstance(said, dict) else said) == found
-    assert _kind(output) is kind
+    assert _failure(output).kind is kind
 
 
 def test_of_several_errors_the_providers_own_comes_first() -> None:
@@ -61,9 +67,9 @@ def test_a_panic_is_named_before_what_it_led_to() -> None:
 
 
 def test_without_a_summary_its_last_words_are_the_reason() -> None:
-    assert reason("\x1b[31mTypeError: failed\x1b[0m\n") == "TypeError: failed"
+    assert reason("before it\n\x1b[31mTypeError: failed\x1b[0m\n") == "TypeError: failed"
     assert reason("") == ""
-    assert len(str(reason("x" * 5000))) == 200
+    assert len(_failure("x" * 5000).words) <= 200
 
 
 def test_files_are_those_of_the_parts_counted_from_the_first_block(tmp_path) -> None:
@@ -71,3 +77,15 @@ def test_files_are_those_of_the_parts_counted_from_the_first_block(tmp_path) -> 
     assert [(one.start, one.end) for one in made] == [(95, 104), (105, 114), (115, 120)]
     names = ["chain__blocks__99999995_to_100000004.parquet", "chain__blocks__00000000_to_00000000.parquet"]
     assert [first_block(tmp_path / name) for name in names] == [99_999_995, 0]
+
+
+@pytest.mark.parametrize("output", [f"cannot reach https://node.example/v2/{KEY}\n", f"key {KEY} is not known"])
+def test_a_failure_names_the_provider_and_keeps_its_key(output: str) -> None:
+    said = str(_failure(output))
+    assert said.startswith("provider 0: ")
+    assert KEY not in said
+    assert "[secret]" in said
+
+
+def test_a_failure_without_words_has_the_exit_code() -> None:
+    assert "cryo ended with code -9 and gave no reason" in str(_failure("", code=-9))
