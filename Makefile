@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check test bench fuzz mutants demo demo-down generate format
+.PHONY: help setup check test soak bench fuzz mutants demo demo-down generate format
 
 RUN := .venv/bin
 
@@ -24,6 +24,10 @@ check: .venv/.stamp ## style, types, layers, unit tests: seconds, no services
 
 test: ## set up, then prove everything: the whole run that CI does
 	@hack/verify.sh all
+
+soak: setup ## long drills, an hour and more: what `make test` does a little of, done much
+	@$(RUN)/pytest -q -m soak tests operators
+	@$(MAKE) --no-print-directory fuzz KIND=answers SECONDS=$(or $(SECONDS),1800)
 
 bench: .venv/.stamp ## figures as ratios, each taken in one run
 	@$(RUN)/python -m tests.bench

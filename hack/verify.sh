@@ -110,10 +110,10 @@ all() {
   # want the processor: it has kubelet probes and leases to answer in time, the others only their own tests.
   begin "what waits for the clock" 1500 .venv/bin/pytest -q -m patient tests # a quarter of an hour
   begin "with real databases, object store, chain and API server" 2400 nice -n 10 \
-    .venv/bin/pytest -q -n 2 --dist worksteal --durations=30 -m "(services or apiserver) and not patient" tests operators
+    .venv/bin/pytest -q -n 3 --dist worksteal --durations=30 -m "(services or apiserver) and not patient and not soak" tests operators
   begin "chart, docs, alerts and health" 900 nice -n 10 \
     .venv/bin/pytest -q "${fast[@]}" tests/chart tests/docs tests/alerts tests/argocd
-  stage "on a whole cluster" 2700 .venv/bin/pytest -q --durations=12 --maxfail=5 -m cluster tests
+  stage "on a whole cluster" 2700 .venv/bin/pytest -q --durations=12 --maxfail=5 -m "cluster and not soak" tests
   join
 }
 

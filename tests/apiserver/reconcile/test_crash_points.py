@@ -16,9 +16,6 @@ from traceplane.kit import crash
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(900)]
 
-ROUNDS = 3
-"""Kills at one point in a row at most: after three of them the next write is reached."""
-
 
 def declared() -> set[str]:
     """All points of the controller's own modules."""
@@ -35,12 +32,12 @@ def lives_on(controller: Controller) -> bool:
     return all(controller.leads() for _ in range(5))
 
 
-def killed_at(world: World, point: str, reached: Callable[[], object]) -> int:
-    """Run controllers armed with `point` until `reached` holds; how many of them died there."""
+def killed_at(world: World, point: str, rounds: int, reached: Callable[[], object]) -> int:
+    """Run controllers armed with `point` until `reached` holds, `rounds` in a row; how many of them died there."""
     kills = 0
     while True:
         # Each has a Lease of its own, for a killed one cannot release it and waiting adds nothing here.
-        armed = world.start(lease_name=f"{point}-{kills}", **({"crash_at": point} if kills < ROUNDS else {}))
+        armed = world.start(lease_name=f"{point}-{kills}", **({"crash_at": point} if kills < rounds else {}))
         world.until(
             lambda armed=armed: armed.ended() is not None or (reached() and lives_on(armed)),
             f"{point} or its stage's end",
@@ -70,11 +67,13 @@ def finish(world: World) -> Controller:
     return world.led(lease_name="last")
 
 
-def test_killed_at_every_point_of_a_life(world: World) -> None:
+@pytest.mark.parametrize("rounds", [1, pytest.param(3, marks=pytest.mark.soak)])
+def test_killed_at_every_point_of_a_life(world: World, rounds: int) -> None:
+    """After three kills in a row at a point the next write is reached."""
     hits: dict[str, int] = {}
 
     def stage(point: str, reached: Callable[[], object]) -> None:
-        hits[point] = killed_at(world, point, reached)
+        hits[point] = killed_at(world, point, rounds, reached)
 
     world.apply(world.chain())
     stage("reconcile.finalizer", lambda: (world.get("dags", "chain") or {})["metadata"].get("finalizers"))

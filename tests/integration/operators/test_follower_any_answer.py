@@ -76,7 +76,9 @@ def goes_on(run: Run, liar: Liar, lies: int) -> None:
 
 
 @pytest.mark.parametrize("finality", ["Depth", "Finalized"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(4, 40))]
+)
 def test_a_follower_goes_on_whatever_a_provider_says(databases: Databases, seed: int, finality: str) -> None:
     chain, liar = FakeChain(1, ethereum(FIRST)), Liar(seed)
     chain.tags["finalized"] = FIRST - 12
