@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.chain_sync.plan import due, last_block
 
 
+@settings(deadline=None)  # some examples are large, and the machine may be busy
 @given(
     start=st.integers(0, 3_000),
     heads=st.lists(st.tuples(st.integers(0, 6_000), st.integers(0, 300), st.integers(0, 5)), max_size=40),
@@ -31,6 +32,7 @@ def test_each_block_is_emitted_once_and_only_below_the_lag(
     assert blocks == list(range(start, start + len(blocks)))
 
 
+@settings(deadline=None)  # some examples are large, and the machine may be busy
 @given(st.integers(0, 2_000), st.integers(0, 2_000), st.integers(1, 300), st.integers(0, 100))
 def test_up_to_a_target_no_block_is_left_out(start: int, length: int, size: int, lag: int) -> None:
     target = start + length

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.ranges.cut import cut, pieces
@@ -14,6 +14,7 @@ values = st.integers(-5_000, 5_000)
 sizes = st.integers(1, 300)
 
 
+@settings(deadline=None)  # some examples are large, and the machine may be busy
 @given(values, st.integers(0, 2_000), sizes)
 def test_every_value_is_in_exactly_one_piece(start: int, length: int, size: int) -> None:
     made = list(cut(start, start + length, size))
@@ -24,6 +25,7 @@ def test_every_value_is_in_exactly_one_piece(start: int, length: int, size: int)
     assert all(one.key == f"{one.start}-{one.end}" for one in made)
 
 
+@settings(deadline=None)  # some examples are large, and the machine may be busy
 @given(values, st.integers(0, 2_000), sizes)
 def test_pieces_meet_at_multiples_of_their_size(start: int, length: int, size: int) -> None:
     made = list(cut(start, start + length, size))
@@ -31,6 +33,7 @@ def test_pieces_meet_at_multiples_of_their_size(start: int, length: int, size: i
     assert all(one.end - one.start < size for one in made)
 
 
+@settings(deadline=None)  # some examples are large, and the machine may be busy
 @given(values, st.lists(st.integers(1, 400), min_size=1, max_size=8), sizes, st.randoms())
 def test_neighbours_in_any_order_give_pieces_that_do_not_overlap(
     start: int, lengths: list[int], size: int, order: Random
@@ -46,6 +49,7 @@ def test_neighbours_in_any_order_give_pieces_that_do_not_overlap(
     assert len({one.key for one in made}) == len(made)
 
 
+@settings(deadline=None)  # some examples are large, and the machine may be busy
 @given(values, st.integers(0, 2_000), st.integers(1, 40), st.integers(1, 40))
 def test_cutting_twice_is_cutting_once_where_one_size_divides_the_other(
     start: int, length: int, size: int, times: int
