@@ -173,9 +173,10 @@ class _Otlp:
         self._tracer = provider.get_tracer("traceplane")
 
     def send(self, batch: Sequence[Span]) -> str | None:
+        made: list[ReadableSpan] = []
+        self._collected.made = made
         for span in batch:
             self._make(span)
-        made, self._collected.made = self._collected.made, []
         if not made:
             return "OTEL_SDK_DISABLED is set"
         return None if self._exporter.export(made) is self._taken else self._words.said or "not taken"

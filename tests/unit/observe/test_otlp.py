@@ -113,6 +113,16 @@ def test_a_collector_that_takes_nothing_costs_spans_and_one_line(
     assert pointed.spans == []
 
 
+def test_a_batch_that_could_not_be_made_leaves_nothing_behind(pointed: Collector) -> None:
+    exporter = otlp._Otlp("worker", "worker-1")
+    wrong = Span("wrong", spans.started()._replace(span_id="no id"), None)
+    with pytest.raises(ValueError):
+        exporter.send([a_span(), wrong])
+    assert exporter.send([a_span("last")]) is None
+    exporter.shutdown()
+    assert [span.name for span in pointed.spans] == ["last"]
+
+
 def test_a_full_queue_drops_what_comes_and_counts_it() -> None:
     exporter = Exporter()
     queue = otlp.Queue(exporter)
