@@ -23,7 +23,15 @@ def _declare_outputs(
         )
     if len(outputs) != 1:
         raise OperatorRefusal("outputs", "needs exactly one output, the answer")
-    return {outputs[0]: output_schema(config, triggers[0].schema.first_value)}
+    (trigger,) = triggers
+    if trigger.execution_strategy != "PerUpdate":
+        return {outputs[0]: output_schema(config)}
+    if trigger.schema.finality_depth is None or trigger.schema.first_value is None:
+        raise OperatorRefusal(
+            f"inputs[{inputs.index(trigger)}]",
+            "its dataset states no finality depth and first value, so it is never final: use PerPartition",
+        )
+    return {outputs[0]: output_schema(config, trigger.schema.first_value)}
 
 
 OPERATOR = Operator(

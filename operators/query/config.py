@@ -44,10 +44,10 @@ class QueryConfig(BaseModel):
         "S3", description="Where the answer goes: Parquet, a file for each partition, or a hot table."
     )
     slice_size: int = Field(
-        10_000,
+        100,
         ge=1,
         le=10_000_000,
-        description="PerUpdate only: how many values of the scope column one run of the statement answers for.",
+        description="PerUpdate only: how many values are answered for at a time, once all of them are final.",
     )
     columns: tuple[AnswerColumn, ...] = Field(min_length=1, max_length=MAX_ANSWER_COLUMNS)
     scope_column: Name = Field(description="Int64 column that places a row in its partition.")
@@ -81,5 +81,5 @@ class QueryConfig(BaseModel):
         return self
 
 
-NEUTRAL = frozenset({"timeoutSeconds", "columns", "sliceSize"})
+NEUTRAL = frozenset({"timeoutSeconds", "columns"})
 """In the spelling of the YAML. Of the columns, name, type and nullability count as part of the output's schema."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -34,15 +34,42 @@ def write(ctx: Context, output: wire.TaskOutput, part: wire.Partition, answer: Q
             "or emit smaller partitions",
             retryable=False,
         )
+    for moved in output.relocated:
+        if any(low <= part.end and part.start <= high for low, high in moved.ranges):
+            raise OperatorError(
+                "RangeRelocated",
+                f"{part.key} was compacted into version {moved.cold_version}, where readers look for it: "
+                "nobody would see rows written here",
+                retryable=False,
+            )
     rows = _rows(ctx, output, part, answer)
+    ordered = ctx.trigger().partition is None
     with ctx.hot() as transaction:
         transaction.replace(output.name, part.start, part.end, rows)
-        transaction.event(_event(ctx, output, part))
+        if output.sparse:
+            for low, high in missing(
+                part, [column.name for column in output.columns].index(output.scope_column), rows
+            ):
+                transaction.record_empty(output.name, low, high)
+        if ordered:
+            transaction.position(part.end)
+        transaction.event(_event(ordered, output, part))
     ctx.log("range written", output=output.name, range=part.key, rows=len(rows))
 
 
-def _event(ctx: Context, output: wire.TaskOutput, part: wire.Partition) -> wire.Event:
-    if ctx.trigger().partition is not None:
+def missing(part: wire.Partition, scope: int, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, int]]:
+    """Inclusive ranges of a part that no row is of; rows are sorted by their value, which is at `scope`."""
+    low = part.start
+    for row in rows:
+        if row[scope] > low:
+            yield low, row[scope] - 1
+        low = row[scope] + 1
+    if low <= part.end:
+        yield low, part.end
+
+
+def _event(ordered: bool, output: wire.TaskOutput, part: wire.Partition) -> wire.Event:
+    if not ordered:
         return wire.Event(output=output.name, partition=part)
     return wire.Event(output=output.name, cursor=part.end, final=part.end)
 

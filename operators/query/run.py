@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 
 from operators.query import hot
 from operators.query.config import QueryConfig
-from operators.query.slices import NEXT_START, ranges
+from operators.query.slices import ranges
 from operators.query.statement import shape
 from traceplane_sdk import wire
 from traceplane_sdk.commit import PartitionCommit
 from traceplane_sdk.context import Context, Result
 from traceplane_sdk.errors import OperatorError
+from traceplane_sdk.hot import committed_position
 from traceplane_sdk.parquet import GROUP_ROWS, arrow_schema, row_groups
 from traceplane_sdk.partition_files import PartitionFiles
 from traceplane_sdk.partition_rows import RowCheck
@@ -35,13 +36,12 @@ def run(ctx: Context) -> Result:
     (output,) = ctx.task.outputs
     if config.storage == "S3" and source.partition is not None:
         return _cold(ctx, output, source.partition)
-    state = {}
-    for part in ranges(source, ctx.state, config.slice_size):
+    # Each slice commits how far the job is: a run that is ended midway is gone on with, not begun again.
+    position = None if source.partition is not None else committed_position(ctx.connection(), ctx.task)
+    for part in ranges(source, position, config.slice_size):
         ctx.control.check()
         hot.write(ctx, output, part, _answer(ctx, output, part))
-        if source.partition is None:
-            state = {NEXT_START: part.end + 1}
-    return Result(state=state)
+    return Result()
 
 
 def _answer(ctx: Context, output: wire.TaskOutput, part: wire.Partition) -> QueryAnswer:

@@ -89,7 +89,12 @@ def declare(
     if wrong := [problem for one in found if isinstance(one, list) for problem in one]:
         return wrong
     inputs = tuple(one for one in found if isinstance(one, GraphInput))
-    schemas = [InputSchema(i.output, _output(upstream[i.job], i.output), i.trigger, i.where) for i in inputs]
+    schemas = [
+        InputSchema(
+            i.output, _output(upstream[i.job], i.output), i.trigger, i.where, node.template.execution_strategy
+        )
+        for i in inputs
+    ]
     names = tuple(node.template.outputs)
     try:
         declared = operator.declare_outputs(config, schemas, names)

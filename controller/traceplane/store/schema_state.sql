@@ -343,6 +343,11 @@ CREATE VIEW catalog.version_relations AS
              JOIN public.dag_version_datasets d ON (((d.dag_version_id = x.id) AND (d.dataset_id = p.dataset_id))))
              JOIN public.dataset_versions v ON ((v.id = d.dataset_version_id)))
              LEFT JOIN public.assets a ON (((a.org_id = x.org_id) AND (a.namespace = x.namespace) AND (a.name = p.asset))))
+          WHERE ((EXISTS ( SELECT
+                   FROM public.asset_publications now
+                  WHERE ((now.org_id = x.org_id) AND (now.namespace = x.namespace) AND (now.asset = p.asset) AND (now.dataset_id = p.dataset_id)))) OR ((x.id = c.staged_version_id) AND (NOT (EXISTS ( SELECT
+                   FROM public.asset_publications now
+                  WHERE ((now.org_id = x.org_id) AND (now.namespace = x.namespace) AND ((now.asset = p.asset) OR (now.dataset_id = p.dataset_id))))))))
         )
  SELECT p.org_id,
     p.namespace,

@@ -69,13 +69,23 @@ def test_a_wrong_config_is_refused_by_field(changed: dict[str, Any], said: str) 
     assert said in str(refused.value)
 
 
-def test_a_hot_answer_is_final_and_begins_where_its_trigger_does() -> None:
+def test_an_answer_in_order_is_final_and_begins_where_its_trigger_does() -> None:
+    config = OPERATOR.config_model.model_validate({**CONFIG, "storage": "Postgres"})
     trigger = _input("blocks", True)
-    begins = replace(trigger, schema=replace(trigger.schema, first_value=7, finality_depth=10))
-    for storage, said in (("S3", (None, None)), ("Postgres", (0, 7))):
-        config = OPERATOR.config_model.model_validate({**CONFIG, "storage": storage})
+    for strategy, said in (("PerPartition", (None, None)), ("PerUpdate", (0, 7))):
+        begins = replace(trigger, schema=replace(trigger.schema, first_value=7), execution_strategy=strategy)
         schema = OPERATOR.declare_outputs(config, [begins], ["found"])["found"]
-        assert (schema.storage.value, (schema.finality_depth, schema.first_value)) == (storage, said)
+        assert (schema.finality_depth, schema.first_value) == said
+
+
+@pytest.mark.parametrize("unknown", ["finality_depth", "first_value"])
+def test_what_is_never_final_is_not_read_per_update(unknown: str) -> None:
+    config = OPERATOR.config_model.model_validate({**CONFIG, "storage": "Postgres"})
+    trigger = _input("blocks", True)
+    never = replace(trigger, schema=replace(trigger.schema, **{unknown: None}), execution_strategy="PerUpdate")
+    with pytest.raises(OperatorRefusal, match="it is never final") as refused:
+        OPERATOR.declare_outputs(config, [_input("other", False), never], ["found"])
+    assert refused.value.field == "inputs[1]"
 
 
 @pytest.mark.parametrize(

@@ -111,11 +111,15 @@ class JobUnderTest:
         outputs: Sequence[str],
         inputs: Sequence[tuple[Dataset, bool]] = (),
         bucket: str = "",
+        execution_strategy: str = "PerPartition",
     ) -> JobUnderTest:
         """The job as a deployment would make it. `inputs` are (dataset, triggers)."""
         declared = load_operator(operator)
         model = declared.config_model.model_validate(config)
-        seen = [InputSchema(dataset.name, dataset.schema, trigger) for dataset, trigger in inputs]
+        seen = [
+            InputSchema(dataset.name, dataset.schema, trigger, execution_strategy=execution_strategy)
+            for dataset, trigger in inputs
+        ]
         schemas = declared.declare_outputs(model, seen, outputs)
         made = [Dataset(name, schema, bucket=bucket) for name, schema in schemas.items()]
         return cls(operator, config, made, list(inputs))

@@ -77,11 +77,14 @@ class Bench:
     ) -> tuple[JobUnderTest, Callable[..., wire.Completion]]:
         """A job that writes a hot table from the hot dataset `source`, its trigger; and a run, given the cursor
         or the partition of a claim, and what else the claim says."""
+        strategy = changed.pop("execution_strategy", "PerPartition")
         schema = replace(
             BLOCKS, **{name: changed.pop(name) for name in ("finality_depth", "first_value") if name in changed}
         )
         inputs = [(Dataset("blocks", schema, version=str(source)), True)]
-        job = JobUnderTest.declare("query", {**CONFIG, "storage": "Postgres", **changed}, ("found",), inputs)
+        job = JobUnderTest.declare(
+            "query", {**CONFIG, "storage": "Postgres", **changed}, ("found",), inputs, execution_strategy=strategy
+        )
         job.dataset("found").provision(self.world.databases.data_dsn)
         epochs = itertools.count(1)
 
@@ -95,7 +98,6 @@ class Bench:
                 query=self.service(client, claimed.task.task_id, source).ask,
             ).finish()
             assert done is not None
-            job.state |= done.state
             return done
 
         return job, run

@@ -57,6 +57,10 @@ def test_a_staged_version_is_asked_before_it_serves_and_a_former_one_after(stage
     with Rollouts(staged) as rollouts:
         assert rollouts.cut_over()
     assert client.rows(ROWS.format("blocks")) == [[30, 29]]
+    # A token is of the versions that were staged then, whatever became of them.
+    for again in ({}, {"version": "staged"}):
+        named = "blocks" if again else '"blocks@staged"'
+        assert client.rows(ROWS.format(named), as_of=answer["as_of"], **again) == [[30, 29]]
     before = names[-3]
     for name in (before, before.partition("-")[0]):
         assert client.rows(ROWS.format(f'"blocks@{name}"')) == [[20, 19]]
@@ -67,6 +71,35 @@ def test_a_staged_version_is_asked_before_it_serves_and_a_former_one_after(stage
     staged.policy("hot-blocks", "Postgres", roles=["nobody"])
     assert client.refused(ROWS.format(f'"hot_blocks@{before}"')) == (404, "RelationNotFound")
     assert client.refused(ROWS.format(f'"blocks@{before}"')) == (404, "RelationNotFound")
+
+
+def test_what_there_is_is_listed_of_the_active_versions(staged: World, client: Client) -> None:
+    listed = client.rows("SHOW TABLES")
+    assert listed
+    assert client.rows("SHOW TABLES", version="staged") == listed
+
+
+def test_an_old_name_opens_nothing_that_another_one_closed(world: World, client: Client) -> None:
+    raw, clean = world.publish(("raw", "Postgres", "x"), ("clean", "Postgres", "y"))
+    world.follow(raw, 0, 9)
+    world.follow(clean, 0, 1)
+    number = world.state.execute("SELECT max(number) FROM dag_versions WHERE org_id = %s", (services.ORG_ID,))
+    (last,) = number.fetchone() or (0,)
+    assert client.rows(f'SELECT count(*) FROM "y@v{last}"') == [[2]]
+    # `raw` is published under a name that is closed, and its old name means another dataset now.
+    world.republish(private="raw", x="clean")
+    world.policy("private", "Postgres", roles=["nobody"])
+    assert client.rows("SELECT count(*) FROM x") == [[2]]
+    for name in ("private", f"private@v{last + 1}", f"x@v{last}", f"y@v{last}"):
+        assert client.refused(f'SELECT count(*) FROM "{name}"') == (404, "RelationNotFound"), name
+    assert client.rows(f'SELECT count(*) FROM "x@v{last + 1}"') == [[2]]
+
+
+def test_a_read_of_personal_data_is_recorded_under_the_asset(staged: World, client: Client) -> None:
+    staged.mark_personal(staged.version("follow"), "note")
+    client.rows('SELECT note FROM "hot_blocks@staged"')
+    recorded = staged.data.execute("SELECT relation FROM trace.pii_access_log").fetchall()
+    assert recorded == [("hot-blocks",)]
 
 
 def test_a_version_that_is_none_is_refused(staged: World, client: Client) -> None:

@@ -62,10 +62,15 @@ def announced(world: World) -> list[dict[str, Any]]:
     return [row[0] for row in found.fetchall()]
 
 
-def test_runs_at_random_heads_answer_for_all_that_is_final_once(
+def per_update(bench: Bench, client: Client, source: UUID, **changed: Any) -> tuple[Any, Callable[..., Any]]:
+    given = {"sql": STATEMENT, "sliceSize": 7, "finality_depth": 10, "first_value": 0, **changed}
+    return bench.hot(client, source, execution_strategy="PerUpdate", **given)
+
+
+def test_runs_at_random_heads_answer_for_each_final_slice_once_and_whole(
     world: World, client: Client, bench: Bench, source: UUID
 ) -> None:
-    job, run = bench.hot(client, source, sql=STATEMENT, sliceSize=7, finality_depth=10, first_value=0)
+    job, run = per_update(bench, client, source)
     location = job.dataset("found").location
     chosen = random.Random(3)
     head, after = -1, None
@@ -74,32 +79,59 @@ def test_runs_at_random_heads_answer_for_all_that_is_final_once(
         done = run(cursor=wire.CursorSpan(after, head))
         assert done.status == "Completed", done.error
         after = head
-        assert stored(world, location) == expected(head - 10)
-    assert job.state == {"next_start": 90}
+        assert stored(world, location) == expected(max(head - 10 + 1, 0) // 7 * 7 - 1)
     ends = [event["cursor"] for event in announced(world)]
-    assert (ends[-1], ends) == (89, sorted(set(ends)))
+    assert ends == list(range(6, 84, 7)), "89 is final, and 90 ends the slice"
     assert all(event["final"] == event["cursor"] for event in announced(world))
     again = run(cursor=wire.CursorSpan(99, 99), final=99)
-    assert (again.status, stored(world, location)) == ("Completed", expected(99))
+    assert (again.status, stored(world, location)) == ("Completed", expected(97))
 
 
-def test_a_run_that_died_before_its_completion_is_done_again(
+def test_when_it_looked_decides_no_row(world: World, client: Client, bench: Bench, source: UUID) -> None:
+    sql = "SELECT $partition_start AS block_number, min(hash) AS hash, count(*) AS value, now() AS mined_at,"
+    sql += " NULL AS note FROM blocks WHERE block_number BETWEEN $partition_start AND $partition_end"
+    tables = []
+    for heads in ([99], [12, 45, 46, 99]):
+        job, run = per_update(bench, client, source, sql=sql, sliceSize=20, finality_depth=0)
+        for head in heads:
+            assert run(cursor=wire.CursorSpan(None, head)).status == "Completed"
+        tables.append(stored(world, job.dataset("found").location))
+    assert [row[0] for row in tables[0]] == [0, 20, 40, 60, 80]
+    assert tables[0] == tables[1]
+
+
+def test_a_run_that_died_midway_is_gone_on_with(world: World, client: Client, bench: Bench, source: UUID) -> None:
+    job, run = per_update(bench, client, source, finality_depth=0)
+    run(cursor=wire.CursorSpan(None, 40))  # its completion was never accepted, so the cursor is where it was
+    before = len(announced(world))
+    assert run(cursor=wire.CursorSpan(None, 69)).status == "Completed"
+    assert stored(world, job.dataset("found").location) == expected(69)
+    assert [event["cursor"] for event in announced(world)[before:]] == [41, 48, 55, 62, 69]
+
+
+def test_values_without_a_row_are_recorded_so_that_they_are_no_holes(
     world: World, client: Client, bench: Bench, source: UUID
 ) -> None:
-    job, run = bench.hot(client, source, sql=STATEMENT, finality_depth=0, first_value=0)
-    run(cursor=wire.CursorSpan(None, 40))
-    job.state.clear()  # its completion was never accepted
-    assert run(cursor=wire.CursorSpan(None, 60)).status == "Completed"
-    assert stored(world, job.dataset("found").location) == expected(60)
+    job, run = per_update(bench, client, source, finality_depth=0)
+    assert run(cursor=wire.CursorSpan(None, 13)).status == "Completed"
+    version = UUID(job.dataset("found").version)
+    empty = world.data.execute(
+        "SELECT sum(high - low + 1) FROM trace.empty_ranges WHERE dataset_version_id = %s", (version,)
+    ).fetchone()
+    assert empty is not None
+    assert empty[0] == 14 - len(expected(13))
 
 
-def test_a_dataset_that_states_no_beginning_is_answered_for_in_one_go(
+def test_a_range_that_was_compacted_is_not_written_again(
     world: World, client: Client, bench: Bench, source: UUID
 ) -> None:
-    job, run = bench.hot(client, source, sql=STATEMENT, sliceSize=1)
-    assert run(cursor=wire.CursorSpan(None, 30)).status == "Completed"
-    assert stored(world, job.dataset("found").location) == expected(30)
-    assert len(announced(world)) == 1
+    job, run = bench.hot(client, source, sql=STATEMENT)
+    moved = {"found": [wire.Relocated(str(source), [(0, 9)])]}
+    refused = run(partition=wire.Partition("5-14", 5, 14), moved=moved)
+    assert refused.error is not None
+    assert (refused.error.code, refused.error.retryable) == ("RangeRelocated", False)
+    assert stored(world, job.dataset("found").location) == []
+    assert run(partition=wire.Partition("10-19", 10, 19), moved=moved).status == "Completed"
 
 
 def test_a_partition_replaces_its_range_and_no_other(
@@ -110,7 +142,6 @@ def test_a_partition_replaces_its_range_and_no_other(
         assert run(partition=wire.Partition(f"{start}-{start + 9}", start, start + 9)).status == "Completed"
     assert stored(world, job.dataset("found").location) == expected(29)
     assert [event["partition"]["key"] for event in announced(world)] == ["0-9", "20-29", "10-19", "10-19"]
-    assert job.state == {}
 
 
 def test_a_wrong_answer_leaves_the_table_as_it_was(

@@ -7,7 +7,8 @@ on what they give are in `relations.resolve` and `relations.relation`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from traceplane.query.gate.statement import Refusal, RelationName
 from traceplane.query.relations import as_of, listing, pins, ranges
 from traceplane.query.relations.relation import Relation
 from traceplane.query.relations.resolve import (
-    AT,
+    STAGED,
     Reader,
     check_columns,
     match,
@@ -27,7 +28,7 @@ from traceplane.query.relations.resolve import (
     readable_names,
     task_rows,
 )
-from traceplane.query.relations.rows import CatalogRow, PartitionRow, catalog_row, version_row
+from traceplane.query.relations.rows import AT, CatalogRow, PartitionRow, catalog_row, version_row
 from traceplane.query.relations.seam import Holdings, answering, pinned_now
 
 Connection = psycopg.Connection[TupleRow]
@@ -53,9 +54,9 @@ WHERE org_id = %(org)s
 
 # The same of versions of DAGs, each under the name that it was asked for by.
 _VERSION_RELATIONS = """
-SELECT r.namespace, r.name || '@' || asked.version AS name, r.storage, r.read_roles, r.hot_read_roles,
-       r.cold_read_roles, r.columns, r.scope_column, r.dataset_id, r.dataset_version_id, r.location, r.provisioned,
-       r.hot_version_id, r.hot_location, r.cold_version_id, d.description
+SELECT r.namespace, r.name || '@' || asked.version AS name, r.name AS asset, r.version, r.storage, r.read_roles,
+       r.hot_read_roles, r.cold_read_roles, r.columns, r.scope_column, r.dataset_id, r.dataset_version_id,
+       r.location, r.provisioned, r.hot_version_id, r.hot_location, r.cold_version_id, d.description
 FROM unnest(%(namespaces)s::text[], %(names)s::text[], %(versions)s::text[]) asked (namespace, name, version)
 JOIN catalog.version_relations r
   ON r.org_id = %(org)s
@@ -167,6 +168,7 @@ class Catalog:
         self, names: Sequence[RelationName], namespace: str, reader: Reader, pin: pins.Pin
     ) -> list[Relation]:
         """Every relation of a statement as `pin` saw it. Raises Refusal, or SnapshotUnavailable with the reason."""
+        reader = replace(reader, staged=_staged_then(pin, {reader.meant(name) for name in names}))
         pinned = [
             (row, spelled, pin.of(row.namespace, row.name))
             for row, spelled in self._matched(names, namespace, reader)
@@ -196,7 +198,8 @@ class Catalog:
     def listed(self, namespace: str, reader: Reader) -> wire.Catalog:
         """Everything that `reader` may read today. Raises Refusal where it is too much."""
         found = self._task_rows(reader.versions) if reader.versions is not None else self._readable_rows(reader)
-        return listing.of(namespace, readable_names(namespace, found, reader))
+        # What there is, is listed of the active versions, whichever the names of a statement mean.
+        return listing.of(namespace, readable_names(namespace, found, replace(reader, at=None)))
 
     def snapshot(self) -> str:
         """What this transaction sees of state, for a pin."""
@@ -210,11 +213,23 @@ class Catalog:
         if reader.versions is not None:
             rows = self._task_rows(reader.versions)
         else:
+            reader = self._settled(names, namespace, reader)
             rows = self._named_rows(names, namespace, reader)
         matched = match(names, namespace, rows, reader)
         for row, _ in matched:
             check_columns(row)
         return matched
+
+    def _settled(self, names: Sequence[RelationName], namespace: str, reader: Reader) -> Reader:
+        """The reader with the version that `staged` means for each of these names, as far as there is one."""
+        spelled = [((name.schema or namespace).replace("-", "_"), *reader.meant(name)) for name in names]
+        wanted = [(place, asset) for place, asset, version in spelled if version == STAGED]
+        if not wanted:
+            return reader
+        places, assets = (list(part) for part in zip(*wanted, strict=True))
+        key = {"namespaces": places, "names": assets, "versions": [STAGED] * len(wanted)}
+        found = {row["asset"].replace("-", "_"): row["version"] for row in self._fetch(_VERSION_RELATIONS, key)}
+        return replace(reader, staged={**reader.staged, **found})
 
     def _named_rows(self, names: Sequence[RelationName], namespace: str, reader: Reader) -> list[CatalogRow]:
         """What these names may mean, also to those who may not read it."""
@@ -295,6 +310,16 @@ class Catalog:
     def _send(self, statement: str, values: dict[str, Any]) -> _Rows:
         """Send a statement, and do not wait for its rows."""
         return self._connection.cursor(row_factory=dict_row).execute(statement, {"org": self._org, **values})
+
+
+def _staged_then(pin: pins.Pin, spelled: Collection[tuple[str, str | None]]) -> dict[str, str]:
+    """What `staged` meant for each asset when a statement was run that names these assets and versions."""
+    pinned = [
+        (asset.replace("-", "_"), version)
+        for asset, mark, version in (one.name.partition(AT) for one in pin.relations)
+        if mark
+    ]
+    return dict(pinned) | {asset: version for asset, version in pinned if (asset, version) not in spelled}
 
 
 def _partitions(cursor: _Rows | None) -> Mapping[UUID, list[PartitionRow]]:

@@ -160,7 +160,7 @@ class Engine:
     def _record_accesses(self, query: Query, relations: Sequence[Relation], deadline: float) -> None:
         """Record that personal data is about to be read. Raises Unavailable, and nothing is read then."""
         accesses = [
-            Access(relation.row.namespace, relation.row.name, relation.version_ids(), relation.pii)
+            Access(relation.row.namespace, relation.row.asset, relation.version_ids(), relation.pii)
             for relation in relations
             if relation.pii and relation.read
         ]

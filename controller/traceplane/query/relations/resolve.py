@@ -18,12 +18,12 @@ from uuid import UUID
 
 from traceplane.errors import Refused
 from traceplane.query.gate.statement import Refusal, RelationName
-from traceplane.query.relations.rows import CatalogRow, catalog_row
+from traceplane.query.relations.rows import AT, CatalogRow, catalog_row
 from traceplane_sdk.columns import FORMS
 from traceplane_sdk.where import Where
 
-AT = "@"
-"""Between the name of an asset and that of a DAG version."""
+STAGED = "staged"
+"""The version of a DAG that is built beside the active one."""
 
 RESERVED_SCHEMAS = frozenset({"main", "memory", "system", "temp", "information_schema", "pg_catalog"})
 """Schemas that DuckDB has; the relations of a namespace of such a name are found by unqualified names only."""
@@ -38,12 +38,15 @@ class Reader:
     roles: frozenset[str] = frozenset()
     versions: frozenset[UUID] | None = None
     at: str | None = None
+    staged: Mapping[str, str] = field(default_factory=dict)
+    """Assets to the name of the version that `staged` means for them: that moves on, a version's name does not."""
     filters: Mapping[UUID, Where] = field(default_factory=dict)
 
     def meant(self, name: RelationName) -> tuple[str, str | None]:
         """The asset and the DAG version that a name means."""
-        asset, mark, version = name.table.partition(AT)
-        return asset, version if mark else self.at
+        asset, mark, said = name.table.partition(AT)
+        version = said if mark else self.at
+        return asset, self.staged.get(asset, version) if version == STAGED else version
 
 
 def match(

@@ -9,6 +9,9 @@ from uuid import UUID
 
 from traceplane_sdk.where import Where
 
+AT = "@"
+"""Between the name of an asset and that of a DAG version."""
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnNote:
@@ -43,6 +46,11 @@ class CatalogRow:
     description: str = ""
     where: Where = field(default_factory=dict)
     """Of its rows those that the reader sees."""
+
+    @property
+    def asset(self) -> str:
+        """The asset, whichever of its versions the name means."""
+        return self.name.partition(AT)[0]
 
 
 @dataclass(frozen=True, slots=True)

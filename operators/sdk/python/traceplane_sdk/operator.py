@@ -77,6 +77,8 @@ class InputSchema:
     trigger: bool
     where: Where = field(default_factory=dict)
     """Of its rows those that the job reads."""
+    execution_strategy: str | None = None
+    """How the job that declares outputs reads it: PerUpdate or PerPartition."""
 
 
 @dataclass(frozen=True, slots=True)

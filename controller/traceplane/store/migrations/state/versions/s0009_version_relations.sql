@@ -12,6 +12,17 @@ WITH published AS (
     JOIN dag_version_datasets d ON d.dag_version_id = x.id AND d.dataset_id = p.dataset_id
     JOIN dataset_versions v ON v.id = d.dataset_version_id
     LEFT JOIN assets a ON a.org_id = x.org_id AND a.namespace = x.namespace AND a.name = p.asset
+    -- Rights are those of the name that publishes the dataset now: an old name must not open what another one
+    -- closed. What nobody publishes yet is read under the name that the staged version gives it.
+    WHERE EXISTS (
+        SELECT FROM asset_publications now
+        WHERE now.org_id = x.org_id AND now.namespace = x.namespace AND now.asset = p.asset
+          AND now.dataset_id = p.dataset_id
+    ) OR x.id = c.staged_version_id AND NOT EXISTS (
+        SELECT FROM asset_publications now
+        WHERE now.org_id = x.org_id AND now.namespace = x.namespace
+          AND (now.asset = p.asset OR now.dataset_id = p.dataset_id)
+    )
 )
 SELECT p.org_id, p.namespace, p.name, p.version, p.number, p.staged, p.storage, p.read_roles, p.dataset_id,
        p.dataset_version_id, p.location, p.columns, p.scope_column, p.provisioned,
