@@ -77,7 +77,7 @@ def _capabilities(node: Node, operator: Operator) -> Iterator[Problem]:
             yield node.problem(field, INVALID, message)
     for position, edge in enumerate(job.inputs or () if not operator.applies_where else ()):
         if edge.where:
-            message = f"operator {operator.name} reads its inputs whole; remove where"
+            message = f"operator {operator.name} reads no rows by a where; remove it"
             yield node.problem(f"inputs[{position}].where", NOT_SUPPORTED, message)
 
 
