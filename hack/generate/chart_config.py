@@ -29,7 +29,7 @@ NOT_IN_CONFIG = frozenset(
         "s3_access_key_id", "s3_secret_access_key",
         "sts_endpoint_url", "sts_role_arn", "state_dsn", "data_dsn",
         "oidc_issuer", "oidc_audience", "oidc_jwks_url",
-        "tracing", "tracing_sample_ratio",
+        "tracing", "tracing_sample_ratio", "openlineage_url",
         "worker_image", "worker_pull_policy", "worker_secret", "worker_pods",
         "job_id", "worker_id", "rpc_dir", "scratch_dir", "query_cache_dir",
     }

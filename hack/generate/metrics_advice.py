@@ -14,6 +14,10 @@ ADVICE = {
     "trace_spans_exported_total": "It stands still while traces are on: look at the dropped ones.",
     "trace_spans_dropped_total": "`export_failed`: the collector is away or refuses; the log says why. "
     "`queue_full`: it is too slow; lower `tracing.sampleRatio`. Work is not touched.",
+    "trace_openlineage_events_total": "`failed` rises: the receiver is away, or does not take the API key; the log "
+    "says why, and nothing is lost. `refused`: it takes no such event; the log shows one.",
+    "trace_openlineage_oldest_unsent_seconds": "Above 600: the same. Beyond `event_retention_seconds`, old "
+    "attempts are deleted unsent.",
     "trace_credential_expiry_timestamp_seconds": "Renew what ends soon.",
     # Controller
     "trace_reconcile_total": "Many `error`: the controller's log names the object.",

@@ -110,7 +110,10 @@ def test_the_policy_of_the_install_page_is_what_the_query_service_needs():
     assert json.loads(shown) == policy("my-trace", Settings().org_id)
 
 
-@pytest.mark.parametrize(("page", "name"), [("install", "production.yaml"), ("traces", "traces.yaml")])
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [("install", "production.yaml"), ("traces", "traces.yaml"), ("openlineage", "openlineage.yaml")],
+)
 def test_the_values_of_a_page_render(page, name):
     (block,) = [found for found in _YAML.findall((ROOT / f"docs/howto/{page}.md").read_text()) if name in found]
     argv = [
@@ -127,3 +130,4 @@ def test_the_values_of_a_page_render(page, name):
     assert done.returncode == 0, done.stderr
     assert ("StatefulSet" not in done.stdout) is (page == "install")
     assert ("OTEL_EXPORTER_OTLP_ENDPOINT" in done.stdout) is (page == "traces")
+    assert ("TRACE_OPENLINEAGE_URL" in done.stdout) is (page == "openlineage")

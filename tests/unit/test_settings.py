@@ -31,6 +31,15 @@ def test_an_address_of_the_object_store_is_taken(address: str | None) -> None:
     assert settings.load(settings.Settings, s3_endpoint_url=address).s3_endpoint_url == address
 
 
+@pytest.mark.parametrize("address", ["marquez:5000", "", "https://user:word@marquez", "https://marquez?key=word"])
+def test_a_receiver_that_is_no_address_or_shows_a_secret_is_refused(address: str) -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        settings.load(settings.Settings, openlineage_url=address)
+    assert refused.value.message == (
+        "TRACE_OPENLINEAGE_URL: write https://host or http://host:port, without a user or a query"
+    )
+
+
 def test_what_a_process_needs_is_named_at_start_all_at_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

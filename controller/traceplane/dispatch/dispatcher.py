@@ -97,7 +97,17 @@ class Dispatcher:
             Loop("asset gauges", AssetGauges(state, data, settings).run_once, ASSET_GAUGES_SECONDS),
             Loop("stores", StoreGauges(state, data, self.objects).run_once, JOB_GAUGES_SECONDS),
             Loop("local", self.local.run_once, settings.poll_seconds, wake=self.wakeups.any_work),
+            *self._run_events(),
         )
+
+    def _run_events(self) -> Sequence[Loop]:
+        if self.settings.openlineage_url is None:
+            return ()
+        # Imported where it is used alone: the library of the events costs memory.
+        from traceplane.dispatch.loops.run_events import RunEvents
+
+        run_events = RunEvents(self.settings, self.state)
+        return (Loop("run events", run_events.run_once, self.settings.poll_seconds),)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run loops and listeners until `stop`; then drain runs in progress and send the last wake-ups.

@@ -74,6 +74,18 @@ OUTBOX_FAILED_LATELY = Gauge(
 RELAY_PENDING = Gauge("trace_relay_pending", "Rows of the source outbox not relayed yet.", registry=REGISTRY)
 RELAY_OLDEST = Gauge("trace_relay_oldest_seconds", "Age of the oldest of them.", registry=REGISTRY)
 
+LINEAGE_EVENTS = Counter(
+    "trace_openlineage_events_total",
+    "OpenLineage run events: sent, refused by the receiver for good, or failed and to be tried again.",
+    ["result"],
+    registry=REGISTRY,
+)
+LINEAGE_OLDEST = Gauge(
+    "trace_openlineage_oldest_unsent_seconds",
+    "How long ago the attempt ended whose events are to be sent next; 0: none waits.",
+    registry=REGISTRY,
+)
+
 RETRY_OVERDUE = Gauge(
     "trace_retry_overdue_seconds", "How long the retry that is due longest waits to be queued.", registry=REGISTRY
 )

@@ -58,6 +58,7 @@ class Settings(
     parts.Migration,
     parts.DataDatabase,
     parts.StateDatabase,
+    parts.OpenLineage,
     parts.Tracing,
     parts.Process,
 ):

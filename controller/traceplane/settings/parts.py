@@ -97,6 +97,35 @@ class Tracing(Part):
     )
 
 
+class OpenLineage(Part):
+    """Where run events go."""
+
+    openlineage_url: str | None = Field(
+        None,
+        description="Base URL of an OpenLineage receiver: run events are sent to /api/v1/lineage below it. None: "
+        "none are sent.",
+    )
+    openlineage_api_key_file: Path | None = Field(
+        None,
+        description="File with the receiver's API key, sent as a bearer token; may be missing. `ca.crt` beside it "
+        "has the CA certificates that the receiver's is checked with.",
+    )
+
+    @field_validator("openlineage_url")
+    @classmethod
+    def _receiver(cls, value: str | None) -> str | None:
+        if value is not None and (not _is_url(value) or {"@", "?", "#"} & set(value)):
+            raise PydanticCustomError("url", "write https://host or http://host:port, without a user or a query")
+        return value
+
+    def read_openlineage_key(self) -> str | None:
+        """The API key as its file says now; None without one. Raises InvalidSettings."""
+        file = self.openlineage_api_key_file
+        if file is None or not file.exists():
+            return None
+        return read_secret("openlineage_api_key", file, None) or None
+
+
 class StateDatabase(Part):
     """The state database."""
 

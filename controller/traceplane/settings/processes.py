@@ -50,6 +50,7 @@ class DispatcherSettings(
     parts.MetricNames,
     parts.ObjectStore,
     parts.DataDatabase,
+    parts.OpenLineage,
     parts.Tracing,
     UserApiSettings,
 ):

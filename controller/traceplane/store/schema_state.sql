@@ -583,6 +583,16 @@ ALTER TABLE public.outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.run_event_positions (
+    org_id uuid NOT NULL,
+    finished_at timestamp with time zone NOT NULL,
+    task_id uuid NOT NULL,
+    attempt integer NOT NULL,
+    announced_at timestamp with time zone NOT NULL,
+    holder uuid NOT NULL,
+    held_until timestamp with time zone NOT NULL
+);
+
 CREATE TABLE public.task_attempts (
     task_id uuid NOT NULL,
     attempt integer NOT NULL,
@@ -744,6 +754,9 @@ ALTER TABLE ONLY public.partition_versions
 ALTER TABLE ONLY public.relocations
     ADD CONSTRAINT relocations_pkey PRIMARY KEY (hot_version_id, cold_version_id);
 
+ALTER TABLE ONLY public.run_event_positions
+    ADD CONSTRAINT run_event_positions_pkey PRIMARY KEY (org_id);
+
 ALTER TABLE ONLY public.task_attempts
     ADD CONSTRAINT task_attempts_pkey PRIMARY KEY (task_id, attempt);
 
@@ -780,6 +793,8 @@ CREATE INDEX outbox_due_idx ON public.outbox USING btree (available_at, id) WHER
 CREATE UNIQUE INDEX partition_versions_current_key ON public.partition_versions USING btree (dataset_version_id, partition_key) WHERE (superseded_at IS NULL);
 
 CREATE INDEX partition_versions_range_idx ON public.partition_versions USING gist (int8range(range_start, range_end, '[]'::text)) WHERE ((superseded_at IS NULL) AND (range_start IS NOT NULL));
+
+CREATE INDEX task_attempts_finished_idx ON public.task_attempts USING btree (finished_at);
 
 CREATE INDEX tasks_deadline_idx ON public.tasks USING btree (deadline_at) WHERE ((status = 'Running'::text) AND (deadline_at IS NOT NULL));
 
@@ -959,6 +974,9 @@ ALTER TABLE ONLY public.relocations
 
 ALTER TABLE ONLY public.relocations
     ADD CONSTRAINT relocations_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id);
+
+ALTER TABLE ONLY public.run_event_positions
+    ADD CONSTRAINT run_event_positions_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id);
 
 ALTER TABLE ONLY public.task_attempts
     ADD CONSTRAINT task_attempts_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id);

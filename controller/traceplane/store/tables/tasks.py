@@ -130,6 +130,19 @@ task_attempts = Table(
     words("result"),
     document("error", null=True),
     one_of("result", *Result),
+    Index("task_attempts_finished_idx", "finished_at"),
+)
+
+run_event_positions = Table(
+    "run_event_positions",
+    state,
+    Column("org_id", Uuid, ForeignKey("orgs.id"), primary_key=True),
+    moment("finished_at", null=False),
+    Column("task_id", Uuid, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    moment("announced_at", null=False),
+    Column("holder", Uuid, nullable=False),
+    moment("held_until", null=False),
 )
 
 outbox = Table(

@@ -1,0 +1,1 @@
+"""OpenLineage: what Trace ran, sent to a catalog of lineage."""
