@@ -72,7 +72,8 @@ class LineageReceiver:
         self.keys: list[str | None] = []
         self.status = 201
         self.answer = b""
-        self.asked = 0
+        self.left = 0
+        """Callers who left before they had read the whole answer."""
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -80,7 +81,6 @@ class LineageReceiver:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.asked += 1
                 status = receiver.status
                 if status == 201:
                     status = receiver._take(self.path, self.headers["content-type"], body)
@@ -88,7 +88,10 @@ class LineageReceiver:
                 self.send_response(status)
                 self.send_header("content-length", str(len(receiver.answer)))
                 self.end_headers()
-                self.wfile.write(receiver.answer)
+                try:
+                    self.wfile.write(receiver.answer)
+                except ConnectionError:
+                    receiver.left += 1
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""

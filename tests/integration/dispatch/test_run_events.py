@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from structlog.testing import capture_logs
@@ -24,6 +24,7 @@ from traceplane.dispatch.openlineage import receiver as receiving
 from traceplane.dispatch.openlineage.events import run_id
 from traceplane.errors import InvalidSettings
 from traceplane.settings import Settings
+from traceplane.store.statements import run_events
 from traceplane_sdk import wire
 
 pytestmark = pytest.mark.services
@@ -157,6 +158,29 @@ async def test_one_dispatcher_sends_and_the_next_goes_on_where_it_stopped(
     assert [receiver.kinds(run_of(lease)) for lease in (first, second)] == [["START", "FAIL"]] * 2
 
 
+async def test_who_lost_the_position_does_not_move_it(
+    caller: Caller, dispatcher: Dispatcher, jobs: dict[str, UUID], feed: Feed, sql: Sql
+):
+    org = dispatcher.settings.org_id
+    one, other = uuid4(), uuid4()
+    async with dispatcher.state.autocommit() as conn:
+        before = await run_events.hold(conn, org_id=org, holder=one, seconds=60)
+        assert before is not None
+        await feed.partitions(1)
+        (lease,) = await caller.claim(jobs["compact"])
+        await caller.complete(lease, "Failed")
+        (run,) = await run_events.ended(conn, org_id=org, after=before, settled_seconds=0, limit=10)
+        lapse(sql)
+        assert await run_events.hold(conn, org_id=org, holder=other, seconds=60) is not None
+        await run_events.advance(conn, org_id=org, holder=one, run=run)
+        await run_events.announced(conn, org_id=org, holder=one, at=before.now)
+        after = await run_events.hold(conn, org_id=org, holder=other, seconds=60)
+        assert after is not None
+        assert (after.task_id, after.announced_at) == (before.task_id, before.announced_at)
+        await run_events.advance(conn, org_id=org, holder=other, run=run)
+        assert sql("SELECT task_id FROM run_event_positions") == [{"task_id": run.task_id}]
+
+
 async def test_what_could_still_be_overtaken_by_an_earlier_end_waits(
     caller: Caller, dispatcher: Dispatcher, jobs: dict[str, UUID], feed: Feed, sql: Sql,
     receiver: LineageReceiver, sender: Sender,
@@ -249,10 +273,11 @@ async def test_any_other_answer_loses_nothing(
 
 
 async def test_an_answer_without_an_end_is_not_read_to_it(receiver: LineageReceiver, settings: Settings):
-    receiver.status, receiver.answer = 200, b"x" * (4 * 1024 * 1024)
+    receiver.status, receiver.answer = 200, b"x" * (64 * 1024 * 1024)
     chosen = settings.model_copy(update={"openlineage_url": receiver.url + "/"})
     async with receiving.opened(chosen) as to:
         assert await to.take(b"{}")
+    until(lambda: receiver.left == 1)
 
 
 async def test_the_key_is_read_anew_and_a_missing_one_is_none(
