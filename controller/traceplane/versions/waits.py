@@ -88,16 +88,18 @@ def _of_value(step: Step, inputs: Sequence[Step], at: int) -> Found:
     if step.activation == "Source":
         yield from _source(step, at)
         return
+    per_update = step.execution_strategy == "PerUpdate"
     for read in inputs:
         # What emits partitions emits final ones; what reads partitions has them as they are.
-        per_update = step.execution_strategy == "PerUpdate"
         if per_update and read.final is not None and read.final < at <= (read.position or 0):
             yield (
                 Reason.NOT_FINAL,
                 f"{at} may still change: {read.job} is at {read.position}, and final up to {read.final}",
                 "",
             )
-    if any(read.activation != "Source" and read.position is not None and read.position >= at for read in inputs):
+    # Only what triggers a job gives it work: any of them where it reads what is new, all where it reads partitions.
+    there = [read.position is not None and read.position >= at for read in inputs if read.job_id in step.triggers]
+    if there and (any(there) if per_update else all(there)):
         yield from _of_queue(step)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
+from tests import services
 from tests.integration.query.conftest import Get
 from tests.integration.query.world import World
+from traceplane.store.documents import document
+from traceplane.store.statements import lineage
 from traceplane.userapi import lineage as handlers
 
 pytestmark = pytest.mark.services
@@ -95,6 +98,95 @@ def test_the_runs_of_a_partition_a_range_or_everything(world: World, get: Get, m
     assert [(run["start"], run["end"], run["inputs"]) for run in hot_runs] == [(5, 12, [])]
     monkeypatch.setattr(handlers, "MOST", 2)
     assert get("/v1/assets/cold-blocks/runs").json()["truncated"]
+
+
+def announced(world: World, version: UUID, task: UUID, start: int | None, end: int) -> None:
+    """An event of a task: of a partition, or of a cursor where there is no `start`."""
+    kind, key = ("Cursor", None) if start is None else ("Partition", f"{start}-{end}")
+    world.state.execute(
+        "INSERT INTO events (id, org_id, dataset_id, dataset_version_id, kind, cursor_value, partition_key,"
+        " range_start, range_end, producer_task_id)"
+        " SELECT gen_random_uuid(), org_id, dataset_id, id, %s, %s, %s, %s, %s, %s"
+        " FROM dataset_versions WHERE id = %s",
+        (kind, end, key, start, None if start is None else end, task, version),
+    )
+
+
+def hot_sums(world: World) -> tuple[UUID, dict[UUID, str]]:
+    """A hot dataset made from 30 cold blocks, and names of two tasks."""
+    cold, sums = world.publish(("compact", "S3", "cold-blocks"), ("sum", "Postgres", "sums"))
+    reads(world, sums, cold)
+    world.compact(cold, cold, 0, 29)
+    return sums, {uuid4(): "died", uuid4(): "again"}
+
+
+def test_a_cursor_that_is_announced_again_was_written_by_the_latest_run(world: World, get: Get) -> None:
+    sums, names = hot_sums(world)
+    died, again = names
+    for task, cursor in ((died, 9), (died, 19), (again, 9), (again, 29)):
+        announced(world, sums, task, None, cursor)
+
+    def found(start: int, end: int) -> list[tuple[str, int, int]]:
+        items = get("/v1/assets/sums/runs", start=start, end=end, depth=1).json()["items"]
+        made = [(names[UUID(run["task_id"])], run["start"], run["end"]) for run in items if run["distance"] == 0]
+        assert len(items) > len(made), "what they read is known as well"
+        return made
+
+    assert found(3, 4) == [("again", 3, 4)]
+    assert found(0, 9) == [("again", 0, 9)]
+    assert found(9, 10) == [("again", 9, 9), ("died", 10, 10)]
+    assert found(12, 29) == [("died", 12, 19), ("again", 20, 29)]
+
+
+def test_a_hot_partition_is_done_once_it_is_announced_by_the_latest_run(world: World, get: Get) -> None:
+    sums, names = hot_sums(world)
+    world.state.execute(
+        "UPDATE jobs SET activation = 'Reactive', execution_strategy = 'PerPartition' WHERE name = 'sum'"
+    )
+    died, again = names
+    for task, start in ((died, 20), (died, 0), (again, 20)):
+        announced(world, sums, task, start, start + 9)
+
+    def found(at: int) -> tuple[str, list[str]]:
+        explained = get("/v1/assets/sums/explanation", at=at).json()["items"][0]
+        made = get("/v1/assets/sums/runs", start=at, end=at).json()["items"]
+        return explained["reason"], [names[UUID(run["task_id"])] for run in made]
+
+    assert found(0) == found(9) == ("Done", ["died"])
+    assert found(10) == found(19) == found(30) == ("WaitsForInput", [])
+    assert found(20) == found(29) == ("Done", ["again"])
+    (made,) = get("/v1/assets/sums/runs", partition="20-29").json()["items"]
+    assert (names[UUID(made["task_id"])], made["start"], made["end"]) == ("again", 20, 29)
+
+
+def test_the_runs_of_a_range_cost_what_it_holds_however_long_the_history(world: World) -> None:
+    hot, cold = world.federated()
+    world.state.execute(
+        "INSERT INTO partition_versions (org_id, dataset_id, dataset_version_id, partition_key, range_start,"
+        " range_end, location, files, rows, bytes, manifest_sha256, task_id, attempt)"
+        " SELECT org_id, dataset_id, id, n::text, n, n, '', '[]', 1, 1, 'x', gen_random_uuid(), 1"
+        " FROM dataset_versions, generate_series(0, 19999) n WHERE id = %s",
+        (cold,),
+    )
+    world.state.execute(
+        "INSERT INTO events (id, org_id, dataset_id, dataset_version_id, kind, cursor_value)"
+        " SELECT gen_random_uuid(), org_id, dataset_id, id, 'Cursor', n"
+        " FROM dataset_versions, generate_series(0, 19999) n WHERE id = %s",
+        (hot,),
+    )
+    world.state.execute("ANALYZE")
+    asked = [{"version": version, "key": None, "start": 9000, "end": 9001} for version in (hot, cold)]
+    given = {"org": services.ORG_ID, "asked": document(asked), "limit": 10}
+    explained = world.state.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {lineage.RUNS}", given).fetchone()
+    read = dict.fromkeys(("events", "partition_versions"), 0)
+    nodes = [explained[0][0]["Plan"]]
+    for node in nodes:
+        nodes += node.get("Plans", [])
+        if node.get("Relation Name") in read:
+            met = sum(node.get(name, 0) for name in ("Actual Rows", "Rows Removed by Filter"))
+            read[node["Relation Name"]] += met * node["Actual Loops"]
+    assert 2 <= read["events"] <= 10
+    assert 2 <= read["partition_versions"] <= 10
 
 
 @pytest.mark.parametrize(

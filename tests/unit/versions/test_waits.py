@@ -41,6 +41,7 @@ def step(name: str, id_: UUID, strategy: str | None, *reads: UUID, **given: Any)
         "error": None,
         "report": None,
         "reads": list(reads),
+        "triggers": list(reads[:1]),
     }
     return Step(**{**fields, **given})
 
@@ -120,6 +121,32 @@ def test_the_task_of_a_value_says_why_it_is_not_there(
     assert wait.remedy.startswith(remedy)
     assert bool(wait.remedy) == bool(remedy)
     assert wait.task_id == given.get("task_id")
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"dead": 1, "error": ERROR, "queued": 1}, "Failed"),
+        ({"paused": True, "queued": 1}, "Paused"),
+        ({"running": 1}, "Running"),
+        ({}, "WaitsForInput"),
+    ],
+)
+def test_the_queue_of_a_job_that_reads_a_source_says_why_a_final_value_is_not_there(
+    given: dict[str, Any], reason: str
+) -> None:
+    def reasons(at: int) -> list[str]:
+        return [str(wait.reason) for wait in found(at, compact(running=1), ranges(**given), follow())]
+
+    assert reasons(8) == ["WaitsForInput", reason, "Done"]
+    assert reasons(9) == ["WaitsForInput", "NotFinal", "Done"]
+    assert reasons(13) == ["WaitsForInput", "WaitsForInput", "NotThereYet"]
+
+
+@pytest.mark.parametrize(("strategy", "reason"), [("PerUpdate", "Failed"), ("PerPartition", "WaitsForInput")])
+def test_a_job_with_two_triggers_has_work_when_its_strategy_says_so(strategy: str, reason: str) -> None:
+    both = step("both", COMPACT, strategy, RANGES, FOLLOW, triggers=[RANGES, FOLLOW], dead=1, error=ERROR)
+    assert str(found(8, both, ranges(), follow())[0].reason) == reason
 
 
 @pytest.mark.parametrize(

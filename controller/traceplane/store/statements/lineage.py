@@ -67,39 +67,69 @@ ORDER BY n.distance, d.namespace, d.dag, d.job, d.output, v.id
 """What an asset's versions were made from, and what is made from them."""
 
 
+_FIRST_TO_LAST = "namespace, dag, job, output, start NULLS LAST, partition, task_id"
+
 RUNS = f"""
 WITH asked AS (
     SELECT * FROM jsonb_to_recordset(%(asked)s::jsonb) AS x(version uuid, key text, start int8, "end" int8)
 ),
--- What announced hot rows wrote them. An event of a cursor reaches from the one before it; the first one that is
--- asked about, from where the question begins.
+-- What announced hot rows wrote them. The last event that concerns a range is the first one that reaches its end:
+-- partitions of a version do not overlap, and a cursor reaches back to the one before it.
+hot AS MATERIALIZED (
+    SELECT a.*, coalesce(a.start, {-(2**63)}) AS first,
+           coalesce((SELECT min(n.cursor_value) FROM events n
+                     WHERE n.dataset_version_id = a.version AND n.cursor_value >= a."end"),
+                    a."end", {2**63 - 1}) AS last
+    FROM asked a JOIN dataset_versions v ON v.id = a.version AND v.storage = 'Postgres'
+),
 announced AS (
-    SELECT a.version, e.producer_task_id AS task_id, e.created_at,
-           coalesce(e.range_start, lag(e.cursor_value) OVER before + 1, a.start) AS start,
-           CASE WHEN a."end" < e.cursor_value AND e.kind = 'Cursor' THEN a."end" ELSE e.cursor_value END AS "end"
-    FROM asked a
-    JOIN dataset_versions v ON v.id = a.version AND v.storage = 'Postgres'
-    JOIN events e ON e.dataset_version_id = a.version
-     AND (a.key IS NULL OR e.partition_key = a.key)
-     AND (a.start IS NULL OR e.cursor_value >= a.start)
-     AND (a."end" IS NULL OR e.range_start <= a."end" OR e.kind = 'Cursor' AND e.cursor_value <= coalesce((
-         SELECT min(n.cursor_value) FROM events n
-         WHERE n.dataset_version_id = a.version AND n.cursor_value >= a."end"), a."end"))
-    WINDOW before AS (PARTITION BY a.version, a.start, a."end" ORDER BY e.cursor_value, e.id)
+    SELECT h.version, e.producer_task_id AS task_id, e.created_at,
+           -- The cursor before the first one that is asked about is not read: from where the question begins.
+           CASE e.kind WHEN 'Cursor' THEN coalesce(e.before + 1, h.start) ELSE e.range_start END AS start,
+           CASE e.kind WHEN 'Cursor' THEN least(e.cursor_value, h."end") ELSE e.cursor_value END AS "end"
+    FROM hot h
+    CROSS JOIN LATERAL (
+        SELECT newest.*, max(cursor_value) OVER (
+            ORDER BY cursor_value RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+        FROM (  -- What was announced again was written again: the run before has no rows there any more.
+            SELECT DISTINCT ON (cursor_value, partition_key)
+                   kind, cursor_value, range_start, producer_task_id, created_at
+            FROM events
+            WHERE dataset_version_id = h.version AND cursor_value BETWEEN h.first AND h.last
+              AND (h.key IS NULL OR partition_key = h.key)
+            ORDER BY cursor_value, partition_key, created_at DESC, id DESC) newest) e
+    WHERE h."end" IS NULL OR e.kind = 'Cursor' OR e.range_start <= h."end"
 ),
 made AS (
     SELECT a.version, p.partition_key AS partition, p.range_start AS start, p.range_end AS "end", p.rows, p.bytes,
            p.committed_at, p.task_id, p.attempt
     FROM asked a
-    JOIN partition_versions p ON p.dataset_version_id = a.version AND p.superseded_at IS NULL
-     AND (a.key IS NULL OR p.partition_key = a.key)
-     AND (a.start IS NULL OR p.range_start IS NULL
-          OR int8range(p.range_start, p.range_end, '[]') && int8range(a.start, a."end", '[]'))
+    CROSS JOIN LATERAL (  -- UNION ALL: so each kind of question is answered from the index for it.
+        SELECT * FROM partition_versions
+        WHERE a.start IS NOT NULL AND dataset_version_id = a.version AND superseded_at IS NULL
+          AND range_start IS NOT NULL
+          AND int8range(range_start, range_end, '[]') && int8range(a.start, a."end", '[]')
+        UNION ALL
+        SELECT * FROM partition_versions
+        WHERE a.key IS NOT NULL AND dataset_version_id = a.version AND superseded_at IS NULL
+          AND partition_key = a.key
+        UNION ALL
+        SELECT * FROM partition_versions
+        WHERE a.start IS NULL AND a.key IS NULL AND dataset_version_id = a.version AND superseded_at IS NULL) p
     UNION ALL
     SELECT version, NULL, min(start), max("end"), NULL, NULL, max(created_at), task_id, NULL
     FROM announced GROUP BY version, task_id
+),
+-- Bounded first: attempts and inputs are looked up for what is shown.
+shown AS (
+    SELECT m.*, d.namespace, d.dag, d.job, d.output, v.storage, v.scope_column, v.job_id
+    FROM made m
+    JOIN dataset_versions v ON v.id = m.version AND v.org_id = %(org)s
+    JOIN datasets d ON d.id = v.dataset_id
+    ORDER BY {_FIRST_TO_LAST}
+    LIMIT %(limit)s
 )
-SELECT m.version, d.namespace, d.dag, d.job, d.output, v.storage, m.partition, m.start, m."end", m.rows, m.bytes,
+SELECT m.version, m.namespace, m.dag, m.job, m.output, m.storage, m.partition, m.start, m."end", m.rows, m.bytes,
        m.committed_at, m.task_id, coalesce(m.attempt, ran.attempt, t.attempt) AS attempt, t.cause,
        coalesce(ran.worker_id, t.worker_id) AS worker_id, coalesce(ran.started_at, t.started_at) AS started_at,
        coalesce(ran.finished_at, t.finished_at) AS finished_at, j.operator, j.config_hash,
@@ -110,26 +140,23 @@ SELECT m.version, d.namespace, d.dag, d.job, d.output, v.storage, m.partition, m
                    -- A task's partition is that of what triggered it; any other range means the same in an input
                    -- that is placed by the same column.
                    'start', CASE WHEN i.is_trigger AND t.range_start IS NOT NULL THEN t.range_start
-                                 WHEN w.scope_column = v.scope_column THEN coalesce(t.range_start, m.start) END,
+                                 WHEN w.scope_column = m.scope_column THEN coalesce(t.range_start, m.start) END,
                    'end', CASE WHEN i.is_trigger AND t.range_end IS NOT NULL THEN t.range_end
-                               WHEN w.scope_column = v.scope_column THEN coalesce(t.range_end, m."end") END)
+                               WHEN w.scope_column = m.scope_column THEN coalesce(t.range_end, m."end") END)
                ORDER BY i.position), '[]')
         FROM job_inputs i
         JOIN datasets o ON o.id = i.dataset_id
         JOIN dataset_versions w ON w.id = i.dataset_version_id
         WHERE i.job_id = j.id) AS inputs
-FROM made m
-JOIN dataset_versions v ON v.id = m.version AND v.org_id = %(org)s
-JOIN datasets d ON d.id = v.dataset_id
-JOIN jobs j ON j.id = v.job_id
+FROM shown m
+JOIN jobs j ON j.id = m.job_id
 -- Finished tasks of old cursors are forgotten: what they made is not.
 LEFT JOIN tasks t ON t.id = m.task_id
 LEFT JOIN LATERAL (
     SELECT a.* FROM task_attempts a
     WHERE a.task_id = m.task_id AND (a.attempt = m.attempt OR m.attempt IS NULL AND a.finished_at >= m.committed_at)
     ORDER BY a.attempt LIMIT 1) ran ON true
-ORDER BY d.namespace, d.dag, d.job, d.output, m.start NULLS LAST, m.partition, m.task_id
-LIMIT %(limit)s
+ORDER BY {_FIRST_TO_LAST}
 """
 """Which task and attempt made the rows of versions, by range or partition, and what it read."""
 
@@ -147,7 +174,9 @@ SELECT n.distance, j.namespace, j.dag, j.id AS job_id, j.name AS job, j.activati
         WHERE b.job_id = j.id AND b.status = 'Queued' AND about.status = 'Queued'
           AND (b.priority, b.queued_at, b.id) < (about.priority, about.queued_at, about.task_id)) AS ahead,
        ARRAY(SELECT DISTINCT w.job_id FROM job_inputs i JOIN dataset_versions w ON w.id = i.dataset_version_id
-             WHERE i.job_id = j.id ORDER BY 1) AS reads
+             WHERE i.job_id = j.id ORDER BY 1) AS reads,
+       ARRAY(SELECT w.job_id FROM job_inputs i JOIN dataset_versions w ON w.id = i.dataset_version_id
+             WHERE i.job_id = j.id AND i.is_trigger) AS triggers
 FROM near n
 JOIN jobs j ON j.id = n.job_id
 LEFT JOIN LATERAL (
@@ -167,7 +196,13 @@ CROSS JOIN LATERAL (
     SELECT EXISTS (
         SELECT FROM partition_versions p
         WHERE p.dataset_version_id = ANY(n.versions) AND p.superseded_at IS NULL AND p.range_start IS NOT NULL
-          AND int8range(p.range_start, p.range_end, '[]') @> %(at)s::int8) AS covered) made
+          AND int8range(p.range_start, p.range_end, '[]') @> %(at)s::int8)
+    OR EXISTS (  -- Hot rows: partitions of a version do not overlap, so only the first that ends there may hold it.
+        SELECT FROM unnest(n.versions) v (id)
+        CROSS JOIN LATERAL (
+            SELECT e.range_start FROM events e WHERE e.dataset_version_id = v.id AND e.cursor_value >= %(at)s::int8
+            ORDER BY e.cursor_value, e.range_start LIMIT 1) first_end
+        WHERE first_end.range_start <= %(at)s::int8) AS covered) made
 CROSS JOIN LATERAL (
     -- Each count is a partial index of the queue: it costs what is alive, not what ever ran.
     SELECT (SELECT count(*) FROM tasks t WHERE t.job_id = j.id AND t.status = 'Queued') AS queued,
@@ -218,7 +253,7 @@ class Step:
     final: int | None
     """Up to where what it announced will not change any more; None where nothing says so."""
     covered: bool
-    """A committed partition holds the value."""
+    """A committed or announced partition holds the value."""
     queued: int
     running: int
     retrying: int
@@ -230,6 +265,8 @@ class Step:
     """What a running source said of itself last."""
     reads: list[UUID]
     """The generations that it reads."""
+    triggers: list[UUID]
+    """Those of them whose events make its tasks."""
     task_id: UUID | None = None
     status: str | None = None
     attempt: int | None = None
@@ -272,7 +309,10 @@ async def runs(
     found: list[Row] = []
     seen: set[tuple[object, ...]] = set()
     for distance in range(depth + 1):
-        made = await rows(conn, RUNS, {"org": org_id, "asked": document(asked), "limit": limit - len(found)})
+        async with conn.transaction():
+            # Postgres cannot know how little is asked, and would compile the statement for longer than it runs.
+            await conn.execute("SET LOCAL jit = off")
+            made = await rows(conn, RUNS, {"org": org_id, "asked": document(asked), "limit": limit - len(found)})
         found += [{**run, "distance": distance} for run in made]
         read = {
             (i["version"], i["start"], i["end"]) for run in made for i in run["inputs"] if i["start"] is not None
