@@ -5,7 +5,8 @@ All that cryo would refuse is refused here: a run that fails for its config woul
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from collections import Counter
+from typing import Annotated, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -18,7 +19,18 @@ Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$"), AfterValidator(s
 Word = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{64}$"), AfterValidator(str.lower)]
 Data = Annotated[str, Field(pattern=r"^0x([0-9a-fA-F]{2})+$", max_length=65_536), AfterValidator(str.lower)]
 _CAMEL = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
-_MANY = Field((), max_length=1000)
+_QUOTED = 66
+_Value = TypeVar("_Value", bound=str)
+
+
+def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    # cryo would extract its rows twice, which are refused, or kept where rows have no key.
+    if twice := next((value for value, count in Counter(values).items() if count > 1), None):
+        raise ValueError(f"names {twice[:_QUOTED]} twice: remove one")
+    return values
+
+
+_Many = Annotated[tuple[_Value, ...], Field(max_length=1000), AfterValidator(_each_once)]
 
 
 class Parameters(BaseModel):
@@ -26,16 +38,16 @@ class Parameters(BaseModel):
 
     model_config = _CAMEL
 
-    address: tuple[Address, ...] = _MANY
-    contract: tuple[Address, ...] = _MANY
-    from_address: tuple[Address, ...] = _MANY
-    to_address: tuple[Address, ...] = _MANY
-    topic0: tuple[Word, ...] = _MANY
-    topic1: tuple[Word, ...] = _MANY
-    topic2: tuple[Word, ...] = _MANY
-    topic3: tuple[Word, ...] = _MANY
-    slot: tuple[Word, ...] = _MANY
-    call_data: tuple[Data, ...] = _MANY
+    address: _Many[Address] = ()
+    contract: _Many[Address] = ()
+    from_address: _Many[Address] = ()
+    to_address: _Many[Address] = ()
+    topic0: _Many[Word] = ()
+    topic1: _Many[Word] = ()
+    topic2: _Many[Word] = ()
+    topic3: _Many[Word] = ()
+    slot: _Many[Word] = ()
+    call_data: _Many[Data] = ()
     js_tracer: str | None = Field(None, min_length=1, max_length=65_536, description="JavaScript for the node.")
 
     def given(self) -> dict[str, list[str] | str]:

@@ -35,6 +35,8 @@ _RETRIES = 3
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR = re.compile(r"^- (.*) \(\d+x\)$", re.MULTILINE)
 _RPC_ERROR = re.compile(r"\(code: (-?\d{1,9}), message: (.*), data: .*\)$")
+_MUTE = "TypeError: failed"
+"""All that cryo says where it cannot connect."""
 _PANIC = re.compile(r"panicked at [^\n]*:\n([^\n]*)")
 
 
@@ -115,6 +117,8 @@ def reason(output: str) -> object:
     It lists errors as `- Failed to get block: (code: -32000, message: no, data: None) (1x)`.
     """
     text = _COLOURS.sub("", output)
+    if text.strip() == _MUTE:
+        return "cryo could not open a connection, or trusts no CA of it"
     errors = _ERROR.findall(text.partition("error summary")[2])
     for error in errors:
         if (met := _RPC_ERROR.search(error)) is not None:

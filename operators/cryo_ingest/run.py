@@ -12,6 +12,7 @@ from pathlib import Path
 
 from operators.chain.faults import Kind, ProviderFault
 from operators.chain.pool import ProviderPool
+from operators.chain.standing import Standing
 from operators.chain.subscribe import requested
 from operators.cryo_ingest import convert
 from operators.cryo_ingest.config import CryoIngestConfig
@@ -56,14 +57,21 @@ def _extract(ctx: Context, extraction: Extraction) -> Sequence[tuple[wire.Partit
         wait=ctx.control.wait,
     )
     try:
+        # Each attempt begins with another one: some faults show late, as time that is up or as wrong rows.
+        for _ in range((ctx.task.attempt - 1) % max(1, len(pool.usable()))):
+            pool.rotate(pool.current())
         return pool.with_failover(extraction.files)
     except ProviderFault as fault:
-        if fault.kind is Kind.METHOD_MISSING:
+        if fault.kind is Kind.METHOD_MISSING and all(_lacks_method(one) for _, one, _ in pool.standings()):
             message = f"no provider of rpcPool {config.rpc_pool} serves the dataset {config.dataset}: {fault}"
             raise OperatorError("MethodMissing", message, retryable=False) from fault
         raise OperatorError("ProviderUnavailable", str(fault)) from fault
     finally:
         pool.close()
+
+
+def _lacks_method(standing: Standing) -> bool:
+    return standing.fault is not None and standing.fault.kind is Kind.METHOD_MISSING
 
 
 def _commit(

@@ -27,6 +27,7 @@ from traceplane.store.engine import Database
 from traceplane.store.failures import retrying
 from traceplane.store.statements import events as statements
 from traceplane.store.statements.source_outbox import SourceRow
+from traceplane.store.statements.unfinished import unfinished
 from traceplane_sdk.source_outbox import SourceEvent, SourceInvalidation
 from traceplane_sdk.wire import EventsRequest, EventsResponse, Invalidation
 
@@ -50,7 +51,10 @@ class Acceptance:
         self._wakeups = wakeups
 
     async def report(self, token: TaskToken, request: EventsRequest) -> EventsResponse:
-        """Accept events and invalidations of a running task. Raises Stale, Forbidden, Refused."""
+        """Accept events and invalidations of a running task. Raises Stale, Forbidden, Refused.
+
+        A report without any asks how much of the former ones is unfinished.
+        """
         fence = request.fence
         token.require([(fence.task_id, fence.attempt)])
         job = await self._jobs.get(UUID(token.job))
@@ -65,9 +69,9 @@ class Acceptance:
                 {"id": _item_id(request, f"invalidation/{index}"), **_invalidation_row(invalidation)}
             )
 
-        async def unit() -> tuple[statements.Accepted, dict[str, int]]:
+        async def unit() -> statements.Accepted:
             async with self._state.autocommit() as conn:
-                accepted = await statements.report(
+                return await statements.report(
                     conn,
                     org_id=self._settings.org_id,
                     fence={
@@ -79,15 +83,22 @@ class Acceptance:
                     events=events,
                     invalidations=invalidations,
                 )
-                # A statement of its own: the one before does not see the tasks that it makes.
-                return accepted, await statements.unfinished(conn, job_id=job.id)
 
-        accepted, unfinished = await retrying(unit)
+        accepted = await retrying(unit)
         if not accepted.known:
             audit.stale("events", [(fence.task_id, fence.attempt)])
             raise Stale(f"task {fence.task_id}, attempt {fence.attempt} is not leased with this token")
         self._announce(accepted, "task")
-        return EventsResponse(accepted.events + accepted.invalidations, unfinished)
+        if events or invalidations:
+            return EventsResponse(accepted.events + accepted.invalidations)
+        return EventsResponse(0, await self._unfinished(job.id))
+
+    async def _unfinished(self, job_id: UUID) -> dict[str, int]:
+        async def unit() -> dict[str, int]:
+            async with self._state.autocommit() as conn:
+                return await unfinished(conn, job_id=job_id)
+
+        return await retrying(unit)
 
     async def relay(self, unpacked: Unpacked) -> int:
         """Accept rows of the source outbox; how many were for dataset versions that state knows."""

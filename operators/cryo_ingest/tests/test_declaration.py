@@ -19,7 +19,7 @@ from traceplane_sdk.operator import InputSchema, OperatorRefusal, OutputSchema
 from traceplane_sdk.wire import Partition
 
 RANGE = InputSchema("ranges", RANGES, True)
-ADDRESS, WORD = "0x" + "aB" * 20, "0x" + "Cd" * 32
+ADDRESS, WORD, OTHER = "0x" + "aB" * 20, "0x" + "Cd" * 32, "0x" + "dC" * 32
 
 
 def _config(dataset: str, **more: Any) -> CryoIngestConfig:
@@ -100,6 +100,12 @@ def test_what_it_cannot_use_is_refused_by_field() -> None:
         ("logs", {"parameters": {"address": [ADDRESS + "00"]}}, "parameters.address"),
         ("logs", {"parameters": {"topic0": [ADDRESS]}}, "parameters.topic0"),
         ("logs", {"parameters": {"address": [ADDRESS] * 1001}}, "parameters.address"),
+        (
+            "logs",
+            {"parameters": {"address": [ADDRESS, ADDRESS.lower()]}},
+            f"address\n.*names {ADDRESS.lower()} twice",
+        ),
+        ("logs", {"parameters": {"topic0": [WORD, OTHER, WORD]}}, f"topic0\n.*names {WORD.lower()} twice"),
         ("logs", {"chunkBlocks": 0}, "chunkBlocks"),
         ("logs", {"timeoutSeconds": 0}, "timeoutSeconds"),
         ("logs", {"rpc": "http://x"}, "rpc"),
@@ -116,11 +122,11 @@ def test_what_decides_rows_is_not_neutral() -> None:
 
 
 def test_cryo_is_called_with_the_range_its_columns_and_parameters_in_one_spelling() -> None:
-    config = _config("logs", columns=["data"], parameters={"address": [ADDRESS], "topic0": [WORD, WORD]})
+    config = _config("logs", columns=["data"], parameters={"address": [ADDRESS], "topic0": [WORD, OTHER]})
     given = arguments(config, Partition("5-9", 5, 9), Path("/scratch"), "http://node")
     assert given["blocks"] == ["5:10"]
     assert given["columns"] == ["block_number", "log_index", "data"]
-    assert (given["address"], given["topic0"]) == ([ADDRESS.lower()], [WORD.lower()] * 2)
+    assert (given["address"], given["topic0"]) == ([ADDRESS.lower()], [WORD.lower(), OTHER.lower()])
     assert "topic1" not in given
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
+
 import httpx
 import pytest
 
 from operators.chain.faults import Kind, ProviderFault
 from operators.chain.provider import Provider
-from operators.cryo_ingest.extract import failure, first_block, parts, reason
+from operators.cryo_ingest import child, program
+from operators.cryo_ingest.config import CryoIngestConfig
+from operators.cryo_ingest.extract import arguments, failure, first_block, parts, reason
 from operators.cryo_ingest.program import Finished
+from traceplane_sdk.control import Control
 from traceplane_sdk.wire import Partition
 
 SUMMARY = """
@@ -70,6 +77,15 @@ def test_without_a_summary_its_last_words_are_the_reason() -> None:
     assert reason("before it\n\x1b[31mTypeError: failed\x1b[0m\n") == "TypeError: failed"
     assert reason("") == ""
     assert len(_failure("x" * 5000).words) <= 200
+
+
+def test_where_cryo_cannot_connect_it_is_said(tmp_path: Path) -> None:
+    config = CryoIngestConfig(chainId=1, rpcPool="local", dataset="blocks")
+    called = arguments(config, Partition("0-1", 0, 1), tmp_path, "http://127.0.0.1:1")
+    given = {"dataset": "blocks", "arguments": called, "counts": str(tmp_path / "counts")}
+    argv = [sys.executable, "-P", child.__file__]
+    finished = program.run(argv, json.dumps(given).encode(), tmp_path, 60, Control())
+    assert "cryo could not open a connection, or trusts no CA of it" in str(_failure(finished.output))
 
 
 def test_files_are_those_of_the_parts_counted_from_the_first_block(tmp_path) -> None:

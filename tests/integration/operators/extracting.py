@@ -23,14 +23,14 @@ class Extraction:
     def __init__(self, store: ObjectStore, bucket: str, folder: Path, urls: Callable[[], Sequence[str]]) -> None:
         self.store, self.bucket, self.folder, self.urls = store, bucket, folder, urls
 
-    def run(self, dataset: str, start: int, end: int, **config: Any) -> Run:
+    def run(self, dataset: str, start: int, end: int, *, attempt: int = 1, **config: Any) -> Run:
         """Start one attempt."""
         chosen = {"chainId": CHAIN_ID, "rpcPool": "local", "dataset": dataset, **config}
         ranges = Dataset("ranges", RANGES)
         job = JobUnderTest.declare("cryo_ingest", chosen, (dataset,), [(ranges, True)], bucket=self.bucket)
         part = wire.Partition(f"{start}-{end}", start, end)
         return Run(
-            job.claim(1, {"kind": "partition"}, partition=part),
+            job.claim(1, {"kind": "partition"}, partition=part, attempt=attempt),
             data_dsn=lambda: "",
             credentials=lambda: task_credentials(self.store),
             rpc_urls=lambda _pool: self.urls(),

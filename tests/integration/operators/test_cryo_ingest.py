@@ -15,7 +15,7 @@ from tests.integration.operators import chain_truth
 from tests.integration.operators.compacting import completed, failed
 from tests.integration.operators.extracting import Extraction
 from tests.integration.operators.following import Activity
-from tests.integration.operators.rewriting_proxy import Proxy, proxy_of
+from tests.integration.operators.rewriting_proxy import Proxy, Tamper, proxy_of
 from tests.integration.operators.workbench import Run
 from tests.services import Chain, ObjectStore
 from traceplane_sdk.columns import TYPE_MARK
@@ -178,6 +178,83 @@ def test_a_method_that_no_provider_serves_ends_the_task(proxy: Proxy, extraction
     assert (error.code, error.retryable) == ("MethodMissing", False)
     assert "no provider of rpcPool local serves the dataset traces" in error.message
     _no_secret(run)
+
+
+def _refusing(code: int, message: str) -> Tamper:
+    """A node that refuses its `trace_` methods so."""
+
+    def tamper(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if not call["method"].startswith("trace_"):
+            return answer
+        return {"jsonrpc": "2.0", "id": call["id"], "error": {"code": code, "message": message}}
+
+    return tamper
+
+
+def _without_blocks(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    return {**answer, "result": None} if call["method"] == "eth_getBlockByNumber" else answer
+
+
+@pytest.mark.parametrize("capable_first", [False, True])
+@pytest.mark.parametrize(
+    "capable",
+    [
+        pytest.param(_without_blocks, id="not there yet"),
+        pytest.param(_refusing(-32005, "rate limit exceeded, retry in 60s"), id="rate limited"),
+        pytest.param(_refusing(-32000, "unauthorized"), id="not authorised"),
+    ],
+)
+def test_a_method_that_another_provider_may_serve_is_tried_again(
+    capable: Tamper, capable_first: bool, proxy: Proxy, extraction: Extraction, chain: Chain
+) -> None:
+    chain.mine(3)
+    proxy.tamper = _refusing(-32601, "the method does not exist/is not available")
+    with proxy_of(chain.url) as other:
+        other.tamper = capable
+        urls = [f"{proxy.url}/{KEY}", other.url]
+        extraction.urls = lambda: urls[::-1] if capable_first else urls
+        error = failed(extraction.run("traces", 0, 2))
+        assert (error.code, error.retryable) == ("ProviderUnavailable", True)
+        assert proxy.calls["eth_getBlockByNumber"]
+        assert other.calls["eth_getBlockByNumber"]
+        other.tamper = lambda _call, answer: answer
+        completed(extraction.run("traces", 0, 2))
+
+
+def test_each_attempt_begins_with_the_next_provider(proxy: Proxy, extraction: Extraction, chain: Chain) -> None:
+    Activity(chain).blocks(3)
+    released = Event()
+
+    def hangs(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if call["method"] == "eth_getLogs":
+            released.wait(60)
+        return answer
+
+    def wrong(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if call["method"] == "eth_getLogs":
+            return {**answer, "result": [{**log, "blockNumber": "0x63"} for log in answer["result"]]}
+        return answer
+
+    extraction.urls = lambda: [f"{proxy.url}/{KEY}", chain.url]
+    for manner, code, config in ((hangs, "CryoTimeout", {"timeoutSeconds": 2}), (wrong, "RowOutsidePartition", {})):
+        proxy.tamper = manner
+        assert failed(extraction.run("logs", 0, 3, **config)).code == code
+        seen = dict(proxy.calls)
+        (committed,) = completed(extraction.run("logs", 0, 3, attempt=2)).outputs
+        assert committed.rows == len(chain_truth.logs(chain, 0, 3)) > 0
+        assert proxy.calls == seen, "the first was asked again"
+        released.set()
+    assert failed(extraction.run("logs", 0, 3, attempt=3)).code == "RowOutsidePartition", "it has its turn again"
+
+
+def test_a_provider_has_its_place_in_the_secret_at_each_attempt(
+    proxy: Proxy, extraction: Extraction, chain: Chain
+) -> None:
+    chain.mine(3)
+    proxy.tamper = _without_blocks
+    extraction.urls = lambda: [f"{proxy.url}/first", f"{proxy.url}/second"]
+    for attempt, last in ((1, "provider 1"), (2, "provider 0")):
+        assert last in failed(extraction.run("logs", 0, 2, attempt=attempt)).message
 
 
 def test_a_block_of_another_height_is_not_committed(proxy: Proxy, extraction: Extraction, chain: Chain) -> None:

@@ -14,7 +14,6 @@ from uuid import UUID
 from traceplane.store.documents import document
 from traceplane.store.engine import Connection
 from traceplane.store.statements.enqueue import ENQUEUED, WANTED_OF_ACCEPTED
-from traceplane.store.statements.runnable import RUNNABLE
 from traceplane.store.statements.transitions import HELD
 
 ACCEPTED = """
@@ -146,31 +145,6 @@ reported_invalidations AS (
 """
 """Accept rows of the source outbox, in any order and any number of times."""
 
-UNFINISHED = f"""
-WITH readers AS (
-    SELECT j.id, o.output, v.id AS dataset_version_id
-    FROM dataset_versions v
-    JOIN datasets o ON o.id = v.dataset_id
-    JOIN job_inputs i ON i.dataset_version_id = v.id
-    JOIN jobs j ON j.id = i.job_id {RUNNABLE}
-    WHERE v.job_id = %(job)s
-),
--- Each by the partial index of its state: of completed tasks there may be millions.
-open_tasks AS (
-    SELECT t.job_id, t.event_id FROM tasks t JOIN readers r ON r.id = t.job_id WHERE t.status = 'Queued'
-    UNION ALL
-    SELECT t.job_id, t.event_id FROM tasks t JOIN readers r ON r.id = t.job_id WHERE t.status = 'Running'
-    UNION ALL
-    -- Dead ones as well: what waits for a person is not done.
-    SELECT t.job_id, t.event_id FROM tasks t JOIN readers r ON r.id = t.job_id WHERE t.status = 'Failed'
-)
-SELECT r.output, count(DISTINCT e.id)::int8
-FROM open_tasks t JOIN events e ON e.id = t.event_id
-JOIN readers r ON r.id = t.job_id AND r.dataset_version_id = e.dataset_version_id
-GROUP BY r.output
-"""
-"""How many events of each output of a job have a task that is neither completed nor canceled."""
-
 FORGET = """
 WITH deleted_events AS (
     DELETE FROM events WHERE id IN (
@@ -224,12 +198,6 @@ async def report(
 ) -> Accepted:
     """Accept what a running task reports. `fence` has task, attempt, token, claim."""
     return await _accept(conn, REPORT, {"org": org_id, **fence}, events, invalidations)
-
-
-async def unfinished(conn: Connection, *, job_id: UUID) -> dict[str, int]:
-    """Events of each output of a job that have an open task; outputs that have none are left out."""
-    rows = await (await conn.execute(UNFINISHED, {"job": job_id})).fetchall()
-    return {row[0]: row[1] for row in rows}
 
 
 async def relay(

@@ -253,7 +253,10 @@ class Invalidation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class EventsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Events and invalidations reported while a task runs. `id` makes a repeat a no-op."""
+    """Events and invalidations reported while a task runs. `id` makes a repeat a no-op.
+
+    A report without any of them is answered with how many events are unfinished.
+    """
 
     fence: Fence
     id: Id
@@ -262,11 +265,15 @@ class EventsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class EventsResponse(msgspec.Struct, frozen=True):
-    """How many were new, and how many events of each output have a task that is neither completed nor canceled."""
+    """How many were new; to an empty report, how many events of each output have an open task.
+
+    Open is a task that is neither completed nor canceled, also a dead one, of a job that the output triggers in
+    the active version of the DAG; in the staged one where the source itself is only staged.
+    """
 
     accepted: int
     unfinished: dict[str, int] | None = None
-    """Outputs that have none are left out; None from a release that does not count. Dead tasks count."""
+    """Outputs that have none are left out; None to a report of something, or from a release that counts none."""
 
 
 class CommittedOutput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
