@@ -60,8 +60,13 @@ def query() -> None:
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
     )
-    # uvicorn raises it once more when it has stopped: the process would end before its spans are out.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+
+    def on_sigterm(*_: object) -> None:
+        server.should_exit = True
+
+    # For a signal before uvicorn has its own handler: it looks at this when it has started. It also raises the
+    # signal once more when it has stopped; by default that would end the process before its spans are out.
+    signal.signal(signal.SIGTERM, on_sigterm)
     with otlp.exporting("query", settings), contextlib.suppress(KeyboardInterrupt):
         server.run([listener(settings.listen_host, settings.query_port)])
     if fatal:

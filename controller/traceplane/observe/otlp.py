@@ -9,6 +9,8 @@ a minute at most. OpenTelemetry's library is imported in processes that export, 
 from __future__ import annotations
 
 import logging
+import os
+import re
 import socket
 import threading
 import time
@@ -17,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import unquote
 
 import structlog
 
@@ -36,6 +39,9 @@ DELAY_SECONDS = 2.0
 CLOSE_SECONDS = 1.5
 """How long what is left may take to go out when the process ends."""
 LOG_SECONDS = 60.0
+HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
+_WORD = re.compile(r"[^\s,:;=\"'\\\x00-\x1f\x7f-\U0010ffff]{4,}")
+"""A part of a header that is the same in a repr, which is how libraries quote, and long enough to tell."""
 
 log = structlog.get_logger()
 
@@ -118,7 +124,15 @@ class _LastWords(logging.Handler):
         self.said: str | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said = record.getMessage()[:300]
+        self.said = _without_headers(record.getMessage())
+
+
+def _without_headers(text: str) -> str:
+    """The text, or other words where it quotes the headers: a token is among them, and wrong ones are quoted."""
+    given = " ".join(os.environ.get(name, "") for name in HEADERS)
+    if any(word.lower() in text.lower() for word in _WORD.findall(f"{given} {unquote(given)}")):
+        return f"{' or '.join(HEADERS)} is wrong or refused: write name=value,... with percent-encoded values"
+    return text[:300]
 
 
 class _Otlp:
@@ -221,7 +235,8 @@ def exporting(process: str, settings: Tracing, instance: str | None = None) -> I
     try:
         queue = Queue(_Otlp(process, instance or socket.gethostname()))
     except Exception as error:  # a variable of OpenTelemetry's that says nothing it understands
-        log.error("traces are not exported: check the variables OTEL_*", error=f"{type(error).__name__}: {error}")
+        why = _without_headers(f"{type(error).__name__}: {error}")
+        log.error("traces are not exported: check the variables OTEL_*", error=why)
         yield
         return
     spans.install(queue.put, settings.tracing_sample_ratio)

@@ -30,6 +30,19 @@ Databases.ping = gives_up
 main()
 """
 
+STOPPED_AT_ONCE = """
+import os
+import signal
+from traceplane.cli.main import main
+from traceplane.kit import listen
+listener = listen.listener
+def stopped(host, port):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return listener(host, port)
+listen.listener = stopped
+main()
+"""
+
 
 def test_an_error_after_which_it_must_not_go_on_ends_it(world: World, tmp_path: Path) -> None:
     port, log = free_port(), tmp_path / "query.log"
@@ -46,6 +59,14 @@ def test_an_error_after_which_it_must_not_go_on_ends_it(world: World, tmp_path: 
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_signal_that_comes_before_it_serves_ends_it_in_order(world: World, tmp_path: Path) -> None:
+    log, given = tmp_path / "query.log", environment(world, free_port(), tmp_path)
+    with log.open("ab") as output:
+        command = [sys.executable, "-c", STOPPED_AT_ONCE, "run", "query"]
+        done = subprocess.run(command, env=given, stdout=output, stderr=output, timeout=PATIENCE_SECONDS)
+    assert done.returncode == 0, log.read_text()
 
 
 def environment(world: World, port: int, folder: Path, issuer: str = "https://issuer.test") -> dict[str, str]:

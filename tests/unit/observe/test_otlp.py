@@ -183,6 +183,33 @@ def test_variables_that_make_no_sense_cost_the_traces_and_not_the_process(
     assert [line["log_level"] for line in lines] == ["warning", "error"]
 
 
+@pytest.mark.parametrize("variable", otlp.HEADERS)
+@pytest.mark.parametrize(
+    "given",
+    [
+        "authorization: Bearer canary",
+        "Bearer canary",
+        "authorization=Bearer canary;canary",
+        "tenant=1,authorization:canary",
+        "authorization=Bearer%0Acanary",
+        "authorization=1%0Dcan%61ry",
+        "authorization=Bearer%20%FFcanary%0Acanary",
+        "authorization%3A%20CANARY%20=1",
+        "authorization%0A=canary%0A%22",
+    ],
+)
+def test_headers_that_are_wrong_are_named_and_not_quoted(
+    variable: str, given: str, pointed: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, given)
+    with capture_logs() as lines, otlp.exporting("worker", TRACING):
+        a_span()
+        until(lambda: lines, "a line about it")
+    assert [(line["log_level"], variable in line["error"]) for line in lines] == [("warning", True)]
+    assert "name=value,..." in lines[0]["error"]
+    assert "canary" not in repr(lines).lower()
+
+
 def test_a_process_that_exports_nothing_does_not_import_the_library() -> None:
     script = """
 import sys
