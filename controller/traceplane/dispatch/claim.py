@@ -174,7 +174,7 @@ class Claims:
             metrics.started(job.facts.dag, job.facts.name, waited)
             for row in claimed.rows if spans.enabled() else ():
                 task_spans.claimed(
-                    job.key, row.task_id, row.attempt, row.cause, row.queued_at, claimed.now, row.producer
+                    job.key, row.task_id, row.attempt, row.cause, row.waits_since, claimed.now, row.producer
                 )
             # A PerUpdate run reads what is new, however much lies cold by now.
             if not job.newest_only and payload.may_be_relocated(claimed.context):

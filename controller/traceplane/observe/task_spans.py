@@ -30,7 +30,7 @@ def claimed(
     task_id: str,
     attempt: int,
     cause: str,
-    queued_at: datetime,
+    waits_since: datetime,
     now: datetime,
     producer: UUID | None,
 ) -> None:
@@ -38,7 +38,7 @@ def claimed(
     root = spans.of_task(task_id, "task")
     if not root.sampled:
         return
-    start, end = _nanoseconds(queued_at), _nanoseconds(now)
+    start, end = _nanoseconds(waits_since), _nanoseconds(now)
     about = _about(job, task_id)
     if attempt == 1:
         links = [spans.of_task(producer, "task")] if producer is not None else []

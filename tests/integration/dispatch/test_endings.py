@@ -12,6 +12,8 @@ import pytest
 from tests.integration.dispatch.callers import Caller, completion
 from tests.integration.dispatch.conftest import Feed
 from traceplane.dispatch.dispatcher import Dispatcher
+from traceplane.kit import spans
+from traceplane.kit.spans import Span
 from traceplane.store.statements import attempts
 from traceplane.tasks.retries import RetryPolicy
 
@@ -176,6 +178,26 @@ async def test_a_released_task_is_queued_at_once_and_spends_no_attempt(
     (lease,) = await caller.claim(jobs["compact"])
     await caller.complete(lease, "Failed")
     assert sql("SELECT count(*) AS n FROM tasks WHERE status = 'Failed' AND finished_at IS NOT NULL") == [{"n": 1}]
+
+
+async def test_the_span_of_a_released_tasks_wait_begins_where_the_attempt_before_ended(
+    caller: Caller, jobs: dict[str, UUID], feed: Feed
+):
+    found: list[Span] = []
+    await feed.partitions(1)
+    spans.install(found.append)
+    try:
+        (lease,) = await caller.claim(jobs["compact"])
+        await caller.complete(lease, "Released")
+        (again,) = await caller.claim(jobs["compact"])
+    finally:
+        spans.install(None)
+    (first, second), (attempt,) = (
+        [span for span in found if span.name == name and span.attributes["trace.task_id"] == again.task.task_id]
+        for name in ("queued", "attempt")
+    )
+    assert first.start < first.end == attempt.start
+    assert attempt.end == second.start < second.end
 
 
 @pytest.mark.parametrize(("spent", "status"), [(False, "Queued"), (True, "Failed")])

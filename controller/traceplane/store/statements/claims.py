@@ -73,6 +73,10 @@ _CONTEXT = """
 _ANSWER = """
 SELECT l.newest_only OR l.max_concurrency IS NOT NULL AS limited, l.lease_expires_at, l.timeout_seconds::float8,
        c.n, c.id::text, c.attempt, c.lease_token::text, c.lease_epoch, c.cause, c.scope::text, c.queued_at,
+       -- A released task keeps its queued_at, its place by age; it waits only since the attempt before ended.
+       greatest(c.queued_at, CASE WHEN %(traced)s AND c.attempt > 1 THEN (
+           SELECT a.finished_at FROM task_attempts a
+           WHERE a.task_id = c.id AND a.attempt = c.attempt - 1) END) AS waits_since,
        CASE WHEN %(traced)s THEN (SELECT e.producer_task_id FROM events e WHERE e.id = c.event_id) END AS producer,
        l.now, {superseded} AS superseded, {context}
 FROM live l LEFT JOIN claimed c ON true
@@ -220,6 +224,8 @@ class ClaimedRow(NamedTuple):
     cause: str
     scope: str
     queued_at: datetime
+    waits_since: datetime
+    """`queued_at` or, where the claim is `traced`, the end of the attempt before if that is later."""
     producer: UUID | None = None
     """The task whose event this one follows from, where the claim is `traced`."""
 
@@ -282,10 +288,10 @@ async def claim(
         limited=first[0],
         lease_expires_at=first[1],
         timeout_seconds=first[2],
-        now=first[12],
-        superseded=first[13],
-        context=first[14],
-        rows=tuple(ClaimedRow(*row[3:12]) for row in rows if row[3] is not None),
+        now=first[13],
+        superseded=first[14],
+        context=first[15],
+        rows=tuple(ClaimedRow(*row[3:13]) for row in rows if row[3] is not None),
     )
 
 
