@@ -15,7 +15,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def claimed(*numbers: int) -> Claimed:
-    rows = tuple(ClaimedRow(n, f"task-{n}", 1, "token", n, "Event", "{}", NOW) for n in numbers)
+    rows = tuple(ClaimedRow(n, f"task-{n}", 1, "token", n, "Event", "{}", NOW, NOW) for n in numbers)
     return Claimed(False, rows, NOW, NOW, None, 0, None)
 
 
