@@ -140,9 +140,7 @@ def test_a_cursor_that_is_announced_again_was_written_by_the_latest_run(world: W
 
 def test_a_hot_partition_is_done_once_it_is_announced_by_the_latest_run(world: World, get: Get) -> None:
     sums, names = hot_sums(world)
-    world.state.execute(
-        "UPDATE jobs SET activation = 'Reactive', execution_strategy = 'PerPartition' WHERE name = 'sum'"
-    )
+    world.state.execute("UPDATE jobs SET activation = 'Reactive', execution_strategy = 'PerPartition'")
     died, again = names
     for task, start in ((died, 20), (died, 0), (again, 20)):
         announced(world, sums, task, start, start + 9)
@@ -155,6 +153,9 @@ def test_a_hot_partition_is_done_once_it_is_announced_by_the_latest_run(world: W
     assert found(0) == found(9) == ("Done", ["died"])
     assert found(10) == found(19) == found(30) == ("WaitsForInput", [])
     assert found(20) == found(29) == ("Done", ["again"])
+    announced(world, world.version("compact"), died, 30, 39)
+    cold = get("/v1/assets/cold-blocks/explanation", at=35).json()["items"][0]
+    assert cold["reason"] != "Done", "a cold partition is one that is committed"
     (made,) = get("/v1/assets/sums/runs", partition="20-29").json()["items"]
     assert (names[UUID(made["task_id"])], made["start"], made["end"]) == ("again", 20, 29)
 

@@ -111,8 +111,7 @@ made AS (
           AND int8range(range_start, range_end, '[]') && int8range(a.start, a."end", '[]')
         UNION ALL
         SELECT * FROM partition_versions
-        WHERE a.key IS NOT NULL AND dataset_version_id = a.version AND superseded_at IS NULL
-          AND partition_key = a.key
+        WHERE dataset_version_id = a.version AND superseded_at IS NULL AND partition_key = a.key
         UNION ALL
         SELECT * FROM partition_versions
         WHERE a.start IS NULL AND a.key IS NULL AND dataset_version_id = a.version AND superseded_at IS NULL) p
@@ -198,11 +197,12 @@ CROSS JOIN LATERAL (
         WHERE p.dataset_version_id = ANY(n.versions) AND p.superseded_at IS NULL AND p.range_start IS NOT NULL
           AND int8range(p.range_start, p.range_end, '[]') @> %(at)s::int8)
     OR EXISTS (  -- Hot rows: partitions of a version do not overlap, so only the first that ends there may hold it.
-        SELECT FROM unnest(n.versions) v (id)
+        SELECT FROM dataset_versions v
         CROSS JOIN LATERAL (
             SELECT e.range_start FROM events e WHERE e.dataset_version_id = v.id AND e.cursor_value >= %(at)s::int8
             ORDER BY e.cursor_value, e.range_start LIMIT 1) first_end
-        WHERE first_end.range_start <= %(at)s::int8) AS covered) made
+        WHERE v.id = ANY(n.versions) AND v.storage = 'Postgres' AND first_end.range_start <= %(at)s::int8
+    ) AS covered) made
 CROSS JOIN LATERAL (
     -- Each count is a partial index of the queue: it costs what is alive, not what ever ran.
     SELECT (SELECT count(*) FROM tasks t WHERE t.job_id = j.id AND t.status = 'Queued') AS queued,
