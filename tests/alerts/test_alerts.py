@@ -166,6 +166,7 @@ NO_METRICS = {
     "trace_writer",
     "trace_reader",
     "trace_type",
+    "trace_id",
 }
 """Roles of the databases and a column, whose names begin as metrics do."""
 
