@@ -47,6 +47,8 @@ SCAN = (
     "SELECT substr(hash, 3, 2) AS shard, count(*) AS n, count(DISTINCT note) AS notes, max(value) AS top,"
     " min(mined_at) AS first FROM {} GROUP BY 1 ORDER BY n DESC, shard LIMIT 10"
 )
+BARE_SCAN = SCAN.replace("max(value)", "max(value::BIGNUM)::VARCHAR")
+"""In files a 256-bit integer is text, whose maximum is another one: the number costs a cast, here and there."""
 WINDOW = (
     "SELECT count(*), sum(gap) FROM (SELECT block_number - lag(block_number) OVER (ORDER BY hash) AS gap FROM {}"
     " WHERE big)"
@@ -253,16 +255,17 @@ def parts(
     started = time.perf_counter()
     ours(SCAN.format("cold_blocks"))
     first = (time.perf_counter() - started) * 1000
-    for title, sql in (("group", SCAN), ("window", WINDOW)):
-        theirs = sql.format(local)
-        mine = sql.format("cold_blocks")
+    for title, mine, theirs in (("group", SCAN, BARE_SCAN), ("window", WINDOW, WINDOW)):
+        mine, theirs = mine.format("cold_blocks"), theirs.format(local)
         fast, slow = race(lambda s=mine: ours(s), lambda s=theirs: bare.execute(s).to_arrow_table(), rounds)
         say(f"{title} over {rows} cold rows, local files", fast, slow, AIM, "bare: DuckDB on the same local files")
     started = time.perf_counter()
-    bare.execute(SCAN.format(remote)).to_arrow_table()
+    bare.execute(BARE_SCAN.format(remote)).to_arrow_table()
     say("the first scan, files fetched", first, (time.perf_counter() - started) * 1000, AIM, "bare: DuckDB over S3")
     fast, slow = race(
-        lambda: ours(SCAN.format("cold_blocks")), lambda: bare.execute(SCAN.format(remote)).to_arrow_table(), rounds
+        lambda: ours(SCAN.format("cold_blocks")),
+        lambda: bare.execute(BARE_SCAN.format(remote)).to_arrow_table(),
+        rounds,
     )
     say("a later scan, files in the cache", fast, slow, AIM, "bare: DuckDB over S3 again")
     low, high = rows - rows // 10, rows + rows // 20
