@@ -294,7 +294,7 @@ def parts(
         fast,
         slow,
         None,
-        "the fixed cost, with a catalogue, a plan, and a written result",
+        "the fixed cost, with a catalog, a plan, and a written result",
     )
     fast, slow = race(lambda: ours("SELECT 1"), lambda: bare.execute("SELECT 1").to_arrow_table(), rounds * 3)
     say("SELECT 1", fast, slow, None, "the fixed cost of a query with a ready cell")
