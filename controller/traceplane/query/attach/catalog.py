@@ -7,7 +7,7 @@ on what they give are in `relations.resolve` and `relations.relation`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -33,6 +33,9 @@ from traceplane.query.relations.seam import Holdings, answering, pinned_now
 
 Connection = psycopg.Connection[TupleRow]
 _Rows = psycopg.Cursor[dict[str, Any]]
+_Asset = tuple[str, str]
+"""Namespace and name, as SQL spells them."""
+_NOTHING: Mapping[_Asset, str] = {}
 
 MAX_PARTITIONS = 200_000
 """Partitions of one query; more would be read into memory for nothing, since no cache holds that many files."""
@@ -54,10 +57,11 @@ WHERE org_id = %(org)s
 
 # The same of versions of DAGs, each under the name that it was asked for by.
 _VERSION_RELATIONS = """
-SELECT r.namespace, r.name || '@' || asked.version AS name, r.name AS asset, r.version, r.storage, r.read_roles,
+SELECT r.namespace, r.name || '@' || asked.spelled AS name, r.version, r.storage, r.read_roles,
        r.hot_read_roles, r.cold_read_roles, r.columns, r.scope_column, r.dataset_id, r.dataset_version_id,
        r.location, r.provisioned, r.hot_version_id, r.hot_location, r.cold_version_id, d.description
-FROM unnest(%(namespaces)s::text[], %(names)s::text[], %(versions)s::text[]) asked (namespace, name, version)
+FROM unnest(%(namespaces)s::text[], %(names)s::text[], %(spelled)s::text[], %(versions)s::text[])
+     asked (namespace, name, spelled, version)
 JOIN catalog.version_relations r
   ON r.org_id = %(org)s
  AND (replace(r.namespace, '-', '_'), replace(r.name, '-', '_')) = (asked.namespace, asked.name)
@@ -168,10 +172,10 @@ class Catalog:
         self, names: Sequence[RelationName], namespace: str, reader: Reader, pin: pins.Pin
     ) -> list[Relation]:
         """Every relation of a statement as `pin` saw it. Raises Refusal, or SnapshotUnavailable with the reason."""
-        reader = replace(reader, staged=_staged_then(pin, {reader.meant(name) for name in names}))
+        staged = _staged_then(pin, names, namespace, reader)
         pinned = [
             (row, spelled, pin.of(row.namespace, row.name))
-            for row, spelled in self._matched(names, namespace, reader)
+            for row, spelled in self._matched(names, namespace, reader, staged)
         ]
         held = self._holdings([row for row, _, _ in pinned], [then for _, _, then in pinned], pin.snapshot)
         found = []
@@ -208,40 +212,40 @@ class Catalog:
         return str(row[0])
 
     def _matched(
-        self, names: Sequence[RelationName], namespace: str, reader: Reader
+        self, names: Sequence[RelationName], namespace: str, reader: Reader, staged: Mapping[_Asset, str] = _NOTHING
     ) -> list[tuple[CatalogRow, list[RelationName]]]:
+        """The row of each name, where `staged` says what that meant; else it is what is staged now. From here on a
+        version is known by its own name."""
         if reader.versions is not None:
             rows = self._task_rows(reader.versions)
         else:
-            reader = self._settled(names, namespace, reader)
-            rows = self._named_rows(names, namespace, reader)
+            rows = self._named_rows(names, namespace, reader, staged)
         matched = match(names, namespace, rows, reader)
         for row, _ in matched:
             check_columns(row)
-        return matched
+        return [
+            (row if row.version is None else replace(row, name=f"{row.asset}{AT}{row.version}"), spelled)
+            for row, spelled in matched
+        ]
 
-    def _settled(self, names: Sequence[RelationName], namespace: str, reader: Reader) -> Reader:
-        """The reader with the version that `staged` means for each of these names, as far as there is one."""
-        spelled = [((name.schema or namespace).replace("-", "_"), *reader.meant(name)) for name in names]
-        wanted = [(place, asset) for place, asset, version in spelled if version == STAGED]
-        if not wanted:
-            return reader
-        places, assets = (list(part) for part in zip(*wanted, strict=True))
-        key = {"namespaces": places, "names": assets, "versions": [STAGED] * len(wanted)}
-        found = {row["asset"].replace("-", "_"): row["version"] for row in self._fetch(_VERSION_RELATIONS, key)}
-        return replace(reader, staged={**reader.staged, **found})
-
-    def _named_rows(self, names: Sequence[RelationName], namespace: str, reader: Reader) -> list[CatalogRow]:
+    def _named_rows(
+        self, names: Sequence[RelationName], namespace: str, reader: Reader, staged: Mapping[_Asset, str]
+    ) -> list[CatalogRow]:
         """What these names may mean, also to those who may not read it."""
-        spelled = [((name.schema or namespace).replace("-", "_"), *reader.meant(name)) for name in names]
+        meant = [_meant(name, namespace, reader) for name in names]
         sent = []
         for statement, key in (
-            (_RELATIONS, [found for found in spelled if found[2] is None]),
-            (_VERSION_RELATIONS, [found for found in spelled if found[2] is not None]),
+            (_RELATIONS, [one for one in meant if one[1] is None]),
+            (_VERSION_RELATIONS, [one for one in meant if one[1] is not None]),
         ):
             if key:
-                places, assets, versions = (list(part) for part in zip(*key, strict=True))
-                sent.append(self._send(statement, {"namespaces": places, "names": assets, "versions": versions}))
+                columns = {
+                    "namespaces": [place for (place, _), _ in key],
+                    "names": [name for (_, name), _ in key],
+                    "spelled": [version for _, version in key],
+                    "versions": [staged.get(asset, STAGED) if said == STAGED else said for asset, said in key],
+                }
+                sent.append(self._send(statement, columns))
         return [catalog_row(row) for rows in sent for row in rows.fetchall()]
 
     def _task_rows(self, versions: Iterable[UUID]) -> list[CatalogRow]:
@@ -312,14 +316,23 @@ class Catalog:
         return self._connection.cursor(row_factory=dict_row).execute(statement, {"org": self._org, **values})
 
 
-def _staged_then(pin: pins.Pin, spelled: Collection[tuple[str, str | None]]) -> dict[str, str]:
-    """What `staged` meant for each asset when a statement was run that names these assets and versions."""
+def _meant(name: RelationName, namespace: str, reader: Reader) -> tuple[_Asset, str | None]:
+    """The asset and the DAG version that a name means."""
+    asset, version = reader.meant(name)
+    return ((name.schema or namespace).replace("-", "_"), asset), version
+
+
+def _staged_then(
+    pin: pins.Pin, names: Sequence[RelationName], namespace: str, reader: Reader
+) -> Mapping[_Asset, str]:
+    """What `staged` meant for each asset when `pin` was taken: of its versions the one that no name says itself."""
     pinned = [
-        (asset.replace("-", "_"), version)
-        for asset, mark, version in (one.name.partition(AT) for one in pin.relations)
-        if mark
+        ((one.namespace.replace("-", "_"), one.name.partition(AT)[0].replace("-", "_")), one.name.partition(AT)[2])
+        for one in pin.relations
+        if AT in one.name
     ]
-    return dict(pinned) | {asset: version for asset, version in pinned if (asset, version) not in spelled}
+    said = {_meant(name, namespace, reader) for name in names}
+    return dict(pinned) | {asset: version for asset, version in pinned if (asset, version) not in said}
 
 
 def _partitions(cursor: _Rows | None) -> Mapping[UUID, list[PartitionRow]]:

@@ -38,15 +38,12 @@ class Reader:
     roles: frozenset[str] = frozenset()
     versions: frozenset[UUID] | None = None
     at: str | None = None
-    staged: Mapping[str, str] = field(default_factory=dict)
-    """Assets to the name of the version that `staged` means for them: that moves on, a version's name does not."""
     filters: Mapping[UUID, Where] = field(default_factory=dict)
 
     def meant(self, name: RelationName) -> tuple[str, str | None]:
         """The asset and the DAG version that a name means."""
-        asset, mark, said = name.table.partition(AT)
-        version = said if mark else self.at
-        return asset, self.staged.get(asset, version) if version == STAGED else version
+        asset, mark, version = name.table.partition(AT)
+        return asset, version if mark else self.at
 
 
 def match(

@@ -47,6 +47,9 @@ class CatalogRow:
     where: Where = field(default_factory=dict)
     """Of its rows those that the reader sees."""
 
+    version: str | None = None
+    """Where the name says a version of the DAG: that version's own name, which never means another one."""
+
     @property
     def asset(self) -> str:
         """The asset, whichever of its versions the name means."""
@@ -95,6 +98,7 @@ def catalog_row(row: Mapping[str, Any]) -> CatalogRow:
         columns=_columns(row),
         notes=_notes(row),
         description=row.get("description") or "",
+        version=row.get("version"),
         scope_column=row["scope_column"] or "",
         dataset=row["dataset_id"],
         provisioned=row["provisioned"],
