@@ -11,8 +11,7 @@ from operators.block_follower.config import BlockFollowerConfig
 from operators.block_follower.finality import Finality
 from operators.block_follower.position import Blocks
 from operators.chain.fetch import Batch
-from operators.chain.links import empty_between
-from traceplane_sdk import wire
+from traceplane_sdk import empty_ranges, wire
 from traceplane_sdk.context import Context
 from traceplane_sdk.hot import HotTransaction
 
@@ -26,10 +25,15 @@ class Writing:
         self._blocks, self._finality = blocks, finality
 
     def replace(self, transaction: HotTransaction, start: int, end: int, batch: Batch) -> None:
-        """Make a batch's rows all that there is from `start` to `end`; a sparse chain has no others there."""
+        """Make a batch's rows all that there is from `start` to `end`; a sparse chain has no others there.
+
+        Its headers link, and the first one to the block below `start`: the heights between them have no block, as
+        a block's parent is the one before it, whatever its height.
+        """
+        heights = [header.number for header in batch.headers]
         for name in self._outputs:
             transaction.replace(name, start, end, batch.rows[name])
-            for low, high in empty_between(start, end, batch.headers) if self._config.profile.sparse else ():
+            for low, high in empty_ranges.between(start, end, heights) if self._config.profile.sparse else ():
                 transaction.record_empty(name, low, high)
 
     def announce(self, transaction: HotTransaction, start: int, end: int) -> None:

@@ -25,20 +25,6 @@ class BrokenChain(Exception):
         self.number = number
 
 
-def empty_between(start: int, end: int, headers: Iterable[Header]) -> list[tuple[int, int]]:
-    """Inclusive ranges of `start` to `end` that have none of `headers`, which are within it and in order.
-
-    Where the headers link, and the first links to the block below `start`, those heights have no block: a block's
-    parent is the one before it, whatever its height.
-    """
-    found, position = [], start
-    for header in headers:
-        if header.number > position:
-            found.append((position, header.number - 1))
-        position = header.number + 1
-    return [*found, (position, end)] if position <= end else found
-
-
 def check_links(parent_hash: str | None, headers: Iterable[Header]) -> None:
     """Raise BrokenChain unless each builds on the one before, the first on `parent_hash` (None: unknown)."""
     for header in headers:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from traceplane_sdk import wire
+from traceplane_sdk import empty_ranges, wire
 from traceplane_sdk.context import Context
 from traceplane_sdk.errors import OperatorError
 from traceplane_sdk.operator import ColumnType
@@ -47,25 +47,13 @@ def write(ctx: Context, output: wire.TaskOutput, part: wire.Partition, answer: Q
     with ctx.hot() as transaction:
         transaction.replace(output.name, part.start, part.end, rows)
         if output.sparse:
-            for low, high in missing(
-                part, [column.name for column in output.columns].index(output.scope_column), rows
-            ):
+            scope = [column.name for column in output.columns].index(output.scope_column)
+            for low, high in empty_ranges.between(part.start, part.end, (row[scope] for row in rows)):
                 transaction.record_empty(output.name, low, high)
         if ordered:
             transaction.position(part.end)
         transaction.event(_event(ordered, output, part))
     ctx.log("range written", output=output.name, range=part.key, rows=len(rows))
-
-
-def missing(part: wire.Partition, scope: int, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, int]]:
-    """Inclusive ranges of a part that no row is of; rows are sorted by their value, which is at `scope`."""
-    low = part.start
-    for row in rows:
-        if row[scope] > low:
-            yield low, row[scope] - 1
-        low = row[scope] + 1
-    if low <= part.end:
-        yield low, part.end
 
 
 def _event(ordered: bool, output: wire.TaskOutput, part: wire.Partition) -> wire.Event:

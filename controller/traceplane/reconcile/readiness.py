@@ -15,6 +15,7 @@ from traceplane.reconcile import conditions, written
 from traceplane.reconcile.actions import Input, WorkerView
 from traceplane.reconcile.conditions import Condition, false, true
 from traceplane.store.statements.controller_facts import JobFacts
+from traceplane.tasks import failures
 from traceplane.versions.readiness import Phase
 from traceplane.versions.rollout import MANUAL
 
@@ -210,9 +211,8 @@ def source_failed(job: JobState) -> Condition | None:
     facts = job.facts
     if facts.activation != "Source" or not (facts.retrying or facts.dead):
         return None
-    error = last_error(facts)
     then = "it is tried again" if facts.retrying else "it waits for `tracectl retry`"
-    why = f"{error.get('code') or 'no code'}: {str(error.get('message') or '')[:1024]}"
+    why = failures.words(last_error(facts), 1024)
     return false("Ready", "SourceStalled", f"its run failed and {then}: {why}")
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from traceplane.store.statements.rollouts import Standing
+from traceplane.tasks import failures
 
 LAG_SECONDS = 10.0
 """What was announced this lately is ordinary work, and no backlog."""
@@ -87,9 +88,7 @@ def _progress(one: Standing) -> Progress:
 
 def _waits(one: Standing) -> str | None:
     if one.dead:
-        error = one.error or {}
-        why = f"{error.get('code') or 'no code'}: {str(error.get('message') or '')[:256]}"
-        return f"{one.dead} tasks failed for good, the last with {why}"
+        return f"{one.dead} tasks failed for good, the last with {failures.words(one.error, 256)}"
     if not one.provisioned:
         return "its tables are being made"
     if one.activation == "Source":

@@ -7,13 +7,13 @@ these, so the reason that counts is the one furthest back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 from traceplane.store.statements.lineage import Step
+from traceplane.tasks import failures
 
 _SHOWN = 256
 
@@ -119,14 +119,15 @@ def _task(step: Step) -> Found:
     if step.status == "Failed" and step.finished_at is None:
         yield (
             Reason.RETRYING,
-            f"attempt {step.attempt} of {step.max_attempts} failed with {_said(step.task_error)}; "
+            f"attempt {step.attempt} of {step.max_attempts} failed with {failures.words(step.task_error, _SHOWN)}; "
             f"the next one is at {step.next_retry_at:%H:%M:%S}",
             _logs(step),
         )
     if step.status == "Failed" and step.finished_at is not None:
         yield (
             Reason.FAILED,
-            f"its task failed for good after {step.attempt} attempts, with {_said(step.task_error)}",
+            f"its task failed for good after {step.attempt} attempts, "
+            f"with {failures.words(step.task_error, _SHOWN)}",
             f"tracectl retry {step.task_id}",
         )
 
@@ -139,7 +140,7 @@ def _of_queue(step: Step) -> Found:
     if step.dead:
         yield (
             Reason.FAILED,
-            f"{step.dead} tasks failed for good, the last with {_said(step.error)}",
+            f"{step.dead} tasks failed for good, the last with {failures.words(step.error, _SHOWN)}",
             f"tracectl get tasks {step.dag} -n {step.namespace} --job {step.job} --status Failed",
         )
     if step.paused and step.queued:
@@ -182,11 +183,6 @@ def _idle(step: Step, inputs: Sequence[Step]) -> Found:
         return
     names = " and ".join(read.job for read in inputs)
     yield Reason.WAITS_FOR_INPUT, f"all that {names} announced is done", ""
-
-
-def _said(error: Mapping[str, Any] | None) -> str:
-    given = error or {}
-    return f"{given.get('code') or 'no code'}: {str(given.get('message') or '')[:_SHOWN]}"
 
 
 def _logs(step: Step) -> str:

@@ -7,6 +7,7 @@ Ranges are inclusive and never overlap: recording or clearing one splits those t
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +31,20 @@ _RECORD = "insert into trace.empty_ranges (dataset_version_id, low, high) values
 _READ = f"""
 select greatest(low, %(low)s), least(high, %(high)s) from trace.empty_ranges where {_OVERLAPPING} order by 1
 """
+
+
+def between(start: int, end: int, values: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Inclusive ranges of `start` to `end` that none of `values` is in.   (pure)
+
+    These are within it and in order; one may come several times.
+    """
+    low = start
+    for value in values:
+        if value > low:
+            yield low, value - 1
+        low = value + 1
+    if low <= end:
+        yield low, end
 
 
 def clear(connection: psycopg.Connection[Any], version: str, low: int, high: int) -> None:
