@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from traceplane.errors import Refused
-from traceplane.store.statements import lineage
+from traceplane.store.statements import lineage, steps
 from traceplane.store.statements.browse_dags import Row
 from traceplane.userapi.call import Call
 from traceplane.userapi.reads import find_asset
@@ -55,9 +55,9 @@ async def explain_asset(call: Call) -> Any:
     """What the asset waits for, job by job back to its source; with `?at=`, why it has not that value yet."""
     at = _number(call, "at")
     roots = _versions(await find_asset(call))
-    steps = await call.run(lineage.steps, roots=roots, at=at, depth=DEPTH, limit=MOST + 1)
-    found = waits.explain(steps[:MOST], at)
-    return {"items": [asdict(wait) for wait in found], "truncated": len(steps) > MOST}
+    found = await call.run(steps.steps, roots=roots, at=at, depth=DEPTH, limit=MOST + 1)
+    explained = waits.explain(found[:MOST], at)
+    return {"items": [asdict(wait) for wait in explained], "truncated": len(found) > MOST}
 
 
 def _versions(asset: Row) -> set[UUID]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from traceplane.store.statements.lineage import Step
+from traceplane.store.statements.steps import Step
 from traceplane.tasks import failures
 
 _SHOWN = 256

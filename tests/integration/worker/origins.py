@@ -9,7 +9,7 @@ from uuid import UUID
 
 from tests import services
 from traceplane.store.engine import Database
-from traceplane.store.statements import lineage
+from traceplane.store.statements import lineage, steps
 from traceplane.versions import waits
 
 LIMIT = 100
@@ -38,8 +38,8 @@ class Origins:
 
     def reasons(self, version: UUID, at: int) -> dict[str, str]:
         """The reason of each job on the way from a version to its source."""
-        steps = self._run(lineage.steps, roots=[version], at=at, depth=9, limit=LIMIT)
-        return {wait.job: str(wait.reason) for wait in waits.explain(steps, at)}
+        found = self._run(steps.steps, roots=[version], at=at, depth=9, limit=LIMIT)
+        return {wait.job: str(wait.reason) for wait in waits.explain(found, at)}
 
     def _run(self, statement: Callable[..., Awaitable[Any]], **given: Any) -> Any:
         async def once() -> Any:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from traceplane.store.statements.lineage import Step
+from traceplane.store.statements.steps import Step
 from traceplane.versions.waits import Wait, explain
 
 FOLLOW, RANGES, COMPACT = (UUID(int=number) for number in (1, 2, 3))

@@ -34,15 +34,17 @@ LIMIT %(limit)s
 """
 """DAGs that are not deleted, with their active version; also one DAG by its name."""
 
-DAG_JOBS = """
-SELECT j.name, j.id, j.operator, j.activation, d.runtime, j.execution_strategy, j.update_strategy, j.config_hash,
-       j.paused, j.provisioned_at IS NOT NULL AS provisioned, d.max_workers, d.max_concurrency,
-       -- Each count is a partial index of the queue: it costs what is alive, not what ever ran.
-       (SELECT count(*) FROM tasks t WHERE t.job_id = j.id AND t.status = 'Queued') AS queued,
+LIVE = """(SELECT count(*) FROM tasks t WHERE t.job_id = j.id AND t.status = 'Queued') AS queued,
        (SELECT count(*) FROM tasks t WHERE t.job_id = j.id AND t.status = 'Running') AS running,
        (SELECT count(*) FROM tasks t
         WHERE t.job_id = j.id AND t.status = 'Failed' AND t.next_retry_at IS NOT NULL) AS retrying,
-       (SELECT min(t.queued_at) FROM tasks t WHERE t.job_id = j.id AND t.status = 'Queued') AS oldest_queued_at
+       (SELECT min(t.queued_at) FROM tasks t WHERE t.job_id = j.id AND t.status = 'Queued') AS oldest_queued_at"""
+"""What is live in the queue of a job `j`, each from a partial index: it costs what is alive, not what ever ran."""
+
+DAG_JOBS = f"""
+SELECT j.name, j.id, j.operator, j.activation, d.runtime, j.execution_strategy, j.update_strategy, j.config_hash,
+       j.paused, j.provisioned_at IS NOT NULL AS provisioned, d.max_workers, d.max_concurrency,
+       {LIVE}
 FROM dag_current_versions c
 JOIN dag_version_jobs d ON d.dag_version_id = c.active_version_id
 JOIN jobs j ON j.id = d.job_id

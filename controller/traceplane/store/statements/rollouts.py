@@ -36,6 +36,11 @@ _POSITION = """
     ) furthest
     WHERE v.job_id = {job}"""
 
+DEAD = """
+    SELECT count(*) AS dead, (array_agg(error ORDER BY finished_at DESC))[1] AS error
+    FROM tasks WHERE job_id = j.id AND status = 'Failed' AND finished_at IS NOT NULL"""
+"""The tasks of a job `j` that failed for good, and the error of the last one."""
+
 STANDING = f"""
 SELECT j.id AS job_id, j.name, j.activation, j.paused, j.provisioned_at IS NOT NULL AS provisioned,
        queue.unfinished, queue.oldest AS oldest_seconds, failed.dead, failed.error, made.tasks, own.position,
@@ -49,9 +54,7 @@ CROSS JOIN LATERAL ({_UNFINISHED.format(job="j.id")}) queue
 CROSS JOIN LATERAL ({_UNFINISHED.format(job="before.id")}) usual
 CROSS JOIN LATERAL ({_POSITION.format(job="j.id", ago="0")}) own
 CROSS JOIN LATERAL ({_POSITION.format(job="before.id", ago="%(lag)s")}) goal
-CROSS JOIN LATERAL (
-    SELECT count(*) AS dead, (array_agg(error ORDER BY finished_at DESC))[1] AS error
-    FROM tasks WHERE job_id = j.id AND status = 'Failed' AND finished_at IS NOT NULL) failed
+CROSS JOIN LATERAL ({DEAD}) failed
 CROSS JOIN LATERAL (SELECT count(*) AS tasks FROM tasks WHERE job_id = j.id) made
 LEFT JOIN LATERAL (
     SELECT report FROM tasks
