@@ -196,6 +196,11 @@ def _options(service: Service) -> list[inspect.Parameter]:
     ]
 
 
+def asset_path(name: str) -> str:
+    """Where the user API has an asset. A name in SQL has `_` where that of an asset has `-`: both are taken."""
+    return f"/v1/assets/{name.replace('_', '-')}"
+
+
 def call(client: httpx.Client, method: str, path: str, **arguments: Any) -> httpx.Response:
     """One request. Raises Unavailable where there is no answer, and the server's own refusal as TraceError."""
     import httpx

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from traceplane.cli import answers, printing
-from traceplane.cli.connection import QUERY_SERVICE, USER_API, Access, call, calls
+from traceplane.cli.connection import QUERY_SERVICE, USER_API, Access, asset_path, call, calls
 from traceplane.cli.options import Namespace, Printed
 from traceplane.cli.printing import Output
 from traceplane.errors import Refused
@@ -52,7 +52,7 @@ def diff(
     """
     scope = {} if namespace is None else {"namespace": namespace}
     with api.client() as client:
-        found: Row = call(client, "GET", f"/v1/assets/{asset.replace('_', '-')}", params=scope).json()
+        found: Row = call(client, "GET", asset_path(asset), params=scope).json()
     if not found["unique_key"]:
         raise Refused(f"asset {found['name']} has no unique key to compare rows by")
     names = [_named(found, against), _named(found, version)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from traceplane.cli import printing
-from traceplane.cli.connection import USER_API, Access, call, calls
+from traceplane.cli.connection import USER_API, Access, asset_path, call, calls
 from traceplane.cli.options import AllNamespaces, Limit, Namespace, Printed
 from traceplane.cli.printing import Output
 
@@ -144,8 +144,7 @@ def assets(
 def _one_asset(api: Access, name: str, namespace: str | None, output: Output) -> None:
     scope = {} if namespace is None else {"namespace": namespace}
     with api.client() as client:
-        # A name in SQL has `_` where that of an asset has `-`.
-        found = call(client, "GET", f"/v1/assets/{name.replace('_', '-')}", params=scope).json()
+        found = call(client, "GET", asset_path(name), params=scope).json()
     if output in (Output.JSON, Output.YAML):
         printing.structured(found, output)
         return

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from traceplane.cli import printing
-from traceplane.cli.connection import USER_API, Access, call, calls
+from traceplane.cli.connection import USER_API, Access, asset_path, call, calls
 from traceplane.cli.options import Namespace, Printed
 from traceplane.cli.printing import Output
 
@@ -91,9 +91,7 @@ def explain(
 def _ask(api: Access, asset: str, what: str, namespace: str | None, **query: object) -> dict[str, Any]:
     given = {name: str(value) for name, value in {"namespace": namespace, **query}.items() if value is not None}
     with api.client() as client:
-        # A name in SQL has `_` where that of an asset has `-`.
-        path = f"/v1/assets/{asset.replace('_', '-')}/{what}"
-        found: dict[str, Any] = call(client, "GET", path, params=given).json()
+        found: dict[str, Any] = call(client, "GET", f"{asset_path(asset)}/{what}", params=given).json()
     return found
 
 
