@@ -31,11 +31,19 @@ def _declare_outputs(
                 f"inputs[{position}]", f"two inputs are named {one.name!r}; compact them in two jobs"
             )
         pinned[one.name] = one.schema
-        if one.where and one.name in outputs and config.delete_after_compact:
+        if not (one.name in outputs and config.delete_after_compact):
+            continue
+        if one.where:
             raise OperatorRefusal(
                 f"inputs[{position}].where",
                 "deleteAfterCompact would delete rows that were not copied; set config.deleteAfterCompact: false, "
                 "or remove where",
+            )
+        if one.foreign:
+            raise OperatorRefusal(
+                f"inputs[{position}].from.asset",
+                "deleteAfterCompact would delete rows of another DAG; set config.deleteAfterCompact: false to copy "
+                "them",
             )
     known = ", ".join(pinned) or "there is none"
     for position, name in enumerate(outputs):

@@ -18,7 +18,7 @@ import typer
 if TYPE_CHECKING:
     from traceplane.cli.manifests import Document
     from traceplane.cli.yaml_nodes import Unreadable
-    from traceplane.graph import Graph
+    from traceplane.graph import Graph, LookUp
 
 MAX_OBJECT_BYTES = 1536 * 1024
 """etcd's default limit of a request, which the API server passes on (etcd, "System limits")."""
@@ -64,8 +64,9 @@ def check(paths: list[Path]) -> Checked:
     return review(paths)[0]
 
 
-def review(paths: list[Path]) -> tuple[Checked, tuple[Graph, ...]]:
-    """What is wrong with everything in `paths`, taken as one set, and the graphs of the DAGs that are right."""
+def review(paths: list[Path], look_up: LookUp | None = None) -> tuple[Checked, tuple[Graph, ...]]:
+    """What is wrong with everything in `paths`, taken as one set, and the graphs of the DAGs that are right.
+    Without `look_up`, nothing is known of assets that DAGs outside of the set publish."""
     from traceplane import graph, operator_registry
     from traceplane.cli.manifests import documents, files_in, read
     from traceplane.cli.yaml_nodes import Unreadable
@@ -88,7 +89,8 @@ def review(paths: list[Path]) -> tuple[Checked, tuple[Graph, ...]]:
         except Unreadable as error:
             findings.append(_unreadable(path, error))
     with StatementChecker() as checker:
-        reviewed = graph.review([document.value for _, document in taken], operator_registry.load(), checker)
+        values = [document.value for _, document in taken]
+        reviewed = graph.review(values, operator_registry.load(), checker, look_up or graph.unknown)
     for index, problems in reviewed.problems.items():
         file, document = taken[index]
         findings += [Finding(file, document.line_of(p.path), p.source, p.path, p.message, p.code) for p in problems]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +17,8 @@ from traceplane.cli.connection import USER_API, Access, call, calls
 from traceplane.cli.options import Namespace
 
 if TYPE_CHECKING:
-    from traceplane.graph import Graph
+    from traceplane.graph import AssetRef, Found, Graph
+    from traceplane.kinds import DAG
     from traceplane.versions.plan import Plan
 
 Row = dict[str, Any]
@@ -62,12 +64,12 @@ def plan(
     """
     from traceplane.cli import lint
 
-    checked, graphs = lint.review(files)
-    if checked.findings:
-        for finding in checked.findings:
-            sys.stderr.write(f"{finding}\n")
-        raise typer.Exit(1)
     with api.client() as client:
+        checked, graphs = lint.review(files, lambda dag, refs: _looked_up(client, namespace, dag, refs))
+        if checked.findings:
+            for finding in checked.findings:
+                sys.stderr.write(f"{finding}\n")
+            raise typer.Exit(1)
         found = [_planned(client, graph, namespace) for graph in graphs]
     if output in (Output.JSON, Output.YAML):
         printing.structured(found, printing.Output(output.value))
@@ -76,13 +78,36 @@ def plan(
         sys.stdout.write(_markdown(one) if output is Output.MARKDOWN else f"{_head(one)}\n")
         if output is Output.TABLE:
             printing.table(_COLUMNS, [_cells(job) for job in one["jobs"]], null="")
+            sys.stdout.writelines(f"{line}\n" for line in _readers(one))
+
+
+def _looked_up(client: Any, namespace: str | None, dag: DAG, refs: Collection[AssetRef]) -> Found:
+    """What the server knows of assets that a DAG reads of others."""
+    from traceplane.store.statements.asset_inputs import CurrentAsset
+    from traceplane.versions import asset_inputs
+
+    parameters = {} if namespace is None else {"namespace": namespace}
+    own = dag.metadata.namespace
+    # The DAG may be planned in another namespace than its manifest says: what is of its own is there as well.
+    asked = [{"namespace": "" if ref.namespace == own else ref.namespace, "asset": ref.asset} for ref in refs]
+    answer = call(client, "POST", f"/v1/dags/{dag.name}/inputs", params=parameters, json={"assets": asked}).json()
+    rows = [CurrentAsset(**one) for one in answer["items"]]
+    return asset_inputs.found(answer["namespace"], dag.name, rows, own)
 
 
 def _planned(client: Any, graph: Graph, namespace: str | None) -> Row:
     """The plan of one DAG, as JSON."""
+    from traceplane.graph import NOT_DEPLOYED
+
     jobs = [{"name": job.name, "config_hash": job.config_hash} for job in graph.jobs]
     parameters = {} if namespace is None else {"namespace": namespace}
-    body = {"spec_hash": graph.spec_hash, "jobs": jobs}
+    reads = [edge.asset.version_id for job in graph.jobs for edge in job.inputs if edge.asset]
+    body = {
+        "spec_hash": graph.spec_hash,
+        "written_hash": graph.written_hash,
+        "jobs": jobs,
+        "reads": [one for one in dict.fromkeys(reads) if not one.startswith(NOT_DEPLOYED)],
+    }
     known: Row = call(client, "POST", f"/v1/dags/{graph.dag}/plan", params=parameters, json=body).json()
     made = _plan(graph, known)
     named = known["version"] or f"a new version ({graph.spec_hash[:8]})"
@@ -93,7 +118,13 @@ def _planned(client: Any, graph: Graph, namespace: str | None) -> Row:
         **active,
         "result": made.result,
         "jobs": list(map(asdict, made.jobs)),
+        "readers": [one for one in known["readers"] if one["job"] in _left(made)],
     }
+
+
+def _left(made: Plan) -> set[str]:
+    """Jobs whose output is another dataset version afterwards, or none."""
+    return {job.job for job in made.jobs if job.action in ("Rebuild", "Remove")}
 
 
 def _plan(graph: Graph, known: Row) -> Plan:
@@ -103,7 +134,7 @@ def _plan(graph: Graph, known: Row) -> Plan:
     from traceplane.versions import plan as plans
 
     generations = [StoredGeneration(**one | {"id": UUID(one["id"])}) for one in known["generations"]]
-    sizes = [Size(**one) for one in known["sizes"]]
+    sizes = [Size(**one | {"version": UUID(one["version"])}) for one in known["sizes"]]
     calls = {name: operator.calls_per_value for name, operator in operator_registry.load().items()}
     return plans.plan(graph, generations, sizes, active_spec_hash=known["active_spec_hash"], calls=calls)
 
@@ -118,6 +149,15 @@ def _head(one: Row) -> str:
     return f"{one['dag']}: {one['version']} {_SAYS[one['result']]}{serves}{ends}{held}"
 
 
+def _readers(one: Row) -> list[str]:
+    """Who reads in other DAGs what is made anew, a line each."""
+    return [
+        f"read by {reader['namespace']}/{reader['dag']}: job {reader['reader']} reads "
+        f"{reader['job']}/{reader['output']}, and is rebuilt after the cutover"
+        for reader in one["readers"]
+    ]
+
+
 def _cells(job: Row) -> list[Any]:
     """A row of the table: what is not known before it runs is `?`, an estimate has a `~`."""
     tasks = "?" if job["tasks"] is None else f"{'' if job['exact'] else '~'}{job['tasks']}"
@@ -130,4 +170,5 @@ def _markdown(one: Row) -> str:
     """A section of a comment: GitHub and GitLab draw its table."""
     rows = [_COLUMNS, ["---"] * len(_COLUMNS), *(_cells(job) for job in one["jobs"])]
     lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return f"**{_head(one)}**\n\n" + "\n".join(lines) + "\n\n"
+    readers = "".join(f"- {line}\n" for line in _readers(one))
+    return f"**{_head(one)}**\n\n" + "\n".join(lines) + "\n\n" + (f"{readers}\n" if readers else "")

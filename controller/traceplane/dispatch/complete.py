@@ -257,10 +257,10 @@ class Completions:
                 }
             )
         ranges = {committed.name: committed.partition for committed in completion.outputs}
-        copied = {given["position"] for given in job.facts.inputs if given.get("where")}
+        copied = {given["position"] for given in job.facts.inputs if given.get("where") or given.get("foreign")}
         for move in completion.relocations:
             if move.input in copied:
-                continue  # the files lack rows, and replace none; that it was read whole is checked all the same
+                continue  # files lack rows, or rows are another DAG's; that all was read is checked all the same
             part = ranges[move.output]
             prepared.relocations.append(
                 {
@@ -349,6 +349,9 @@ def _check_files(job: Generation, completion: Completion) -> None:
             raise Refused(f"relocations: input {move.input} is no hot input of the job", code="BadRelocation")
         if moved.get("where") and move.delete_hot:
             message = f"relocations: input {move.input} has a where, so the files lack rows that delete_hot deletes"
+            raise Refused(message, code="BadRelocation")
+        if moved.get("foreign") and move.delete_hot:
+            message = f"relocations: input {move.input} is of another DAG, whose rows delete_hot would delete"
             raise Refused(message, code="BadRelocation")
 
 

@@ -6,29 +6,48 @@ a list of Problem instead, every one that there is, where something is wrong. `r
 """
 
 from traceplane.graph.assemble import assemble
-from traceplane.graph.model import Graph, GraphInput, GraphJob, GraphOutput, Placement, Problem, Publication
+from traceplane.graph.assets import Assets, Found
+from traceplane.graph.model import (
+    AssetVersion,
+    Graph,
+    GraphInput,
+    GraphJob,
+    GraphOutput,
+    Placement,
+    Problem,
+    Publication,
+)
+from traceplane.graph.nodes import AssetRef, asset_refs
 from traceplane.graph.parse import parse
 from traceplane.graph.policy import check_asset, check_bundle, check_federation
-from traceplane.graph.review import Review, review
+from traceplane.graph.review import NOT_DEPLOYED, LookUp, Review, review, unknown
 from traceplane.graph.statements import Checker, Fault, JobStatement, trusting
 
 __all__ = [
+    "NOT_DEPLOYED",
+    "AssetRef",
+    "AssetVersion",
+    "Assets",
     "Checker",
     "Fault",
+    "Found",
     "Graph",
     "GraphInput",
     "GraphJob",
     "GraphOutput",
     "JobStatement",
+    "LookUp",
     "Placement",
     "Problem",
     "Publication",
     "Review",
     "assemble",
+    "asset_refs",
     "check_asset",
     "check_bundle",
     "check_federation",
     "parse",
     "review",
     "trusting",
+    "unknown",
 ]

@@ -12,9 +12,10 @@ from itertools import islice
 
 from pydantic import BaseModel
 
+from traceplane.graph.assets import Assets
 from traceplane.graph.declare import Declared, configure, declare
 from traceplane.graph.model import Graph, Problem
-from traceplane.graph.nodes import Node, gather
+from traceplane.graph.nodes import AssetRef, Node, gather
 from traceplane.graph.resolve import graph_of
 from traceplane.graph.statements import Checker, trusting
 from traceplane.graph.statements import problems as statement_problems
@@ -26,6 +27,8 @@ from traceplane_sdk.operator import Operator
 MAX_PROBLEMS = 200
 """More are not listed: a person with two hundred to mend does not need the next one yet."""
 TOO_MANY = "TooMany"
+NO_ASSETS = Assets()
+"""Nothing of other DAGs may be read."""
 
 
 def assemble(
@@ -34,15 +37,17 @@ def assemble(
     assets: Sequence[Asset],
     operators: Mapping[str, Operator],
     checker: Checker = trusting,
+    read: Assets = NO_ASSETS,
 ) -> Graph | list[Problem]:
     """The graph of `dag`, the hand-written ones of `jobs` that name it, the Assets it publishes and those that are
     federated over them.
 
     Jobs of other DAGs or namespaces and projected ones are ignored. Problems are sorted by object and field.
-    `checker` says what is wrong with a statement in a config; it may raise Unavailable.
+    `checker` says what is wrong with a statement in a config; it may raise Unavailable. `read` are the assets of
+    other DAGs that jobs of this one read.
     """
     nodes, problems = gather(dag, jobs)
-    return assemble_nodes(dag, nodes, problems, assets, operators, checker)
+    return assemble_nodes(dag, nodes, problems, assets, operators, checker, read)
 
 
 def assemble_nodes(
@@ -52,18 +57,19 @@ def assemble_nodes(
     assets: Sequence[Asset],
     operators: Mapping[str, Operator],
     checker: Checker = trusting,
+    read: Assets = NO_ASSETS,
 ) -> Graph | list[Problem]:
     """As `assemble`, given the nodes and what is known to be wrong with them."""
     by_name = {node.name: node for node in nodes}
-    edges = {name: upstream(node, by_name) for name, node in by_name.items()}
+    edges = {name: upstream(node, by_name, read) for name, node in by_name.items()}
     order = topological(edges)
-    declared, refusals = _declare(by_name, order, operators)
+    declared, refusals = _declare(by_name, order, operators, read)
     found = [
         *problems,
         *_bounded(
             _no_jobs(dag, nodes),
-            references(by_name),
-            cycle_problems(by_name, cycles(edges, order)),
+            references(by_name, read),
+            cycle_problems(by_name, cycles(edges, order), read),
             refusals,
             _publications(dag, by_name, declared, assets),
             statement_problems(dag, by_name, declared, assets, checker),
@@ -80,7 +86,7 @@ def _no_jobs(dag: DAG, nodes: Sequence[Node]) -> Iterator[Problem]:
 
 
 def _declare(
-    nodes: Mapping[str, Node], order: Sequence[str], operators: Mapping[str, Operator]
+    nodes: Mapping[str, Node], order: Sequence[str], operators: Mapping[str, Operator], read: Assets
 ) -> tuple[dict[str, Declared], list[Problem]]:
     """What every operator declares, upstream first; of a job behind a refused one only the config is checked."""
     declared: dict[str, Declared] = {}
@@ -93,7 +99,7 @@ def _declare(
         if isinstance(configured, list):
             problems += configured
             continue
-        outcome = _with_upstream(node, configured, declared)
+        outcome = _with_upstream(node, configured, declared, read)
         if isinstance(outcome, Declared):
             declared[name] = outcome
         else:
@@ -102,16 +108,20 @@ def _declare(
 
 
 def _with_upstream(
-    node: Node, configured: tuple[Operator, BaseModel], declared: Mapping[str, Declared]
+    node: Node, configured: tuple[Operator, BaseModel], declared: Mapping[str, Declared], read: Assets
 ) -> Declared | list[Problem]:
-    """`declare`; nothing where an output that the node reads is missing or refused, for that is reported there."""
-    read: dict[str, Declared] = {}
-    for edge in node.template.inputs or ():
-        job = edge.from_.job or ""
-        if job not in declared or edge.from_.output not in {output.name for output in declared[job].outputs}:
+    """`declare`; nothing where something that the node reads is missing or refused, for that is reported there."""
+    for position, _ in enumerate(node.template.inputs or ()):
+        origin = node.origin(position)
+        if isinstance(origin, AssetRef):
+            if read.version(origin) is None:
+                return []
+            continue
+        if origin is None or origin[0] not in declared:
             return []
-        read[job] = declared[job]
-    return declare(node, *configured, read)
+        if origin[1] not in {output.name for output in declared[origin[0]].outputs}:
+            return []
+    return declare(node, *configured, declared, read)
 
 
 def _publications(

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, ValidationError
 
 from traceplane.graph import filters
+from traceplane.graph.assets import Assets
 from traceplane.graph.explain import explain
 from traceplane.graph.filters import UNKNOWN_COLUMN
 from traceplane.graph.hashing import canonical, config_hash, schema_hash
 from traceplane.graph.model import GraphInput, GraphOutput, Problem
-from traceplane.graph.nodes import Node
+from traceplane.graph.nodes import AssetRef, Node
 from traceplane.graph.quantities import excesses
 from traceplane.graph.reserved import reserved
 from traceplane.graph.wording import listing, suggestion
@@ -82,16 +83,21 @@ def _capabilities(node: Node, operator: Operator) -> Iterator[Problem]:
 
 
 def declare(
-    node: Node, operator: Operator, config: BaseModel, upstream: Mapping[str, Declared]
+    node: Node, operator: Operator, config: BaseModel, upstream: Mapping[str, Declared], assets: Assets
 ) -> Declared | list[Problem]:
-    """The node's outputs and hash; `upstream` has every job it reads."""
-    found = [_input(node, position, upstream) for position, _ in enumerate(node.template.inputs or ())]
+    """The node's outputs and hash; `upstream` has every job it reads, and `assets` what it reads of other DAGs."""
+    found = [_input(node, position, upstream, assets) for position, _ in enumerate(node.template.inputs or ())]
     if wrong := [problem for one in found if isinstance(one, list) for problem in one]:
         return wrong
     inputs = tuple(one for one in found if isinstance(one, GraphInput))
     schemas = [
         InputSchema(
-            i.output, _output(upstream[i.job], i.output), i.trigger, i.where, node.template.execution_strategy
+            i.output,
+            read_schema(i, upstream),
+            i.trigger,
+            i.where,
+            node.template.execution_strategy,
+            i.asset is not None,
         )
         for i in inputs
     ]
@@ -115,17 +121,24 @@ def declare(
     return Declared(operator, config, inputs, outputs, own)
 
 
-def _input(node: Node, position: int, upstream: Mapping[str, Declared]) -> GraphInput | list[Problem]:
-    edge = (node.template.inputs or [])[position]
-    job, output = edge.from_.job, edge.from_.output
-    if job is None or output is None:
+def _input(
+    node: Node, position: int, upstream: Mapping[str, Declared], assets: Assets
+) -> GraphInput | list[Problem]:
+    edge, origin = (node.template.inputs or [])[position], node.origin(position)
+    if origin is None:
         return []  # reported by the rules of the kind
-    where = filters.read(node, position, _output(upstream[job], output))
-    return where if isinstance(where, list) else GraphInput(position, job, output, edge.trigger, where)
+    version = assets.version(origin) if isinstance(origin, AssetRef) else None
+    job, output = (version.job, version.output) if version else origin
+    found = GraphInput(position, job, output, edge.trigger, asset=version)
+    where = filters.read(node, position, "/".join(origin), read_schema(found, upstream))
+    return where if isinstance(where, list) else replace(found, where=where)
 
 
-def _output(job: Declared, name: str) -> OutputSchema:
-    return next(output.schema for output in job.outputs if output.name == name)
+def read_schema(edge: GraphInput, upstream: Mapping[str, Declared]) -> OutputSchema:
+    """The schema of what an input reads."""
+    if edge.asset is not None:
+        return edge.asset.schema
+    return next(output.schema for output in upstream[edge.job].outputs if output.name == edge.output)
 
 
 def _columns(node: Node, output: str, schema: OutputSchema) -> Iterator[Problem]:

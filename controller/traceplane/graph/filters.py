@@ -21,8 +21,8 @@ from traceplane_sdk.where import MAX_VALUES, Where
 UNKNOWN_COLUMN = "UnknownColumn"
 
 
-def read(node: Node, position: int, schema: OutputSchema) -> Where | list[Problem]:
-    """The canonical `where` of the node's input at `position`, over the columns of `schema`; or what is wrong."""
+def read(node: Node, position: int, title: str, schema: OutputSchema) -> Where | list[Problem]:
+    """The canonical `where` of the input at `position`, which reads `title` of `schema`; or the problems."""
     edge = (node.template.inputs or [])[position]
     columns = {column.name: column for column in schema.columns}
     problems: list[Problem] = []
@@ -35,7 +35,7 @@ def read(node: Node, position: int, schema: OutputSchema) -> Where | list[Proble
             message = f"at most {MAX_VALUES} constants in one where; keep a longer list in a dataset and join it"
             return [node.problem(field, explain.OUT_OF_BOUNDS, message)]
         if name not in columns:
-            message = f"{edge.from_.job}/{edge.from_.output} has no column {name!r}; {suggestion(name, columns)}"
+            message = f"{title} has no column {name!r}; {suggestion(name, columns)}"
             problems.append(node.problem(field, UNKNOWN_COLUMN, message))
             continue
         texts = list(_texts(node, field, given, columns[name]))

@@ -4,7 +4,8 @@
 new release) keeps the data while a change of meaning makes a new dataset version. Config fields at their default
 are left out: an operator may gain a field without rebuilding anybody; one that changes a default's effect
 raises its `output_revision`. Everything upstream is in the hash by the upstream job's own hash, and by its name
-and output, because a generation is tied to the very datasets it reads.
+and output, because a generation is tied to the very datasets it reads. Of an asset of another DAG that is the
+dataset version that its readers get.
 """
 
 from __future__ import annotations
@@ -66,11 +67,15 @@ def config_hash(
             "rebuildToken": job.rebuild_token,
             "outputs": [[output.name, output.schema_hash] for output in outputs],
             # Only where there is one: a field that the platform gained changes no hash of those who do not use it.
-            "inputs": [
-                [i.job, i.output, i.trigger, upstream[i.job], *([i.where] if i.where else [])] for i in inputs
-            ],
+            "inputs": [[*_origin(i, upstream), *([i.where] if i.where else [])] for i in inputs],
         }
     )
+
+
+def _origin(edge: GraphInput, upstream: Mapping[str, str]) -> list[Any]:
+    if edge.asset is not None:
+        return ["asset", edge.asset.version_id, edge.trigger]
+    return [edge.job, edge.output, edge.trigger, upstream[edge.job]]
 
 
 def _meaningful(config: BaseModel, neutral: frozenset[str]) -> dict[str, Any]:

@@ -37,8 +37,33 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class AssetVersion:
+    """What another DAG publishes under an asset now: the dataset version that its readers are tied to."""
+
+    namespace: str
+    asset: str
+    dag: str
+    job: str
+    output: str
+    dataset_id: str
+    version_id: str
+    location: str
+    schema: OutputSchema
+    made_from: frozenset[str] = frozenset()
+    """Jobs of the DAG that asks, whose outputs this one is made from."""
+
+    @property
+    def title(self) -> str:
+        """`namespace/asset`."""
+        return f"{self.namespace}/{self.asset}"
+
+
+@dataclass(frozen=True, slots=True)
 class GraphInput:
-    """An edge: output `output` of job `job` of the same DAG, read by the job that holds this at `position`."""
+    """An edge: output `output` of job `job` of the same DAG, read by the job that holds this at `position`.
+
+    Where `asset` is given, job and output are those of the DAG that publishes it.
+    """
 
     position: int
     job: str
@@ -46,6 +71,12 @@ class GraphInput:
     trigger: bool
     where: Where = field(default_factory=dict)
     """Of its rows those that the job reads; canonical."""
+    asset: AssetVersion | None = None
+
+    @property
+    def own(self) -> tuple[str, str] | None:
+        """The output of this DAG that is read; None for what another one publishes."""
+        return (self.job, self.output) if self.asset is None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +178,21 @@ class GraphJob:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """The immutable definition stored with the job generation (JSON); `where` by position, if there is one."""
+        """The immutable definition stored with the job generation (JSON); `where`, `assets` by position, if any."""
         where = {str(i.position): i.where for i in self.inputs if i.where}
-        return ({"where": where} if where else {}) | {
-            "operator": self.operator,
-            "config": dict(self.config),
-            "unique_key": list(self.unique_key),
-            "scope_column": self.scope_column,
-            "outputs": [output.name for output in self.outputs],
-            "outputs_schema": {output.name: output.columns for output in self.outputs},
-        }
+        assets = {str(i.position): [i.asset.title, i.asset.version_id] for i in self.inputs if i.asset}
+        return (
+            ({"where": where} if where else {})
+            | ({"assets": assets} if assets else {})
+            | {
+                "operator": self.operator,
+                "config": dict(self.config),
+                "unique_key": list(self.unique_key),
+                "scope_column": self.scope_column,
+                "outputs": [output.name for output in self.outputs],
+                "outputs_schema": {output.name: output.columns for output in self.outputs},
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +217,9 @@ class Graph:
     jobs: tuple[GraphJob, ...]
     publications: tuple[Publication, ...]
     cutover: str = "Auto"
+    written_hash: str = ""
+    """Of the canonical spec without the versions of other DAGs' assets: what a person wrote. Where it reads none,
+    `spec_hash`."""
 
     def job(self, name: str) -> GraphJob:
         """The job of that name. KeyError where there is none."""

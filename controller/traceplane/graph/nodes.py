@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from traceplane.graph.model import Problem
 from traceplane.kinds import API_VERSION, DAG, Job, JobTemplate
 from traceplane.kinds.rules import DUPLICATE, violations
+
+Output = tuple[str, str]
+"""Job and output."""
+
+
+class AssetRef(NamedTuple):
+    """An asset by its name."""
+
+    namespace: str
+    asset: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +32,19 @@ class Node:
     declared_by: str | None = None
     readable: bool = True
     """False for a stand-in, whose outputs are not known: no reference to it is a mistake."""
+    namespace: str = ""
+    published: Mapping[str, Output] = field(default_factory=dict)
+    """What its DAG publishes, by asset."""
+
+    def origin(self, position: int) -> Output | AssetRef | None:
+        """What the input at `position` reads: an output of the DAG, or an asset of another; None where that is
+        not said, which the rules of the kind report."""
+        given = (self.template.inputs or [])[position].from_
+        if given.asset is None:
+            return None if given.job is None or given.output is None else (given.job, given.output)
+        ref = AssetRef(given.namespace or self.namespace, given.asset)
+        own = self.published.get(given.asset) if ref.namespace == self.namespace else None
+        return own or ref
 
     def problem(self, field: str, code: str, message: str) -> Problem:
         """A problem with `field`, a path below the job; the job itself where it is empty."""
@@ -61,7 +84,20 @@ def gather(dag: DAG, jobs: Sequence[Job], stand_ins: Collection[str] = ()) -> tu
 
 
 def _all(dag: DAG, joining: Sequence[Job], stand_ins: Collection[str]) -> Iterator[Node]:
+    namespace, publishes = dag.metadata.namespace, published(dag)
     for index, job in enumerate(dag.spec.jobs):
-        yield Node(job.name, job, dag.source, f"spec.jobs[{index}]", readable=job.name not in stand_ins)
+        readable, path = job.name not in stand_ins, f"spec.jobs[{index}]"
+        yield Node(job.name, job, dag.source, path, None, readable, namespace, publishes)
     for joined in joining:
-        yield Node(joined.job_name, joined.spec, joined.source, "spec", joined.name)
+        yield Node(joined.job_name, joined.spec, joined.source, "spec", joined.name, True, namespace, publishes)
+
+
+def published(dag: DAG) -> dict[str, Output]:
+    """What a DAG publishes, by asset."""
+    return {entry.asset: (entry.from_.job, entry.from_.output) for entry in dag.spec.publish}
+
+
+def asset_refs(nodes: Iterable[Node]) -> set[AssetRef]:
+    """The assets of other DAGs that jobs read."""
+    origins = (node.origin(position) for node in nodes for position, _ in enumerate(node.template.inputs or ()))
+    return {origin for origin in origins if isinstance(origin, AssetRef)}

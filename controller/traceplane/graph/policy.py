@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from traceplane.graph.model import Problem
+from traceplane.graph.wiring import UNKNOWN_ASSET
 from traceplane.graph.wording import listing, suggestion
 from traceplane.kinds import Asset, Bundle
 from traceplane.kinds.rules import INVALID, NOT_SUPPORTED, violations
 from traceplane_sdk.operator import OutputSchema, Storage
-
-UNKNOWN_ASSET = "UnknownAsset"
 
 
 def check_asset(asset: Asset) -> list[Problem]:

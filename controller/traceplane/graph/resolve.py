@@ -7,7 +7,7 @@ from typing import Any
 
 from traceplane.graph.declare import Declared
 from traceplane.graph.hashing import digest
-from traceplane.graph.model import PRIORITIES, Graph, GraphJob, Placement, Publication
+from traceplane.graph.model import PRIORITIES, Graph, GraphInput, GraphJob, Placement, Publication
 from traceplane.graph.nodes import Node
 from traceplane.graph.quantities import effective
 from traceplane.kinds import DAG
@@ -31,15 +31,28 @@ def graph_of(dag: DAG, nodes: Mapping[str, Node], declared: Mapping[str, Declare
         "jobs": [_canonical(job) for job in sorted(jobs, key=lambda job: job.name)],
         "publish": [{"asset": p.asset, "job": p.job, "output": p.output} for p in publications],
     }
+    spec_hash = digest(spec)
+    reads_assets = any(edge.asset for job in jobs for edge in job.inputs)
     return Graph(
         namespace=dag.metadata.namespace,
         dag=dag.name,
-        spec_hash=digest(spec),
+        spec_hash=spec_hash,
+        written_hash=digest(_written(spec)) if reads_assets else spec_hash,
         spec=spec,
         jobs=jobs,
         publications=publications,
         cutover=dag.spec.rollout.cutover,
     )
+
+
+def _written(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The canonical spec without what follows from the versions of other DAGs' assets."""
+    jobs = [
+        {key: value for key, value in job.items() if key != "configHash"}
+        | {"inputs": [{key: value for key, value in edge.items() if key != "version"} for edge in job["inputs"]]}
+        for job in spec["jobs"]
+    ]
+    return {**spec, "jobs": jobs}
 
 
 def _job(dag: DAG, node: Node, declared: Declared) -> GraphJob:
@@ -116,8 +129,7 @@ def _canonical(job: GraphJob) -> dict[str, Any]:
         "scopeColumn": job.scope_column,
         "rebuildToken": job.rebuild_token,
         "inputs": [
-            {"job": i.job, "output": i.output, "trigger": i.trigger} | ({"where": i.where} if i.where else {})
-            for i in job.inputs
+            _origin(i) | {"trigger": i.trigger} | ({"where": i.where} if i.where else {}) for i in job.inputs
         ],
         "outputs": [output.name for output in job.outputs],
         "priority": job.priority,
@@ -133,3 +145,9 @@ def _canonical(job: GraphJob) -> dict[str, Any]:
     # "never" is the one None that means something; any other is left out, so that a field the platform
     # gains does not change the hash of those who do not use it.
     return {key: value for key, value in canonical.items() if value is not None or key == "idleTimeoutSeconds"}
+
+
+def _origin(edge: GraphInput) -> dict[str, Any]:
+    if edge.asset is None:
+        return {"job": edge.job, "output": edge.output}
+    return {"asset": edge.asset.title, "version": edge.asset.version_id}

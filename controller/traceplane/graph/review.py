@@ -6,21 +6,33 @@ known (a Job whose DAG is in another repository), only what the Job says alone i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from traceplane.graph.assemble import assemble_nodes
+from traceplane.graph.assets import Assets, Found
 from traceplane.graph.declare import configure
-from traceplane.graph.model import Graph, Problem
-from traceplane.graph.nodes import Node, gather, joins
+from traceplane.graph.model import AssetVersion, Graph, Problem
+from traceplane.graph.nodes import AssetRef, Node, asset_refs, gather, joins
 from traceplane.graph.parse import parse, unknown_kind
 from traceplane.graph.policy import check_asset, check_bundle, check_federation
 from traceplane.graph.salvage import Salvaged, is_inside, job_names, salvage, stand_in
 from traceplane.graph.statements import Checker, alone, trusting
+from traceplane.graph.wiring import topological
 from traceplane.kinds import DAG, Asset, Bundle, Job
 from traceplane.kinds.rules import DUPLICATE, violations
 from traceplane_sdk.operator import Operator, OutputSchema
+
+LookUp = Callable[[DAG, Collection[AssetRef]], Found]
+"""What is known of assets that a DAG reads of others."""
+NOT_DEPLOYED = "not deployed: "
+"""What the id of a dataset version begins with that nobody has made yet."""
+
+
+def unknown(_dag: DAG, _refs: Collection[AssetRef]) -> Found:
+    """Nothing is known of any."""
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +59,18 @@ class _Set:
 
 
 def review(
-    documents: Sequence[Mapping[str, Any]], operators: Mapping[str, Operator], checker: Checker = trusting
+    documents: Sequence[Mapping[str, Any]],
+    operators: Mapping[str, Operator],
+    checker: Checker = trusting,
+    look_up: LookUp = unknown,
 ) -> Review:
-    """Every problem of `documents`, taken together; `checker` as for `assemble`."""
+    """Every problem of `documents`, taken together; `checker` as for `assemble`.
+
+    `look_up` knows assets of other DAGs. Of one that it does not know, and no DAG of the set publishes, nothing is
+    said.
+    """
     manifests = _read(documents)
-    graphs = tuple(_dags(manifests, operators, checker))
+    graphs = tuple(_dags(manifests, operators, checker, look_up))
     published = _published(graphs)
     for index, job in manifests.jobs.items():
         if not any(joins(job, rest.dag) for rest in manifests.dags.values()):
@@ -96,23 +115,64 @@ def _read(documents: Sequence[Mapping[str, Any]]) -> _Set:
     return manifests
 
 
-def _dags(manifests: _Set, operators: Mapping[str, Operator], checker: Checker) -> Iterator[Graph]:
-    """Note the problems of every DAG; the graphs of those that have none."""
+def _dags(manifests: _Set, operators: Mapping[str, Operator], checker: Checker, look_up: LookUp) -> Iterator[Graph]:
+    """Note the problems of every DAG; the graphs of those that have none. A DAG comes after those of the set whose
+    assets it reads."""
     assets, jobs = list(manifests.assets.values()), list(manifests.jobs.values())
     producers: dict[tuple[str, str], str] = {}
-    for index, rest in manifests.dags.items():
-        nodes, problems = gather(rest.dag, jobs, rest.jobs)
+    second = {index: list(_second_producers(rest.dag, producers)) for index, rest in manifests.dags.items()}
+    gathered = {index: gather(rest.dag, jobs, rest.jobs) for index, rest in manifests.dags.items()}
+    published: dict[AssetRef, AssetVersion] = {}
+    for index in _readers_last(manifests, gathered):
+        rest, (nodes, problems) = manifests.dags[index], gathered[index]
         known = {node.name for node in nodes}
         unread = [Node(name, stand_in(name), "", "", readable=False) for name in manifests.unread - known]
-        outcome = assemble_nodes(rest.dag, [*nodes, *unread], problems, assets, operators, checker)
+        refs = asset_refs(nodes)
+        read = Assets({**published, **(look_up(rest.dag, refs) if refs else {})}, complete=False)
+        outcome = assemble_nodes(rest.dag, [*nodes, *unread], problems, assets, operators, checker, read)
         # Jobs that read an unreadable one are missing in the graph: then it is not what will be deployed.
         whole = isinstance(outcome, Graph) and len(outcome.jobs) == len(nodes)
         if isinstance(outcome, Graph) and whole and not manifests.found.get(index):
             yield outcome
+            published |= dict(_versions(outcome))
         found = outcome if isinstance(outcome, list) else []
-        for problem in [*found, *_second_producers(rest.dag, producers)]:
+        for problem in [*found, *second[index]]:
             if not any(is_inside(problem.path, path) for path in rest.paths):
                 manifests.add(_document_of(problem, index, manifests), [problem])
+
+
+def _readers_last(manifests: _Set, gathered: Mapping[int, tuple[list[Node], list[Problem]]]) -> list[int]:
+    """The DAGs, each after those whose assets it reads. Those that read each other come in the set's order."""
+    publishes = {
+        AssetRef(rest.dag.metadata.namespace, entry.asset): index
+        for index, rest in manifests.dags.items()
+        for entry in rest.dag.spec.publish
+    }
+    reads = {
+        str(index): [str(publishes[ref]) for ref in asset_refs(nodes) if publishes.get(ref, index) != index]
+        for index, (nodes, _) in gathered.items()
+    }
+    order = [int(name) for name in topological(reads)]
+    return [*order, *(index for index in gathered if index not in order)]
+
+
+def _versions(graph: Graph) -> Iterator[tuple[AssetRef, AssetVersion]]:
+    """What other DAGs read of a graph that is not deployed yet: its ids stand for those that it will have."""
+    for publication in graph.publications:
+        job = graph.job(publication.job)
+        output = next(one for one in job.outputs if one.name == publication.output)
+        version = AssetVersion(
+            namespace=graph.namespace,
+            asset=publication.asset,
+            dag=graph.dag,
+            job=job.name,
+            output=output.name,
+            dataset_id="",
+            version_id=f"{NOT_DEPLOYED}{graph.dag}/{job.name}/{output.name}/{job.config_hash}",
+            location="",
+            schema=output.schema,
+        )
+        yield AssetRef(graph.namespace, publication.asset), version
 
 
 def _second_producers(dag: DAG, producers: dict[tuple[str, str], str]) -> Iterator[Problem]:

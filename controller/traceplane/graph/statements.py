@@ -12,16 +12,14 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
-from traceplane.graph.declare import Declared
-from traceplane.graph.model import Problem
-from traceplane.graph.nodes import Node
+from traceplane.graph.declare import Declared, read_schema
+from traceplane.graph.model import AssetVersion, Problem
+from traceplane.graph.nodes import Node, Output
 from traceplane.kinds import DAG, Asset
 from traceplane_sdk.operator import Operator, OutputSchema, Statement
 from traceplane_sdk.where import Where
 
 INVALID_STATEMENT = "InvalidStatement"
-Output = tuple[str, str]
-"""Job and output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +32,8 @@ class Relation:
     schema: OutputSchema
     where: Where = field(default_factory=dict)
     """Of its rows those that the statement sees."""
+    asset: AssetVersion | None = None
+    """Where it is published by another DAG."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +83,14 @@ def problems(
             Relation(
                 i.job,
                 i.output,
-                tuple(published.get((i.job, i.output), ())),
-                _schema(declared[i.job], i.output),
+                (i.asset.asset,) if i.asset else tuple(published.get((i.job, i.output), ())),
+                read_schema(i, declared),
                 i.where,
+                i.asset,
             )
             for i in job.inputs
         )
-        inputs = {(one.job, one.output) for one in read}
+        inputs = {i.own for i in job.inputs if i.own}
         both = {asset: halves for asset, halves in federated.items() if inputs.issuperset(halves)}
         fault = checker(JobStatement(dag.metadata.namespace, statement, read, both))
         if fault is not None:
@@ -116,7 +117,3 @@ def _federated(
             continue
         if halves.hot in outputs and halves.cold in outputs:
             yield asset.name, (outputs[halves.hot], outputs[halves.cold])
-
-
-def _schema(job: Declared, name: str) -> OutputSchema:
-    return next(output.schema for output in job.outputs if output.name == name)

@@ -9,31 +9,43 @@ import heapq
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from traceplane.graph.assets import Assets, depends_on
 from traceplane.graph.model import Problem
-from traceplane.graph.nodes import Node
+from traceplane.graph.nodes import AssetRef, Node, Output
 from traceplane.graph.wording import suggestion
 
 UNKNOWN_JOB = "UnknownJob"
 UNKNOWN_OUTPUT = "UnknownOutput"
+UNKNOWN_ASSET = "UnknownAsset"
 CYCLE = "Cycle"
 
 
-def references(nodes: Mapping[str, Node]) -> Iterator[Problem]:
-    """Inputs that name no job or no output, or repeat another input."""
+def references(nodes: Mapping[str, Node], assets: Assets) -> Iterator[Problem]:
+    """Inputs that name no job, no output or no asset, or repeat another input."""
     for node in nodes.values():
-        seen: dict[tuple[str, str], int] = {}
+        seen: dict[Output | AssetRef, int] = {}
         for index, edge in enumerate(node.template.inputs or ()):
-            job, output = edge.from_.job, edge.from_.output
-            if job is None or output is None:
+            origin = node.origin(index)
+            if origin is None:
                 continue  # reported by the rules of the kind
             field = f"inputs[{index}].from"
-            if missing := resolve(nodes, job, output):
+            if missing := _missing(nodes, origin, assets):
                 part, code, message = missing
-                yield node.problem(f"{field}.{part}", code, message)
-            elif (job, output) in seen:
-                message = f"inputs[{seen[job, output]}] reads the same output {job}/{output}; remove one"
+                # Under an asset of its own DAG what is missing is reported where that is published.
+                if edge.from_.asset is None or isinstance(origin, AssetRef):
+                    yield node.problem(f"{field}.{part}", code, message)
+            elif origin in seen:
+                kind = "asset" if isinstance(origin, AssetRef) else "output"
+                message = f"inputs[{seen[origin]}] reads the same {kind} {'/'.join(origin)}; remove one"
                 yield node.problem(field, "Duplicate", message)
-            seen.setdefault((job, output), index)
+            seen.setdefault(origin, index)
+
+
+def _missing(nodes: Mapping[str, Node], origin: Output | AssetRef, assets: Assets) -> tuple[str, str, str] | None:
+    if not isinstance(origin, AssetRef):
+        return resolve(nodes, *origin)
+    refused = assets.refusal(origin)
+    return None if refused is None else ("asset", UNKNOWN_ASSET, refused)
 
 
 def resolve(nodes: Mapping[str, Node], job: str, output: str) -> tuple[str, str, str] | None:
@@ -47,10 +59,11 @@ def resolve(nodes: Mapping[str, Node], job: str, output: str) -> tuple[str, str,
     return None
 
 
-def upstream(node: Node, nodes: Mapping[str, Node]) -> list[str]:
-    """Names of the jobs that `node` reads and that exist."""
-    names = (edge.from_.job for edge in node.template.inputs or ())
-    return [name for name in dict.fromkeys(names) if name is not None and name in nodes]
+def upstream(node: Node, nodes: Mapping[str, Node], assets: Assets) -> list[str]:
+    """Names of the jobs that `node` reads, by way of other DAGs too, and that exist."""
+    inputs = enumerate(node.template.inputs or ())
+    names = (name for position, _ in inputs for name in depends_on(node, position, assets))
+    return [name for name in dict.fromkeys(names) if name in nodes]
 
 
 def topological(edges: Mapping[str, Sequence[str]]) -> list[str]:
@@ -154,14 +167,16 @@ def _shortest(start: str, knot: Collection[str], after: Mapping[str, Sequence[st
     raise AssertionError("a strongly connected component has a cycle through each of its members")
 
 
-def cycle_problems(nodes: Mapping[str, Node], found: Iterable[Sequence[str]]) -> Iterator[Problem]:
+def cycle_problems(nodes: Mapping[str, Node], found: Iterable[Sequence[str]], assets: Assets) -> Iterator[Problem]:
     """A problem for each cycle, at the input of its first job that closes it."""
     for way in found:
         node = nodes[way[0]]
-        closing = next(i for i, edge in enumerate(node.template.inputs or ()) if edge.from_.job == way[-2])
+        inputs = list(enumerate(node.template.inputs or ()))
+        closing = next(i for i, _ in inputs if way[-2] in depends_on(node, i, assets))
+        part = "job" if inputs[closing][1].from_.asset is None else "asset"
         path = " -> ".join(_shortened(way))
         message = f"cycle: {path}; a job cannot read what is made from its own output, remove one of these edges"
-        yield node.problem(f"inputs[{closing}].from.job", CYCLE, message)
+        yield node.problem(f"inputs[{closing}].from.{part}", CYCLE, message)
 
 
 def _shortened(way: Sequence[str]) -> Sequence[str]:

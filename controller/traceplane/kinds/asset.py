@@ -8,12 +8,23 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from traceplane.kinds.asset_rules import ASSET_RULES, CHECK_RULES, EXTERNAL_RULES, FEDERATION_RULES, RETENTION_RULES
-from traceplane.kinds.fields import ASSET_NAME, LABEL, ROLE, AssetName, ColumnName, Count, Duration, Text
+from traceplane.kinds.fields import (
+    ASSET_NAME,
+    LABEL,
+    NAMESPACES,
+    ROLE,
+    AssetName,
+    ColumnName,
+    Count,
+    Duration,
+    Text,
+)
 from traceplane.kinds.meta import AGE, Column, Conditions, ObservedGeneration, Resource, condition_column
 from traceplane.kinds.rules import ListMap, ListSet, Model, Rule
 from traceplane_sdk.columns import ColumnType
 
 ColumnList = Annotated[list[ColumnName], Field(min_length=1, max_length=16), ListSet()]
+NamespaceName = Annotated[str, Field(pattern=NAMESPACES, max_length=63)]
 RoleName = Annotated[str, Field(pattern=ROLE, max_length=63)]
 
 
@@ -134,6 +145,11 @@ class AssetSpec(Model):
         default_factory=list,
         description="Roles that may read; none means any reader. A Federated asset asks for a role of each half "
         "besides. The roles outlive the Asset: they hold until one of its name is applied again.",
+    )
+    read_namespaces: Annotated[list[NamespaceName], Field(max_length=32), ListSet()] = Field(
+        default_factory=list,
+        description="Other namespaces whose DAGs may read the asset as an input; `*` is all of them. DAGs of its "
+        "own namespace always may.",
     )
     write_mode: Literal["Direct", "Buffered"] | None = Field(
         None, description="Only for storage Postgres. Buffered is not supported yet."

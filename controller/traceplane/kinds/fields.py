@@ -36,6 +36,7 @@ QUANTITY: Final = r"^[0-9]{1,12}(\.[0-9]{1,9})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 S3_URI: Final = "^s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]/[^*?]{1,900}$"
 SHA256: Final = "^[0-9a-f]{64}$"
+NAMESPACES: Final = r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$"
 ROLE: Final = "^[A-Za-z0-9][-A-Za-z0-9_.:]{0,62}$"
 
 MEANINGS: Final[Mapping[str, str]] = {
@@ -49,6 +50,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     QUANTITY: "a quantity such as 500m, 2 or 1.5Gi",
     S3_URI: "an object's address, s3://bucket/key, without * and ?",
     SHA256: "a SHA-256 as 64 lower-case hex digits",
+    NAMESPACES: "a namespace, or * for all of them",
     ROLE: "a role name: letters, digits and -_.: beginning with a letter or digit, at most 63",
 }
 """What a pattern means, for people."""

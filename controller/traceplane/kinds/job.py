@@ -56,8 +56,15 @@ class InputFrom(Model):
 
     job: Label | None = Field(None, description="Job of the same DAG.")
     output: OutputName | None = Field(None, description="Name of one of that job's outputs.")
-    asset: AssetName | None = Field(None, description="Published asset. Not supported yet.")
-    namespace: Label | None = Field(None, description="Namespace of the asset; the DAG's own where left out.")
+    asset: AssetName | None = Field(
+        None,
+        description="Published asset, of this DAG or another. Of another it is the version that readers get "
+        "now: when that changes, the jobs behind it are rebuilt beside the running ones.",
+    )
+    namespace: Label | None = Field(
+        None,
+        description="Namespace of the asset, which lists this one in readNamespaces; its own where left out.",
+    )
 
 
 class Input(Model):

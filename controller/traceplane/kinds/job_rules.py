@@ -205,13 +205,6 @@ INPUT_FROM = (
         "namespace",
         FORBIDDEN,
     ),
-    Rule(
-        "!has(self.asset)",
-        lambda origin: origin.asset is None,
-        "an asset as input is not supported yet; read an output of a job of this DAG",
-        "asset",
-        NOT_SUPPORTED,
-    ),
 )
 
 TOLERATION_RULES = (

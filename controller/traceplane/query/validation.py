@@ -90,7 +90,7 @@ class StatementChecker:
 def _tables(job: JobStatement, inputs: Sequence[Relation], names: Sequence[RelationName]) -> list[Table]:
     """The relations that the statement's names mean. Raises Refusal."""
     rows = _rows(job, inputs)
-    ids = {_id(one.job, one.output): one.where for one in inputs}
+    ids = {_version_id(one): one.where for one in inputs}
     reader = Reader(versions=frozenset(ids), filters=ids)
     try:
         matched = match(names, job.namespace, rows, reader)
@@ -111,7 +111,7 @@ def _tables(job: JobStatement, inputs: Sequence[Relation], names: Sequence[Relat
 def _rows(job: JobStatement, inputs: Sequence[Relation]) -> list[CatalogRow]:
     """The job's inputs as the catalog shows them to its tasks. Their ids stand for those that they will have."""
     found = task_rows(_version(job.namespace, one, asset) for one in inputs for asset in one.assets or (None,))
-    schemas = {(one.job, one.output): one for one in inputs}
+    schemas = {(one.job, one.output): one for one in inputs if one.asset is None}
     for asset, (hot, cold) in job.federated.items():
         halves = {"hot_version_id": _id(*hot), "hot_location": "", "cold_version_id": _id(*cold)}
         own = {**_version(job.namespace, schemas[hot], None), "name": asset, "storage": "Federated", **halves}
@@ -121,9 +121,9 @@ def _rows(job: JobStatement, inputs: Sequence[Relation]) -> list[CatalogRow]:
 
 def _version(namespace: str, one: Relation, asset: str | None) -> dict[str, object]:
     """A row of `catalog.versions`."""
-    version = _id(one.job, one.output)
+    version = _version_id(one)
     return {
-        "namespace": namespace,
+        "namespace": one.asset.namespace if one.asset else namespace,
         "job": one.job,
         "output": one.output,
         "asset": asset,
@@ -135,6 +135,10 @@ def _version(namespace: str, one: Relation, asset: str | None) -> dict[str, obje
         "scope_column": one.schema.scope_column,
         "provisioned": True,
     }
+
+
+def _version_id(one: Relation) -> UUID:
+    return _id(one.job, one.output) if one.asset is None else _id("asset", one.asset.version_id)
 
 
 def _id(*output: str) -> UUID:

@@ -69,9 +69,9 @@ class Input:
     @property
     def held(self) -> bool:
         """Whether the spec as applied is held off, since somebody rolled it back."""
-        return (
-            self.graph is not None and self.facts is not None and self.facts.held_spec_hash == self.graph.spec_hash
-        )
+        if self.graph is None or self.facts is None:
+            return False
+        return self.facts.holds(spec_hash=self.graph.spec_hash, written_hash=self.graph.written_hash)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,7 @@ from typing import Any
 
 from traceplane import graph as graphs
 from traceplane.graph import Checker, Problem
-from traceplane.graph.policy import UNKNOWN_ASSET
-from traceplane.graph.wiring import UNKNOWN_JOB
+from traceplane.graph.wiring import UNKNOWN_ASSET, UNKNOWN_JOB
 from traceplane.kinds.rules import REQUIRED
 from traceplane.reconcile import names, written
 from traceplane_sdk.operator import Operator

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import structlog
 
 from traceplane.drivers.kube import Kube, Object
-from traceplane.graph import Checker
+from traceplane.graph import AssetRef, Checker, Found
 from traceplane.kit.loops import Loop
 from traceplane.observe import reconcile_metrics as metrics
 from traceplane.reconcile import gather, names
@@ -34,6 +34,7 @@ from traceplane.store.migrate import check
 from traceplane.store.statements import controller_facts
 from traceplane.store.statements import notify as notifications
 from traceplane.tasks.retries import RetryPolicy
+from traceplane.versions import asset_inputs
 from traceplane_sdk.operator import Operator
 
 _NOTIFY_SECONDS = 0.05
@@ -71,7 +72,7 @@ class Controller:
             namespace=kube.namespace,
             database=database,
             mirror=self.mirror,
-            manifests=gather.Manifests(self.mirror, operators, checker),
+            manifests=gather.Manifests(self.mirror, operators, checker, self._look_up),
             applier=Applier(kube, self.mirror, database, settings.org_id, identity, retry),
         )
         self._dags = Dags(
@@ -178,6 +179,10 @@ class Controller:
                 await self._deletions.orphan(name, uid)
         self._dags.forget(name)
         self._lag.forget("DAG", self._full(name))
+
+    async def _look_up(self, dag: str, refs: Collection[AssetRef]) -> Found:
+        async with self.database.transaction() as conn:
+            return await asset_inputs.look_up(conn, self.scope.dag_key(dag), refs)
 
     async def _add_orphans(self) -> None:
         """DAGs and Assets that state knows and the API server, just listed, does not."""

@@ -258,7 +258,11 @@ def _is_deployed(dag: Object, graph: Graph, facts: controller_facts.DagFacts | N
         facts is not None
         and facts.deleted_at is None
         # What is held off, else staged, else active: a spec that is another ends the hold, or what is staged.
-        and graph.spec_hash == (facts.held_spec_hash or facts.staged_spec_hash or facts.active_spec_hash)
+        and (
+            facts.holds(spec_hash=graph.spec_hash, written_hash=graph.written_hash)
+            if facts.held_spec_hash is not None
+            else graph.spec_hash == (facts.staged_spec_hash or facts.active_spec_hash)
+        )
         and facts.resource_uid == metadata["uid"]
         and facts.resource_generation == metadata.get("generation", 0)
     )

@@ -8,13 +8,13 @@ says all of it, so a kept graph is never a stale one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from traceplane import graph as graphs
 from traceplane.drivers.kube import Object
 from traceplane.errors import Unavailable
-from traceplane.graph import Checker, Graph, Problem
+from traceplane.graph import AssetRef, Assets, Checker, Found, Graph, Problem
 from traceplane.reconcile import names, policies
 from traceplane.reconcile.mirror import Mirror
 from traceplane.reconcile.podspec import Platform
@@ -24,6 +24,8 @@ from traceplane.versions.asset_policies import Policies
 from traceplane_sdk.operator import Operator, OutputSchema
 
 Operators = Mapping[str, Operator]
+LookUp = Callable[[str, Collection[AssetRef]], Awaitable[Found]]
+"""What state knows of assets that a DAG, by its name, reads of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,9 @@ class Written:
 class Manifests:
     """Reads DAGs out of the mirror."""
 
-    def __init__(self, mirror: Mirror, operators: Operators, checker: Checker) -> None:
+    def __init__(self, mirror: Mirror, operators: Operators, checker: Checker, look_up: LookUp) -> None:
         self._mirror = mirror
+        self._look_up = look_up
         self._operators = operators
         self._checker = checker
         self._kept: dict[str, tuple[object, Written]] = {}
@@ -54,15 +57,19 @@ class Manifests:
         """
         name = dag["metadata"]["name"]
         jobs, assets, federated = list(self._joining(name)), list(self._declared(dag)), list(self._federated(dag))
-        key = [_identity(obj) for obj in (dag, *jobs, *assets, *federated)]
+        refs = self._read_elsewhere(dag, jobs)
+        read = Assets(await self._look_up(name, refs) if refs else {})
+        key = [read, *(_identity(obj) for obj in (dag, *jobs, *assets, *federated))]
         kept = self._kept.get(name)
         if kept is not None and kept[0] == key:
             return kept[1]
         try:
-            written = await asyncio.to_thread(self._assemble, dag, jobs, assets, federated)
+            written = await asyncio.to_thread(self._assemble, dag, jobs, assets, federated, read)
         except Unavailable as error:
             line = f"DAG/{name}: spec: its statements could not be checked: {error.message}; tried again soon"
             return Written(None, (line,), unchecked=True)
+        # What it waits for is published by others: nobody tells this DAG of the first time.
+        written = replace(written, unchecked=any(read.refusal(ref) for ref in refs))
         self._kept[name] = (key, written)
         return written
 
@@ -120,7 +127,18 @@ class Manifests:
             if halves.get("hot") in published and halves.get("cold") in published:
                 yield asset
 
-    def _assemble(self, dag: Object, jobs: list[Object], assets: list[Object], federated: list[Object]) -> Written:
+    def _read_elsewhere(self, dag: Object, jobs: list[Object]) -> set[AssetRef]:
+        """Assets of other DAGs that jobs read. Of the objects as they are: most DAGs read none, and are not parsed
+        again for it."""
+        namespace, published = dag["metadata"]["namespace"], self._published(dag)
+        specs = [*(dag["spec"].get("jobs") or []), *(job.get("spec") or {} for job in jobs)]
+        origins = [edge.get("from") or {} for spec in specs for edge in spec.get("inputs") or []]
+        refs = {AssetRef(one.get("namespace") or namespace, one["asset"]) for one in origins if one.get("asset")}
+        return {ref for ref in refs if ref.namespace != namespace or ref.asset not in published}
+
+    def _assemble(
+        self, dag: Object, jobs: list[Object], assets: list[Object], federated: list[Object], read: Assets
+    ) -> Written:
         # An Asset that is wrong by itself says so in its own status; a DAG is not held up by it.
         problems: list[Problem] = []
         parsed = graphs.parse("DAG", dag)
@@ -133,7 +151,7 @@ class Manifests:
         declared = [asset for asset in readable if not isinstance(asset, list)]
         if isinstance(parsed, list):
             return Written(None, _lines(parsed + problems))
-        assembled = graphs.assemble(parsed, nodes, declared, self._operators, self._checker)
+        assembled = graphs.assemble(parsed, nodes, declared, self._operators, self._checker, read)
         if isinstance(assembled, list) or problems:
             return Written(None, _lines(problems + (assembled if isinstance(assembled, list) else [])))
         return Written(assembled, (), policies.of_publications(assembled, assets))

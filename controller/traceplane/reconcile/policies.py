@@ -33,7 +33,8 @@ def declared(asset: Asset, obj: Object, storage: str) -> Policy:
         federation=spec.federation.model_dump() if spec.federation else None,
         description=spec.description or "",
         read_roles=tuple(spec.read_roles),
-        policy={"deletionPolicy": spec.deletion_policy},
+        policy={"deletionPolicy": spec.deletion_policy}
+        | ({"readNamespaces": spec.read_namespaces} if spec.read_namespaces else {}),
     )
 
 

@@ -317,7 +317,8 @@ CREATE TABLE public.dag_versions (
     spec jsonb NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     number integer NOT NULL,
-    activated_at timestamp with time zone
+    activated_at timestamp with time zone,
+    written_hash text
 );
 
 CREATE VIEW catalog.version_relations AS
@@ -785,6 +786,8 @@ CREATE INDEX dataset_cursors_job_id_idx ON public.dataset_cursors USING btree (j
 CREATE INDEX dataset_versions_job_id_idx ON public.dataset_versions USING btree (job_id);
 
 CREATE INDEX events_dataset_version_id_cursor_value_idx ON public.events USING btree (dataset_version_id, cursor_value);
+
+CREATE INDEX job_inputs_dataset_version_id_idx ON public.job_inputs USING btree (dataset_version_id);
 
 CREATE INDEX job_inputs_trigger_idx ON public.job_inputs USING btree (dataset_version_id, job_id) WHERE is_trigger;
 

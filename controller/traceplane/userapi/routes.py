@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from traceplane.userapi import installation, lineage, plans, reads, rollouts, shapes, tasks
+from traceplane.userapi import installation, lineage, plan_shapes, plans, reads, rollouts, shapes, tasks
 from traceplane.userapi.call import Call
 from traceplane.web.authentication import Scheme
 from traceplane.web.routes import Route
@@ -62,8 +62,17 @@ _ROWS = (
         "POST",
         "/v1/dags/{name}/plan",
         plans.plan_dag,
-        request=shapes.PlanRequest,
-        response=shapes.PlanFacts,
+        request=plan_shapes.PlanRequest,
+        response=plan_shapes.PlanFacts,
+        statuses=(400, 404, 413, 415),
+        query=_ONE,
+    ),
+    _row(
+        "POST",
+        "/v1/dags/{name}/inputs",
+        plans.dag_inputs,
+        request=plan_shapes.InputsRequest,
+        response=plan_shapes.Inputs,
         statuses=(400, 404, 413, 415),
         query=_ONE,
     ),

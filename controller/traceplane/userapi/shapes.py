@@ -6,7 +6,7 @@ Times are RFC 3339, block ranges inclusive. A page's `next_cursor` is given back
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -91,61 +91,6 @@ class Rollout(msgspec.Struct):
     held: bool
     catching_up: bool
     jobs: list[RolloutJob]
-
-
-class PlanJob(msgspec.Struct, forbid_unknown_fields=True):
-    """A job of a definition, by the hash of what decides its output."""
-
-    name: Annotated[str, msgspec.Meta(max_length=63)]
-    config_hash: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-
-
-class PlanRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """A definition that somebody is about to apply."""
-
-    spec_hash: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-    jobs: Annotated[list[PlanJob], msgspec.Meta(max_length=2000)]
-
-
-class Generation(msgspec.Struct):
-    """A job generation. `built`: a version that was active once holds it."""
-
-    id: UUID
-    name: str
-    config_hash: str
-    operator: str
-    activation: str
-    execution_strategy: str | None
-    update_strategy: str
-    definition: dict[str, Any]
-    active: bool
-    staged: bool
-    built: bool
-
-
-class OutputSize(msgspec.Struct):
-    """An output of a running job: partitions `announced` to who reads it, how far it is, what is in cold files."""
-
-    job: str
-    output: str
-    tasks: int
-    announced: int
-    position: int | None
-    partitions: int
-    rows: int
-    bytes: int
-
-
-class PlanFacts(msgspec.Struct):
-    """What is built of a definition, and what runs. `version` is the one that it had before, if any."""
-
-    active_version: str | None
-    active_spec_hash: str | None
-    staged_version: str | None
-    held: bool
-    version: str | None
-    generations: list[Generation]
-    sizes: list[OutputSize]
 
 
 class DagJob(msgspec.Struct):

@@ -19,7 +19,7 @@ from traceplane.errors import Refused, Stale
 from traceplane.graph import Graph
 from traceplane.kit.ids import uuid7
 from traceplane.store.engine import Connection
-from traceplane.store.statements import datasets, pointers, publications, versions
+from traceplane.store.statements import asset_inputs, datasets, notify, pointers, publications, versions
 from traceplane.store.statements.pointers import DagKey, Pointer, Resource
 from traceplane.store.statements.publications import Taken
 from traceplane.store.statements.versions import StoredGeneration
@@ -83,7 +83,7 @@ async def deploy(
     wanted = [(job.name, job.config_hash) for job in graph.jobs]
     known = await versions.generations(conn, dag, active=active, staged=staged, wanted=wanted)
     ids = {(generation.name, generation.config_hash): generation.id for generation in known}
-    if active is not None and graph.spec_hash == pointer.held_spec_hash:
+    if active is not None and graph.written_hash == pointer.held_spec_hash and graph.spec_hash != pointer.spec_hash:
         await work.ensure(conn, dag, work.running(known), announce=False)
         return Deployment(active, graph.spec_hash, "Held", ())
     ids |= {key: uuid7() for key in wanted if key not in ids}
@@ -125,6 +125,9 @@ async def activate(
     await pointers.activate(conn, dag, version_id, held=held)
     await versions.apply(conn, version_id, but=None)
     await work.move(conn, before=work.running(known), after=job_ids, active=version_id)
+    # DAGs that read an asset of this one follow its pointer: their controllers look at them anew.
+    for reader in await asset_inputs.reading_dags(conn, dag):
+        await notify.deployed(conn, reader)
 
 
 async def _stage(
@@ -171,7 +174,9 @@ async def _define(
     conn: Connection, dag: DagKey, graph: Graph, ids: Mapping[tuple[str, str], UUID], bucket: str
 ) -> UUID:
     """Write the version and all it consists of, as far as it is new. Returns the version's id."""
-    version = await versions.put_version(conn, dag, version_id=uuid7(), spec_hash=graph.spec_hash, spec=graph.spec)
+    version = await versions.put_version(
+        conn, dag, version_id=uuid7(), spec_hash=graph.spec_hash, written_hash=graph.written_hash, spec=graph.spec
+    )
     await versions.put_generations(conn, dag, rows.generation_rows(graph, ids))
     named = await datasets.put_datasets(conn, dag, rows.dataset_rows(graph))
     written = rows.version_rows(dag, graph, ids, named, bucket)

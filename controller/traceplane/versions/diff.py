@@ -47,10 +47,19 @@ def _reasons(job: GraphJob, before: StoredGeneration | None, new: list[GraphJob]
     if before is None:
         return ["new job"]
     changed = list(_changed(job, before))
-    upstream = sorted({i.job for i in job.inputs} & {other.name for other in new})
+    upstream = sorted({i.own[0] for i in job.inputs if i.own} & {other.name for other in new})
+    upstream += sorted(_other_versions(job, before))
     if upstream:
         changed.append(f"reads {', '.join(upstream)}")
     return changed or ["its operator's output, inputs or rebuildToken changed"]
+
+
+def _other_versions(job: GraphJob, before: StoredGeneration) -> Iterator[str]:
+    """Assets of other DAGs that the job read before, and that mean another version now."""
+    known = dict(before.definition.get("assets", {}).values())
+    for edge in job.inputs:
+        if edge.asset is not None and known.get(edge.asset.title, edge.asset.version_id) != edge.asset.version_id:
+            yield f"asset {edge.asset.title}"
 
 
 def _changed(job: GraphJob, before: StoredGeneration) -> Iterator[str]:

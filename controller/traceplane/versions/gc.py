@@ -74,6 +74,8 @@ async def _why_kept(conn: Connection, dag: DagKey, group: list[Candidate]) -> st
     for one in group:
         if one.running:
             return f"tasks of {one.job} still run"
+        if one.read_by:
+            return f"{one.job}.{one.output} is read by {', '.join(one.read_by[:3])}"
         sole = [
             found
             for found in await relocations.sole_ranges(conn, org_id=dag.org_id, cold_version=one.version_id)

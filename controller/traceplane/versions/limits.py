@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from traceplane.errors import Refused, TooLarge
-from traceplane.graph import Graph
+from traceplane.graph import AssetVersion, Graph
 from traceplane.identity import prefixes
+from traceplane_sdk.operator import Storage
 
 _MAX_JOBS = 10
 
@@ -31,7 +32,8 @@ def refusal(graph: Graph, places: Places) -> PrefixesTooLarge | None:
     reasons = []
     for job in graph.jobs:
         write = _at(places, [(job.name, output.name) for output in job.outputs])
-        read = _at(places, [(edge.job, edge.output) for edge in job.inputs])
+        read = _at(places, [edge.own for edge in job.inputs if edge.own])
+        read += [prefixes.parse(edge.asset.location) for edge in job.inputs if edge.asset and _is_cold(edge.asset)]
         try:
             if write:
                 prefixes.session_policy(read, write)
@@ -39,6 +41,10 @@ def refusal(graph: Graph, places: Places) -> PrefixesTooLarge | None:
             reasons.append(f"job {job.name}: {error.message}")
     more = f"; and {len(reasons) - _MAX_JOBS} more jobs" if len(reasons) > _MAX_JOBS else ""
     return PrefixesTooLarge("; ".join(reasons[:_MAX_JOBS]) + more) if reasons else None
+
+
+def _is_cold(asset: AssetVersion) -> bool:
+    return asset.schema.storage is Storage.S3
 
 
 def _at(places: Places, outputs: list[tuple[str, str]]) -> list[prefixes.Prefix]:

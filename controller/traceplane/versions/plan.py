@@ -51,14 +51,17 @@ def plan(
     calls: Mapping[str, int],
 ) -> Plan:
     """What deploying `graph` would do. `known`: the generations that run, and those of `graph` that exist; `sizes`:
-    of those that run; `calls`: by operator, the RPC calls of one value of its scope column."""
+    of those that run, and of what other DAGs publish; `calls`: by operator, the RPC calls of one value of its scope
+    column."""
     if active_spec_hash is None:
         return Plan("Create", tuple(Planned(job=job.name, action=ADD, tasks=None) for job in graph.jobs))
     rebuilds = {rebuild.job: rebuild.reasons for rebuild in diff.scope(graph, known)}
     active = {generation.name for generation in known if generation.active}
+    elsewhere = {edge.asset.version_id for job in graph.jobs for edge in job.inputs if edge.asset}
     by_job: dict[str, list[Size]] = {}
     for size in sizes:
-        by_job.setdefault(size.job, []).append(size)
+        # Of what other DAGs publish, by the version: their jobs may have the names of this one's.
+        by_job.setdefault(str(size.version) if str(size.version) in elsewhere else size.job, []).append(size)
     jobs = [
         _planned(graph, job, rebuilds, by_job, job.name in active, calls.get(job.operator, 0)) for job in graph.jobs
     ]
@@ -100,11 +103,11 @@ def _tasks(
     if job.activation == "Source":
         return 1, True
     triggers = [edge for edge in job.inputs if edge.trigger]
-    if any(edge.job in rebuilds for edge in triggers):
+    if any(edge.own and edge.own[0] in rebuilds for edge in triggers):
         own = [size.tasks for size in sizes.get(job.name, ())]
         return (max(own), False) if own else (None, False)
-    read = {(edge.job, edge.output) for edge in triggers}
-    given = [size for job_sizes in sizes.values() for size in job_sizes if (size.job, size.output) in read]
+    read = [(edge.asset.version_id if edge.asset else edge.job, edge.output) for edge in triggers]
+    given = [size for name, output in read for size in sizes.get(name, ()) if size.output == output]
     if job.execution_strategy == "PerPartition":
         return sum(size.announced for size in given), True
     # One run reads everything past the cursor; there is one for each dataset that has announced anything.

@@ -81,9 +81,17 @@ async def roll_back(conn: Connection, dag: DagKey, *, version: str | None) -> Ve
         raise NotPossible(f"version: {target.name} of DAG {dag.dag} is the active one")
     if not target.built:
         raise NotPossible(f"version: {target.name} of DAG {dag.dag} was never active, so its data is not whole")
-    applied = pointer.held_spec_hash or pointer.staged_spec_hash or pointer.spec_hash
-    await _swap(conn, dag, pointer, target.id, held=applied if applied != target.spec_hash else None)
+    await _swap(conn, dag, pointer, target.id, held=_held(pointer, target))
     return target
+
+
+def _held(pointer: Pointer, target: Version) -> str | None:
+    """What is held off while `target` is active; None where that is what is applied."""
+    if pointer.held_spec_hash is not None:
+        return pointer.held_spec_hash if pointer.held_spec_hash != target.written_hash else None
+    # Of a spec that reads assets of other DAGs, the version over their former ones is another one.
+    applied = pointer.staged_spec_hash or pointer.spec_hash
+    return (pointer.staged_written_hash or pointer.written_hash) if applied != target.spec_hash else None
 
 
 async def resume(conn: Connection, dag: DagKey) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
-from traceplane.graph import Graph, GraphJob, GraphOutput
+from traceplane.graph import Graph, GraphInput, GraphJob, GraphOutput
 from traceplane.kit.ids import uuid7
 from traceplane.store.statements.datasets import DatasetRow, DatasetVersionRow, InputRow
 from traceplane.store.statements.pointers import DagKey
@@ -113,13 +113,22 @@ def input_rows(graph: Graph, ids: Generations, datasets: Datasets, current: Mapp
         InputRow(
             job_id=ids[job.name, job.config_hash],
             position=edge.position,
-            dataset_id=datasets[edge.job, edge.output],
-            dataset_version_id=current[datasets[edge.job, edge.output]],
+            dataset_id=dataset_id,
+            dataset_version_id=version_id,
             is_trigger=edge.trigger,
         )
         for job in graph.jobs
         for edge in job.inputs
+        for dataset_id, version_id in [_read(edge, datasets, current)]
     ]
+
+
+def _read(edge: GraphInput, datasets: Datasets, current: Mapping[UUID, UUID]) -> tuple[UUID, UUID]:
+    """The dataset and the version that an edge comes from."""
+    if edge.asset is not None:
+        return UUID(edge.asset.dataset_id), UUID(edge.asset.version_id)
+    dataset = datasets[edge.job, edge.output]
+    return dataset, current[dataset]
 
 
 def version_job_rows(graph: Graph, ids: Generations) -> list[VersionJobRow]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from traceplane import operator_registry
 from traceplane.errors import Unavailable
-from traceplane.graph import Fault, JobStatement
+from traceplane.graph import AssetRef, AssetVersion, Fault, Found, JobStatement
 from traceplane.reconcile.gather import Manifests
 from traceplane.reconcile.mirror import Mirror
+from traceplane_sdk.columns import ColumnType
+from traceplane_sdk.operator import Column, OutputSchema, Storage
 
 SQL = "SELECT block_number, gas_used AS gas FROM blocks"
 
@@ -90,9 +94,14 @@ class Checker:
         return None
 
 
+async def looked_up(_dag: str, refs: Collection[AssetRef]) -> Found:
+    assert refs, "a DAG that reads no assets of others asks for none"
+    return {}
+
+
 async def test_a_statement_is_checked_once_and_not_on_the_event_loop() -> None:
     checker, mirror, dag = Checker(), Mirror(), manifest("DAG", "d", DAG)
-    manifests = Manifests(mirror, operator_registry.load(), checker)
+    manifests = Manifests(mirror, operator_registry.load(), checker, looked_up)
     mirror.observe("DAG", dag)
     first = await manifests.read(dag)
     assert first.problems == ()
@@ -103,7 +112,7 @@ async def test_a_statement_is_checked_once_and_not_on_the_event_loop() -> None:
 
 async def test_a_federated_asset_that_comes_or_goes_is_reason_to_read_again() -> None:
     checker, mirror, dag = Checker(), Mirror(), manifest("DAG", "d", DAG)
-    manifests = Manifests(mirror, operator_registry.load(), checker)
+    manifests = Manifests(mirror, operator_registry.load(), checker, looked_up)
     both = manifest("Asset", "blocks", BOTH)
     await manifests.read(dag)
     mirror.observe("Asset", both)
@@ -116,7 +125,7 @@ async def test_a_federated_asset_that_comes_or_goes_is_reason_to_read_again() ->
 
 async def test_what_could_not_be_checked_says_so_and_is_not_kept() -> None:
     checker, dag = Checker(), manifest("DAG", "d", DAG)
-    manifests = Manifests(Mirror(), operator_registry.load(), checker)
+    manifests = Manifests(Mirror(), operator_registry.load(), checker, looked_up)
     checker.away = True
     told = await manifests.read(dag)
     assert (told.graph, told.unchecked) == (None, True)
@@ -124,3 +133,32 @@ async def test_what_could_not_be_checked_says_so_and_is_not_kept() -> None:
     checker.away = False
     found = await manifests.read(dag)
     assert (found.graph is not None, found.unchecked) == (True, False)
+
+
+async def test_another_version_of_an_asset_that_is_read_makes_another_graph_of_the_same_manifest() -> None:
+    gas = reading("gas", "query", "PerPartition", "gas", SUM) | {"inputs": [{"from": {"asset": "blocks"}}]}
+    dag = manifest("DAG", "d", {"jobs": [gas], "publish": []})
+    asked: list[tuple[str, set[AssetRef]]] = []
+    known: dict[AssetRef, AssetVersion | str] = {}
+
+    async def look_up(name: str, refs: Collection[AssetRef]) -> Found:
+        asked.append((name, set(refs)))
+        return dict(known)
+
+    manifests = Manifests(Mirror(), operator_registry.load(), Checker(), look_up)
+    waits = await manifests.read(dag)
+    assert (waits.graph, waits.unchecked) == (None, True), "nobody says when it is published for the first time"
+    assert "no DAG publishes an asset 'blocks'" in waits.problems[0]
+    columns = (Column("block_number", ColumnType.INT64), Column("gas_used", ColumnType.INT64))
+    schema = OutputSchema(Storage.S3, columns, ("block_number",), "block_number", ("block_number",))
+    version = AssetVersion("n", "blocks", "chain", "pack", "blocks", "d", "v1", "s3://b/x/", schema)
+    known[AssetRef("n", "blocks")] = version
+    first = await manifests.read(dag)
+    assert (first.graph is not None, first.unchecked) == (True, False)
+    assert await manifests.read(dag) is first
+    known[AssetRef("n", "blocks")] = replace(version, version_id="v2")
+    second = await manifests.read(dag)
+    assert first.graph is not None
+    assert second.graph is not None
+    assert first.graph.spec_hash != second.graph.spec_hash
+    assert asked == [("d", {AssetRef("n", "blocks")})] * 4

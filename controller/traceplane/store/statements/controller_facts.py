@@ -72,7 +72,7 @@ class DagFacts:
     approved: bool = False
     """Somebody approved that the staged version takes over."""
     held_spec_hash: str | None = None
-    """The spec that was applied when somebody rolled back."""
+    """The written hash of the spec that was applied when somebody rolled back."""
     catching_up: bool = False
     """The active version has not taken up yet all that it missed while it was not active."""
     resource_uid: str
@@ -84,6 +84,10 @@ class DagFacts:
     """Those of the staged version that the active one has not."""
     busy_workers: frozenset[str] = field(default_factory=frozenset)
     """Workers that hold a lease of any generation of the DAG."""
+
+    def holds(self, *, spec_hash: str, written_hash: str) -> bool:
+        """Whether a spec is held off, since somebody rolled it back."""
+        return written_hash == self.held_spec_hash and spec_hash != self.active_spec_hash
 
     @property
     def running_jobs(self) -> tuple[JobFacts, ...]:

@@ -23,6 +23,7 @@ SELECT j.id, j.org_id, j.namespace, j.dag, j.name, j.operator, j.activation, j.e
                       'storage', v.storage, 'location', v.location, 'columns', v.columns,
                       'scope_column', v.scope_column, 'sort_by', v.sort_by, 'finality_depth', v.finality_depth,
                       'first_value', v.first_value, 'sparse', v.sparse, 'trigger', i.is_trigger,
+                      'foreign', (d.namespace, d.dag) <> (j.namespace, j.dag),
                       'where', coalesce(j.definition -> 'where' -> i.position::text, '{}'))
                   ORDER BY i.position)
            FROM job_inputs i JOIN dataset_versions v ON v.id = i.dataset_version_id

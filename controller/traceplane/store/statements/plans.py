@@ -14,7 +14,8 @@ from traceplane.store.engine import Connection
 from traceplane.store.rows import named
 
 SIZES = """
-SELECT j.name AS job, d.output, made.tasks, announced.partitions AS announced, furthest.position, stored.partitions,
+SELECT v.id AS version, j.name AS job, d.output, made.tasks, announced.partitions AS announced,
+       furthest.position, stored.partitions,
        coalesce(stored.rows, 0)::int8 AS rows, coalesce(stored.bytes, 0)::int8 AS bytes
 FROM jobs j
 JOIN dataset_versions v ON v.job_id = j.id
@@ -27,10 +28,10 @@ CROSS JOIN LATERAL (SELECT max(cursor_value) AS position FROM events WHERE datas
 CROSS JOIN LATERAL (
     SELECT count(*) AS partitions, sum(rows) AS rows, sum(bytes) AS bytes
     FROM partition_versions WHERE dataset_version_id = v.id AND superseded_at IS NULL) stored
-WHERE j.id = ANY(%(jobs)s)
+WHERE j.id = ANY(%(jobs)s) OR v.id = ANY(%(versions)s)
 ORDER BY j.name, d.output
 """
-"""How much each output of some generations has announced and committed."""
+"""How much each output of some generations, and some dataset versions beside, have announced and committed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class Size:
     """One output of a generation. `announced` partitions make a task each of who is triggered by it; `position` is
     how far it is; `rows` and `bytes` are those of cold files. `tasks` are those of the whole job."""
 
+    version: UUID
     job: str
     output: str
     tasks: int
@@ -48,6 +50,6 @@ class Size:
     bytes: int
 
 
-async def sizes(conn: Connection, job_ids: Collection[UUID]) -> list[Size]:
-    """Of the outputs of some generations, by job and name."""
-    return await named(conn, Size, SIZES, {"jobs": list(job_ids)})
+async def sizes(conn: Connection, job_ids: Collection[UUID], versions: Collection[UUID] = ()) -> list[Size]:
+    """Of the outputs of some generations, and of dataset versions, by job and name."""
+    return await named(conn, Size, SIZES, {"jobs": list(job_ids), "versions": list(versions)})

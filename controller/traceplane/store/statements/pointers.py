@@ -21,7 +21,8 @@ ON CONFLICT DO NOTHING
 """The row must exist to be locked: a second first deploy waits here until the one before it commits."""
 
 LOCK = """
-SELECT c.active_version_id, a.spec_hash, c.staged_version_id, s.spec_hash, c.approved_version_id, c.held_spec_hash,
+SELECT c.active_version_id, a.spec_hash, coalesce(a.written_hash, a.spec_hash), c.staged_version_id, s.spec_hash,
+       coalesce(s.written_hash, s.spec_hash), c.approved_version_id, c.held_spec_hash,
        c.resource_uid, c.resource_generation, c.deleted_at,
        extract(epoch FROM statement_timestamp() - c.ready_at)::float8
 FROM dag_current_versions c
@@ -125,16 +126,19 @@ class Resource:
 @dataclass(frozen=True, slots=True)
 class Pointer:
     """A DAG's row. `spec_hash` is the active version's; all but the resource are None before a first deploy and
-    after deletion."""
+    after deletion. A written hash is that of what a person wrote, without the versions of other DAGs' assets."""
 
     active_version_id: UUID | None
     spec_hash: str | None
+    written_hash: str | None
     staged_version_id: UUID | None
     staged_spec_hash: str | None
+    staged_written_hash: str | None
     approved_version_id: UUID | None
     """The staged version, where somebody approved that it takes over."""
     held_spec_hash: str | None
-    """The spec that was applied when somebody rolled back: it is not deployed again until it changes."""
+    """The written hash of the spec that was applied when somebody rolled back: it is not deployed again until it
+    changes, whatever other DAGs do."""
     resource_uid: str
     resource_generation: int
     deleted_at: datetime | None

@@ -30,7 +30,11 @@ CANDIDATES = """
 SELECT j.id AS job_id, j.name AS job, v.id AS version_id, d.output, v.storage, v.location,
        (SELECT count(*) FROM tasks t WHERE t.job_id = j.id AND t.status = 'Running') AS running,
        coalesce(stored.rows, 0)::int8 AS rows, coalesce(stored.bytes, 0)::int8 AS bytes,
-       ARRAY(SELECT DISTINCT i.job_id FROM job_inputs i WHERE i.dataset_version_id = v.id) AS readers
+       ARRAY(SELECT DISTINCT i.job_id FROM job_inputs i WHERE i.dataset_version_id = v.id) AS readers,
+       -- Of any version that they have left: those may become active again.
+       ARRAY(SELECT DISTINCT 'DAG ' || r.namespace || '/' || r.dag
+             FROM job_inputs i JOIN jobs r ON r.id = i.job_id
+             WHERE i.dataset_version_id = v.id AND (r.namespace, r.dag) <> (j.namespace, j.dag)) AS read_by
 FROM jobs j
 JOIN dataset_versions v ON v.job_id = j.id
 JOIN datasets d ON d.id = v.dataset_id
@@ -92,6 +96,8 @@ class Candidate:
     bytes: int
     readers: Sequence[UUID]
     """Generations that read it."""
+    read_by: Sequence[str]
+    """Other DAGs that do, as `DAG namespace/name`."""
 
 
 async def kept(conn: Connection, dag: DagKey, *, keep: int) -> list[UUID]:

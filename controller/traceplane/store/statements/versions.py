@@ -46,8 +46,9 @@ JOB_IDS = "SELECT job_id FROM dag_version_jobs WHERE dag_version_id = %(version)
 
 PUT_VERSION = """
 WITH made AS (
-    INSERT INTO dag_versions (id, org_id, namespace, dag, spec_hash, spec, number)
-    SELECT %(id)s, %(org)s, %(namespace)s, %(dag)s, %(spec_hash)s, %(spec)s::jsonb, coalesce(max(number), 0) + 1
+    INSERT INTO dag_versions (id, org_id, namespace, dag, spec_hash, written_hash, spec, number)
+    SELECT %(id)s, %(org)s, %(namespace)s, %(dag)s, %(spec_hash)s, %(written_hash)s, %(spec)s::jsonb,
+           coalesce(max(number), 0) + 1
     -- The DAG's pointer is locked, so two versions never take one number.
     FROM dag_versions WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
     ON CONFLICT (org_id, namespace, dag, spec_hash) DO NOTHING
@@ -106,7 +107,8 @@ ON CONFLICT DO NOTHING
 """What a version publishes."""
 
 FIND = f"""
-SELECT v.id, v.number, v.spec_hash, v.activated_at IS NOT NULL AS built, {NAME.format(v="v")} AS name
+SELECT v.id, v.number, v.spec_hash, coalesce(v.written_hash, v.spec_hash) AS written_hash,
+       v.activated_at IS NOT NULL AS built, {NAME.format(v="v")} AS name
 FROM dag_versions v
 WHERE v.org_id = %(org)s AND v.namespace = %(namespace)s AND v.dag = %(dag)s
   AND CASE WHEN %(wanted)s::text IS NULL
@@ -183,6 +185,7 @@ class Version:
     id: UUID
     number: int
     spec_hash: str
+    written_hash: str
     built: bool
     name: str
 
@@ -239,10 +242,10 @@ async def job_ids(conn: Connection, version_id: UUID) -> list[UUID]:
 
 
 async def put_version(
-    conn: Connection, dag: DagKey, *, version_id: UUID, spec_hash: str, spec: Mapping[str, Any]
+    conn: Connection, dag: DagKey, *, version_id: UUID, spec_hash: str, written_hash: str, spec: Mapping[str, Any]
 ) -> UUID:
     """The id of the version with this hash: `version_id` where it is new."""
-    parameters = {"id": version_id, "spec_hash": spec_hash, "spec": document(spec)}
+    parameters = {"id": version_id, "spec_hash": spec_hash, "written_hash": written_hash, "spec": document(spec)}
     found: list[UUID] = await column(conn, PUT_VERSION, dag.parameters | parameters)
     return found[0]  # there is one: it is either new or known
 

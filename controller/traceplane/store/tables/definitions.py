@@ -42,6 +42,7 @@ dag_versions = Table(
     stamped("created_at"),
     Column("number", Integer, nullable=False),
     moment("activated_at"),
+    text("written_hash", null=True),
     UniqueConstraint("org_id", "namespace", "dag", "spec_hash"),
     UniqueConstraint("org_id", "namespace", "dag", "number"),
 )
@@ -122,5 +123,6 @@ job_inputs = Table(
     Column("dataset_version_id", Uuid, ForeignKey("dataset_versions.id"), nullable=False),
     Column("is_trigger", Boolean, nullable=False),
     document("row_filter", null=True),
+    Index(None, "dataset_version_id"),
     Index("job_inputs_trigger_idx", "dataset_version_id", "job_id", postgresql_where=sql("is_trigger")),
 )

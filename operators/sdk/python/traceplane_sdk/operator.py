@@ -79,6 +79,8 @@ class InputSchema:
     """Of its rows those that the job reads."""
     execution_strategy: str | None = None
     """How the job that declares outputs reads it: PerUpdate or PerPartition."""
+    foreign: bool = False
+    """Another DAG publishes it: it is read, and nothing is moved out of it."""
 
 
 @dataclass(frozen=True, slots=True)

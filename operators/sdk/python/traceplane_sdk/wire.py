@@ -105,6 +105,8 @@ class TaskInput(msgspec.Struct, frozen=True, kw_only=True):
     final: int | None = None
     """All values up to it are final, as its source said; None where no source did. It outranks `finality_depth`."""
     trigger: bool = True
+    foreign: bool = False
+    """Another DAG makes it: nothing is moved out of it."""
     where: dict[str, list[str]] = {}
     """Rows to read: those in which each of these columns equals one of its constants, which are text that casts to
     the column's type. Empty: all. It leaves out rows, never a partition or a value of the cursor."""

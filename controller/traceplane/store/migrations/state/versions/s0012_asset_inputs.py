@@ -1,0 +1,17 @@
+"""A DAG may read assets of others: what a person wrote is told from the versions that it means now."""
+
+from traceplane.store.migrations import run, run_file_beside
+
+revision = "s0012"
+down_revision = "s0011"
+
+
+def upgrade() -> None:
+    """Add the hash of what was written, and the index by which readers of a dataset version are found."""
+    run_file_beside(__file__)
+
+
+def downgrade() -> None:
+    """Take them away."""
+    run("DROP INDEX job_inputs_dataset_version_id_idx")
+    run("ALTER TABLE dag_versions DROP COLUMN written_hash")

@@ -1,0 +1,128 @@
+"""Reading assets of other DAGs: which version their readers get now, and who reads what of a DAG.
+
+A reader is tied to a dataset version like to one of its own DAG, by `job_inputs`; so its work follows from events,
+and a version that somebody reads is not purged, without a word about DAGs. Here is what only the boundary needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from traceplane.store.engine import Connection
+from traceplane.store.rows import column, named
+from traceplane.store.statements.pointers import DagKey
+
+CURRENT = """
+WITH RECURSIVE asked AS (
+    SELECT a.namespace, a.asset, CASE p.storage WHEN 'Federated' THEN p.federation END AS federation,
+           a.namespace = %(namespace)s
+           OR coalesce(p.policy -> 'readNamespaces' ?| ARRAY[%(namespace)s, '*'], false) AS allowed
+    FROM unnest(%(namespaces)s::text[], %(assets)s::text[]) a (namespace, asset)
+    LEFT JOIN assets p
+      ON p.org_id = %(org)s AND (p.namespace, p.name) = (a.namespace, a.asset) AND p.deleted_at IS NULL
+),
+current AS (
+    SELECT p.namespace, p.asset, d.dag, d.job, d.output, v.dataset_id, v.id, v.storage, v.location, v.columns,
+           v.unique_key, v.scope_column, v.sort_by, v.finality_depth, v.first_value, v.sparse, v.unverified
+    FROM asked a
+    JOIN asset_publications p ON p.org_id = %(org)s AND (p.namespace, p.asset) = (a.namespace, a.asset)
+    JOIN datasets d ON d.id = p.dataset_id
+    JOIN dag_current_versions c
+      ON (c.org_id, c.namespace, c.dag) = (d.org_id, d.namespace, d.dag) AND c.deleted_at IS NULL
+    JOIN dag_version_datasets x ON x.dag_version_id = c.active_version_id AND x.dataset_id = d.id
+    JOIN dataset_versions v ON v.id = x.dataset_version_id
+    WHERE a.allowed
+),
+up (root, version) AS (
+    SELECT id, id FROM current
+    UNION
+    SELECT up.root, i.dataset_version_id
+    FROM up JOIN dataset_versions v ON v.id = up.version JOIN job_inputs i ON i.job_id = v.job_id
+)
+SELECT a.namespace, a.asset, v.dag, v.job, v.output, v.dataset_id, v.id AS version_id, v.storage, v.location,
+       v.columns, v.unique_key, v.scope_column, v.sort_by, v.finality_depth, v.first_value, v.sparse, v.unverified,
+       a.allowed, CASE WHEN a.allowed THEN a.federation END AS federation,
+       -- What the asking DAG made of it itself: it must not come to read its own output by way of another DAG.
+       ARRAY(SELECT DISTINCT d.job
+             FROM up JOIN dataset_versions m ON m.id = up.version JOIN datasets d ON d.id = m.dataset_id
+             WHERE up.root = v.id AND d.org_id = %(org)s AND d.namespace = %(namespace)s AND d.dag = %(dag)s
+       ) AS made_from
+FROM asked a LEFT JOIN current v USING (namespace, asset)
+"""
+"""What some assets are for a DAG that wants to read them, published or not."""
+
+READERS = """
+SELECT DISTINCT d.job, d.output, j.namespace, j.dag, j.name AS reader
+FROM datasets d
+JOIN dataset_versions v ON v.dataset_id = d.id
+JOIN job_inputs i ON i.dataset_version_id = v.id
+JOIN jobs j ON j.id = i.job_id AND (j.namespace, j.dag) <> (d.namespace, d.dag)
+JOIN dag_current_versions c
+  ON (c.org_id, c.namespace, c.dag) = (j.org_id, j.namespace, j.dag) AND c.deleted_at IS NULL
+JOIN dag_version_jobs m ON m.job_id = j.id AND m.dag_version_id IN (c.active_version_id, c.staged_version_id)
+WHERE d.org_id = %(org)s AND d.namespace = %(namespace)s AND d.dag = %(dag)s
+ORDER BY j.namespace, j.dag, reader, d.job, d.output
+"""
+"""Jobs of other DAGs that run and read an output of a DAG, of whatever version."""
+
+READING_DAGS = f"SELECT DISTINCT namespace || '/' || dag FROM ({READERS}) r"
+"""The DAGs of those."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentAsset:
+    """An asset as a DAG finds it that wants to read it. Where nobody publishes it, or the DAG may not read
+    it, what follows `asset` up to `unverified` is None."""
+
+    namespace: str
+    asset: str
+    dag: str | None
+    job: str | None
+    output: str | None
+    dataset_id: UUID | None
+    version_id: UUID | None
+    storage: str | None
+    location: str | None
+    columns: Sequence[dict[str, Any]] | None
+    unique_key: Sequence[str] | None
+    scope_column: str | None
+    sort_by: Sequence[str] | None
+    finality_depth: int | None
+    first_value: int | None
+    sparse: bool | None
+    unverified: Sequence[str] | None
+    allowed: bool
+    """It is of the DAG's own namespace, or lists that in `readNamespaces`."""
+    federation: dict[str, str] | None
+    made_from: Sequence[str]
+    """Jobs of the DAG that asks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """A job of another DAG that reads an output."""
+
+    job: str
+    output: str
+    namespace: str
+    dag: str
+    reader: str
+
+
+async def current(conn: Connection, dag: DagKey, assets: Collection[tuple[str, str]]) -> list[CurrentAsset]:
+    """Each of `assets` (namespace, name) as `dag` finds it."""
+    asked = {"namespaces": [namespace for namespace, _ in assets], "assets": [name for _, name in assets]}
+    return await named(conn, CurrentAsset, CURRENT, dag.parameters | asked)
+
+
+async def readers(conn: Connection, dag: DagKey) -> list[Reader]:
+    """Who reads outputs of a DAG in other DAGs."""
+    return await named(conn, Reader, READERS, dag.parameters)
+
+
+async def reading_dags(conn: Connection, dag: DagKey) -> list[str]:
+    """`namespace/name` of the DAGs that read outputs of this one."""
+    return await column(conn, READING_DAGS, dag.parameters)

@@ -1,0 +1,78 @@
+"""What assets of other DAGs are for a DAG that reads them: versions with their schemas, or why not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from traceplane.graph import AssetRef, AssetVersion, Found
+from traceplane.store.engine import Connection
+from traceplane.store.statements import asset_inputs
+from traceplane.store.statements.asset_inputs import CurrentAsset
+from traceplane.store.statements.pointers import DagKey
+from traceplane_sdk.operator import Column, ColumnType, OutputSchema, Storage
+
+
+async def look_up(conn: Connection, dag: DagKey, refs: Collection[AssetRef]) -> Found:
+    """What is known of `refs` now; nothing of those that nobody publishes."""
+    return found(dag.namespace, dag.dag, await asset_inputs.current(conn, dag, refs))
+
+
+def found(namespace: str, dag: str, rows: Iterable[CurrentAsset], written: str | None = None) -> Found:
+    """The same, of what was read for a DAG; `written`: what its manifest calls its namespace."""
+    known: dict[AssetRef, AssetVersion | str] = {}
+    for row in rows:
+        ref = AssetRef(written or namespace if row.namespace == namespace else row.namespace, row.asset)
+        if refused := _refusal(namespace, dag, row):
+            known[ref] = refused
+        elif row.version_id is not None:
+            known[ref] = _version(row)
+    return known
+
+
+def _refusal(namespace: str, dag: str, row: CurrentAsset) -> str | None:
+    if not row.allowed:
+        # Said alike of what exists and of what does not: names of other namespaces are nobody's to find out.
+        return (
+            f"no asset {row.asset!r} in namespace {row.namespace!r} may be read from {namespace!r}; its Asset "
+            f"must list {namespace!r} in spec.readNamespaces"
+        )
+    if row.federation is not None:
+        hot, cold = row.federation.get("hot"), row.federation.get("cold")
+        return (
+            f"{row.asset!r} is Federated, one relation for readers; a job reads {hot!r}, and through it what was "
+            f"compacted, or {cold!r}, what is compacted"
+        )
+    if (row.namespace, row.dag) == (namespace, dag):
+        return f"{row.asset!r} is this DAG's own, and spec.publish does not name it any more; read the job's output"
+    return None
+
+
+def _version(row: CurrentAsset) -> AssetVersion:
+    return AssetVersion(
+        namespace=row.namespace,
+        asset=row.asset,
+        dag=row.dag or "",
+        job=row.job or "",
+        output=row.output or "",
+        dataset_id=str(row.dataset_id),
+        version_id=str(row.version_id),
+        location=row.location or "",
+        schema=OutputSchema(
+            storage=Storage(row.storage or ""),
+            columns=tuple(_column(given) for given in row.columns or ()),
+            unique_key=tuple(row.unique_key or ()),
+            scope_column=row.scope_column or "",
+            sort_by=tuple(row.sort_by or ()),
+            finality_depth=row.finality_depth,
+            first_value=row.first_value,
+            unverified=tuple(row.unverified or ()),
+            sparse=bool(row.sparse),
+        ),
+        made_from=frozenset(row.made_from),
+    )
+
+
+def _column(given: dict[str, Any]) -> Column:
+    described = given.get("description") or ""
+    return Column(given["name"], ColumnType(given["type"]), given["nullable"], given["pii"], described)
