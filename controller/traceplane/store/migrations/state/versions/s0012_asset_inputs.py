@@ -1,4 +1,4 @@
-"""A DAG may read assets of others: what a person wrote is told from the versions that it means now."""
+"""A DAG may read assets of others: what a person wrote has a hash apart from the versions that it means now."""
 
 from traceplane.store.migrations import run, run_file_beside
 
