@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from traceplane import graph, operator_registry
-from traceplane.graph import Graph
+from traceplane.graph import Assets, Graph
+from traceplane.graph.assemble import NO_ASSETS
 from traceplane_sdk.operator import Operator
 
 CHAIN: dict[str, Any] = {
@@ -83,10 +84,12 @@ def without(manifest: dict[str, Any], name: str) -> dict[str, Any]:
     return manifest
 
 
-def assembled(manifest: dict[str, Any], operators: Mapping[str, Operator] | None = None) -> Graph:
+def assembled(
+    manifest: dict[str, Any], operators: Mapping[str, Operator] | None = None, read: Assets = NO_ASSETS
+) -> Graph:
     """The manifest's graph, with the real operators or others; an AssertionError shows its problems."""
     dag = graph.parse("DAG", manifest)
     assert not isinstance(dag, list), [str(problem) for problem in dag]
-    made = graph.assemble(dag, [], [], operators or operator_registry.load())
+    made = graph.assemble(dag, [], [], operators or operator_registry.load(), read=read)
     assert isinstance(made, Graph), [str(problem) for problem in made]
     return made

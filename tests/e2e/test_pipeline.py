@@ -101,6 +101,22 @@ def test_transfers_are_decoded_and_summed_up_by_statements_in_worker_pods(trace)
         trace.kube.kubectl("delete", "dag", dag["metadata"]["name"], "--timeout=120s")
 
 
+def test_a_dag_reads_what_another_one_publishes(trace):
+    (dag,) = yaml.safe_load_all((CHECKOUT / "dags" / "activity.yaml").read_text())
+    trace.apply(dag)
+    try:
+        trace.wait("two ranges are counted", lambda: trace.count("activity") >= 2, 180)
+        counted = trace.rows("SELECT first_block, blocks, gas_used::VARCHAR FROM activity ORDER BY 1")
+        for first, blocks, gas in counted:
+            whole = f"block_number BETWEEN {first} AND {first + blocks - 1}"
+            truth = trace.rows(f"SELECT count(*), sum(gas_used)::VARCHAR FROM blocks WHERE {whole}")
+            assert truth == [[blocks, gas]]
+        gaps = trace.rows("SELECT count(*) FROM activity a JOIN activity b ON b.first_block = a.first_block + 1")
+        assert gaps == [[0]]
+    finally:
+        trace.kube.kubectl("delete", "dag", "activity", "--timeout=120s")
+
+
 def test_kubectl_shows_what_matters(trace):
     trace.prove()
     pipeline.wait_ready(trace.kube)

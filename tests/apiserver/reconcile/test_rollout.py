@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
-from tests.apiserver.reconcile.world import Object, World
+from tests.apiserver.reconcile.world import ROOT, Object, World
 
 pytestmark = pytest.mark.apiserver
 
@@ -142,3 +143,25 @@ def test_a_version_that_was_rolled_back_is_held_off_until_the_spec_changes(world
     world.until(lambda: world.holds("dags", "chain", "Ready", "True"), "the old spec is what runs")
     world.patch("dags", "chain", {"spec": changed(world)})
     world.until(lambda: (world.get("dags", "chain") or {})["status"]["activeVersion"].startswith("v2-"), "again")
+
+
+def test_a_dag_waits_for_an_asset_of_another_and_is_staged_when_that_cuts_over(world: World) -> None:
+    world.led(reconcile_seconds="600")  # what wakes the reader is the other DAG's cutover, and not a resync
+    reader: Object = yaml.safe_load((ROOT / "dags" / "activity.yaml").read_text())
+    world.apply(reader)
+    world.until(lambda: world.holds("dags", "activity", "Valid", "False"), "it waits")
+    assert "no DAG publishes an asset 'cold-blocks'" in world.condition("dags", "activity", "Valid")["message"]
+    world.running_chain()
+    world.until(lambda: world.holds("dags", "activity", "Ready"), "what it waits for is published")
+    before = (world.get("dags", "activity") or {})["status"]["activeVersion"]
+    world.patch("dags", "chain", {"spec": changed(world)})
+    world.until(lambda: world.holds("dags", "chain", "Staged", "True", "Rebuilding"), "the other is staged")
+    finish(world)
+    world.until(lambda: world.holds("dags", "activity", "Staged", "True"), "its reader is as well")
+    assert (world.get("dags", "activity") or {})["status"]["activeVersion"] == before
+    finish(world)
+    world.until(lambda: world.holds("dags", "activity", "Ready"), "it has taken over")
+    world.patch("dags", "chain", {"spec": world.chain()["spec"]})
+    world.until(
+        lambda: (world.get("dags", "activity") or {})["status"]["activeVersion"] == before, "both are as they were"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,9 +21,12 @@ from traceplane import operator_registry
 from traceplane.dispatch import dispatcher as building
 from traceplane.dispatch.accept import Unpacked
 from traceplane.dispatch.dispatcher import Dispatcher
+from traceplane.graph import AssetRef, Assets
 from traceplane.settings import Settings
 from traceplane.store.engine import Database
+from traceplane.store.statements.pointers import DagKey
 from traceplane.taskapi.app import app
+from traceplane.versions import asset_inputs
 from traceplane.versions import deploy as deploying
 from traceplane_sdk.operator import Operator
 
@@ -83,16 +86,21 @@ def sql(databases: services.Databases) -> Iterator[Callable[..., list[dict[str, 
 
 @pytest.fixture
 def deploy(dispatcher: Dispatcher) -> Callable[..., Any]:
-    """Deploys a DAG manifest and provisions its tables; job generation ids by job name."""
+    """Deploys a DAG manifest and provisions its tables; job generation ids by job name. `reads`: assets that other
+    DAGs publish."""
 
     async def run(
         manifest: dict[str, Any] | None = None,
         *,
         provision: bool = True,
         operators: Mapping[str, Operator] | None = None,
+        reads: Collection[str] = (),
     ) -> dict[str, UUID]:
-        graph = graphs.assembled(manifest or graphs.chain(), operators)
+        written = manifest or graphs.chain()
         async with dispatcher.state.transaction() as conn:
+            dag = DagKey(dispatcher.settings.org_id, written["metadata"]["namespace"], written["metadata"]["name"])
+            read = Assets(await asset_inputs.look_up(conn, dag, [AssetRef(dag.namespace, name) for name in reads]))
+            graph = graphs.assembled(written, operators, read)
             deployed = await deploying.deploy(
                 conn,
                 org_id=dispatcher.settings.org_id,

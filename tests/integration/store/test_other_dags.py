@@ -195,7 +195,8 @@ async def test_a_spec_is_one_version_of_each_dag_that_has_it(beside: Connection)
     known = (await pointers.lock(beside, OTHER, Resource(UID, 1))).spec_hash
     assert known is not None
     first, second = [
-        await versions.put_version(beside, DAG, version_id=uuid4(), spec_hash=known, written_hash=known, spec={}) for _ in range(2)
+        await versions.put_version(beside, DAG, version_id=uuid4(), spec_hash=known, written_hash=known, spec={})
+        for _ in range(2)
     ]
     assert first == second
     owner = await beside.execute("SELECT dag FROM dag_versions WHERE id = %s", (first,))
