@@ -90,7 +90,7 @@ def review(paths: list[Path], look_up: LookUp | None = None) -> tuple[Checked, t
             findings.append(_unreadable(path, error))
     with StatementChecker() as checker:
         values = [document.value for _, document in taken]
-        reviewed = graph.review(values, operator_registry.load(), checker, look_up or graph.unknown)
+        reviewed = graph.review(values, operator_registry.load(), checker, look_up)
     for index, problems in reviewed.problems.items():
         file, document = taken[index]
         findings += [Finding(file, document.line_of(p.path), p.source, p.path, p.message, p.code) for p in problems]

@@ -20,7 +20,7 @@ from traceplane.graph.model import (
 from traceplane.graph.nodes import AssetRef, asset_refs
 from traceplane.graph.parse import parse
 from traceplane.graph.policy import check_asset, check_bundle, check_federation
-from traceplane.graph.review import NOT_DEPLOYED, LookUp, Review, review, unknown
+from traceplane.graph.review import NOT_DEPLOYED, LookUp, Review, review
 from traceplane.graph.statements import Checker, Fault, JobStatement, trusting
 
 __all__ = [
@@ -49,5 +49,4 @@ __all__ = [
     "parse",
     "review",
     "trusting",
-    "unknown",
 ]

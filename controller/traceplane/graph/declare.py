@@ -128,6 +128,8 @@ def _input(
     if origin is None:
         return []  # reported by the rules of the kind
     version = assets.version(origin) if isinstance(origin, AssetRef) else None
+    if version is not None and version.namespace == node.namespace:
+        version = replace(version, namespace="")
     job, output = (version.job, version.output) if version else origin
     found = GraphInput(position, job, output, edge.trigger, asset=version)
     where = filters.read(node, position, "/".join(origin), read_schema(found, upstream))

@@ -38,7 +38,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class AssetVersion:
-    """What another DAG publishes under an asset now: the dataset version that its readers are tied to."""
+    """What another DAG publishes under an asset now: the dataset version that its readers are tied to.
+
+    As an input, one of the DAG's own namespace has an empty `namespace`: a manifest need not say where it lies.
+    """
 
     namespace: str
     asset: str
@@ -54,8 +57,8 @@ class AssetVersion:
 
     @property
     def title(self) -> str:
-        """`namespace/asset`."""
-        return f"{self.namespace}/{self.asset}"
+        """`namespace/asset`, or the asset alone."""
+        return f"{self.namespace}/{self.asset}" if self.namespace else self.asset
 
 
 @dataclass(frozen=True, slots=True)

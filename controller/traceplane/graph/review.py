@@ -30,11 +30,6 @@ NOT_DEPLOYED = "not deployed: "
 """What the id of a dataset version begins with that nobody has made yet."""
 
 
-def unknown(_dag: DAG, _refs: Collection[AssetRef]) -> Found:
-    """Nothing is known of any."""
-    return {}
-
-
 @dataclass(frozen=True, slots=True)
 class Review:
     """`problems` by the index of the document they are in; `graphs` of the DAGs that are right."""
@@ -62,12 +57,11 @@ def review(
     documents: Sequence[Mapping[str, Any]],
     operators: Mapping[str, Operator],
     checker: Checker = trusting,
-    look_up: LookUp = unknown,
+    look_up: LookUp | None = None,
 ) -> Review:
     """Every problem of `documents`, taken together; `checker` as for `assemble`.
 
-    `look_up` knows assets of other DAGs. Of one that it does not know, and no DAG of the set publishes, nothing is
-    said.
+    `look_up` knows assets of all other DAGs; without it nothing is said of one that no DAG of the set publishes.
     """
     manifests = _read(documents)
     graphs = tuple(_dags(manifests, operators, checker, look_up))
@@ -115,7 +109,9 @@ def _read(documents: Sequence[Mapping[str, Any]]) -> _Set:
     return manifests
 
 
-def _dags(manifests: _Set, operators: Mapping[str, Operator], checker: Checker, look_up: LookUp) -> Iterator[Graph]:
+def _dags(
+    manifests: _Set, operators: Mapping[str, Operator], checker: Checker, look_up: LookUp | None
+) -> Iterator[Graph]:
     """Note the problems of every DAG; the graphs of those that have none. A DAG comes after those of the set whose
     assets it reads."""
     assets, jobs = list(manifests.assets.values()), list(manifests.jobs.values())
@@ -128,7 +124,8 @@ def _dags(manifests: _Set, operators: Mapping[str, Operator], checker: Checker, 
         known = {node.name for node in nodes}
         unread = [Node(name, stand_in(name), "", "", readable=False) for name in manifests.unread - known]
         refs = asset_refs(nodes)
-        read = Assets({**published, **(look_up(rest.dag, refs) if refs else {})}, complete=False)
+        looked_up = look_up(rest.dag, refs) if refs and look_up is not None else {}
+        read = Assets({**published, **looked_up}, complete=look_up is not None)
         outcome = assemble_nodes(rest.dag, [*nodes, *unread], problems, assets, operators, checker, read)
         # Jobs that read an unreadable one are missing in the graph: then it is not what will be deployed.
         whole = isinstance(outcome, Graph) and len(outcome.jobs) == len(nodes)

@@ -123,7 +123,7 @@ def _version(namespace: str, one: Relation, asset: str | None) -> dict[str, obje
     """A row of `catalog.versions`."""
     version = _version_id(one)
     return {
-        "namespace": one.asset.namespace if one.asset else namespace,
+        "namespace": (one.asset.namespace if one.asset else "") or namespace,
         "job": one.job,
         "output": one.output,
         "asset": asset,

@@ -26,7 +26,7 @@ def found(namespace: str, dag: str, rows: Iterable[CurrentAsset], written: str |
         if refused := _refusal(namespace, dag, row):
             known[ref] = refused
         elif row.version_id is not None:
-            known[ref] = _version(row)
+            known[ref] = _version(ref, row)
     return known
 
 
@@ -48,10 +48,10 @@ def _refusal(namespace: str, dag: str, row: CurrentAsset) -> str | None:
     return None
 
 
-def _version(row: CurrentAsset) -> AssetVersion:
+def _version(ref: AssetRef, row: CurrentAsset) -> AssetVersion:
     return AssetVersion(
-        namespace=row.namespace,
-        asset=row.asset,
+        namespace=ref.namespace,
+        asset=ref.asset,
         dag=row.dag or "",
         job=row.job or "",
         output=row.output or "",

@@ -16,14 +16,25 @@ from tests import graphs, services
 from tests.integration.query.command import tracectl
 from tests.integration.query.world import World
 from tests.issuer import Issuer
+from traceplane.graph import AssetRef, Assets
 from traceplane.settings import Settings
 from traceplane.store.engine import Database
+from traceplane.store.statements.pointers import DagKey
 from traceplane.userapi.app import app
-from traceplane.versions import deploy
+from traceplane.versions import asset_inputs, deploy
 
 pytestmark = pytest.mark.services
 
+ROOT = Path(__file__).parents[3]
 Plan = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def reading(asset: str = "cold-blocks", namespace: str = "demo") -> dict[str, Any]:
+    """The DAG that reads what the chain's publishes."""
+    dag: dict[str, Any] = yaml.safe_load((ROOT / "dags" / "activity.yaml").read_text())
+    dag["metadata"]["namespace"] = namespace
+    dag["spec"]["jobs"][0]["inputs"] = [{"from": {"asset": asset}}]
+    return dag
 
 
 @pytest.fixture
@@ -33,11 +44,14 @@ def plan(world: World, oidc: Issuer, serve: Callable[[Any], str], tmp_path: Path
     url = serve(app(Settings(state_dsn=world.databases.state_dsn, oidc_issuer=oidc.url), pytest.fail))
 
     async def deployed() -> None:
-        state, graph = Database(world.databases.state_dsn, application="test"), graphs.assembled(graphs.chain())
+        state = Database(world.databases.state_dsn, application="test")
         async with state.transaction() as conn:
-            await deploy.deploy(
-                conn, org_id=services.ORG_ID, graph=graph, resource_uid="u", generation=1, bucket=world.bucket
-            )
+            for uid, manifest in (("u", graphs.chain()), ("v", reading())):
+                key = DagKey(services.ORG_ID, "demo", manifest["metadata"]["name"])
+                read = Assets(await asset_inputs.look_up(conn, key, [AssetRef("demo", "cold-blocks")]))
+                graph = graphs.assembled(manifest, read=read)
+                given = {"graph": graph, "resource_uid": uid, "generation": 1, "bucket": world.bucket}
+                await deploy.deploy(conn, org_id=services.ORG_ID, **given)
         await state.close()
 
     asyncio.run(deployed())
@@ -86,3 +100,24 @@ def test_a_wrong_manifest_has_no_plan(plan: Plan) -> None:
     done = plan(manifest)
     assert (done.returncode, done.stdout) == (1, "")
     assert "spec.jobs[1].operator" in done.stderr
+
+
+def test_who_reads_what_is_made_anew_is_named(plan: Plan) -> None:
+    manifest = graphs.chain()
+    graphs.job(manifest, "ranges")["config"]["rangeSize"] = 30
+    line = "read by demo/activity: job count reads compact/blocks, and is rebuilt after the cutover"
+    assert plan(manifest).stdout.splitlines()[-1] == line
+    assert f"- {line}" in plan(manifest, "-o", "markdown").stdout
+    ((found),) = json.loads(plan(manifest, "-o", "json").stdout)
+    assert [(one["dag"], one["reader"]) for one in found["readers"]] == [("activity", "count")]
+    graphs.job(manifest, "ranges")["config"]["rangeSize"] = 20
+    assert "read by" not in plan(manifest).stdout
+
+
+@pytest.mark.parametrize("namespace", ["demo", "default"])
+def test_a_reader_is_planned_over_the_version_that_it_would_get(plan: Plan, namespace: str) -> None:
+    """Whatever namespace the manifest says: it is planned where -n says."""
+    assert "changes nothing" in plan(reading(namespace=namespace)).stdout
+    wrong = plan(reading("cold-block", namespace))
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "spec.jobs[0].inputs[0].from.asset: no DAG publishes an asset 'cold-block'" in wrong.stderr

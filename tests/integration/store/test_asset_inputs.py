@@ -155,7 +155,7 @@ async def test_a_cutover_stages_its_readers_anew_and_they_serve_what_they_have_u
     before = sums.reads()
     await cut_over_upstream(deploy, upstream, 50, 2)
     assert await sums.deploy() == "Staged"
-    assert [str(rebuild) for rebuild in sums.last.rebuilds] == ["gas (reads asset demo/cold-blocks)"]
+    assert [str(rebuild) for rebuild in sums.last.rebuilds] == ["gas (reads asset cold-blocks)"]
     assert sums.reads() == before
     upstream.finish()
     assert await sums.cut_over()

@@ -55,7 +55,7 @@ def test_one_of_another_dag_is_tied_to_its_version() -> None:
     assert first == same
     assert [job.name for job in later.jobs if job.config_hash != first.job(job.name).config_hash] == ["a", "b"]
     assert (first.spec_hash != later.spec_hash, first.written_hash) == (True, later.written_hash)
-    assert first.job("a").definition["assets"] == {"0": ["default/prices", "v1"]}
+    assert first.job("a").definition["assets"] == {"0": ["prices", "v1"]}
 
 
 def test_what_was_written_is_told_from_what_it_means_now() -> None:
@@ -163,4 +163,4 @@ def test_a_set_asks_for_what_it_does_not_publish_itself() -> None:
 
     reviewed = graph.review([manifest("x", reading("prices"))], OPERATORS, look_up=look_up)
     assert asked == [("x", {READ})]
-    assert reviewed.graphs[0].job("a").inputs[0].asset == VERSION
+    assert reviewed.graphs[0].job("a").inputs[0].asset == replace(VERSION, namespace="")
