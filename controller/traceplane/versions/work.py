@@ -34,7 +34,7 @@ async def move(conn: Connection, *, before: Collection[UUID], after: Collection[
     left = list(set(before).difference(after))
     # A generation that is new here may read a dataset version whose events are older than itself.
     back = list(set(after).difference(before))
-    await cancel.request_stop(conn, job_ids=left)
+    await cancel.leave(conn, job_ids=left)
     await cancel.withdraw_stop(conn, job_ids=back)
     await notify.jobs(conn, await enqueue.missed_events(conn, job_ids=back))
     await enqueue.reprioritise(conn, version_id=active)

@@ -191,6 +191,39 @@ async def test_the_old_spec_swaps_back_at_once_and_catches_up(deploy: Deploy, ve
     assert (await deploy(chain(50), generation=4)).result == "Updated"
 
 
+async def test_a_generation_that_comes_back_takes_up_what_was_canceled_and_what_is_new(
+    deploy: Deploy, versions: Versions
+) -> None:
+    """And not what was announced long before it was left: while it ran, each of those made its task."""
+    old = await running(deploy, versions)
+    known = "SELECT e.partition_key, t.status FROM tasks t JOIN events e ON e.id = t.event_id WHERE t.job_id = %s"
+
+    def tasks() -> dict[str, str]:
+        return dict(versions.rows(known, old["compact"]))
+
+    versions.event(old["ranges"], 29, partition=True)  # like the one of 10-19, it has no task yet
+    await deploy(chain(), generation=2)
+    assert tasks() == {"10-19": "Queued", "20-29": "Queued"}
+    versions.rows(
+        "UPDATE tasks SET status = 'Completed', finished_at = now() WHERE job_id = %s AND range_start = 10",
+        old["compact"],
+    )
+    await deploy(chain(50), generation=3)
+    versions.finish()
+    versions.rows(
+        "UPDATE tasks SET status = 'Queued', finished_at = NULL WHERE job_id = %s AND range_start = 20",
+        old["compact"],
+    )
+    assert await versions.cut_over(chain(50))
+    assert tasks() == {"10-19": "Completed", "20-29": "Canceled"}
+    versions.rows("UPDATE events SET created_at = now() - interval '1 hour'")
+    for end, age in ((39, "11 minutes"), (49, "9 minutes"), (59, "0 s")):
+        versions.event(old["ranges"], end, partition=True)
+        versions.rows(f"UPDATE events SET created_at = now() - interval '{age}' WHERE range_end = {end}")
+    await deploy(chain(), generation=4)
+    assert tasks() == {"10-19": "Completed", "20-29": "Queued", "40-49": "Queued", "50-59": "Queued"}
+
+
 async def test_another_edit_takes_the_place_of_what_was_staged(deploy: Deploy, versions: Versions) -> None:
     old = await running(deploy, versions)
     await deploy(chain(50), generation=2)

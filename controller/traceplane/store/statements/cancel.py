@@ -30,6 +30,9 @@ WHERE t.job_id = ANY(%(jobs)s) AND t.status = 'Running' AND NOT t.cancel_request
 """
 """Ask running tasks to stop."""
 
+LEAVE = "UPDATE jobs SET left_at = statement_timestamp() WHERE id = ANY(%(jobs)s)"
+"""Note when a generation was left: what was announced long before has its task."""
+
 WITHDRAW_STOP = """
 UPDATE tasks t SET cancel_requested = false
 WHERE t.job_id = ANY(%(jobs)s) AND t.status = 'Running' AND t.cancel_requested
@@ -65,6 +68,12 @@ async def left_behind(conn: Connection, dag: DagKey, *, running: Sequence[UUID])
 async def request_stop(conn: Connection, *, job_ids: Sequence[UUID]) -> None:
     """Ask running tasks to stop."""
     await conn.execute(REQUEST_STOP, {"jobs": list(job_ids)})
+
+
+async def leave(conn: Connection, *, job_ids: Sequence[UUID]) -> None:
+    """Generations that ran until now run no more."""
+    await conn.execute(LEAVE, {"jobs": list(job_ids)})
+    await request_stop(conn, job_ids=job_ids)
 
 
 async def withdraw_stop(conn: Connection, *, job_ids: Sequence[UUID]) -> None:

@@ -63,18 +63,50 @@ wanted AS ({_WANTED_OF_EVENT}
 """A task for every runnable generation that an event of `accepted` (`events`) triggers."""
 
 MISSED_EVENTS = f"""
-WITH wanted AS ({_WANTED_OF_EVENT}
-    FROM jobs j {RUNNABLE}
+WITH back AS (
+    SELECT j.id, j.execution_strategy,
+           -- While it ran, each event made its task; but one that raced with its leaving may have seen it gone.
+           coalesce(j.left_at - interval '10 minutes', '-infinity') AS since
+    FROM jobs j WHERE j.id = ANY(%(jobs)s)
+),
+fresh AS MATERIALIZED (
+    -- Read once, however many jobs read the same dataset.
+    SELECT e.* FROM events e
+    WHERE e.kind = 'Partition' AND e.created_at >= (SELECT min(since) FROM back)
+      AND e.dataset_version_id IN (
+          SELECT i.dataset_version_id FROM back b JOIN job_inputs i ON i.job_id = b.id AND i.is_trigger
+          WHERE b.execution_strategy = 'PerPartition')
+),
+missed AS (
+    SELECT b.id AS job_id, e.*
+    FROM back b
+    JOIN job_inputs i ON i.job_id = b.id AND i.is_trigger
+    JOIN fresh e ON e.dataset_version_id = i.dataset_version_id AND e.created_at >= b.since
+    WHERE b.execution_strategy = 'PerPartition'
+    UNION ALL
+    -- What was canceled when it was left; later ones are above.
+    SELECT b.id, e.*
+    FROM back b
+    JOIN tasks t ON t.job_id = b.id AND t.status = 'Canceled'
+    JOIN events e ON e.id = t.event_id AND e.created_at < b.since
+    WHERE b.execution_strategy = 'PerPartition'
+    UNION ALL
+    -- Of a cursor the furthest event alone, since one run reads everything past its cursor.
+    SELECT b.id, e.*
+    FROM back b
+    JOIN job_inputs i ON i.job_id = b.id AND i.is_trigger
     CROSS JOIN LATERAL (
-        -- Each partition; but of a cursor the furthest event alone, since one run reads everything past its cursor.
-        SELECT DISTINCT ON (CASE j.execution_strategy WHEN 'PerPartition' THEN e.id ELSE e.dataset_version_id END)
-               e.*
-        FROM job_inputs i JOIN events e ON e.dataset_version_id = i.dataset_version_id
-        WHERE i.job_id = j.id AND i.is_trigger AND (j.execution_strategy = 'PerUpdate' OR e.kind = 'Partition')
-        ORDER BY CASE j.execution_strategy WHEN 'PerPartition' THEN e.id ELSE e.dataset_version_id END,
-                 e.cursor_value DESC NULLS LAST
-    ) e
-    WHERE j.id = ANY(%(jobs)s)
+        SELECT * FROM events WHERE dataset_version_id = i.dataset_version_id AND cursor_value IS NOT NULL
+        ORDER BY cursor_value DESC LIMIT 1) e
+    WHERE b.execution_strategy = 'PerUpdate'
+),
+wanted AS ({_WANTED_OF_EVENT}
+    FROM missed e
+    JOIN jobs j ON j.id = e.job_id {RUNNABLE}
+    -- A conflict would lock the row of each task that is done.
+    WHERE NOT EXISTS (
+        SELECT FROM tasks t
+        WHERE t.job_id = e.job_id AND t.dedupe_key = 'event:' || e.id AND t.status <> 'Canceled')
 ),
 {_ENQUEUED_AGAIN}
 SELECT DISTINCT job_id FROM enqueued
@@ -89,11 +121,16 @@ WITH moved AS (
     WHERE c.org_id = %(org)s AND c.namespace = %(namespace)s AND c.dag = %(dag)s
       AND greatest(c.staged_at, v.activated_at) > statement_timestamp() - interval '10 minutes'
 ),
+fresh AS MATERIALIZED (
+    -- Read once, however many jobs read the same dataset.
+    SELECT e.* FROM moved JOIN events e ON e.created_at >= moved.since
+    WHERE e.dataset_version_id IN (
+        SELECT i.dataset_version_id FROM job_inputs i WHERE i.job_id = ANY(%(jobs)s) AND i.is_trigger)
+),
 wanted AS ({_WANTED_OF_EVENT}
-    FROM moved
-    CROSS JOIN jobs j {RUNNABLE}
-    JOIN job_inputs i ON i.job_id = j.id AND i.is_trigger
-    JOIN events e ON e.dataset_version_id = i.dataset_version_id AND e.created_at >= moved.since
+    FROM fresh e
+    JOIN job_inputs i ON i.dataset_version_id = e.dataset_version_id AND i.is_trigger
+    JOIN jobs j ON j.id = i.job_id {RUNNABLE}
     WHERE j.id = ANY(%(jobs)s)
       AND CASE j.execution_strategy WHEN 'PerPartition' THEN e.kind = 'Partition' ELSE NOT EXISTS (
           SELECT FROM events n

@@ -82,6 +82,7 @@ jobs = Table(
     moment("provisioned_at"),
     Column("paused", Boolean, nullable=False, server_default=false()),
     stamped("created_at"),
+    moment("left_at"),
     UniqueConstraint("org_id", "namespace", "dag", "name", "config_hash"),
     one_of("activation", "Source", "Reactive"),
     one_of("execution_strategy", "PerUpdate", "PerPartition"),

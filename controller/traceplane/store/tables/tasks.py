@@ -101,6 +101,7 @@ tasks = Table(
     CheckConstraint("status = 'Failed' OR next_retry_at IS NULL", name="retry_of_failed"),
     Index("tasks_queued_idx", "job_id", "priority", "queued_at", "id", postgresql_where=text("status = 'Queued'")),
     Index("tasks_lease_idx", "lease_expires_at", postgresql_where=text("status = 'Running'")),
+    Index("tasks_canceled_idx", "job_id", postgresql_where=text("status = 'Canceled'")),
     Index("tasks_running_idx", "job_id", postgresql_where=text("status = 'Running'")),
     Index(
         "tasks_deadline_idx",
