@@ -16,9 +16,10 @@ from traceplane.graph import AssetRef, AssetVersion, Graph
 from traceplane.operator_registry import load
 from traceplane.store.engine import Connection, Database
 from traceplane.store.statements import asset_inputs as statements
-from traceplane.store.statements import controller_facts, plans, versions
+from traceplane.store.statements import controller_facts, enqueue, plans, versions
 from traceplane.store.statements.asset_policies import Policy, declare
 from traceplane.store.statements.pointers import DagKey
+from traceplane.store.statements.unfinished import unfinished
 from traceplane.versions import asset_inputs, gc, rollout
 from traceplane.versions.asset_policies import Policies
 from traceplane.versions.plan import plan
@@ -85,13 +86,13 @@ class Sums:
         self.last = done
         return done.result
 
-    async def cut_over(self) -> bool:
+    async def cut_over(self, written: Any = None) -> bool:
         facts = await self.run(controller_facts.dag_facts, SUMS)
         given = {"active": facts.active_version_id, "staged": facts.staged_version_id}
         await self.run(rollout.observe, SUMS, **given)
         self.rows("UPDATE dag_current_versions SET ready_at = ready_at - interval '1 hour'")
         swap = {"cutover": "Auto", "policies": Policies()}
-        return await self.run(rollout.cut_over, SUMS, (await self.graph()).spec_hash, **swap)
+        return await self.run(rollout.cut_over, SUMS, (await self.graph(written)).spec_hash, **swap)
 
     def reads(self) -> list[UUID]:
         """The dataset version that the active version's job reads."""
@@ -217,6 +218,19 @@ async def test_a_rollback_to_the_same_text_over_an_older_version_holds(
     await deploy(chain(), generation=3)  # the other DAG goes back as well: nothing is to be held off
     assert await sums.deploy() == "Updated"
     assert (await sums.run(controller_facts.dag_facts, SUMS)).held_spec_hash is None
+
+
+async def test_what_another_dag_reads_of_a_source_does_not_hold_that_up(
+    deploy: Deploy, upstream: Versions, sums: Sums
+) -> None:
+    jobs = await running(deploy, upstream)
+    await sums.deploy()
+    upstream.finish()
+    assert await sums.deploy(manifest(sql="SELECT block_number, gas_used + 1 AS gas FROM cold_blocks")) == "Staged"
+    upstream.event(jobs["compact"], 9, partition=True)
+    await sums.run(enqueue.missed_events, job_ids=[job.id for job in sums.last.jobs])
+    assert upstream.tasks(sums.last.jobs[0].id) == ["Queued"]
+    assert await sums.run(unfinished, job_id=jobs["compact"]) == {}
 
 
 async def test_nothing_is_purged_that_another_dag_reads(deploy: Deploy, upstream: Versions, sums: Sums) -> None:
