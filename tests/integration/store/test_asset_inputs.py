@@ -220,6 +220,27 @@ async def test_a_rollback_to_the_same_text_over_an_older_version_holds(
     assert (await sums.run(controller_facts.dag_facts, SUMS)).held_spec_hash is None
 
 
+async def test_a_rollback_from_a_rollback_holds_over_an_older_version(
+    deploy: Deploy, upstream: Versions, sums: Sums
+) -> None:
+    await running(deploy, upstream)
+    await sums.deploy()
+    upstream.finish()
+    other = manifest(sql="SELECT block_number, gas_used + 1 AS gas FROM cold_blocks")
+    await sums.deploy(other)
+    upstream.finish()
+    assert await sums.cut_over(other)
+    before = sums.reads()
+    await cut_over_upstream(deploy, upstream, 50, 2)
+    await sums.deploy(other)
+    upstream.finish()
+    assert await sums.cut_over(other)
+    for version in ("v1", "v2"):
+        await sums.run(rollout.roll_back, SUMS, version=version)
+        assert await sums.deploy(other) == "Held"
+    assert sums.reads() == before
+
+
 async def test_what_another_dag_reads_of_a_source_does_not_hold_that_up(
     deploy: Deploy, upstream: Versions, sums: Sums
 ) -> None:
