@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -350,7 +350,9 @@ async def test_a_plan_names_the_readers_and_counts_what_they_would_do(
             conn, SUMS, active=known_facts.active_version_id, staged=None, wanted=hashes
         )
         read = [UUID(edge.asset.version_id) for job in wanted.jobs for edge in job.inputs if edge.asset]
-        return known_facts.active_spec_hash, known, await plans.sizes(conn, [one.id for one in known], read)
+        sizes = await plans.sizes(conn, SUMS.org_id, [one.id for one in known], read)
+        assert await plans.sizes(conn, uuid4(), [one.id for one in known], read) == [], "of another organisation"
+        return known_facts.active_spec_hash, known, sizes
 
     active, known, sizes = await sums.run(facts)
     (planned,) = plan(wanted, known, sizes, active_spec_hash=active, calls={}).jobs
