@@ -86,7 +86,7 @@ class Sums:
         self.last = done
         return done.result
 
-    async def cut_over(self, written: Any = None) -> bool:
+    async def cut_over(self, written: Any = None) -> Any:
         facts = await self.run(controller_facts.dag_facts, SUMS)
         given = {"active": facts.active_version_id, "staged": facts.staged_version_id}
         await self.run(rollout.observe, SUMS, **given)
