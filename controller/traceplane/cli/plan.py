@@ -83,6 +83,7 @@ def plan(
 
 def _looked_up(client: Any, namespace: str | None, dag: DAG, refs: Collection[AssetRef]) -> Found:
     """What the server knows of assets that a DAG reads of others."""
+    from traceplane.graph import AssetRef
     from traceplane.store.statements.asset_inputs import CurrentAsset
     from traceplane.versions import asset_inputs
 
@@ -92,7 +93,10 @@ def _looked_up(client: Any, namespace: str | None, dag: DAG, refs: Collection[As
     asked = [{"namespace": "" if ref.namespace == own else ref.namespace, "asset": ref.asset} for ref in refs]
     answer = call(client, "POST", f"/v1/dags/{dag.name}/inputs", params=parameters, json={"assets": asked}).json()
     rows = [CurrentAsset(**one) for one in answer["items"]]
-    return asset_inputs.found(answer["namespace"], dag.name, rows, own)
+    known = asset_inputs.found(answer["namespace"], dag.name, rows, own)
+    # An input may say the namespace that it is planned in, where the manifest of its DAG says another one.
+    spelled = {ref: AssetRef(own, ref.asset) for ref in refs if ref.namespace == answer["namespace"]}
+    return {**known, **{ref: known[same] for ref, same in spelled.items() if same in known}}
 
 
 def _planned(client: Any, graph: Graph, namespace: str | None) -> Row:

@@ -8,7 +8,7 @@ controller), then state (one transaction, idempotent by the spec's hash), then o
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -86,15 +86,18 @@ class Dags:
                 DAGS, metadata["name"], metadata["uid"], lambda old: sorted({*old, names.FINALIZER})
             )
             crash.point(FINALIZER)
-        written = await scope.manifests.read(dag)
+        try:
+            written = await scope.manifests.read(dag)
+        except Unavailable as error:  # what it reads of other DAGs is in state
+            await self._say_unavailable(dag, None, error)
+            raise
         staged: Rollout | None = None
         try:
             facts, notes = await self._deploy_if_changed(dag, written)
             facts, staged, more = await self._roll_out(dag, written, facts)
             notes += more
         except Unavailable as error:
-            shown = status.state_unavailable(dag, written.problems, error.message, datetime.now(UTC))
-            await scope.applier.status(Status(DAGS, dag, shown))
+            await self._say_unavailable(dag, written.problems, error)
             raise
         except Stale:
             raise  # the mirror is older than state: the next look sees more
@@ -114,6 +117,10 @@ class Dags:
         self._scope.manifests.forget(name)
         self._owners = {job_id: dag for job_id, dag in self._owners.items() if dag != name}
         self._deployed.pop(name, None)
+
+    async def _say_unavailable(self, dag: Object, problems: Sequence[str] | None, error: Unavailable) -> None:
+        shown = status.state_unavailable(dag, problems, error.message, datetime.now(UTC))
+        await self._scope.applier.status(Status(DAGS, dag, shown))
 
     async def _bring_objects(self, i: Input, deployed: list[Note]) -> float | None:
         """Make objects, statuses and Events as decided; seconds until the next look. `deployed`: Events so far."""

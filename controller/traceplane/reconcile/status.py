@@ -71,11 +71,14 @@ def transitions(status: Status) -> list[Note]:
     return notes
 
 
-def state_unavailable(dag: Object, problems: Sequence[str], error: str, now: datetime) -> Object:
-    """Status of a DAG while the state database is away: what was known stays, and the outage is added."""
-    known = [c for c in conditions.of(dag) if c["type"] in ("Staged", "Ready")]
+def state_unavailable(dag: Object, problems: Sequence[str] | None, error: str, now: datetime) -> Object:
+    """Status of a DAG while the state database is away: what was known stays, and the outage is added.
+
+    `problems` are None where it takes the database to find them."""
+    kept = ("Staged", "Ready") if problems is not None else ("Valid", "Staged", "Ready")
+    known = [c for c in conditions.of(dag) if c["type"] in kept]
     new = [
-        readiness.valid(tuple(problems)),
+        *([] if problems is None else [readiness.valid(tuple(problems))]),
         *conditions.parsed(known),
         true("Degraded", "StateUnavailable", error),
     ]

@@ -1,5 +1,21 @@
 CREATE SCHEMA catalog;
 
+CREATE FUNCTION catalog.claim_assets(org uuid, task uuid, its_attempt integer, token uuid, claim uuid) RETURNS jsonb
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT coalesce((
+        SELECT jsonb_object_agg(
+            i.dataset_version_id, split_part(j.definition -> 'assets' -> i.position::text ->> 0, '/', -1))
+        FROM public.job_inputs i
+        WHERE i.job_id = j.id AND j.definition -> 'assets' ? i.position::text
+    ), '{}')
+    FROM public.tasks t
+    JOIN public.jobs j ON j.id = t.job_id
+    WHERE t.id = task AND t.org_id = org AND t.attempt = its_attempt AND t.lease_token = token
+          AND t.claim_id = claim AND t.status = 'Running'
+$$;
+
 CREATE FUNCTION catalog.claim_filters(org uuid, task uuid, its_attempt integer, token uuid, claim uuid) RETURNS jsonb
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -997,6 +1013,9 @@ ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id);
 
 GRANT USAGE ON SCHEMA catalog TO trace_query;
+
+REVOKE ALL ON FUNCTION catalog.claim_assets(org uuid, task uuid, its_attempt integer, token uuid, claim uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION catalog.claim_assets(org uuid, task uuid, its_attempt integer, token uuid, claim uuid) TO trace_query;
 
 REVOKE ALL ON FUNCTION catalog.claim_filters(org uuid, task uuid, its_attempt integer, token uuid, claim uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION catalog.claim_filters(org uuid, task uuid, its_attempt integer, token uuid, claim uuid) TO trace_query;

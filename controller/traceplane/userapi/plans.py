@@ -21,7 +21,8 @@ async def plan_dag(call: Call) -> Any:
         active, staged = (facts.active_version_id, facts.staged_version_id) if facts else (None, None)
         wanted = [(job.name, job.config_hash) for job in request.jobs]
         known = await versions.generations(conn, dag, active=active, staged=staged, wanted=wanted)
-        sizes = await plans.sizes(conn, [generation.id for generation in known if generation.active], request.reads)
+        active_jobs = [generation.id for generation in known if generation.active]
+        sizes = await plans.sizes(conn, dag.org_id, active_jobs, request.reads)
         readers = await asset_inputs.readers(conn, dag)
         same = await versions.of_spec(conn, dag, request.spec_hash)
     return {
@@ -40,8 +41,7 @@ async def dag_inputs(call: Call) -> Any:
     """What assets of other DAGs are for a DAG that reads them: the versions that a plan is made over."""
     dag, request = DagKey(call.principal.org_id, call.own_namespace(), call.name()), call.body
     assert isinstance(request, InputsRequest)
+    asked = {(one.namespace or dag.namespace, one.asset) for one in request.assets}
     async with call.state.transaction() as conn:
-        found = await asset_inputs.current(
-            conn, dag, [(one.namespace or dag.namespace, one.asset) for one in request.assets]
-        )
+        found = await asset_inputs.current(conn, dag, asked)
     return {"namespace": dag.namespace, "items": [asdict(one) for one in found]}

@@ -87,9 +87,10 @@ async def roll_back(conn: Connection, dag: DagKey, *, version: str | None) -> Ve
 
 def _held(pointer: Pointer, target: Version) -> str | None:
     """What is held off while `target` is active; None where that is what is applied."""
+    # Of a spec that reads assets of other DAGs, the version over their former ones is another one. The next look
+    # knows which of them is applied, and ends the hold where that is `target`.
     if pointer.held_spec_hash is not None:
-        return pointer.held_spec_hash if pointer.held_spec_hash != target.written_hash else None
-    # Of a spec that reads assets of other DAGs, the version over their former ones is another one.
+        return pointer.held_spec_hash if pointer.held_spec_hash != target.spec_hash else None
     applied = pointer.staged_spec_hash or pointer.spec_hash
     return (pointer.staged_written_hash or pointer.written_hash) if applied != target.spec_hash else None
 

@@ -118,6 +118,9 @@ def test_who_reads_what_is_made_anew_is_named(plan: Plan) -> None:
 def test_a_reader_is_planned_over_the_version_that_it_would_get(plan: Plan, namespace: str) -> None:
     """Whatever namespace the manifest says: it is planned where -n says."""
     assert "changes nothing" in plan(reading(namespace=namespace)).stdout
+    named = reading(namespace=namespace)
+    named["spec"]["jobs"][0]["inputs"][0]["from"]["namespace"] = "demo"
+    assert "changes nothing" in plan(named).stdout
     wrong = plan(reading("cold-block", namespace))
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert "spec.jobs[0].inputs[0].from.asset: no DAG publishes an asset 'cold-block'" in wrong.stderr

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from tests.integration.dispatch.callers import signing_key
 from tests.integration.query.callers import ENDLESS, in_flight, task_query
@@ -60,6 +61,31 @@ def test_the_version_of_the_token_is_read_whatever_is_current(world: World, clie
     world.follow(new, 0, 4)
     assert task_query(client, signer.token(old), "SELECT count(*) FROM hot_blocks").json()["rows"] == [[10]]
     assert task_query(client, signer.token(new), "SELECT count(*) FROM hot_blocks").json()["rows"] == [[5]]
+
+
+def test_an_asset_of_another_dag_is_called_what_it_was_when_the_job_was_made(
+    world: World, client: Client, signer: Signer
+) -> None:
+    """Whether it is withdrawn since, or another dataset has its name."""
+    read, other = world.dataset("follow", "Postgres", "hot-blocks"), world.dataset("other", "Postgres", "others")
+    world.follow(read, 0, 9)
+    given = {"task": TASK, "version": read, "definition": Jsonb({"assets": {"0": ["far/hot-blocks", str(read)]}})}
+    world.state.execute(
+        "INSERT INTO job_inputs (job_id, position, org_id, dataset_id, dataset_version_id, is_trigger)"
+        " SELECT t.job_id, 0, v.org_id, v.dataset_id, v.id, false FROM tasks t, dataset_versions v"
+        " WHERE t.id = %(task)s AND v.id = %(version)s",
+        given,
+    )
+    world.state.execute(
+        "UPDATE jobs SET definition = %(definition)s WHERE id = (SELECT job_id FROM tasks WHERE id = %(task)s)",
+        given,
+    )
+    world.state.execute("DELETE FROM asset_publications WHERE asset = 'hot-blocks'")
+    world.state.execute("UPDATE asset_publications SET asset = 'hot-blocks' WHERE asset = 'others'")
+    answer = task_query(client, signer.token(read), "SELECT count(*) FROM hot_blocks")
+    assert answer.json()["rows"] == [[10]], answer.text
+    both = task_query(client, signer.token(read, other), "SELECT count(*) FROM other_blocks")
+    assert both.json()["rows"] == [[0]], both.text
 
 
 def test_a_federated_asset_is_made_of_the_versions_of_the_token(
@@ -207,7 +233,7 @@ def test_the_query_service_may_ask_about_a_lease_and_see_none(world: World) -> N
     with psycopg.connect(world.databases.query_state_dsn, autocommit=True) as connection:
         asked = "SELECT catalog.holds_lease(%s, %s, 1, %s, %s)"
         assert connection.execute(asked, [uuid4() for _ in range(4)]).fetchone() == (False,)
-        for function in ("claim_versions", "claim_filters"):
+        for function in ("claim_versions", "claim_filters", "claim_assets"):
             asked = f"SELECT catalog.{function}(%s, %s, 1, %s, %s)"
             assert connection.execute(asked, [uuid4() for _ in range(4)]).fetchone() == (None,)
         for hidden in ("lease_token FROM tasks", "dataset_version_id FROM job_inputs"):

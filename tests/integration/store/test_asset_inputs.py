@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -16,9 +16,10 @@ from traceplane.graph import AssetRef, AssetVersion, Graph
 from traceplane.operator_registry import load
 from traceplane.store.engine import Connection, Database
 from traceplane.store.statements import asset_inputs as statements
-from traceplane.store.statements import controller_facts, plans, versions
+from traceplane.store.statements import controller_facts, enqueue, plans, versions
 from traceplane.store.statements.asset_policies import Policy, declare
 from traceplane.store.statements.pointers import DagKey
+from traceplane.store.statements.unfinished import unfinished
 from traceplane.versions import asset_inputs, gc, rollout
 from traceplane.versions.asset_policies import Policies
 from traceplane.versions.plan import plan
@@ -85,13 +86,13 @@ class Sums:
         self.last = done
         return done.result
 
-    async def cut_over(self) -> bool:
+    async def cut_over(self, written: Any = None) -> Any:
         facts = await self.run(controller_facts.dag_facts, SUMS)
         given = {"active": facts.active_version_id, "staged": facts.staged_version_id}
         await self.run(rollout.observe, SUMS, **given)
         self.rows("UPDATE dag_current_versions SET ready_at = ready_at - interval '1 hour'")
         swap = {"cutover": "Auto", "policies": Policies()}
-        return await self.run(rollout.cut_over, SUMS, (await self.graph()).spec_hash, **swap)
+        return await self.run(rollout.cut_over, SUMS, (await self.graph(written)).spec_hash, **swap)
 
     def reads(self) -> list[UUID]:
         """The dataset version that the active version's job reads."""
@@ -219,6 +220,40 @@ async def test_a_rollback_to_the_same_text_over_an_older_version_holds(
     assert (await sums.run(controller_facts.dag_facts, SUMS)).held_spec_hash is None
 
 
+async def test_a_rollback_from_a_rollback_holds_over_an_older_version(
+    deploy: Deploy, upstream: Versions, sums: Sums
+) -> None:
+    await running(deploy, upstream)
+    await sums.deploy()
+    upstream.finish()
+    other = manifest(sql="SELECT block_number, gas_used + 1 AS gas FROM cold_blocks")
+    await sums.deploy(other)
+    upstream.finish()
+    assert await sums.cut_over(other)
+    before = sums.reads()
+    await cut_over_upstream(deploy, upstream, 50, 2)
+    await sums.deploy(other)
+    upstream.finish()
+    assert await sums.cut_over(other)
+    for version in ("v1", "v2"):
+        await sums.run(rollout.roll_back, SUMS, version=version)
+        assert await sums.deploy(other) == "Held"
+    assert sums.reads() == before
+
+
+async def test_what_another_dag_reads_of_a_source_does_not_hold_that_up(
+    deploy: Deploy, upstream: Versions, sums: Sums
+) -> None:
+    jobs = await running(deploy, upstream)
+    await sums.deploy()
+    upstream.finish()
+    assert await sums.deploy(manifest(sql="SELECT block_number, gas_used + 1 AS gas FROM cold_blocks")) == "Staged"
+    upstream.event(jobs["compact"], 9, partition=True)
+    await sums.run(enqueue.missed_events, job_ids=[job.id for job in sums.last.jobs])
+    assert upstream.tasks(sums.last.jobs[0].id) == ["Queued"]
+    assert await sums.run(unfinished, job_id=jobs["compact"]) == {}
+
+
 async def test_nothing_is_purged_that_another_dag_reads(deploy: Deploy, upstream: Versions, sums: Sums) -> None:
     await running(deploy, upstream)
     await sums.deploy()
@@ -315,7 +350,9 @@ async def test_a_plan_names_the_readers_and_counts_what_they_would_do(
             conn, SUMS, active=known_facts.active_version_id, staged=None, wanted=hashes
         )
         read = [UUID(edge.asset.version_id) for job in wanted.jobs for edge in job.inputs if edge.asset]
-        return known_facts.active_spec_hash, known, await plans.sizes(conn, [one.id for one in known], read)
+        sizes = await plans.sizes(conn, SUMS.org_id, [one.id for one in known], read)
+        assert await plans.sizes(conn, uuid4(), [one.id for one in known], read) == [], "of another organisation"
+        return known_facts.active_spec_hash, known, sizes
 
     active, known, sizes = await sums.run(facts)
     (planned,) = plan(wanted, known, sizes, active_spec_hash=active, calls={}).jobs

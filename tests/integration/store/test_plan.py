@@ -28,7 +28,7 @@ async def planned(state: Database, graph: Graph) -> Plan:
         active, staged = (facts.active_version_id, facts.staged_version_id) if facts else (None, None)
         wanted = [(job.name, job.config_hash) for job in graph.jobs]
         known = await versions.generations(conn, DAG, active=active, staged=staged, wanted=wanted)
-        sizes = await plans.sizes(conn, [one.id for one in known if one.active])
+        sizes = await plans.sizes(conn, DAG.org_id, [one.id for one in known if one.active])
     spec_hash = facts.active_spec_hash if facts else None
     return plan(graph, known, sizes, active_spec_hash=spec_hash, calls={"block_follower": 2})
 

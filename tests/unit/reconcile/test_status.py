@@ -256,6 +256,13 @@ def test_while_state_is_away_what_was_known_stays() -> None:
     assert told["activeVersion"] == before["activeVersion"]
 
 
+def test_while_state_is_away_nothing_is_said_of_a_spec_that_is_judged_by_it() -> None:
+    broken = shown(observed(graph=None, problems=("DAG/chain: spec: wrong",)))["chain"].status
+    told = status.state_unavailable(dag() | {"status": broken}, None, "no answer", NOW)
+    found = {entry["type"]: (entry["status"], entry["reason"]) for entry in told["conditions"]}
+    assert (found["Valid"], found["Degraded"]) == (("False", "Invalid"), ("True", "StateUnavailable"))
+
+
 def abnormal(found: Status) -> dict[str, str]:
     kinds = conditions.ABNORMAL
     return {entry["type"]: entry["reason"] for entry in found.status["conditions"] if entry["type"] in kinds}

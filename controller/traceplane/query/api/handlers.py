@@ -75,11 +75,14 @@ class Handlers:
     async def _reader(self, token: TaskToken, fence: Fence) -> Reader | None:
         """What a task may read; None unless the token's claim holds its lease."""
         claim, databases, logins = UUID(token.claim_id), self._service.databases, self._service.pools.logins
-        filters = await logins.run(databases.claim_filters, fence, claim)
+        inputs = await logins.run(databases.claim_inputs, fence, claim)
         versions: frozenset[UUID] | None = frozenset(UUID(dataset.version) for dataset in token.datasets)
         if token.scope is not None:
             versions = await logins.run(databases.claim_versions, fence, claim)
-        return None if filters is None or versions is None else Reader(versions=versions, filters=filters)
+        if inputs is None or versions is None:
+            return None
+        filters, assets = inputs
+        return Reader(versions=versions, filters=filters, assets=assets)
 
     async def result(self, call: Call[Principal, None]) -> Response:
         """GET /v1/queries/{id}."""

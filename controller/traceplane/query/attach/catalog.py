@@ -201,7 +201,7 @@ class Catalog:
 
     def listed(self, namespace: str, reader: Reader) -> wire.Catalog:
         """Everything that `reader` may read today. Raises Refusal where it is too much."""
-        found = self._task_rows(reader.versions) if reader.versions is not None else self._readable_rows(reader)
+        found = self._readable_rows(reader) if reader.versions is None else self._task_rows(reader.versions, reader)
         # What there is, is listed of the active versions, whichever the names of a statement mean.
         return listing.of(namespace, readable_names(namespace, found, replace(reader, at=None)))
 
@@ -217,7 +217,7 @@ class Catalog:
         """The row of each name, where `staged` says what that meant; else it is what is staged now. From here on a
         version is known by its own name."""
         if reader.versions is not None:
-            rows = self._task_rows(reader.versions)
+            rows = self._task_rows(reader.versions, reader)
         else:
             rows = self._named_rows(names, namespace, reader, staged)
         matched = match(names, namespace, rows, reader)
@@ -248,10 +248,10 @@ class Catalog:
                 sent.append(self._send(statement, columns))
         return [catalog_row(row) for rows in sent for row in rows.fetchall()]
 
-    def _task_rows(self, versions: Iterable[UUID]) -> list[CatalogRow]:
+    def _task_rows(self, versions: Iterable[UUID], reader: Reader) -> list[CatalogRow]:
         listed = {"versions": list(versions)}
         federated = [catalog_row(row) for row in self._fetch(_FEDERATED, listed)]
-        return [*task_rows(self._fetch(_VERSIONS, listed)), *federated]
+        return [*task_rows(self._fetch(_VERSIONS, listed), reader.assets), *federated]
 
     def _readable_rows(self, reader: Reader) -> list[CatalogRow]:
         found: list[CatalogRow] = []

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeVar
 from uuid import UUID
 
 import psycopg
@@ -32,13 +32,19 @@ from traceplane.store.engine import bounds, is_readable, session
 from traceplane_sdk.where import Where
 from traceplane_sdk.wire import Fence
 
+Value = TypeVar("Value")
+
 WAIT_SECONDS = 5.0
 
 _LIMIT = "SELECT set_config('statement_timeout', %s, true)"
 
 # Functions of state's owner: they read tasks, which the query service may not, and answer only for this one lease.
 _CLAIM_VERSIONS = "SELECT catalog.claim_versions(%s, %s, %s, %s, %s)"
-_CLAIM_FILTERS = "SELECT catalog.claim_filters(%s, %s, %s, %s, %s)"
+_CLAIM_INPUTS = """
+SELECT catalog.claim_filters(org, task, attempt, token, claim),
+       catalog.claim_assets(org, task, attempt, token, claim)
+FROM (SELECT %s::uuid, %s::uuid, %s::int4, %s::uuid, %s::uuid) x (org, task, attempt, token, claim)
+"""
 
 _PRINCIPAL = "SELECT user_id, org_id, roles FROM catalog.principals WHERE issuer = %s AND external_id = %s"
 
@@ -74,14 +80,16 @@ class Databases:
                 f"state has schema {found}, this release knows {migrate.STATE.head}", code=UnknownSchema.code
             )
 
-    def claim_filters(self, fence: Fence, claim: UUID) -> Mapping[UUID, Where] | None:
-        """The `where` of the inputs of this attempt, of this claim, that have one; None unless it runs."""
-        found = self._of_lease(_CLAIM_FILTERS, fence, claim)
-        return None if found is None else {UUID(version): where for version, where in found.items()}
+    def claim_inputs(self, fence: Fence, claim: UUID) -> tuple[Mapping[UUID, Where], Mapping[UUID, str]] | None:
+        """The `where` of the inputs of this attempt, of this claim, that have one, and the names of those that
+        other DAGs publish; None unless it runs."""
+        # One statement: both are answered, for an attempt that runs, or neither.
+        filters, assets = self._of_lease(_CLAIM_INPUTS, fence, claim)
+        return None if filters is None else (_by_version(filters), _by_version(assets))
 
     def claim_versions(self, fence: Fence, claim: UUID) -> frozenset[UUID] | None:
         """Dataset versions of the job generation of this attempt, of this claim; None unless it runs."""
-        found = self._of_lease(_CLAIM_VERSIONS, fence, claim)
+        (found,) = self._of_lease(_CLAIM_VERSIONS, fence, claim)
         return None if found is None else frozenset(found)
 
     def roles(self, user: UUID) -> frozenset[str]:
@@ -131,9 +139,10 @@ class Databases:
         with self._transaction("the queue of batch queries cannot be read", WAIT_SECONDS) as connection:
             yield BatchQueries(connection, self._org)
 
-    def _of_lease(self, function: str, fence: Fence, claim: UUID) -> Any:
-        row = self._one(function, self._org, UUID(fence.task_id), fence.attempt, UUID(fence.lease_token), claim)
-        return row[0] if row else None
+    def _of_lease(self, statement: str, fence: Fence, claim: UUID) -> TupleRow:
+        row = self._one(statement, self._org, UUID(fence.task_id), fence.attempt, UUID(fence.lease_token), claim)
+        assert row is not None, "a SELECT of functions has one row"
+        return row
 
     def _one(self, statement: str, *values: object) -> TupleRow | None:
         with self._state_connection() as connection:
@@ -163,6 +172,10 @@ class Databases:
                 connection.execute("COMMIT")
         except psycopg.Error as error:
             raise Unavailable(failure) from error
+
+
+def _by_version(found: Mapping[str, Value]) -> dict[UUID, Value]:
+    return {UUID(version): value for version, value in found.items()}
 
 
 def _pool(dsn: str, name: str, size: int) -> ConnectionPool[psycopg.Connection[TupleRow]]:

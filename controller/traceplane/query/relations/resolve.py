@@ -28,17 +28,21 @@ STAGED = "staged"
 RESERVED_SCHEMAS = frozenset({"main", "memory", "system", "temp", "information_schema", "pg_catalog"})
 """Schemas that DuckDB has; the relations of a namespace of such a name are found by unqualified names only."""
 
+_NO_NAMES: Mapping[UUID, str] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class Reader:
     """The caller whose rights count: a user by `roles`, or a task by the `versions` its token is for, of which it
-    sees the rows that `filters` let through. `at` is the DAG version that names without one mean; None: the active
-    one."""
+    sees the rows that `filters` let through. `assets` are those of its versions that other DAGs make, by the names
+    that they were published under when its job was made. `at` is the DAG version that names without one mean; None:
+    the active one."""
 
     roles: frozenset[str] = frozenset()
     versions: frozenset[UUID] | None = None
     at: str | None = None
     filters: Mapping[UUID, Where] = field(default_factory=dict)
+    assets: Mapping[UUID, str] = field(default_factory=dict)
 
     def meant(self, name: RelationName) -> tuple[str, str | None]:
         """The asset and the DAG version that a name means."""
@@ -160,10 +164,12 @@ def readable(row: CatalogRow, reader: Reader) -> bool:
     return all(not needed or needed & reader.roles for needed in row.read_roles)
 
 
-def task_rows(versions: Iterable[Mapping[str, Any]]) -> list[CatalogRow]:
-    """Rows for a task's versions (rows of `catalog.versions`): each by job and output, and by asset."""
+def task_rows(versions: Iterable[Mapping[str, Any]], assets: Mapping[UUID, str] = _NO_NAMES) -> list[CatalogRow]:
+    """Rows for a task's versions (rows of `catalog.versions`): each by job and output, and by asset; `assets` as
+    a Reader has them."""
     found = []
-    for version in versions:
+    for row in versions:
+        version = {**row, "asset": assets.get(row["dataset_version_id"], row["asset"])}
         # No roles: the token is the right to read. They would be the asset's, for users.
         bare = {**version, "read_roles": (), "hot_read_roles": (), "cold_read_roles": ()}
         by_job = catalog_row({**bare, "name": f"{version['job']}_{version['output']}"})

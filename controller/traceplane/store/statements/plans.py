@@ -17,8 +17,8 @@ SIZES = """
 SELECT v.id AS version, j.name AS job, d.output, made.tasks, announced.partitions AS announced,
        furthest.position, stored.partitions,
        coalesce(stored.rows, 0)::int8 AS rows, coalesce(stored.bytes, 0)::int8 AS bytes
-FROM jobs j
-JOIN dataset_versions v ON v.job_id = j.id
+FROM dataset_versions v
+JOIN jobs j ON j.id = v.job_id
 JOIN datasets d ON d.id = v.dataset_id
 CROSS JOIN LATERAL (
     SELECT count(*) AS tasks FROM tasks WHERE job_id = j.id AND status <> 'Canceled' AND cause <> 'Source') made
@@ -28,7 +28,9 @@ CROSS JOIN LATERAL (SELECT max(cursor_value) AS position FROM events WHERE datas
 CROSS JOIN LATERAL (
     SELECT count(*) AS partitions, sum(rows) AS rows, sum(bytes) AS bytes
     FROM partition_versions WHERE dataset_version_id = v.id AND superseded_at IS NULL) stored
-WHERE j.id = ANY(%(jobs)s) OR v.id = ANY(%(versions)s)
+WHERE v.org_id = %(org)s
+  -- Both of one table: so the planner answers each from its index.
+  AND (v.job_id = ANY(%(jobs)s) OR v.id = ANY(%(versions)s))
 ORDER BY j.name, d.output
 """
 """How much each output of some generations, and some dataset versions beside, have announced and committed."""
@@ -50,6 +52,8 @@ class Size:
     bytes: int
 
 
-async def sizes(conn: Connection, job_ids: Collection[UUID], versions: Collection[UUID] = ()) -> list[Size]:
+async def sizes(
+    conn: Connection, org_id: UUID, job_ids: Collection[UUID], versions: Collection[UUID] = ()
+) -> list[Size]:
     """Of the outputs of some generations, and of dataset versions, by job and name."""
-    return await named(conn, Size, SIZES, {"jobs": list(job_ids), "versions": list(versions)})
+    return await named(conn, Size, SIZES, {"org": org_id, "jobs": list(job_ids), "versions": list(versions)})

@@ -15,7 +15,8 @@ WITH readers AS (
     FROM dataset_versions v
     JOIN datasets o ON o.id = v.dataset_id
     JOIN job_inputs i ON i.dataset_version_id = v.id AND i.is_trigger
-    JOIN jobs j ON j.id = i.job_id
+    -- Of its own DAG: what other DAGs read of it they catch up on by themselves, and no source waits for them.
+    JOIN jobs j ON j.id = i.job_id AND (j.namespace, j.dag) = (o.namespace, o.dag)
     JOIN dag_current_versions c
       ON c.org_id = j.org_id AND c.namespace = j.namespace AND c.dag = j.dag AND c.deleted_at IS NULL
     -- A reader that is built beside the one that serves has everything to catch up on, and must not stop the

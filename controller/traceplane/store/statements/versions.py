@@ -107,8 +107,7 @@ ON CONFLICT DO NOTHING
 """What a version publishes."""
 
 FIND = f"""
-SELECT v.id, v.number, v.spec_hash, coalesce(v.written_hash, v.spec_hash) AS written_hash,
-       v.activated_at IS NOT NULL AS built, {NAME.format(v="v")} AS name
+SELECT v.id, v.number, v.spec_hash, v.activated_at IS NOT NULL AS built, {NAME.format(v="v")} AS name
 FROM dag_versions v
 WHERE v.org_id = %(org)s AND v.namespace = %(namespace)s AND v.dag = %(dag)s
   AND CASE WHEN %(wanted)s::text IS NULL
@@ -185,7 +184,6 @@ class Version:
     id: UUID
     number: int
     spec_hash: str
-    written_hash: str
     built: bool
     name: str
 

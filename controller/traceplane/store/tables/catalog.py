@@ -1,10 +1,11 @@
-"""What a reader may know of state: nine read-only views in schema `catalog`, three questions, and the id function.
+"""What a reader may know of state: nine read-only views in schema `catalog`, four questions, and the id function.
 
 The query service reads the catalog under a role that can see nothing else. So a view here is a contract: it
 says which relations a name means now, which files and ranges they have, and which roles a principal holds,
 without showing tasks, leases or specs. Which rows a task that asks may read, if it still runs, is a question
-(`claim_filters`), and so is what it may read, where its token is too small to say (`claim_versions`). `holds_lease`
-is for query services of the release before, which run on while this one takes their place.
+(`claim_filters`) and what it calls them (`claim_assets`), and so is what it may read, where its token is too small
+to say (`claim_versions`). `holds_lease` is for query services of the release before, which run on while this one
+takes their place.
 
 `versions`, `partition_history` and `invalidations` are for readers of what is not current: a query repeated as of
 an earlier one, or a task whose inputs were pinned when it was made.
@@ -202,6 +203,24 @@ $$
 """
 """The `where` of each input of an attempt that runs, by dataset version, where it has one; null unless it runs."""
 
+CLAIM_ASSETS = """
+CREATE FUNCTION catalog.claim_assets(org UUID, task UUID, its_attempt INTEGER, token UUID, claim UUID)
+    RETURNS JSONB LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce((
+        SELECT jsonb_object_agg(
+            i.dataset_version_id, split_part(j.definition -> 'assets' -> i.position::text ->> 0, '/', -1))
+        FROM public.job_inputs i
+        WHERE i.job_id = j.id AND j.definition -> 'assets' ? i.position::text
+    ), '{}')
+    FROM public.tasks t
+    JOIN public.jobs j ON j.id = t.job_id
+    WHERE t.id = task AND t.org_id = org AND t.attempt = its_attempt AND t.lease_token = token
+          AND t.claim_id = claim AND t.status = 'Running'
+$$
+"""
+"""The assets of other DAGs among the inputs of an attempt that runs, by dataset version; null unless it runs. A
+statement names them as they were called when its job was made and not as they may be called by now."""
+
 GRANTS = (
     "REVOKE ALL ON FUNCTION catalog.holds_lease(UUID, UUID, INTEGER, UUID, UUID) FROM PUBLIC",
     "GRANT EXECUTE ON FUNCTION catalog.holds_lease(UUID, UUID, INTEGER, UUID, UUID) TO trace_query",
@@ -209,9 +228,11 @@ GRANTS = (
     "GRANT EXECUTE ON FUNCTION catalog.claim_versions(UUID, UUID, INTEGER, UUID, UUID) TO trace_query",
     "REVOKE ALL ON FUNCTION catalog.claim_filters(UUID, UUID, INTEGER, UUID, UUID) FROM PUBLIC",
     "GRANT EXECUTE ON FUNCTION catalog.claim_filters(UUID, UUID, INTEGER, UUID, UUID) TO trace_query",
+    "REVOKE ALL ON FUNCTION catalog.claim_assets(UUID, UUID, INTEGER, UUID, UUID) FROM PUBLIC",
+    "GRANT EXECUTE ON FUNCTION catalog.claim_assets(UUID, UUID, INTEGER, UUID, UUID) TO trace_query",
     "GRANT USAGE ON SCHEMA catalog TO trace_query",
     "GRANT SELECT ON ALL TABLES IN SCHEMA catalog TO trace_query",
 )
 
 around(state, "before_create", ROLES, UUID7)
-around(state, "after_create", *VIEWS, HOLDS_LEASE, CLAIM_VERSIONS, CLAIM_FILTERS, *GRANTS)
+around(state, "after_create", *VIEWS, HOLDS_LEASE, CLAIM_VERSIONS, CLAIM_FILTERS, CLAIM_ASSETS, *GRANTS)
