@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from operators.chain.calls import block_call, in_batches
+from operators.chain.calls import block_call, hash_call, in_batches
 from operators.chain.faults import Kind, ProviderFault
 from operators.chain.provider import Json, Provider
 from operators.chain.values import quantity
@@ -95,7 +95,7 @@ def number_and_hash(block: Json) -> tuple[int, str]:
 
 def height_of(provider: Provider, block_hash: str) -> int | None:
     """The height of a block, or None where the provider does not have it. Raises ProviderFault."""
-    block = provider.call("eth_getBlockByHash", block_hash, False)
+    block = provider.batch([hash_call(block_hash)])[0]
     return None if block is None else _number(block)
 
 
