@@ -46,7 +46,10 @@ def verdict(pool: ProviderPool, new: Block, old: Block) -> tuple[Verdict, list[s
     voters = pool.usable()
     if len(voters) == 1:
         return Verdict.CONFIRMED, []
-    confirming, denying, behind, silent = 0, [], [], []
+    confirming = 0
+    denying: list[str] = []
+    behind: list[str] = []
+    silent: list[str] = []
     for other in voters[:_VOTERS]:
         try:
             said = pool.ask(other, lambda one: _vote(one, new, old))

@@ -17,6 +17,7 @@ from operators.chain.tests.providers import Chain, Clock, pool_of
 from tests.support.waiting import until
 
 DOWN = httpx.Response(503)
+UNKNOWN = httpx.Response(200, json={"code": -32000, "message": "header not found"})
 LIMITED = httpx.Response(429, headers={"Retry-After": "30"})
 
 
@@ -401,7 +402,7 @@ def came_from(branch_left: Chain, *hashes_left: str) -> Chain:
         (came_from(branch(height=5, branch="b"), "7"), Verdict.CONFIRMED),
         (came_from(branch(height=6, branch="c"), "7"), Verdict.DENIED),
         (branch(height=4, branch="b"), Verdict.PENDING),
-        (branch(refusal=httpx.Response(200, json={"code": -32000, "message": "header not found"})), Verdict.PENDING),
+        (branch(refusal=UNKNOWN), Verdict.PENDING),
         (branch(refusal=DOWN), Verdict.CONFIRMED),
     ],
     ids=[
