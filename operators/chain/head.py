@@ -99,6 +99,18 @@ def height_of(provider: Provider, block_hash: str) -> int | None:
     return None if block is None else _number(block)
 
 
+def require_chain(provider: Provider, chain_id: int) -> None:
+    """Raise ProviderFault unless the provider serves that chain."""
+    said = provider.call("eth_chainId")
+    try:
+        own = quantity(said)
+    except (TypeError, ValueError, AttributeError):
+        raise ProviderFault("its chain id is no quantity", Kind.MALFORMED) from None
+    if own != chain_id:
+        words = f"it serves chain {own}, not {chain_id}: correct the Secret of the rpcPool, or chainId"
+        raise ProviderFault(words, Kind.WRONG_CHAIN)
+
+
 def require_tag(provider: Provider, tag: str) -> None:
     """Raise ProviderFault unless the provider names a block by `tag`."""
     if provider.batch([block_call(tag, full=False)])[0] is None:

@@ -191,6 +191,32 @@ def test_a_block_that_one_does_not_have_is_asked_of_another_without_blame(refusa
     assert fault.value.retry_after is None
 
 
+MISSING = {"code": -32601, "message": "the method does not exist"}
+PRUNED = {"code": 4444, "message": "pruned history unavailable"}
+
+
+@pytest.mark.parametrize(("refusal", "kind"), [(MISSING, Kind.METHOD_MISSING), (PRUNED, Kind.PRUNED)], ids=str)
+def test_what_a_provider_can_never_answer_is_asked_of_every_other_at_once(
+    refusal: dict[str, object], kind: Kind
+) -> None:
+    tried: list[str] = []
+
+    def request(provider: Provider) -> str:
+        tried.append(provider.name)
+        if provider.name != able:
+            raise provider._refused(200, {}, refusal, ["eth_getBlockByNumber"], False)
+        return provider.name
+
+    able = "provider 8"
+    assert pool_of(*[Chain()] * 9).with_failover(request) == "provider 8"
+    able = "none"
+    tried.clear()
+    with pytest.raises(ProviderFault) as fault:
+        pool_of(*[Chain()] * 9).with_failover(request)
+    assert fault.value.kind is kind
+    assert tried == [f"provider {number}" for number in range(9)], "each of them once"
+
+
 def test_a_request_asks_each_provider_once() -> None:
     tried: list[str] = []
 
