@@ -1,6 +1,7 @@
 """What is final: so many blocks behind the highest tip, or all up to the block that the chain itself calls final.
 
-What was final stays final: neither a shorter chain nor a node that lags takes it back.
+What was final stays final: neither a shorter chain nor a node that lags takes it back, nor does a restart, since it
+is committed with the rows.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Finality:
         """The block tag to ask for with each head (execution-apis, BlockTag), or None."""
         self._highest = -1
         self._tagged = -1
+        self._committed = -1
 
     def __str__(self) -> str:
         return f"finalityDepthBlocks={self._depth}" if self.tag is None else f"the chain's {self.tag} block"
@@ -31,17 +33,31 @@ class Finality:
     @property
     def final(self) -> int:
         """The highest height whose block may not be replaced; negative where there is none."""
-        return self._highest - self._depth if self.tag is None else min(self._tagged, self._highest)
+        return self.final_with(self._highest)
+
+    def final_with(self, tip: int) -> int:
+        """What is final once the tip is written up to this height."""
+        highest = max(self._highest, tip)
+        return max(self._committed, highest - self._depth if self.tag is None else min(self._tagged, highest))
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether another run would know all that is final."""
+        return self.final <= self._committed
 
     @property
     def known(self) -> int:
-        """The highest height that the tag was seen at; -1: none yet."""
-        return self._tagged
+        """The highest height that the tag was seen at, by this run or one before; -1: none yet."""
+        return max(self._tagged, self._committed)
 
     def at(self, cursor: int) -> int | None:
         """What an event with this cursor says is final (-1: nothing); None where its dataset's depth says it."""
         # Said although unknown: without it a reader would go by the depth, on a chain where that is not safe.
-        return None if self.tag is None else min(self._tagged, cursor)
+        return None if self.tag is None else min(self.known, cursor)
+
+    def committed(self, final: int) -> None:
+        """So much is final by what is committed with the rows."""
+        self._committed = max(self._committed, final)
 
     def reached(self, tip: int) -> None:
         """The tip is written up to this height."""

@@ -2,7 +2,7 @@
 
 A follower is healthy while it writes blocks or has the head. After a minute of neither it is not, and says why with
 the newest fault. Nor is it where the head of a chain that never rests stands still. It reports whenever it gets on,
-and looks at its providers at most once a second.
+with the time that is left of that minute, and looks at its providers at most once a second.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from operators.block_follower.measures import MEASURES, labels_of
 from operators.chain.pool import ProviderPool
 from traceplane_sdk.context import STALL_SECONDS, Context, Report
 
 STILL_SECONDS = 300.0
 """So long without a new block, the providers of a chain that never rests have stopped, or it has itself."""
 _EVERY = 1.0
+_OF_PROVIDER = "source_provider_"
+_MEASURES = [name for name in MEASURES if labels_of(name) == ("provider",)]
 _QUOTED = 500
 """Characters of a message; the pool's holds what several providers said."""
 
@@ -49,8 +52,8 @@ class Health:
         if self.never_rests and waited > max(STILL_SECONDS, 2 * self.patience):
             message = f"no provider has had a new block for more than {STILL_SECONDS:.0f} s ({where})"
             return Report(False, message, self.position, self.head)
-        if now - self.well_at <= self.patience:
-            return Report(True, f"follows {self.rules}", self.position, self.head)
+        if (left := self.well_at + self.patience - now) > 0:
+            return Report(True, f"follows {self.rules}", self.position, self.head, left)
         reason = self.fault or "no provider has a newer block"
         message = f"no progress for more than {self.patience:.0f} s: {reason} ({where})"
         return Report(False, message[:_QUOTED], self.position, self.head)
@@ -75,7 +78,8 @@ class Reporter:
         self._shown_at = float("-inf")
         self._healthy = True
         self._providers: object = None
-        self._measured: set[tuple[str, str]] = set()
+        self._kinds: dict[str, set[str]] = {}
+        """Kinds of faults that each provider had."""
 
     def at(self, position: int | None, head: int | None) -> None:
         """The position, and the head where one was seen."""
@@ -101,7 +105,7 @@ class Reporter:
         self._report(self.health.report(now))
 
     def _report(self, report: Report) -> None:
-        self._ctx.report(report.healthy, report.message, report.position, report.head)
+        self._ctx.report(report.healthy, report.message, report.position, report.head, report.holds)
         self._ctx.measure("source_healthy", float(report.healthy))
         if report.healthy is not self._healthy:
             self._healthy = report.healthy
@@ -110,12 +114,14 @@ class Reporter:
 
     def _show_providers(self) -> None:
         shown = []
-        kinds: set[tuple[str, str]] = set()
         now = self._pool.now
+        removed = set(self._kinds)
         for provider, standing, in_use in self._pool.standings():
             out = max(0.0, standing.out_until - now)
             number = provider.name.removeprefix("provider ")
-            for name, value in (
+            kind = standing.fault.kind.value if standing.fault is not None else "none"
+            self._measure(
+                number,
                 ("head_block", standing.head),
                 ("in_use", float(in_use)),
                 ("left_alone_seconds", out),
@@ -123,19 +129,29 @@ class Reporter:
                 ("batch_calls", provider.size.limit),
                 ("latency_seconds", provider.latency),
                 ("requests_per_second", provider.pace.rate),
-            ):
-                if value is not None:
-                    self._ctx.measure(f"source_provider_{name}", float(value), provider=number)
-            kind = standing.fault.kind.value if standing.fault is not None else "none"
-            kinds.add((number, kind))
+            )
+            self._measure_kind(number, kind)
+            removed.discard(number)
             state = {"name": provider.name, "in_use": in_use, "left_alone": out > 0, "fault": kind}
             shown.append(state | {"batch_calls": provider.size.limit, "paced": provider.pace.rate is not None})
-        for number, kind in self._measured | kinds:
-            held = float((number, kind) in kinds)
-            self._ctx.measure("source_provider_fault", held, provider=number, kind=kind)
-        for number in {one for one, _ in self._measured} - {one for one, _ in kinds}:
-            self._ctx.measure("source_provider_in_use", 0.0, provider=number)  # it has left the Secret
-        self._measured = kinds
+        for number in removed:  # from the Secret
+            self._measure(number, *((name.removeprefix(_OF_PROVIDER), None) for name in _MEASURES))
+            self._measure_kind(number, None)
         if shown != self._providers:
             self._providers = shown
             self._ctx.log("providers", providers=shown)
+
+    def _measure(self, provider: str, *measured: tuple[str, float | None]) -> None:
+        for name, value in measured:
+            self._ctx.measure(_OF_PROVIDER + name, value, provider=provider)
+
+    def _measure_kind(self, provider: str, held: str | None) -> None:
+        """1 for the kind that it has now, 0 for those that it had; None: none of them, as it was removed."""
+        kinds = self._kinds.setdefault(provider, set()) | ({held} if held is not None else set())
+        for kind in kinds:
+            value = None if held is None else float(kind == held)
+            self._ctx.measure("source_provider_fault", value, provider=provider, kind=kind)
+        if held is None:
+            del self._kinds[provider]
+        else:
+            self._kinds[provider] = kinds

@@ -47,6 +47,12 @@ class Writing:
         for name in self._outputs:
             transaction.event(wire.Event(output=name, cursor=end, final=final))
 
+    def position(self, transaction: HotTransaction, tip: int) -> int:
+        """Commit with the rest how far the tables reach and what is final then; returns the latter."""
+        final = self._finality.final_with(tip)
+        transaction.position(tip, final if final >= 0 else None)
+        return final
+
     def rewrite(
         self, transaction: HotTransaction, fork: int, old_tip: int, replacement: Sequence[Batch], reason: str
     ) -> None:

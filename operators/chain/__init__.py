@@ -8,6 +8,7 @@
 | `subscribe` | wake-ups at new heads, where a provider has WebSockets |
 | `answers` | from an HTTP answer that is no result to a fault |
 | `block_data`, `values` | block and receipts taken apart; hex to values, by one grammar |
+| `bulk`, `fields` | lists of values by that grammar; fields of many objects as columns |
 | `decode`, `schemas` | JSON-RPC objects to rows; the columns of those rows |
 | `profiles`, `state_sync` | which rules hold on which chain; what Polygon's nodes leave out |
 | `checks`, `links` | what must hold within a block, and from block to block |

@@ -89,4 +89,4 @@ def is_state_sync(source: Json) -> bool:
 
 
 def _objects(values: Json) -> bool:
-    return type(values) is list and all(type(value) is dict for value in values)
+    return type(values) is list and set(map(type, values)) <= {dict}

@@ -13,6 +13,11 @@ def block_call(number: int | str, full: bool = True) -> Call:
     return ("eth_getBlockByNumber", [number if isinstance(number, str) else hex(number), full])
 
 
+def hash_call(block_hash: str) -> Call:
+    """eth_getBlockByHash without its transactions: also of a block that is on the provider's chain no more."""
+    return ("eth_getBlockByHash", [block_hash, False])
+
+
 def blocks_with_receipts(
     provider: Provider, numbers: Sequence[int], batch_calls: int
 ) -> tuple[list[Json], list[Json]]:

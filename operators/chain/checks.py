@@ -68,12 +68,16 @@ def fields(answer: BlockData) -> str | None:
 
 def transaction_types(answer: BlockData) -> str | None:
     """A transaction's type is that of its receipt, and one byte."""
-    for index, (transaction, receipt) in enumerate(zip(answer.transactions, answer.receipts, strict=True)):
-        sent, outcome = transaction.get("type"), receipt.get("type")
-        if sent is not None and outcome is not None and _differs(transaction, "type", outcome):
-            return f"transaction {index} and its receipt have different types"
-        if sent is not None and _number(transaction, "type") > _MAX_TYPE:
-            return f"transaction {index} has a type of more than one byte"
+    sent = [transaction.get("type") for transaction in answer.transactions]
+    if sent != (
+        outcome := [receipt.get("type") for receipt in answer.receipts]
+    ):  # or spelled otherwise, or lacking
+        for index, (own, other) in enumerate(zip(sent, outcome, strict=True)):
+            if own is not None and other is not None and _type(own) != _type(other):
+                return f"transaction {index} and its receipt have different types"
+    for kind in dict.fromkeys(sent):
+        if kind is not None and _type(kind) > _MAX_TYPE:
+            return f"transaction {sent.index(kind)} has a type of more than one byte"
     return None
 
 
@@ -171,6 +175,10 @@ def _number(source: dict[str, Json], name: str) -> int:
         return quantity(source[name])
     except ValueError as error:
         raise ValueError(f"{name} {error}") from error
+
+
+def _type(value: Json) -> int:
+    return _number({"type": value}, "type")
 
 
 def _differs(source: dict[str, Json], name: str, other: str) -> bool:

@@ -1,7 +1,9 @@
-"""Whether other providers of a pool have a reorg too: only one whose head has reached the height can know.
+"""Whether other providers of a pool have a reorg too: only one that has come as far as the stored tip can know.
 
-One that lags neither confirms nor denies, since it may not have heard of the new blocks or of the old. Each
-provider that knows has one vote, and so has the one that is followed.
+One that lags neither confirms nor denies, since it has not heard of what was replaced: a chain that became shorter
+looks to it as it always did, and its own blocks may be of the branch that was left. It has come as far where its
+head has, or where it has the old tip by its hash, off the chain that it shows. Each provider that knows has one
+vote, and so has the one that is followed.
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from operators.chain.calls import block_call
-from operators.chain.faults import ProviderFault
+from operators.chain.calls import block_call, hash_call
+from operators.chain.faults import Kind, ProviderFault
 from operators.chain.head import number_and_hash
 from operators.chain.pool import ProviderPool
 from operators.chain.provider import Provider
@@ -42,16 +44,22 @@ def verdict(pool: ProviderPool, new: Block, old: Block) -> tuple[Verdict, list[s
     Confirmed where nobody else can be asked: a pool of one provider could never confirm.
     """
     voters = pool.usable()
-    confirming, denying, behind = 0, [], []
-    for other in voters[:_VOTERS] if len(voters) > 1 else []:
+    if len(voters) == 1:
+        return Verdict.CONFIRMED, []
+    confirming = 0
+    denying: list[str] = []
+    behind: list[str] = []
+    silent: list[str] = []
+    for other in voters[:_VOTERS]:
         try:
             said = pool.ask(other, lambda one: _vote(one, new, old))
-        except ProviderFault:
-            continue  # no answer is no objection, and the pool keeps the fault in mind
-        if said is Verdict.PENDING:
-            behind.append(other.name)
-        elif said is Verdict.DENIED and pool.lags(other):
-            behind.append(other.name)  # it is on a fork that it does not go on with, or far from the head
+        except ProviderFault as fault:
+            # A block that it has not yet is one that it cannot vote on. What else ails it is no objection, and the
+            # pool keeps it in mind.
+            (behind if fault.kind is Kind.NOT_THERE_YET else silent).append(other.name)
+            continue
+        if said is Verdict.PENDING or (said is Verdict.DENIED and pool.lags(other)):
+            behind.append(other.name)  # or it is on a fork that it does not go on with, or far from the head
         elif said is Verdict.DENIED:
             denying.append(other.name)
         else:
@@ -59,14 +67,18 @@ def verdict(pool: ProviderPool, new: Block, old: Block) -> tuple[Verdict, list[s
     if denying and confirming <= len(denying):
         return Verdict.DENIED, denying
     # One that confirms is where the reorg was seen; it takes another, unless nobody else can know sooner or later.
-    return (Verdict.PENDING, behind) if behind and confirming < 2 else (Verdict.CONFIRMED, [])
+    if confirming > 1 or (confirming and not behind):
+        return Verdict.CONFIRMED, []
+    return Verdict.PENDING, behind or silent
 
 
 def _vote(provider: Provider, new: Block, old: Block) -> Verdict:
     """One provider's. Raises ProviderFault."""
-    heights = ("latest", new.number, old.number)
-    latest, at_new, at_old = provider.batch([block_call(height, full=False) for height in heights])
-    if latest is None or number_and_hash(latest)[0] < new.number or at_new is None:
+    calls = [block_call(height, full=False) for height in ("latest", new.number, old.number)]
+    # In one request, so that of several nodes behind one address one answers it all.
+    latest, at_new, at_old, known = provider.batch([*calls, hash_call(old.block_hash)])
+    head = -1 if latest is None else number_and_hash(latest)[0]
+    if head < new.number or at_new is None or (head < old.number and known is None):
         return Verdict.PENDING
     if number_and_hash(at_new)[1] != new.block_hash:
         return Verdict.DENIED

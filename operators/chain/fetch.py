@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from operators.chain import decode, state_sync
-from operators.chain.block_data import block_data
+from operators.chain.block_data import BlockData, block_data
 from operators.chain.calls import blocks_with_receipts
 from operators.chain.checks import check
 from operators.chain.decode import Row
@@ -52,43 +52,49 @@ class Fetcher:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def stream(self, start: int, end: int, batch_blocks: int) -> Iterator[Batch]:
-        """Batches of an inclusive range in order, fetched up to `threads` ahead. ProviderFault, WrongChain."""
+        """Batches of an inclusive range in order, up to `threads` fetched while one is consumed. ProviderFault."""
         # One at a time: a chain has hundreds of millions of blocks, and a head that is made up any number.
         spans = ((low, min(low + batch_blocks - 1, end)) for low in range(start, end + 1, batch_blocks))
         ahead: deque[Future[Batch]] = deque()
         try:
-            while True:
-                while len(ahead) < self._threads and (span := next(spans, None)) is not None:
-                    ahead.append(self._executor.submit(self.batch, *span))
-                if not ahead:
-                    return
-                yield ahead.popleft().result()
+            self._fill(ahead, spans)
+            while ahead:
+                batch = ahead.popleft().result()
+                self._fill(
+                    ahead, spans
+                )  # before the consumer's transaction, so that none of the threads waits for it
+                yield batch
         finally:
             for future in ahead:  # the consumer stopped early: what has not begun need not
                 future.cancel()
 
+    def _fill(self, ahead: deque[Future[Batch]], spans: Iterator[tuple[int, int]]) -> None:
+        while len(ahead) < self._threads and (span := next(spans, None)) is not None:
+            ahead.append(self._executor.submit(self.batch, *span))
+
     def batch(self, start: int, end: int) -> Batch:
-        """Checked blocks of an inclusive range. Raises ProviderFault, WrongChain."""
+        """Checked blocks of an inclusive range. Raises ProviderFault."""
         return self._pool.with_failover(lambda provider: self._batch(provider, start, end))
 
     def _batch(self, provider: Provider, start: int, end: int) -> Batch:
         numbers = range(start, end + 1)
         blocks, receipts = blocks_with_receipts(provider, numbers, self._batch_calls)
-        rows: dict[str, list[Row]] = {name: [] for name in ("blocks", *self._outputs)}
-        for number, block, outcome in zip(numbers, blocks, receipts, strict=True):
-            if block is None and not outcome and self._profile.sparse:
-                continue  # whether there is none, or this node has it not yet, the next block's parent will say
-            for name, found in self._rows(provider, number, block, outcome).items():
-                rows[name] += found
+        answers = [
+            self._checked(provider, number, block, outcome)
+            for number, block, outcome in zip(numbers, blocks, receipts, strict=True)
+            # Whether there is none, or this node has it not yet, the next block's parent will say.
+            if block is not None or outcome or not self._profile.sparse
+        ]
+        rows = decode.rows(answers, self._outputs)
         # Headers are read from the rows, so that the JSON objects, many times larger, can be freed here.
         return Batch(start, end, [_header(row) for row in rows["blocks"]], rows)
 
-    def _rows(self, provider: Provider, number: int, block: Json, receipts: Json) -> dict[str, list[Row]]:
+    def _checked(self, provider: Provider, number: int, block: Json, receipts: Json) -> BlockData:
         if self._profile.beside is Beside.STATE_SYNC:
             block, receipts = state_sync.complete(provider, block, receipts)
         whole = block_data(number, block, receipts, self._profile)
         check(whole, self._profile)
-        return decode.rows(whole, self._outputs)
+        return whole
 
 
 _NUMBER, _HASH, _PARENT, _TIME = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from operators.chain.calls import block_call, in_batches
+from operators.chain.calls import block_call, hash_call, in_batches
 from operators.chain.faults import Kind, ProviderFault
 from operators.chain.provider import Json, Provider
 from operators.chain.values import quantity
@@ -95,8 +95,20 @@ def number_and_hash(block: Json) -> tuple[int, str]:
 
 def height_of(provider: Provider, block_hash: str) -> int | None:
     """The height of a block, or None where the provider does not have it. Raises ProviderFault."""
-    block = provider.call("eth_getBlockByHash", block_hash, False)
+    block = provider.batch([hash_call(block_hash)])[0]
     return None if block is None else _number(block)
+
+
+def require_chain(provider: Provider, chain_id: int) -> None:
+    """Raise ProviderFault unless the provider serves that chain."""
+    said = provider.call("eth_chainId")
+    try:
+        own = quantity(said)
+    except (TypeError, ValueError, AttributeError):
+        raise ProviderFault("its chain id is no quantity", Kind.MALFORMED) from None
+    if own != chain_id:
+        words = f"it serves chain {own}, not {chain_id}: correct the Secret of the rpcPool, or chainId"
+        raise ProviderFault(words, Kind.WRONG_CHAIN)
 
 
 def require_tag(provider: Provider, tag: str) -> None:

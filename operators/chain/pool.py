@@ -15,23 +15,30 @@ from typing import TypeVar
 
 import httpx
 
-from operators.chain.faults import Kind, ProviderFault
-from operators.chain.head import Head, head
+from operators.chain.faults import ProviderFault
+from operators.chain.head import Head, head, require_chain
 from operators.chain.provider import Provider
-from operators.chain.standing import BLAMELESS, LAG_BLOCKS, Standing, behind, best_head, choose
-from operators.chain.values import quantity
+from operators.chain.standing import (
+    BLAMELESS,
+    LACKING,
+    LAG_BLOCKS,
+    Standing,
+    behind,
+    best_head,
+    choose,
+    none_usable,
+)
 
 T = TypeVar("T")
 
 TRIES = 4
-"""Times one request is tried, with the best provider of that moment, before the caller sees the fault."""
+"""Times one request is tried, with the best provider of that moment, before the caller sees the fault. A provider
+that can never answer it is asked once and does not count: of many, the last may be the one that can."""
 CHAIN_ID_SECONDS = 300.0
 """How long a right chain id is believed: an address may come to serve another chain."""
 WATCH_SECONDS = 5.0
 """How old the head of a provider may be before it is asked again, whether or not the provider is in use."""
 _WATCHERS = 4
-_LISTED = 4
-"""Providers whose faults one message has; a pool may hold 32."""
 
 
 class ProviderPool:
@@ -97,17 +104,16 @@ class ProviderPool:
         Where none may be asked, the fault has what each said, and in `retry_after` the seconds until one may.
         """
         fault: ProviderFault | None = None
-        without: set[Provider] = set()  # providers that do not have what is requested, and are not to blame
-        for _ in range(TRIES):
-            provider = self._choose(without)
-            if provider is None:
-                break
+        without: set[Provider] = set()  # providers that do not have what is requested
+        tries = 0
+        while tries < TRIES and (provider := self._choose(without)) is not None:
             try:
                 return self.ask(provider, request)
             except ProviderFault as error:
                 fault = error
-                if error.kind in BLAMELESS:
+                if error.kind in BLAMELESS or error.kind in LACKING:
                     without.add(provider)
+                tries += error.kind not in LACKING
         raise fault if fault is not None and self._choose(()) is not None else self._none_usable()
 
     def ask(self, provider: Provider, request: Callable[[Provider], T]) -> T:
@@ -213,30 +219,13 @@ class ProviderPool:
         """Raise ProviderFault where its chain id is not the configured one."""
         if self._clock() < standing.checked_until:
             return
-        said = provider.call("eth_chainId")
-        try:
-            chain_id = quantity(said)
-        except (TypeError, ValueError, AttributeError):
-            raise ProviderFault("its chain id is no quantity", Kind.MALFORMED) from None
-        if chain_id != self._chain_id:
-            words = (
-                f"it serves chain {chain_id}, not {self._chain_id}: correct the Secret of the rpcPool, or chainId"
-            )
-            raise ProviderFault(words, Kind.WRONG_CHAIN)
+        require_chain(provider, self._chain_id)
         standing.checked_until = self._clock() + CHAIN_ID_SECONDS
 
     def _none_usable(self) -> ProviderFault:
         """What each provider said last, with the kind and the time of the one that may be asked the soonest."""
         with self._lock:
-            now = self._clock()
-            out = [(one.out_until, str(one.fault), one.fault) for one in self._in_order() if one.fault is not None]
-        if not out:
-            return ProviderFault("the rpcPool holds no http(s) URL to request blocks from", Kind.REFUSED)
-        words = "; ".join(said for _, said, _ in out[:_LISTED])
-        if len(out) > _LISTED:
-            words += f"; and {len(out) - _LISTED} more"
-        until, _, soonest = min(out, key=lambda one: one[0])
-        return ProviderFault(words, soonest.kind, retry_after=max(0.0, until - now))
+            return none_usable(self._in_order(), self._clock())
 
     def _head(
         self, provider: Provider, tip: int | None, doubt: bool = False, tag: str | None = None, final: int = -1

@@ -19,6 +19,10 @@ FORGIVEN_SECONDS = 60.0
 
 BLAMELESS = frozenset({Kind.NOT_THERE_YET, Kind.PRUNED})
 """Kinds that say something of the block, not of the provider: another one is asked, for this request."""
+LACKING = frozenset({Kind.PRUNED, Kind.METHOD_MISSING})
+"""Kinds of a provider that does not have what is requested, now or later."""
+_LISTED = 4
+"""Providers whose faults one message has; a pool may hold 32."""
 _BRIEF, _LIMITED, _CONDEMNED = (0.5, 30.0), (1.0, 60.0), (5.0, 300.0)
 _LEFT_ALONE = {
     Kind.RATE_LIMITED: _LIMITED,
@@ -104,3 +108,15 @@ def choose(standings: Sequence[Standing], current: int, now: float, exclude: Col
     best = best_head(standings, now)
     good = (at for at in usable if not behind(standings[at], best, now))
     return next(good, usable[0] if usable else None)
+
+
+def none_usable(standings: Sequence[Standing], now: float) -> ProviderFault:
+    """What each provider said last, with the kind and the time of the one that may be asked the soonest."""
+    out = [(one.out_until, str(one.fault), one.fault) for one in standings if one.fault is not None]
+    if not out:
+        return ProviderFault("the rpcPool holds no http(s) URL to request blocks from", Kind.REFUSED)
+    words = "; ".join(said for _, said, _ in out[:_LISTED])
+    if len(out) > _LISTED:
+        words += f"; and {len(out) - _LISTED} more"
+    until, _, soonest = min(out, key=lambda one: one[0])
+    return ProviderFault(words, soonest.kind, retry_after=max(0.0, until - now))

@@ -15,7 +15,7 @@ from typing import Any
 
 _MAX_QUANTITY_TEXT = 2 + 64
 """0x and 256 bits; what pads beyond that is refused."""
-_INT32_MAX, _INT64_MAX, _UINT256_MAX = 2**31 - 1, 2**63 - 1, 2**256 - 1
+INT32_MAX, INT64_MAX, UINT256_MAX = 2**31 - 1, 2**63 - 1, 2**256 - 1
 _LAST_SECOND = 253_402_300_799
 """9999-12-31T23:59:59Z, the last second that a datetime holds. Milliseconds since 1978 lie above it, and so do
 smaller units."""
@@ -59,11 +59,11 @@ def _padded(value: Any) -> int:
     return int(value, 16)
 
 
-quantity = _bounded(_UINT256_MAX)
+quantity = _bounded(UINT256_MAX)
 """An integer of at most 256 bits."""
-int32 = lru_cache(_REMEMBERED)(_bounded(_INT32_MAX))
+int32 = lru_cache(_REMEMBERED)(_bounded(INT32_MAX))
 """An integer that fits Postgres's integer. Raises TypeError as well, for lists and objects."""
-int64 = _bounded(_INT64_MAX)
+int64 = _bounded(INT64_MAX)
 """An integer that fits Postgres's bigint."""
 
 

@@ -105,4 +105,5 @@ class Sync:
             message = f"all ranges up to block {target} are emitted"
         else:
             message = f"emits ranges of {', '.join(self.next_start)}"
-        self.ctx.report(True, message, position, last)
+        # What it waits for is often its workers, not the chain: only silence tells that it hangs.
+        self.ctx.report(True, message, position, last, STALL_SECONDS + self.config.poll_seconds)

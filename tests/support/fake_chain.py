@@ -43,6 +43,7 @@ class FakeChain:
         self.tags: dict[str, int] = {}
         self._lock = threading.Lock()
         self._heights: dict[int, Height] = {}
+        self._left: dict[str, Height] = {}
         self.extend(heights)
 
     def extend(self, heights: Iterable[Height]) -> None:
@@ -51,8 +52,13 @@ class FakeChain:
             self._heights.update({height.number: height for height in heights})
 
     def replace(self, start: int, heights: Iterable[Height]) -> None:
-        """A reorg: drop every block from `start` on and add `heights`, at one moment."""
+        """A reorg: drop every block from `start` on and add `heights`, at one moment.
+
+        What is dropped is answered for by its hash, as a node does for a while.
+        """
         with self._lock:
+            left = [height for number, height in self._heights.items() if number >= start]
+            self._left |= {height.block["hash"]: height for height in left}
             kept = {number: height for number, height in self._heights.items() if number < start}
             self._heights = kept | {height.number: height for height in heights}
 
@@ -67,6 +73,10 @@ class FakeChain:
         """A copy of what there is, by height."""
         with self._lock:
             return copy.deepcopy(self._heights)
+
+    def was_left(self, block_hash: str) -> bool:
+        """Whether the block was dropped by `replace`: a node has it at no height."""
+        return block_hash in self._left
 
     def answer(self, method: str, params: list[Json]) -> Json:
         """The result of one call. Raises NoSuchMethod."""
@@ -97,7 +107,8 @@ class FakeChain:
 
     def _of_hash(self, block_hash: str) -> Height | None:
         with self._lock:
-            return next((one for one in self._heights.values() if one.block["hash"] == block_hash), None)
+            found = (one for one in self._heights.values() if one.block["hash"] == block_hash)
+            return next(found, self._left.get(block_hash))
 
     def _block(self, height: Height | None, full: bool) -> Json:
         if height is None or full:

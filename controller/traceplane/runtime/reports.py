@@ -1,8 +1,9 @@
 """What a run reports of itself, on its way from the run's thread to the heartbeat's.
 
 Only the newest report counts, and it is sent where it differs from what the dispatcher has. A run that is stuck
-reports nothing, so the heartbeat's thread watches in its place: a source that stays at one position, although its
-chain goes on, is reported as unhealthy, until it moves. The bound is the one by which sources judge themselves.
+reports nothing, so the heartbeat's thread watches in its place. A source that judges itself says how long a report
+holds, so one bound serves both; after that it is reported as unhealthy, until it reports again. One that does not
+judge itself is reported as unhealthy while it stays at one position although its chain goes on.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ class Reports:
         self._clock = clock
         self._lock = threading.Lock()
         self._newest: SourceReport | None = None
-        self._well_at = 0.0
-        """When it moved, or was last known to have its head."""
+        self._stalls_at = math.inf
+        """When a healthy source counts as stalled."""
+        self._why = ""
         self._delivered: SourceReport | None = None
         self.urgent = threading.Event()
         """Set while the dispatcher believes a source to be well that is not, or the other way round."""
@@ -41,9 +43,14 @@ class Reports:
         )
         with self._lock:
             old, self._newest = self._newest, report
-            if old is None or old.position != report.position or not _behind(old):
-                self._well_at = self._clock()
-            healthy = report.healthy and self._stalls_in(report) > 0
+            now = self._clock()
+            if given.holds is not None:
+                self._stalls_at, self._why = now + given.holds, f"no report for over {given.holds:.0f} s"
+            elif not _behind(report):
+                self._stalls_at = math.inf
+            elif old is None or old.position != report.position or not _behind(old):
+                self._stalls_at, self._why = now + STALL_SECONDS, f"no advance for over {STALL_SECONDS:.0f} s"
+            healthy = report.healthy and now < self._stalls_at
             if healthy != (self._delivered is None or self._delivered.healthy):
                 self.urgent.set()
 
@@ -52,13 +59,10 @@ class Reports:
         with self._lock:
             self.urgent.clear()
             report = self._newest
-            if report is not None and self._stalls_in(report) <= 0:
+            if report is not None and report.healthy and self._clock() >= self._stalls_at:
                 report = SourceReport(
                     healthy=False,
-                    message=_plain(
-                        f"no advance from {report.position} for over {STALL_SECONDS:.0f} s, while the head is "
-                        f"{report.head}; its last report: {report.message}"
-                    ),
+                    message=_plain(f"{self._why}{_where(report)}; its last report: {report.message}"),
                     position=report.position,
                     head=report.head,
                 )
@@ -72,16 +76,18 @@ class Reports:
     def stalls_in(self) -> float:
         """Seconds until the source counts as stalled; infinite where it does already, or need not move."""
         with self._lock:
-            left = math.inf if self._newest is None else self._stalls_in(self._newest)
+            healthy = self._newest is not None and self._newest.healthy
+            left = self._stalls_at - self._clock() if healthy else math.inf
             return left if left > 0 else math.inf
-
-    def _stalls_in(self, report: SourceReport) -> float:
-        waits = report.healthy and _behind(report)
-        return self._well_at + STALL_SECONDS - self._clock() if waits else math.inf
 
 
 def _behind(report: SourceReport) -> bool:
     return report.head is not None and (report.position is None or report.position < report.head)
+
+
+def _where(report: SourceReport) -> str:
+    at = "" if report.position is None else f", at {report.position}"
+    return at if report.head is None else f"{at}, while the head is {report.head}"
 
 
 def _plain(message: str) -> str:

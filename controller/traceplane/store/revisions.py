@@ -4,7 +4,7 @@ They are constants so that a process can compare them at start without loading t
 """
 
 STATE = "s0013"
-DATA = "d0004"
+DATA = "d0005"
 
 STATE_VERSION_TABLE = "trace_schema_state"
 DATA_VERSION_TABLE = "trace_schema_data"

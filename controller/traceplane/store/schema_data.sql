@@ -131,7 +131,8 @@ CREATE TABLE trace.write_fences (
     epoch bigint NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     "position" bigint,
-    position_epoch bigint
+    position_epoch bigint,
+    final_value bigint
 );
 
 ALTER TABLE ONLY trace.empty_ranges

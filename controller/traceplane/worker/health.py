@@ -6,6 +6,7 @@ runs and heartbeats have threads of their own.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -59,19 +60,36 @@ class Health:
         """Whether the main thread was at work lately."""
         return time.monotonic() - self._last_beat < STALE_SECONDS
 
-    def measure(self, name: str, value: float, labels: Mapping[str, str] = _UNLABELED) -> None:
-        """Take what an operator measures as gauge `trace_{name}`, with the labels it first came with."""
+    def measure(self, name: str, value: float | None, labels: Mapping[str, str] = _UNLABELED) -> None:
+        """Take what an operator measures as gauge `trace_{name}`, with the labels it first came with.
+
+        None takes it away: a gauge would show its last value for ever.
+        """
         measured = self._measures.get(name)
         # Names and values come from operators: one with a block number in it must not fill the memory.
-        if measured is None and len(self._measures) < MAX_MEASURES and len(labels) <= MAX_LABELS:
+        if (
+            measured is None
+            and value is not None
+            and len(self._measures) < MAX_MEASURES
+            and len(labels) <= MAX_LABELS
+        ):
             gauge = Gauge(f"trace_{name}", "Measured by the operator.", sorted(labels), registry=self.registry)
             measured = self._measures[name] = _Measured(frozenset(labels), gauge)
         if measured is None or measured.labels != labels.keys():
             return
         series = tuple(labels[label] for label in sorted(labels))
-        if series in measured.series or len(measured.series) < MAX_SERIES:
+        if value is None:
+            self._forget(measured, series)
+        elif series in measured.series or len(measured.series) < MAX_SERIES:
             measured.series.add(series)
             (measured.gauge.labels(*series) if series else measured.gauge).set(value)
+
+    def _forget(self, measured: _Measured, series: tuple[str, ...]) -> None:
+        if not series:
+            measured.gauge.set(math.nan)  # a gauge without labels is there as long as its name
+        elif series in measured.series:
+            measured.series.remove(series)
+            measured.gauge.remove(*series)
 
 
 def serve(health: Health, host: str, port: int) -> ThreadingHTTPServer:

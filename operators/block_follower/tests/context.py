@@ -34,8 +34,13 @@ class Ctx:
     def log(self, event: str, **fields: Any) -> None:
         self.logged.append((event, fields))
 
-    def measure(self, name: str, value: float, **labels: str) -> None:
-        self.measures[name + "".join(f"{{{label}={text}}}" for label, text in labels.items())] = value
+    def measure(self, name: str, value: float | None, **labels: str) -> None:
+        name += "".join(f"{{{label}={text}}}" for label, text in labels.items())
+        self.measures.pop(name, None)
+        if value is not None:
+            self.measures[name] = value
 
-    def report(self, healthy: bool, message: str, position: int | None, head: int | None) -> None:
-        self.reports.append(Report(healthy, message, position, head))
+    def report(
+        self, healthy: bool, message: str, position: int | None, head: int | None, holds: float | None = None
+    ) -> None:
+        self.reports.append(Report(healthy, message, position, head, holds))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from operators.block_follower import follow
+from operators.block_follower import replacing
 from operators.block_follower.config import BlockFollowerConfig
 from operators.block_follower.finality import Finality, check_tag
 from operators.block_follower.follow import Follower
@@ -47,8 +47,8 @@ def follower(monkeypatch: pytest.MonkeyPatch, fork: int, start_block: int = 0, f
     pool: Any = SimpleNamespace(with_failover=lambda call: call(None))
     fetcher: Any = SimpleNamespace()
     made = Follower(context, fetcher, pool)
-    monkeypatch.setattr(follow, "hashes", of_chain)
-    monkeypatch.setattr(made._blocks, "hashes", of_tables)
+    monkeypatch.setattr(replacing, "hashes", of_chain)
+    monkeypatch.setattr(made.parts.blocks, "hashes", of_tables)
     made._set_tip(Tip(TIP, stored[TIP]))
     return made
 
@@ -59,7 +59,7 @@ def tip(number: int = TIP) -> Tip:
 
 @pytest.mark.parametrize("fork", [TIP - 1, TIP - 9, TIP - FINALITY_DEPTH])
 def test_a_fork_at_or_above_the_highest_final_block_is_found(fork: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert follower(monkeypatch, fork)._find_fork(tip()) == fork
+    assert follower(monkeypatch, fork)._replacing.find_fork(tip()) == fork
 
 
 @pytest.mark.parametrize("fork", [TIP - FINALITY_DEPTH - 1, 20, 0])
@@ -67,7 +67,7 @@ def test_a_reorg_of_a_final_block_is_refused_before_anything_is_fetched_or_writt
     fork: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(OperatorError) as refused:
-        follower(monkeypatch, fork)._reorganise(tip(), HEAD)
+        follower(monkeypatch, fork)._replacing.apply(tip(), HEAD)
     assert refused.value.code == "ReorgBelowFinality"
     assert not refused.value.retryable
 
@@ -76,17 +76,17 @@ def test_what_was_final_stays_final_when_the_chain_became_shorter(monkeypatch: p
     following = follower(monkeypatch, TIP - FINALITY_DEPTH - 1)
     following._set_tip(tip(TIP - 5))
     with pytest.raises(OperatorError, match="finalityDepthBlocks"):
-        following._find_fork(tip(TIP - 5))
+        following._replacing.find_fork(tip(TIP - 5))
 
 
 def test_every_block_since_the_first_may_be_replaced_while_none_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
     start = TIP - FINALITY_DEPTH + 1
-    assert follower(monkeypatch, fork=0, start_block=start)._find_fork(tip()) == start - 1
+    assert follower(monkeypatch, fork=0, start_block=start)._replacing.find_fork(tip()) == start - 1
 
 
 def test_the_first_block_may_not_be_replaced_once_it_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OperatorError, match="finalityDepthBlocks"):
-        follower(monkeypatch, fork=0, start_block=TIP - FINALITY_DEPTH)._find_fork(tip())
+        follower(monkeypatch, fork=0, start_block=TIP - FINALITY_DEPTH)._replacing.find_fork(tip())
 
 
 @pytest.mark.parametrize(("finality", "tag"), [("Depth", None), ("Finalized", "finalized"), ("Safe", "safe")])
@@ -111,6 +111,28 @@ def test_by_tag_the_highest_known_block_of_the_tag_is_final_and_never_goes_back(
     assert finality.at(35) == 35
 
 
+@pytest.mark.parametrize("how", ["Depth", "Finalized"])
+def test_what_was_committed_as_final_stays_final_for_the_next_run(how: str) -> None:
+    finality = Finality(config(finality=how))
+    finality.committed(45)
+    finality.reached(TIP - 10)  # a chain that has become shorter
+    finality.tagged(20)  # by a provider that lags
+    assert (finality.final, finality.known, finality.is_committed) == (45, 45, True)
+    assert finality.at(TIP) == (None if how == "Depth" else 45)
+    finality.reached(TIP + 20)
+    finality.tagged(60)
+    assert (finality.final, finality.is_committed) == (60, False)
+
+
+@pytest.mark.parametrize(("how", "final"), [("Depth", TIP + 5 - FINALITY_DEPTH), ("Finalized", TIP + 5)])
+def test_what_a_batch_makes_final_is_committed_with_it(how: str, final: int) -> None:
+    finality = Finality(config(finality=how))
+    finality.reached(TIP)
+    finality.tagged(TIP + 8)
+    assert finality.final_with(TIP + 5) == final
+    assert finality.final_with(TIP - 20) == finality.final, "a shorter chain takes nothing back"
+
+
 def test_by_tag_what_is_not_written_yet_is_not_final() -> None:
     finality = Finality(config(finality="Safe"))
     finality.reached(10)
@@ -125,12 +147,12 @@ def test_by_tag_a_reorg_reaches_down_to_the_tag_whatever_the_depth(
     fork: int, found: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     following = follower(monkeypatch, fork, finality="Finalized")
-    following._finality.tagged(30)
+    following.parts.finality.tagged(30)
     if found:
-        assert following._find_fork(tip()) == fork
+        assert following._replacing.find_fork(tip()) == fork
         return
     with pytest.raises(OperatorError, match="the chain's finalized block"):
-        following._find_fork(tip())
+        following._replacing.find_fork(tip())
 
 
 @pytest.mark.parametrize(

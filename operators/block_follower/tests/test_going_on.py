@@ -10,6 +10,7 @@ import pytest
 
 from operators.block_follower import run
 from operators.block_follower.confirmation import CONFIRM_SECONDS, Confirmation
+from operators.block_follower.measures import MEASURES
 from operators.block_follower.position import Tip
 from operators.block_follower.reporting import STILL_SECONDS, Health, Reporter
 from operators.block_follower.tests.context import Ctx
@@ -116,7 +117,7 @@ def test_a_secret_of_no_use_leaves_the_pool_as_it_is_and_is_logged_once() -> Non
 @pytest.mark.parametrize(
     ("age", "position", "head", "healthy", "message"),
     [
-        (STALL_SECONDS, 5, 9, True, "follows chain 1 by the rules"),
+        (STALL_SECONDS - 1, 5, 9, True, "follows chain 1 by the rules"),
         (
             STALL_SECONDS + 1,
             5,
@@ -136,7 +137,9 @@ def test_a_follower_is_healthy_while_things_go_well(
     assert (report.healthy, report.position, report.head) == (healthy, position, head)
     assert message in report.message
     health.went_well(1000.0, has_all=False)
-    assert health.report(1000.0 + STALL_SECONDS).healthy
+    again = health.report(1000.0 + STALL_SECONDS - 1)
+    assert (again.healthy, again.holds) == (True, 1)
+    assert not health.report(1000.0 + STALL_SECONDS).healthy, "then, by its own word as by that of others"
 
 
 def test_a_follower_that_seldom_looks_is_not_stuck_between_two_looks() -> None:
@@ -204,6 +207,40 @@ def test_the_kind_of_a_providers_fault_is_measured_until_it_is_another_or_the_pr
     clock.now += 1
     reporter.show()
     assert held() == {"provider=0}{kind=none}"}
+
+
+def test_of_a_provider_that_has_left_nothing_is_measured_any_more() -> None:
+    ctx, clock = Ctx(), Clock()
+    pool = pool_of(Chain(), Chain(), clock=clock)
+    reporter = Reporter(ctx, pool, sleeps=1, rules="", clock=clock)  # type: ignore[arg-type]
+    for provider, _, _ in pool.standings():
+        pool.ask(provider, lambda one: pool._head(one, None))
+    for standing in pool.standings():
+        standing[0].pace.rate = 5.0
+        standing[0].size.limit = 10
+    reporter.show()
+    shown = {name for name in ctx.measures if "{provider=1}" in name}
+    assert {name.partition("{")[0] for name in shown} == {
+        name for name in MEASURES if name.startswith("source_provider_")
+    }
+    pool.use(["http://0"])
+    clock.now += 1
+    reporter.show()
+    assert not [name for name in ctx.measures if "{provider=1}" in name]
+    assert len([name for name in ctx.measures if "{provider=0}" in name]) == len(shown)
+
+
+def test_a_head_that_is_not_known_any_more_is_not_measured() -> None:
+    ctx, clock = Ctx(), Clock()
+    pool = pool_of(Chain(), clock=clock)
+    reporter = Reporter(ctx, pool, sleeps=1, rules="", clock=clock)  # type: ignore[arg-type]
+    pool.head(None)
+    reporter.show()
+    assert ctx.measures["source_provider_head_block{provider=0}"] == 7
+    pool.standings()[0][1].failed(ProviderFault("down", Kind.UNREACHABLE), clock.now)
+    clock.now += 1
+    reporter.show()
+    assert "source_provider_head_block{provider=0}" not in ctx.measures
 
 
 def test_a_reorg_waits_for_a_bounded_time_for_providers_that_lag() -> None:

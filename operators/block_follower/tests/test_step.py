@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from operators.block_follower import gaps
 from operators.block_follower.config import BlockFollowerConfig
 from operators.block_follower.follow import Follower
 from operators.block_follower.position import Tip
@@ -39,7 +41,7 @@ def follower(ctx: Ctx, clock: Clock, tip: Tip | None, start_block: int = 0) -> F
     pool, fetcher = pool_of(Chain(height=HEIGHT)), Broken()
     made = Follower(context, fetcher, pool)  # type: ignore[arg-type]
     made.reporter = Reporter(context, pool, 0.0, "chain 1", clock=clock)
-    blocks: Any = made._blocks
+    blocks: Any = made.parts.blocks
     blocks.hashes = lambda _connection, low, high: {number: str(number) for number in range(low, high + 1)}
     made._set_tip(tip)
     return made
@@ -73,17 +75,20 @@ def test_a_gap_above_no_stored_block_begins_with_empty_heights_only_where_the_pa
     parent: int | None, filled: bool
 ) -> None:
     """As below the first block, or above what was moved to cold files."""
-    made: Any = follower(Ctx(), Clock(), Tip(HEIGHT, str(HEIGHT)))
+    parts: Any = follower(Ctx(), Clock(), Tip(HEIGHT, str(HEIGHT))).parts
     written: list[tuple[int, int]] = []
     gap = Batch(4, 6, [Header(6, "6", "5", datetime.now(UTC))], {"blocks": []})
-    made._fetcher = SimpleNamespace(stream=lambda *_span: [gap])
-    made._pool = SimpleNamespace(with_failover=lambda _request: parent)
-    made._blocks.parent_of = lambda _connection, _height: None
-    made._ctx.hot = nullcontext
-    made._writing.rewrite = lambda _transaction, below, last, _batches, _reason: written.append((below + 1, last))
+    parts.blocks.parent_of = lambda _connection, _height: None
+    parts.ctx.hot = nullcontext
+    parts.writing.rewrite = lambda _transaction, below, last, _batches, _reason: written.append((below + 1, last))
+    parts = replace(
+        parts,
+        fetcher=SimpleNamespace(stream=lambda *_span: [gap]),
+        pool=SimpleNamespace(with_failover=lambda _request: parent),
+    )
     if filled:
-        made._fill(4, 6)
+        gaps.fill(parts, 4, 6)
     else:
         with pytest.raises(BrokenChain):
-            made._fill(4, 6)
+            gaps.fill(parts, 4, 6)
     assert written == ([(4, 6)] if filled else [])

@@ -95,3 +95,38 @@ def whole(
     return block_data(
         number, block() if header is None else header, receipts() if outcome is None else outcome, profile
     )
+
+
+NO_HEX: list[Any] = [
+    None,
+    5,
+    5.0,
+    True,
+    [],
+    {},
+    "",
+    "0x",
+    "12",
+    "30000000",
+    "-0x1",
+    "0x-1",
+    "+0x1",
+    "0x+1",
+    "0x_1",
+    "0x1_0",
+    " 0x1",
+    "0x1 ",
+    "0x 1",
+    "0x1\n",
+    "0x1\t0x2",
+    "0X1",
+    "0x0x1",
+    "0x1.0",
+    "0xg",
+    "0x\u0661",
+    "0x１",
+    "0x1\0",
+    "0x" + "1" * 65,
+    b"0x1",
+]
+"""Values that are neither a quantity nor data."""

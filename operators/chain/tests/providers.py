@@ -77,6 +77,8 @@ class Chain:
         self.refusal: httpx.Response | None = None
         self.claimed: int | None = None
         """A height that `latest` claims to be."""
+        self.side: set[str] = set()
+        """Hashes of blocks that it has, and shows at no height."""
         self.calls: list[str] = []
 
     def __call__(self, calls: list[dict[str, Any]]) -> Any:
@@ -86,6 +88,11 @@ class Chain:
     def _value(self, call: dict[str, Any]) -> Any:
         if call["method"] == "eth_chainId":
             return hex(self.chain_id)
+        if call["method"] == "eth_getBlockByHash":
+            asked = call["params"][0]
+            at = {f"{number}{self.branch}": number for number in range(self.height + 1)}
+            known = asked in at or asked in self.side
+            return {"number": hex(at.get(asked, 0)), "hash": asked} if known else None
         latest = call["params"][0] == "latest"
         number = (self.claimed or self.height) if latest else int(call["params"][0], 16)
         shown = {"number": hex(number), "hash": f"{number}{self.branch}"}

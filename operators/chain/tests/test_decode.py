@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ UNNUMBERED = Profile(name="Custom", off=frozenset({Rule.LOG_INDEXES}))
 
 def rows(whole: BlockData) -> dict[str, list[dict[str, Any]]]:
     """The rows of an answer, each with its columns' names."""
-    found = decode.rows(whole, OUTPUTS)
+    found = decode.rows([whole], OUTPUTS)
     return {
         output: [dict(zip((c.name for c in COLUMNS[output]), row, strict=True)) for row in found[output]]
         for output in OUTPUTS
@@ -114,6 +115,40 @@ def test_a_missing_or_malformed_field_is_named_with_its_height(what: str, field:
             rows(changed(what, **{field: value}))
 
 
+@pytest.mark.parametrize(
+    ("what", "fields", "said"),
+    [
+        ("block", {"stateRoot": "0x1"}, "field stateRoot"),
+        ("transaction", {"value": "0x"}, "transaction 1: field value"),
+        ("receipt", {"gasUsed": None}, "transaction 1: a required field is missing: gasUsed"),
+        ("log", {"data": "0x1"}, "log 2: field data"),
+        ("log", {"topics": [None]}, "log 2: field topics"),
+        ("log", {"other": "\0"}, "log 2: an unknown field"),
+    ],
+)
+def test_of_several_blocks_the_malformed_one_is_named_and_the_place_in_it(
+    what: str, fields: dict[str, Any], said: str
+) -> None:
+    wrong = replace(changed(what, **fields), number=19)
+    with pytest.raises(ProviderFault, match=f"^block 19: {said}"):
+        decode.rows([objects.whole(), wrong, objects.whole()], OUTPUTS)
+
+
+def test_blocks_decoded_together_have_the_rows_that_each_has() -> None:
+    given = [
+        objects.whole(),
+        changed("receipt", logs=[]),
+        changed("log", other=5, topics=[]),
+        changed("transaction", mint="0x1", to=None),
+        changed("block", baseFeePerGas="0x07"),
+    ]
+    together = decode.rows(given, OUTPUTS)
+    assert together == {
+        output: [row for one in given for row in decode.rows([one], OUTPUTS)[output]] for output in OUTPUTS
+    }
+    assert decode.rows([], OUTPUTS) == {output: [] for output in OUTPUTS}, "of a sparse chain none may be there"
+
+
 def test_a_missing_field_without_a_default_is_null_where_its_column_is_nullable() -> None:
     block = {
         k: v for k, v in objects.block().items() if k not in {"difficulty", "gasLimit", "sha3Uncles", "uncles"}
@@ -163,4 +198,4 @@ def test_a_receipt_without_a_transaction_has_its_logs_under_the_blocks_hash_and_
 
 
 def test_only_the_tables_of_the_job_get_rows() -> None:
-    assert set(decode.rows(objects.whole(), ["blocks"])) == {"blocks"}
+    assert set(decode.rows([objects.whole()], ["blocks"])) == {"blocks"}

@@ -17,6 +17,7 @@ from operators.chain.tests.providers import Chain, Clock, pool_of
 from tests.support.waiting import until
 
 DOWN = httpx.Response(503)
+UNKNOWN = httpx.Response(200, json={"code": -32000, "message": "header not found"})
 LIMITED = httpx.Response(429, headers={"Retry-After": "30"})
 
 
@@ -188,6 +189,32 @@ def test_a_block_that_one_does_not_have_is_asked_of_another_without_blame(refusa
     with pytest.raises(ProviderFault, match="provider 0") as fault:
         pool_of(Chain()).with_failover(request)
     assert fault.value.retry_after is None
+
+
+MISSING = {"code": -32601, "message": "the method does not exist"}
+PRUNED = {"code": 4444, "message": "pruned history unavailable"}
+
+
+@pytest.mark.parametrize(("refusal", "kind"), [(MISSING, Kind.METHOD_MISSING), (PRUNED, Kind.PRUNED)], ids=str)
+def test_what_a_provider_can_never_answer_is_asked_of_every_other_at_once(
+    refusal: dict[str, object], kind: Kind
+) -> None:
+    tried: list[str] = []
+
+    def request(provider: Provider) -> str:
+        tried.append(provider.name)
+        if provider.name != able:
+            raise provider._refused(200, {}, refusal, ["eth_getBlockByNumber"], False)
+        return provider.name
+
+    able = "provider 8"
+    assert pool_of(*[Chain()] * 9).with_failover(request) == "provider 8"
+    able = "none"
+    tried.clear()
+    with pytest.raises(ProviderFault) as fault:
+        pool_of(*[Chain()] * 9).with_failover(request)
+    assert fault.value.kind is kind
+    assert tried == [f"provider {number}" for number in range(9)], "each of them once"
 
 
 def test_a_request_asks_each_provider_once() -> None:
@@ -382,11 +409,52 @@ def test_a_reorg_is_voted_on_by_the_providers_that_can_know(others: list[Chain],
     assert verdict(pool, NEW, OLD)[0] is expected
 
 
-def test_a_provider_that_has_the_old_tip_denies_that_the_chain_became_shorter() -> None:
-    pool = pool_of(Chain(height=5), Chain(height=7))
-    assert verdict(pool, Block(5, "5"), OLD) == (Verdict.DENIED, ["provider 1"])
-    pool = pool_of(Chain(height=5), Chain(height=6))
-    assert verdict(pool, Block(5, "5"), OLD) == (Verdict.CONFIRMED, [])
+SHORTER = Block(5, "5b")
+
+
+def came_from(branch_left: Chain, *hashes_left: str) -> Chain:
+    branch_left.side = set(hashes_left)
+    return branch_left
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        (branch(), Verdict.DENIED),
+        (branch(height=6), Verdict.PENDING),
+        (branch(height=5, branch="b"), Verdict.PENDING),
+        (branch(height=6, branch="b"), Verdict.PENDING),
+        (branch(height=7, branch="b"), Verdict.CONFIRMED),
+        (came_from(branch(height=5, branch="b"), "7"), Verdict.CONFIRMED),
+        (came_from(branch(height=6, branch="c"), "7"), Verdict.DENIED),
+        (branch(height=4, branch="b"), Verdict.PENDING),
+        (branch(refusal=UNKNOWN), Verdict.PENDING),
+        (branch(refusal=DOWN), Verdict.CONFIRMED),
+    ],
+    ids=[
+        "has the old tip",
+        "lags on the old branch",
+        "lags on the new branch",
+        "lags on the new branch and is above its end",
+        "is as far on the new branch",
+        "has left the old tip",
+        "has left the old tip for a third branch",
+        "lags below the fork",
+        "has no such block",
+        "is away",
+    ],
+)
+def test_that_the_chain_became_shorter_is_voted_on_by_those_that_have_been_at_the_old_tip(
+    other: Chain, expected: Verdict
+) -> None:
+    pool = pool_of(came_from(branch(height=5, branch="b"), "7"), other)
+    assert verdict(pool, SHORTER, OLD)[0] is expected
+
+
+def test_a_reorg_that_nobody_answers_for_is_not_confirmed() -> None:
+    """Of several providers; the followed one may be the one that has just failed."""
+    pool = pool_of(branch(refusal=DOWN), branch(refusal=DOWN))
+    assert verdict(pool, NEW, OLD) == (Verdict.PENDING, ["provider 0", "provider 1"])
 
 
 def test_a_provider_that_stays_behind_on_the_old_chain_does_not_deny_for_ever() -> None:

@@ -11,39 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.chain import values
-
-NO_HEX: list[Any] = [
-    None,
-    5,
-    5.0,
-    True,
-    [],
-    {},
-    "",
-    "0x",
-    "12",
-    "30000000",
-    "-0x1",
-    "0x-1",
-    "+0x1",
-    "0x+1",
-    "0x_1",
-    "0x1_0",
-    " 0x1",
-    "0x1 ",
-    "0x 1",
-    "0x1\n",
-    "0x1\t0x2",
-    "0X1",
-    "0x0x1",
-    "0x1.0",
-    "0xg",
-    "0x\u0661",
-    "0x１",
-    "0x1\0",
-    "0x" + "1" * 65,
-    b"0x1",
-]
+from operators.chain.tests.objects import NO_HEX
 
 
 @pytest.mark.parametrize("value", NO_HEX, ids=repr)

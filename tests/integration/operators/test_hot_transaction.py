@@ -152,6 +152,22 @@ def test_a_position_commits_with_its_rows_or_not_at_all(connection: Connection, 
     assert hot.committed_position(connection, task) == 9
 
 
+def test_what_is_final_is_committed_with_the_position_and_never_goes_back(
+    connection: Connection, job: JobUnderTest
+) -> None:
+    older, newer = (job.claim(epoch, {"kind": "source"}).task for epoch in (1, 2))
+    assert hot.committed_final(connection, older) is None
+    for final, kept in [(None, None), (5, 5), (3, 5), (None, 5), (8, 8)]:
+        with hot.fenced(connection, older) as transaction:
+            transaction.position(9, final)
+        assert hot.committed_final(connection, older) == kept
+    with hot.fenced(connection, newer):
+        pass
+    with pytest.raises(StaleLease), hot.fenced(connection, older) as transaction:
+        transaction.position(20, 20)
+    assert hot.committed_final(connection, newer) == 8
+
+
 def test_a_position_outlives_the_lease_and_is_not_moved_by_an_older_one(
     connection: Connection, job: JobUnderTest
 ) -> None:

@@ -135,6 +135,41 @@ def test_a_provider_that_lags_neither_confirms_nor_denies_a_reorg(
     holds(following, chain)
 
 
+def shortened(chain: FakeChain) -> None:
+    """Other blocks in place of the newest four, and only two of them."""
+    start = chain.head - 3
+    parent = chain.heights[start - 1].block["hash"]
+    chain.replace(start, ethereum(2, start=start, parent=parent, branch="b"))
+
+
+@pytest.mark.parametrize("lags", [True, False])
+def test_that_a_chain_became_shorter_is_confirmed_by_none_that_never_had_the_old_tip(
+    databases: Databases, lags: bool
+) -> None:
+    chain = FakeChain(1, ethereum(FIRST))
+    other_chain = FakeChain(1, ethereum(FIRST))
+    if lags:  # it has the new blocks, and has not heard of those that they replaced
+        shortened(other_chain)
+        other_chain = FakeChain(1, other_chain.heights.values())
+    with fake_node(chain) as node, fake_node(other_chain) as other:
+        following = follow(databases, [node.url, other.url], chainId=1)
+        run = following.run()
+        run.reaches(FIRST - 1)
+        for one in [chain] if lags else [other_chain, chain]:
+            shortened(one)
+        run.logged("reorg applied")
+        waited = [(event, fields) for event, fields in run.events if event.startswith("reorg not")]
+        run.reaches(grow(chain, 4))
+        run.stop()
+    holds(following, chain)
+    assert [event for event, _ in waited] == (
+        ["reorg not confirmed by a second provider", "reorg not confirmed in time, and denied by none"]
+        if lags
+        else []
+    )
+    assert all((f["verdict"], f["providers"]) == ("pending", ["provider 1"]) for _, f in waited)
+
+
 def test_a_source_that_does_not_go_on_says_so_and_why(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:

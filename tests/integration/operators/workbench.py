@@ -233,10 +233,13 @@ class Run:
             self.reports.append(report)
             self._changed.notify_all()
 
-    def _measure(self, name: str, value: float, labels: Mapping[str, str]) -> None:
+    def _measure(self, name: str, value: float | None, labels: Mapping[str, str]) -> None:
         name += "".join(f"{{{label}={text}}}" for label, text in labels.items())
         with self._changed:
-            self.measures[name] = value
+            if value is None:
+                self.measures.pop(name, None)
+            else:
+                self.measures[name] = value
             self._changed.notify_all()
 
 

@@ -91,7 +91,7 @@ def test_a_source_that_stays_behind_its_head_is_unhealthy_until_it_moves(reports
     report = sent(reports)
     assert report is not None
     assert not report.healthy
-    assert report.message == "no advance from 7 for over 60 s, while the head is 12; its last report: following"
+    assert report.message == "no advance for over 60 s, at 7, while the head is 12; its last report: following"
     assert reports.stalls_in() == math.inf, "it is known: no heartbeat need come earlier"
     healthy(reports, 7, 12)
     assert not reports.urgent.is_set(), "what it says of itself is not true as long as it does not move"
@@ -138,6 +138,35 @@ def test_a_source_that_writes_nothing_at_all_is_unhealthy_too(reports: Reports, 
     report = sent(reports)
     assert report is not None
     assert not report.healthy
+    assert report.message == "no advance for over 60 s, while the head is 9; its last report: following"
+
+
+def test_a_source_that_judges_itself_is_held_to_its_own_bound(reports: Reports, clock: Clock) -> None:
+    """As one that begins at a block to come, or looks seldom: where it is says nothing."""
+    for _ in range(3):
+        reports.put(Report(True, "following", None, 9, holds=600))
+        clock.now += 599
+        assert reports.stalls_in() == 1
+        report = reports.due()
+        reports.delivered(report)
+        assert report is None or report.healthy
+    clock.now += 1
+    report = sent(reports)
+    assert report is not None
+    assert not report.healthy
+    assert report.message == "no report for over 600 s, while the head is 9; its last report: following"
+    reports.put(Report(True, "following", None, 9, holds=600))
+    assert reports.urgent.is_set(), "it is heard of again"
+    report = sent(reports)
+    assert report is not None
+    assert report.healthy
+
+
+def test_a_source_that_says_itself_that_it_is_stuck_is_not_judged_again(reports: Reports, clock: Clock) -> None:
+    reports.put(Report(False, "provider 0: HTTP 401", 1, 5, holds=1))
+    assert (sent(reports) or Report(True, "")).message == "provider 0: HTTP 401"
+    clock.now += STALL_SECONDS
+    assert (sent(reports), reports.stalls_in()) == (None, math.inf)
 
 
 @given(

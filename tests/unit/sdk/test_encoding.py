@@ -51,6 +51,23 @@ def test_text_and_wide_integers_survive(rows: list[tuple[str | None, int | None]
     assert _read_back(encoded) == expected
 
 
+@given(st.lists(st.none() | st.sampled_from([0, 1, 2, 2**256 - 1]), min_size=1))
+def test_numbers_that_repeat_survive(numbers: list[int | None]) -> None:
+    encoded = "".join(encode_rows(_columns("UInt256"), [(number,) for number in numbers]))
+    assert _read_back(encoded) == [[None if number is None else str(number)] for number in numbers]
+
+
+@pytest.mark.parametrize("other", [True, 1.0, -1, 2**256])
+def test_a_number_that_is_none_is_refused_also_among_those_that_are_equal_to_it(other: Any) -> None:
+    with pytest.raises(OperatorError, match="column c0"):
+        list(encode_rows(_columns("UInt256"), [(1,)] * 9 + [(other,)]))
+
+
+def test_lists_survive_empty_or_not() -> None:
+    encoded = "".join(encode_rows(_columns("Json"), [([],), ([[]],), ({},), (None,)]))
+    assert _read_back(encoded) == [["[]"], ["[[]]"], ["{}"], [None]]
+
+
 def test_times_are_exact_seconds_in_utc() -> None:
     assert list(encode_rows(_columns("Timestamp"), [(1_700_000_000,)])) == ["2023-11-14T22:13:20+00:00\n"]
 

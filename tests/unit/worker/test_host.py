@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,25 @@ def test_labels_make_a_series_each_and_no_more_than_a_bounded_number() -> None:
     (metric,) = [metric for metric in health.registry.collect() if metric.name == "trace_provider_head_block"]
     assert len(metric.samples) == MAX_SERIES
     assert {sample.labels["provider"]: sample.value for sample in metric.samples}["0"] == 99
+
+
+def test_a_measure_that_ends_is_shown_no_more_and_makes_room() -> None:
+    health = Health()
+    for number in range(MAX_SERIES):
+        health.measure("head", number, {"provider": str(number)})
+    health.measure("head", None, {"provider": "3"})
+    health.measure("head", None, {"provider": "unheard of"})
+    health.measure("head", 7, {"provider": "new"})
+    health.measure("never", None, {"provider": "0"})
+    health.measure("lag", 5)
+    health.measure("lag", None)
+    shown = {m.name: m.samples for m in health.registry.collect()}
+    assert {sample.labels["provider"] for sample in shown["trace_head"]} == {
+        *(str(number) for number in range(MAX_SERIES) if number != 3),
+        "new",
+    }
+    assert "trace_never" not in shown
+    assert math.isnan(shown["trace_lag"][0].value)
 
 
 def test_a_name_keeps_the_labels_that_it_first_came_with() -> None:

@@ -3,7 +3,8 @@
 A worker that writes hot rows takes its row of `write_fences` in the same transaction, which refuses an epoch
 older than the row holds, and leaves its events and invalidations in `source_outbox`. So a stale writer cannot
 write, and a crash between rows and event loses neither. The dispatcher relays the outbox into state by id. The same
-row keeps how far the writer has got; `empty_ranges` says which values of a sparse output have no row.
+row keeps how far the writer has got, and up to where its rows are final; `empty_ranges` says which values of a
+sparse output have no row.
 
 Hot tables (`hot.d_<uuid hex>`) are made from `dataset_versions` in state, one per dataset version, and are
 therefore not declared here. `dataset_version_id`, `org_id` and `task_id` refer to state softly: no foreign key
@@ -32,6 +33,7 @@ write_fences = Table(
     stamped("updated_at"),
     big("position", null=True),
     big("position_epoch", null=True),
+    big("final_value", null=True),
     schema="trace",
 )
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Log = Callable[[str, Mapping[str, Any]], None]
 Emit = Callable[[Sequence[wire.Event], Sequence[wire.Invalidation], str], wire.EventsResponse]
 """The last is the report's id: a repeat of one is a no-op."""
-Measure = Callable[[str, float, Mapping[str, str]], None]
+Measure = Callable[[str, float | None, Mapping[str, str]], None]
 
 
 def _no_pools(pool: str) -> Sequence[str]:
@@ -41,8 +41,8 @@ def _silent(_event: str, _fields: Mapping[str, Any]) -> None:
 
 
 STALL_SECONDS = 60.0
-"""How long a healthy source may neither move nor have its head. A run judges itself by it and says why; the process
-around the run judges what it last said, for a run that hangs says nothing."""
+"""How long a healthy source may neither move nor have its head. A run that judges itself by it says why, and with
+each report how long that one holds: the process around it waits no longer, for a run that hangs says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,15 @@ class Report:
     """What a source says of itself, in words for an operator: `tracectl` and the DAG's condition show them.
 
     `position` is the last value that was written, `head` the last one that is known to exist; None where unknown.
+    `holds`: seconds after which a healthy source that has not reported again is taken to hang. None: it does not
+    judge itself, and is taken to hang where `position` stays below `head` for STALL_SECONDS.
     """
 
     healthy: bool
     message: str
     position: int | None = None
     head: int | None = None
+    holds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,19 +115,22 @@ class Context:
         """One structured line; `event` in lower case words."""
         self.io.log(event, fields)
 
-    def measure(self, name: str, value: float, **labels: Any) -> None:
-        """The newest value of something the operator measures, such as `source_head_block`.
+    def measure(self, name: str, value: float | None, **labels: Any) -> None:
+        """The newest value of something the operator measures, such as `source_head_block`; None: it has none now.
 
         A name has the same few labels every time, and each label few values: what is beyond that is dropped.
         """
         self.io.measure(name, value, {label: str(text) for label, text in labels.items()})
 
-    def report(self, healthy: bool, message: str, position: int | None, head: int | None) -> None:
+    def report(
+        self, healthy: bool, message: str, position: int | None, head: int | None, holds: float | None = None
+    ) -> None:
         """How the source is, for people: `message` as an operator would say it, `position` of `head` written.
 
-        Cheap, so call it whenever something changed. A source that reports unhealthy is not Ready.
+        Cheap, so call it whenever something changed. A source that reports unhealthy is not Ready, nor is one that
+        `holds` its report for so many seconds and says nothing more.
         """
-        self.io.report(Report(healthy, message, position, head))
+        self.io.report(Report(healthy, message, position, head, holds))
 
     def trigger(self) -> wire.TaskInput:
         """The input that fired this task. OperatorError where there is not exactly one."""

@@ -75,7 +75,7 @@ def encode_rows(columns: Sequence[wire.ColumnDef], rows: Sequence[Row]) -> Itera
 
 
 def _lines(columns: Sequence[wire.ColumnDef], encoders: Sequence[Encoder], rows: Sequence[Row]) -> Iterator[str]:
-    if any(len(row) != len(columns) for row in rows):
+    if not {len(columns)}.issuperset(map(len, rows)):
         raise OperatorError("BadValue", f"a row of other than {len(columns)} values for {len(columns)} columns")
     try:
         fields = [encode(values) for encode, values in zip(encoders, zip(*rows, strict=True), strict=True)]

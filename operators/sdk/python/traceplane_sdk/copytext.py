@@ -55,6 +55,8 @@ def _text(value: Any) -> str:
 
 def json(value: Any) -> str:
     """Whatever JSON can say; NaN and infinities are none of it."""
+    if type(value) is list and not value:
+        return "[]"  # of most values of a chain's lists, in a tenth of the time
     # Escaped after encoding: JSON's own backslashes are COPY's escape character too.
     return _JSON.encode(value).translate(_ESCAPES)
 
@@ -71,8 +73,13 @@ def integers(low: int, high: int) -> Encoder:
 
     def encode_all(values: Sequence[Any]) -> Sequence[str]:
         present = [value for value in values if value is not None]
-        if set(map(type, present)) == {int} and low <= min(present) and max(present) <= high:
-            return [NULL if value is None else str(value) for value in values]
+        if set(map(type, present)) == {int}:
+            few = set(present)
+            if low <= min(few) and max(few) <= high:
+                if 2 * len(few) > len(values):
+                    return [NULL if value is None else str(value) for value in values]
+                known: dict[int | None, str] = {None: NULL} | {value: str(value) for value in few}
+                return list(map(known.__getitem__, values))
         return each(encode)(values)
 
     return encode_all

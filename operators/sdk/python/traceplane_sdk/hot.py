@@ -8,7 +8,7 @@ commit, which relays them by id, idempotently.
 
 Rows come from outside, so what is written is proven: each row lies in the range that its batch replaces, and the
 range holds as many rows as were sent. How far a writer has got is committed with the rows (`position`), so a row
-that anything else put above it is found when the next run reads both.
+that anything else put above it is found when the next run reads both, and so is what may not be replaced any more.
 """
 
 from __future__ import annotations
@@ -42,12 +42,17 @@ where fence.epoch <= excluded.epoch
 returning dataset_version_id
 """
 _POSITION = """
-update trace.write_fences set position = %(position)s, position_epoch = epoch
+update trace.write_fences set position = %(position)s, position_epoch = epoch,
+    final_value = greatest(final_value, %(final)s)  -- which ignores null
 where writer = %(writer)s and dataset_version_id = any(%(versions)s::uuid[])
 """
 _COMMITTED_POSITION = """
 -- Null where any output has none: rows of a release that kept no position, or nothing written yet.
 select case when count(position) = count(*) then min(position) end from trace.write_fences
+where writer = %(writer)s and dataset_version_id = any(%(versions)s::uuid[])
+"""
+_COMMITTED_FINAL = """
+select max(final_value) from trace.write_fences
 where writer = %(writer)s and dataset_version_id = any(%(versions)s::uuid[])
 """
 _OUTBOX = """
@@ -117,9 +122,12 @@ class HotTransaction:
             raise OperatorError("NotSparse", f"{output}: {low}-{high} cannot be recorded as empty", retryable=False)
         empties.record(self.connection, target.version, low, high)
 
-    def position(self, value: int | None) -> None:
-        """Commit how far this writer has got in all its outputs, with whatever else the transaction writes."""
-        self.connection.execute(_POSITION, {"position": value, **_writer(self._task)})
+    def position(self, value: int | None, final: int | None = None) -> None:
+        """Commit how far this writer has got in all its outputs, with whatever else the transaction writes.
+
+        `final`: up to there it will replace no row any more. It never goes back; None says nothing new.
+        """
+        self.connection.execute(_POSITION, {"position": value, "final": final, **_writer(self._task)})
 
     def append(self, output: str, rows: Sequence[Row]) -> int:
         """Add rows whose unique key is not there yet; returns how many were new."""
@@ -193,6 +201,12 @@ def fenced(
 def committed_position(connection: psycopg.Connection[Any], task: wire.TaskPayload) -> int | None:
     """What the task's writer committed last by `position`; None where nothing did, or rows are older than that."""
     row = connection.execute(_COMMITTED_POSITION, _writer(task)).fetchone()
+    return None if row is None else row[0]
+
+
+def committed_final(connection: psycopg.Connection[Any], task: wire.TaskPayload) -> int | None:
+    """The highest `final` that the task's writer ever committed with a position; None where it never did."""
+    row = connection.execute(_COMMITTED_FINAL, _writer(task)).fetchone()
     return None if row is None else row[0]
 
 

@@ -1,0 +1,1 @@
+ALTER TABLE trace.write_fences ADD COLUMN final_value BIGINT;
