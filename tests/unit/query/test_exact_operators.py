@@ -155,9 +155,15 @@ def test_a_product_of_many_factors_stays_small(
         ("int256(u256_pow({}, 1))", 12, 255),
         ("u256_from_hex(u256_to_hex({}, 8))", 12, 255),
         ("u256_mod(u256_mul(v, u256_div({}, v)), 1000)", 12, 255),
+        ("u256_mul({} + 1, 1)", 12, 255 + 12),
+        ("u256_mul({} * 1, 1)", 12, 255),
+        ("u256_div({} - 1, 1)", 12, 255 - 12),
+        ("u256_mul(CASE WHEN k > 0 THEN {} END, 1)", 12, 255),
+        ("u256_mul(coalesce(({})::BIGNUM, 1), 1)", 12, 255),
+        ("u256_mul((SELECT {}), 1)", 12, 255),
     ],
 )
-def test_functions_may_be_nested_by_hand(
+def test_functions_may_be_nested_by_hand_with_whatever_is_between(
     call: str, levels: int, value: int, shadow: duckdb.DuckDBPyConnection, main: duckdb.DuckDBPyConnection
 ) -> None:
     nested = "v"
