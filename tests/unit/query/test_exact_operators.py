@@ -178,6 +178,12 @@ def test_a_function_over_a_column_passes_it_twice_still(shadow: duckdb.DuckDBPyC
     """What it is called with once may be the values of a file's dictionary, also of rows that are left out."""
     found = checked(shadow, "SELECT u256_mul(u256_div(v, k), 2) AS x, u256_mul(v, 2) AS y FROM t")
     assert found.sql == "SELECT __u256_mul_once(u256_div(v, k), 2) AS x, u256_mul(v, 2) AS y FROM t"
+    for constant in (
+        "u256_pow(10, 18)",
+        "(SELECT u256_mul(max(v), 2) FROM t)",
+        "u256_mul((SELECT max(v) FROM t), 2)",
+    ):
+        assert "u256_mul(v, " in checked(shadow, f"SELECT u256_mul(v, {constant}) AS x FROM t").sql
 
 
 def test_a_difference_is_exact_while_threads_read_its_operands(shadow: duckdb.DuckDBPyConnection) -> None:

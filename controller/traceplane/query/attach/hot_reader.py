@@ -26,8 +26,8 @@ from traceplane_sdk import refusals
 _BATCH_BYTES = 512 * 1024
 """Small enough for a processor's cache: the cell reads one while the next is decoded."""
 PIPE_BYTES = 256 * 1024
-"""With the usual 64 KiB, writer and reader wait for each other four times as often; with more, what is read has left
-the processor's cache."""
+"""With the usual 64 KiB, writer and reader wait for each other four times as often; with more, what is read has
+left the processor's cache."""
 
 
 class HotConnections:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 
@@ -95,34 +95,47 @@ def _pass_once(calls: Sequence[syntax.Tree]) -> None:
         part["function_name"] = u256.ONCE.get(part["function_name"], part["function_name"])
 
 
+class _Call(NamedTuple):
+    part: syntax.Tree
+    outer: int | None
+    """The call that it is a part of, by its id."""
+    query: int
+
+
 def _over_others(tree: syntax.Tree, calls: Mapping[int, str]) -> list[syntax.Tree]:
-    """The calls that may pass an operand once, however deep what it is made of: they are over what another call
-    gives row by row, or over no column at all. `calls` are what parts become calls of, by their ids."""
-    around: dict[int, tuple[syntax.Tree, int | None]] = {}
+    """The calls that may pass an operand once, however deep what it is made of: they are over what another call of
+    the query gives row by row, or over another call and no column. `calls` are what parts become calls of."""
+    found: dict[int, _Call] = {}
     of_columns: set[int] = set()
-    todo: list[tuple[Any, int | None]] = [(tree, None)]
+    beside_columns: set[int] = set()
+    todo: list[tuple[Any, int | None, int]] = [(tree, None, 0)]
     while todo:
-        part, outer = todo.pop()
+        part, outer, query = todo.pop()
         if isinstance(part, dict):
+            query = id(part) if syntax.is_query(part) else query
             name = calls.get(id(part), part.get("function_name"))
             if name in u256.ONCE or name in _PASS_ONCE:
-                around[id(part)] = part, outer
+                found[id(part)] = _Call(part, outer, query)
                 outer = id(part)
             if part.get("class") == "COLUMN_REF":
-                of_columns.update(_outward(outer, around))
+                of_columns.update(call for call in _outward(outer, found) if found[call].query == query)
+                if outer is not None and found[outer].query == query:
+                    beside_columns.add(outer)
         inside = part.values() if isinstance(part, dict) else part
-        todo += [(child, outer) for child in inside if isinstance(child, (dict, list))]
-    over: set[int] = set()
-    for call, (_, outer) in around.items():
-        over |= {one for one in _outward(outer, around) if call in of_columns or one not in of_columns}
-    return [part for key, (part, _) in around.items() if key in over]
+        todo += [(child, outer, query) for child in inside if isinstance(child, (dict, list))]
+    once: set[int] = set()
+    for call, (_, outer, query) in found.items():
+        for one in _outward(outer, found):
+            by_row = call in of_columns and found[one].query == query
+            once |= {one} if by_row or one not in beside_columns else set()
+    return [call.part for key, call in found.items() if key in once]
 
 
-def _outward(call: int | None, around: Mapping[int, tuple[syntax.Tree, int | None]]) -> Iterator[int]:
+def _outward(call: int | None, found: Mapping[int, _Call]) -> Iterator[int]:
     """A call, the one that it is a part of, and so on."""
     while call is not None:
         yield call
-        call = around[call][1]
+        call = found[call].outer
 
 
 def by_way_of(shadow: duckdb.DuckDBPyConnection, sql: str, places: set[tuple[int, str]], kind: str) -> str | None:
