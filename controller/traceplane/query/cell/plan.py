@@ -74,7 +74,7 @@ def of(
 ) -> Plan:
     """The plan of `sql`, in which `tables` of `shadow`, with columns of types `kinds`, stand for relations, whose
     columns of Hex are `hexes`. Raises duckdb.Error where DuckDB would not run it, Inexact where it would round,
-    NeverEqual for digits in upper case."""
+    NeverEqual for a text that no column of Hex holds."""
     run: str = sql
     names: Sequence[str] = ()
     operators = None if checking.makes(sql) else bound.operators(shadow, sql)
