@@ -23,7 +23,7 @@ from traceplane.query.gate.statement import Refusal, RelationName
 from traceplane.query.gate.supervisor import GateSupervisor
 from traceplane.query.relations.resolve import Reader, match, task_rows
 from traceplane.query.relations.rows import CatalogRow, catalog_row
-from traceplane_sdk.columns import FORMS
+from traceplane_sdk.columns import FORMS, ColumnType
 from traceplane_sdk.operator import Statement
 
 IDLE_SECONDS = 30.0
@@ -103,6 +103,7 @@ def _tables(job: JobStatement, inputs: Sequence[Relation], names: Sequence[Relat
         Table(
             tuple((name.schema or "", name.table) for name in spelled),
             tuple((name, FORMS[kind].duckdb) for name, kind in row.columns),
+            tuple(name for name, kind in row.columns if kind == ColumnType.HEX),
         )
         for row, spelled in matched
     ]

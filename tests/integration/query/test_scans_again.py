@@ -75,6 +75,19 @@ def test_a_scan_that_was_left_early_leaves_no_connection(
     assert connections.idle() is None
 
 
+def test_a_scan_goes_on_to_its_end_while_its_reader_is_busy(
+    connections: hot_reader.HotConnections, shared: psycopg.Connection[Any]
+) -> None:
+    """As far as there is room: three times what a pipe has by default."""
+    ahead = reader(connections, shared)
+    pipe = ahead.scan("SELECT repeat('x', 1000) AS x FROM generate_series(1, 200)", lambda rows: None)
+    for thread in ahead._threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in ahead._threads)
+    with open(pipe, "rb") as source:
+        assert pa.ipc.open_stream(source).read_all().num_rows == 200
+
+
 def test_a_canceled_reader_leaves_no_connection(
     connections: hot_reader.HotConnections, shared: psycopg.Connection[Any]
 ) -> None:

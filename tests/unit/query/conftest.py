@@ -6,15 +6,14 @@ import duckdb
 import pytest
 
 from tests.unit.query.exact import NUMBERS, TABLE
-from traceplane.query.cell import plan
-from traceplane.query.exact import u256
+from traceplane.query.exact import bound, u256
 
 
 @pytest.fixture(scope="module")
 def shadow() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config={"threads": 1})
     u256.install(connection, planning=True)
-    plan.limit_optimizers(connection)
+    bound.limit_optimizers(connection)
     connection.execute(TABLE)
     return connection
 

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from tests.unit.query.answers import FORMS
 from traceplane.query import wire
-from traceplane.query.cell import execution, plan, views, warm
+from traceplane.query.cell import execution, views, warm
+from traceplane.query.exact import bound
 from traceplane.query.gate import allowlist
 
 _COLUMNS = [("n", "BIGINT"), *((f"c{place}", kind) for place, kind in enumerate(views.ARROW_TYPES))]
@@ -123,7 +124,7 @@ def main(folder: str) -> None:
     searches = Searches()
     batch = rows()
     databases = warm.opened(Path(folder))
-    plan.limit_optimizers(databases.shadow)
+    bound.limit_optimizers(databases.shadow)
     for connection in (databases.main, databases.shadow):
         connection.execute("SET TimeZone = 'UTC'")
     sys.meta_path.insert(0, searches)  # type: ignore[arg-type]

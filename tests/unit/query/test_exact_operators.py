@@ -155,9 +155,15 @@ def test_a_product_of_many_factors_stays_small(
         ("int256(u256_pow({}, 1))", 12, 255),
         ("u256_from_hex(u256_to_hex({}, 8))", 12, 255),
         ("u256_mod(u256_mul(v, u256_div({}, v)), 1000)", 12, 255),
+        ("u256_mul({} + 1, 1)", 12, 255 + 12),
+        ("u256_mul({} * 1, 1)", 12, 255),
+        ("u256_div({} - 1, 1)", 12, 255 - 12),
+        ("u256_mul(CASE WHEN k > 0 THEN {} END, 1)", 12, 255),
+        ("u256_mul(coalesce(({})::BIGNUM, 1), 1)", 12, 255),
+        ("u256_mul((SELECT {}), 1)", 12, 255),
     ],
 )
-def test_functions_may_be_nested_by_hand(
+def test_functions_may_be_nested_by_hand_with_whatever_is_between(
     call: str, levels: int, value: int, shadow: duckdb.DuckDBPyConnection, main: duckdb.DuckDBPyConnection
 ) -> None:
     nested = "v"
@@ -172,6 +178,12 @@ def test_a_function_over_a_column_passes_it_twice_still(shadow: duckdb.DuckDBPyC
     """What it is called with once may be the values of a file's dictionary, also of rows that are left out."""
     found = checked(shadow, "SELECT u256_mul(u256_div(v, k), 2) AS x, u256_mul(v, 2) AS y FROM t")
     assert found.sql == "SELECT __u256_mul_once(u256_div(v, k), 2) AS x, u256_mul(v, 2) AS y FROM t"
+    for constant in (
+        "u256_pow(10, 18)",
+        "(SELECT u256_mul(max(v), 2) FROM t)",
+        "u256_mul((SELECT max(v) FROM t), 2)",
+    ):
+        assert "u256_mul(v, " in checked(shadow, f"SELECT u256_mul(v, {constant}) AS x FROM t").sql
 
 
 def test_a_difference_is_exact_while_threads_read_its_operands(shadow: duckdb.DuckDBPyConnection) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.query.oracle import GRANTED, world
 from traceplane.query.cell import plan
+from traceplane.query.exact import bound
 from traceplane.query.gate import allowlist
 
 TABLES = {name.rpartition(".")[2]: number for number, name in enumerate(GRANTED)}
@@ -19,7 +20,7 @@ TABLES = {name.rpartition(".")[2]: number for number, name in enumerate(GRANTED)
 def shadow() -> duckdb.DuckDBPyConnection:
     connection = world(planning=True)
     connection.execute("SET TimeZone = 'UTC'")
-    plan.limit_optimizers(connection)
+    bound.limit_optimizers(connection)
     return connection
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traceplane.query.cell import plan
+from traceplane.query.exact import bound
 from traceplane.query.relations import ranges
 
 parts = st.lists(st.tuples(st.integers(-30, 30), st.integers(-30, 30)), max_size=6)
@@ -112,7 +113,7 @@ def test_pruning_never_changes_an_answer(condition: str, shape: str) -> None:
 def planned(sql: str) -> plan.Plan:
     """The plan of a statement over an empty table `t`."""
     shadow = duckdb.connect()
-    plan.limit_optimizers(shadow)
+    bound.limit_optimizers(shadow)
     shadow.execute("CREATE TABLE t (n BIGINT, m BIGINT, h VARCHAR)")
     return plan.of(shadow, sql, {"t": 0})
 

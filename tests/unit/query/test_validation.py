@@ -123,6 +123,19 @@ def test_a_parameter_is_the_number_of_no_column(checker: StatementChecker) -> No
         (RIGHT.replace("blocks", "main.blocks"), "config.sql", "RelationNotFound", "'main.blocks'"),
         (RIGHT.replace("blocks", "other.blocks"), "config.sql", "RelationNotFound", "'other.blocks'"),
         (RIGHT + "\nWHERE 'é' = numbr", "config.sql", "InvalidStatement", 'line 2, column 13: .*"numbr" not found'),
+        (
+            RIGHT + " WHERE hash = '0x5FbDB2315678afecb367f032d93F642f64180aa3'",
+            "config.sql",
+            "InvalidStatement",
+            r"upper-case digits, .* write lower\('0x5FbDB23",
+        ),
+        (
+            RIGHT.replace("blocks", "follow_logs")
+            + " WHERE hash IN (VALUES ('5fbdb2315678afecb367f032d93f642f64180aa3'))",
+            "config.sql",
+            "InvalidStatement",
+            "no 0x before its digits, .* write '0x5fbdb23",
+        ),
         (RIGHT + " WHERE sum(hash) = 1", "config.sql", "InvalidStatement", "line 1, column "),
         (
             RIGHT + " WHERE block_number > $start",

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from traceplane.query import wire
-from traceplane.query.cell import plan, views
-from traceplane.query.exact import u256
+from traceplane.query.cell import views
+from traceplane.query.exact import bound, u256
 from traceplane_sdk import where
 
 RELATION = wire.RelationSpec(
@@ -41,7 +41,7 @@ def built(
     relation = msgspec.structs.replace(RELATION, where=where)
     shadow = duckdb.connect(config={"threads": 1})
     u256.install(shadow, planning=True)
-    plan.limit_optimizers(shadow)
+    bound.limit_optimizers(shadow)
     planned = views.planned(shadow, sql, [relation])
     values = [value for group in GROUPS for value in group]
     table = pa.table({"n": [*range(6)], "value": values, "tip": ["1", "2", "3", "1", "2", "3"]})

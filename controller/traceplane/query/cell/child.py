@@ -11,7 +11,8 @@ import socket
 from pathlib import Path
 
 from traceplane.query import wire
-from traceplane.query.cell import execution, plan, warm
+from traceplane.query.cell import execution, warm
+from traceplane.query.exact import bound
 from traceplane.query.sandbox import confine
 from traceplane.query.wire import Limits
 
@@ -68,7 +69,7 @@ def _connected(inherited: warm.Databases, folder: str, limits: Limits) -> warm.D
         connection.execute(f"SET memory_limit = '{limits.memory_bytes // 1024**2}MiB'")
     own.main.execute("SET allowed_directories = ?", [[folder]])
     own.main.execute("SET parquet_metadata_cache = true")  # a file's is wanted for the view, the types and the rows
-    plan.limit_optimizers(own.shadow)
+    bound.limit_optimizers(own.shadow)
     for connection in (own.main, own.shadow):
         connection.execute("SET enable_external_access = false")  # after the folder is allowed: it freezes the list
     return own

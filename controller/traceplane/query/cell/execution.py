@@ -21,9 +21,9 @@ import duckdb
 import pyarrow as pa
 
 from traceplane.query import wire
-from traceplane.query.cell import catalog, hot_scan, plan, spelling, views
+from traceplane.query.cell import catalog, hot_scan, plan, views
 from traceplane.query.cell.answers import columnar, export, lossless, rows
-from traceplane.query.exact import checking
+from traceplane.query.exact import checking, spelling
 
 MAX_TEXT = 1000
 """Characters of an error's text."""

@@ -4,15 +4,12 @@ The filters of its scans go to the broker, which links only the files they can m
 only the rows they can match. A filter that is taken away is as good as one that was never there: more is read, and
 DuckDB filters what comes. So filters of one relation are what any of its scans needs, whatever plan runs later.
 
-The plan is DuckDB's own JSON of it (`json_serialize_plan`), in which a constant cannot be taken for anything else.
-It writes a plan only if no optimizer ran that changes the columns of an operator. The others are off here, and so
-is what would look at the rows: an empty table is no reason to leave a scan out.
+The plan is DuckDB's own JSON of it (`bound`), in which a constant cannot be taken for anything else.
 """
 
 from __future__ import annotations
 
 import datetime
-import json
 import re
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,18 +17,13 @@ from typing import Any
 
 import duckdb
 
-from traceplane.query.cell import spelling
-from traceplane.query.exact import bound, checking, constants
+from traceplane.query.exact import bound, checking, constants, spelling
 
 Tree = list[Any]
 """A condition on one row: `[operator, ["field", name], constant]`, `["in", ["field", name], [constant, ...]]`,
 `["null" or "valid", ["field", name], None]`, `["and" or "or", tree, tree]`. A constant is `["scalar", value]`,
 `["instant", ISO 8601]` or `["whole", digits]`."""
 
-_KEPT = {
-    *("expression_rewriter", "filter_pullup", "filter_pushdown", "regex_range", "in_clause"),
-    *("cte_inlining", "cte_filter_pusher", "empty_result_pullup"),
-}
 _COMPARE = {
     "COMPARE_EQUAL": "=",
     "COMPARE_NOTEQUAL": "!=",
@@ -73,12 +65,6 @@ class Plan:
         return joined("or", filters) if filters else None
 
 
-def limit_optimizers(shadow: duckdb.DuckDBPyConnection) -> None:
-    """Leave `shadow` the optimizers that a plan can be written after."""
-    names = [name for (name,) in shadow.execute("SELECT name FROM duckdb_optimizers()").fetchall()]
-    shadow.execute(f"SET disabled_optimizers = '{','.join(name for name in names if name not in _KEPT)}'")
-
-
 def of(
     shadow: duckdb.DuckDBPyConnection,
     sql: str,
@@ -88,14 +74,14 @@ def of(
 ) -> Plan:
     """The plan of `sql`, in which `tables` of `shadow`, with columns of types `kinds`, stand for relations, whose
     columns of Hex are `hexes`. Raises duckdb.Error where DuckDB would not run it, Inexact where it would round,
-    NeverEqual for digits in upper case."""
+    NeverEqual for a text that no column of Hex holds."""
     run: str = sql
     names: Sequence[str] = ()
-    operators = None if checking.makes(sql) else _read(shadow, sql)
+    operators = None if checking.makes(sql) else bound.operators(shadow, sql)
     if operators is None or ("BIGNUM" in kinds and checking.computes(operators)):
         run, planned, named = checking.exact(shadow, sql, kinds)
         names = shadow.sql(named).columns if run != named else ()
-        operators = _read(shadow, planned)
+        operators = bound.operators(shadow, planned)
         if operators is None:
             bound.explain(
                 shadow, sql
@@ -112,17 +98,6 @@ def _joins(node: dict[str, Any]) -> bool:
     return "JOIN" in node["type"] and not any(map(_single, node["children"]))
 
 
-def _read(shadow: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]] | None:
-    """The operators of the plan of `sql`; None where it cannot be written."""
-    wanted = "SELECT json_serialize_plan(?::VARCHAR, skip_null := true, optimize := true)"
-    row = shadow.execute(wanted, [sql]).fetchone()
-    try:
-        answer: dict[str, Any] = json.loads(row[0]) if row else {}
-    except (ValueError, RecursionError):
-        return None
-    return _operators(answer["plans"]) if "plans" in answer else None
-
-
 def joined(word: str, parts: Sequence[Tree | None]) -> Tree | None:
     """The `and` or the `or` of parts, of which None lets every row through; a tree as flat as can be."""
     if word == "or" and None in parts:
@@ -132,19 +107,6 @@ def joined(word: str, parts: Sequence[Tree | None]) -> Tree | None:
         pairs = [left[place : place + 2] for place in range(0, len(left), 2)]
         left = [[word, *pair] if len(pair) == 2 else pair[0] for pair in pairs]
     return left[0] if left else None
-
-
-def _operators(plans: list[Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    todo = list(plans)  # a stack of its own: a plan is as deep as its statement
-    while todo:
-        node = todo.pop()
-        if not isinstance(node.get("type"), str):
-            continue
-        node.setdefault("children", [])
-        found.append(node)
-        todo.extend(node["children"])
-    return found
 
 
 def _single(node: dict[str, Any]) -> bool:

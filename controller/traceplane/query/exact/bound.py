@@ -1,7 +1,13 @@
-"""Expressions of DuckDB's plans as its JSON has them: what they are made of, and of which type."""
+"""DuckDB's plans as its JSON has them: their operators and expressions, what these are made of, and of which type.
+
+DuckDB writes a plan only if no optimizer ran that changes the columns of an operator. A connection that plans
+(`limit_optimizers`) has the others, and none that would look at the rows: an empty table is no reason to leave a
+scan out.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -15,8 +21,42 @@ WHOLES = {
     *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
 }
 
+_KEPT = {
+    *("expression_rewriter", "filter_pullup", "filter_pushdown", "regex_range", "in_clause"),
+    *("cte_inlining", "cte_filter_pusher", "empty_result_pullup"),
+}
 _LINE = re.compile(r"^LINE (\d{1,9}): ", re.MULTILINE)
 """Of an error of DuckDB's: the line that it quotes then."""
+
+
+def limit_optimizers(shadow: duckdb.DuckDBPyConnection) -> None:
+    """Leave `shadow` the optimizers that a plan can be written after."""
+    names = [name for (name,) in shadow.execute("SELECT name FROM duckdb_optimizers()").fetchall()]
+    shadow.execute(f"SET disabled_optimizers = '{','.join(name for name in names if name not in _KEPT)}'")
+
+
+def operators(shadow: duckdb.DuckDBPyConnection, sql: str) -> list[Node] | None:
+    """The operators of the plan of `sql`, each before those that it reads; None where it cannot be written."""
+    wanted = "SELECT json_serialize_plan(?::VARCHAR, skip_null := true, optimize := true)"
+    row = shadow.execute(wanted, [sql]).fetchone()
+    try:
+        answer: Node = json.loads(row[0]) if row else {}
+    except (ValueError, RecursionError):
+        return None
+    return _of(answer["plans"]) if "plans" in answer else None
+
+
+def _of(plans: list[Any]) -> list[Node]:
+    found: list[Node] = []
+    todo = list(plans)  # a stack of its own: a plan is as deep as its statement
+    while todo:
+        node = todo.pop()
+        if not isinstance(node.get("type"), str):
+            continue
+        node.setdefault("children", [])
+        found.append(node)
+        todo.extend(node["children"])
+    return found
 
 
 def explain(shadow: duckdb.DuckDBPyConnection, sql: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import duckdb
 
@@ -26,6 +27,7 @@ _FUNCTIONS: Mapping[tuple[str, int], str] = {
 }
 """By name and number of operands."""
 
+_PASS_ONCE = frozenset(u256.ONCE.values())
 _CALLS = re.compile(rf"\b({'|'.join(u256.ONCE)})\s*\(", re.IGNORECASE)
 
 
@@ -64,30 +66,76 @@ def replaced(shadow: duckdb.DuckDBPyConnection, sql: str, places: set[tuple[int,
     found = [part for query in syntax.queries(tree) for part in _wanted(query, places)]
     if not found:
         return None
-    _keep_names(shadow, tree, {id(part) for part in (*found, *_doubles(tree))})
-    calls = [_call(part, {id(one) for one in found}) for part in found]
-    for part, call in zip(found, calls, strict=True):
-        part |= {"function_name": call, "is_operator": False, "schema": "", "children": _operands_of(part)}
+    calls = {id(part): _FUNCTIONS[_key(part)] for part in found}
+    once = _over_others(tree, calls)
+    _keep_names(shadow, tree, {id(part) for part in (*found, *once, *_doubles(tree))})
+    for part in found:
+        called = {"function_name": calls[id(part)], "is_operator": False, "schema": ""}
+        part |= {**called, "children": _operands_of(part)}
+    _pass_once(once)
     return written(shadow, tree)
 
 
 def passing_once(shadow: duckdb.DuckDBPyConnection, sql: str) -> str:
-    """`sql` with functions over what others give that pass operands once: else each level doubles all below it."""
+    """`sql` with functions over what others give, whatever is between, that pass operands once: else each level
+    doubles all below it."""
     if len(_CALLS.findall(sql)) < 2:
         return sql
     tree = syntax.tree(shadow, sql)
-    found = [part for part in syntax.parts(tree) if part.get("function_name") in u256.ONCE and _nests(part)]
-    if not found:
+    once = _over_others(tree, {})
+    if not once:
         return sql
-    _keep_names(shadow, tree, {id(part) for part in (*found, *_doubles(tree))})
-    for part in found:
-        part["function_name"] = u256.ONCE[part["function_name"]]
+    _keep_names(shadow, tree, {id(part) for part in (*once, *_doubles(tree))})
+    _pass_once(once)
     return written(shadow, tree) or sql
 
 
-def _nests(part: syntax.Tree) -> bool:
-    nested = [operand for operand in part["children"] if operand.get("function_name") in u256.NAMES]
-    return any(_is_by_row(operand, set()) for operand in nested) or (bool(nested) and not _has_columns(part))
+def _pass_once(calls: Sequence[syntax.Tree]) -> None:
+    for part in calls:
+        part["function_name"] = u256.ONCE.get(part["function_name"], part["function_name"])
+
+
+class _Call(NamedTuple):
+    part: syntax.Tree
+    outer: int | None
+    """The call that it is a part of, by its id."""
+    query: int
+
+
+def _over_others(tree: syntax.Tree, calls: Mapping[int, str]) -> list[syntax.Tree]:
+    """The calls that may pass an operand once, however deep what it is made of: they are over what another call of
+    the query gives row by row, or over another call and no column. `calls` are what parts become calls of."""
+    found: dict[int, _Call] = {}
+    of_columns: set[int] = set()
+    beside_columns: set[int] = set()
+    todo: list[tuple[Any, int | None, int]] = [(tree, None, 0)]
+    while todo:
+        part, outer, query = todo.pop()
+        if isinstance(part, dict):
+            query = id(part) if syntax.is_query(part) else query
+            name = calls.get(id(part), part.get("function_name"))
+            if name in u256.ONCE or name in _PASS_ONCE:
+                found[id(part)] = _Call(part, outer, query)
+                outer = id(part)
+            if part.get("class") == "COLUMN_REF":
+                of_columns.update(call for call in _outward(outer, found) if found[call].query == query)
+                if outer is not None and found[outer].query == query:
+                    beside_columns.add(outer)
+        inside = part.values() if isinstance(part, dict) else part
+        todo += [(child, outer, query) for child in inside if isinstance(child, (dict, list))]
+    once: set[int] = set()
+    for call, (_, outer, query) in found.items():
+        for one in _outward(outer, found):
+            by_row = call in of_columns and found[one].query == query
+            once |= {one} if by_row or one not in beside_columns else set()
+    return [call.part for key, call in found.items() if key in once]
+
+
+def _outward(call: int | None, found: Mapping[int, _Call]) -> Iterator[int]:
+    """A call, the one that it is a part of, and so on."""
+    while call is not None:
+        yield call
+        call = found[call].outer
 
 
 def by_way_of(shadow: duckdb.DuckDBPyConnection, sql: str, places: set[tuple[int, str]], kind: str) -> str | None:
@@ -101,25 +149,6 @@ def by_way_of(shadow: duckdb.DuckDBPyConnection, sql: str, places: set[tuple[int
         part.clear()
         part |= {**cast, "child": {**cast["child"], "child": inner}}
     return written(shadow, tree)
-
-
-def _call(part: syntax.Tree, found: set[int]) -> str:
-    """The function for an operator; over what a function gives row by row, the one that passes operands once."""
-    call = _FUNCTIONS[_key(part)]
-    by_row = call in u256.ONCE and any(_is_by_row(operand, found) for operand in _operands_of(part))
-    return u256.ONCE[call] if by_row else call
-
-
-def _is_by_row(operand: syntax.Tree, found: set[int]) -> bool:
-    name = operand.get("function_name", "")
-    if id(operand) in found:
-        name = _FUNCTIONS[_key(operand)]
-    is_call = name in u256.ONCE or name in u256.ONCE.values()
-    return is_call and _has_columns(operand)
-
-
-def _has_columns(part: syntax.Tree) -> bool:
-    return any(one.get("class") == "COLUMN_REF" for one in syntax.parts(part, own=True))
 
 
 def written(shadow: duckdb.DuckDBPyConnection, tree: syntax.Tree) -> str | None:

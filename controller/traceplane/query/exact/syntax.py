@@ -35,7 +35,7 @@ def parts(of: Any, *, own: bool = False) -> Iterator[Tree]:
             inner: list[Any] = list(part.values())
         else:
             inner = part
-        todo.extend(child for child in inner if isinstance(child, (dict, list)) and not (own and _is_query(child)))
+        todo.extend(child for child in inner if isinstance(child, (dict, list)) and not (own and is_query(child)))
 
 
 def scopes(of: Tree) -> Iterator[tuple[Tree, list[Tree]]]:
@@ -45,7 +45,7 @@ def scopes(of: Tree) -> Iterator[tuple[Tree, list[Tree]]]:
         part, names = todo.pop()
         if isinstance(part, dict):
             yield part, names
-            own = part["cte_map"]["map"] if _is_query(part) else []
+            own = part["cte_map"]["map"] if is_query(part) else []
             todo += [(entry, [*names, *own[:place]]) for place, entry in enumerate(own)]
             inner = [value for key, value in part.items() if key != "cte_map"]
             names = [*names, *own]
@@ -56,10 +56,11 @@ def scopes(of: Tree) -> Iterator[tuple[Tree, list[Tree]]]:
 
 def queries(of: Tree) -> list[Tree]:
     """Each SELECT, and each UNION or the like."""
-    return [part for part in parts(of) if _is_query(part)]
+    return [part for part in parts(of) if is_query(part)]
 
 
-def _is_query(part: Any) -> bool:
+def is_query(part: Any) -> bool:
+    """Whether it is a SELECT, or a UNION or the like."""
     return isinstance(part, dict) and str(part.get("type")).endswith("_NODE")
 
 

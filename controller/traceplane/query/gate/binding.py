@@ -1,4 +1,5 @@
 """Does a statement fit the relations it will read and the columns it is to give? DuckDB binds it over empty tables.
+One that compares an address with what no column of addresses holds is refused as well, as it would be when it runs.
 
 The tables live in the locked DuckDB of the process that checks statements, in a transaction that is rolled back.
 Nothing of the statement runs; whether a type can become another at all is tried on a value of the gate's own.
@@ -13,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from traceplane.query.exact import checking
+from traceplane.query.exact import bound, checking, spelling
 from traceplane.query.gate import parser
 from traceplane.query.gate.messages import Shape, Table
 from traceplane.query.gate.shaping import quoted
@@ -39,6 +40,7 @@ def check(select: str, whole: str, shape: Shape, tables: tuple[Table, ...]) -> N
             _create(database, number, table)
         kinds = {kind for table in tables for _, kind in table.columns}
         given = _bound(database, select, kinds)
+        _compares(database, select, kinds, tables)
         _fits(database, select, given, shape)
         _bound(database, whole, kinds)
     finally:
@@ -72,6 +74,20 @@ def _bound(database: duckdb.DuckDBPyConnection, sql: str, kinds: Container[str])
         if parser.is_too_deep(error):
             raise Refusal("QueryTooDeep", "the statement nests too deep") from None
         raise _refusal(database, sql, error) from None
+
+
+def _compares(
+    database: duckdb.DuckDBPyConnection, select: str, kinds: Container[str], tables: tuple[Table, ...]
+) -> None:
+    """Raise Refusal where a text is compared with a column that never holds it."""
+    hexes = {f"__shadow_{number}": table.hexes for number, table in enumerate(tables)}
+    if not any(hexes.values()) or not spelling.concerns(select):
+        return
+    planned = checking.exact(database, select, kinds).planned
+    try:
+        spelling.check(bound.operators(database, planned) or (), hexes)
+    except spelling.NeverEqual as error:
+        raise Refusal("InvalidQuery", str(error)) from None
 
 
 def _refusal(database: duckdb.DuckDBPyConnection, sql: str, error: duckdb.Error) -> Refusal:

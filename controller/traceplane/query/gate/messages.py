@@ -19,10 +19,12 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A relation to bind a statement to, empty: `names` are (schema or "", table), `columns` (name, type)."""
+    """A relation to bind a statement to, empty: `names` are (schema or "", table), `columns` (name, type), `hexes`
+    the names of those of Hex."""
 
     names: tuple[tuple[str, str], ...]
     columns: tuple[tuple[str, str], ...]
+    hexes: tuple[str, ...] = ()
 
 
 class Statement(msgspec.Struct, frozen=True, tag=True):

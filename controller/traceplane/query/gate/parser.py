@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import orjson
 
-from traceplane.query.exact import u256
+from traceplane.query.exact import bound, u256
 from traceplane.query.gate import advice, text
 from traceplane.query.gate.statement import Refusal
 
@@ -46,6 +46,7 @@ def database() -> duckdb.DuckDBPyConnection:
         }
     )
     u256.install(connection, planning=True)
+    bound.limit_optimizers(connection)
     connection.execute(f"SET max_expression_depth = {MAX_EXPRESSION_DEPTH}")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")  # last: nothing can be set after it
