@@ -80,6 +80,8 @@ TOOLS: dict[str, GoTool | NpmTool | PipTool] = {
     "coredns": GoTool("coredns", {"github.com/coredns/coredns": "coredns"}),
     "argo": GoTool("argo", {"trace.local/tools/argo": "argo"}),
 }
+TESTS_ONLY = frozenset({"versitygw"})
+"""Sets that no cluster and no demo needs."""
 
 
 def set_of(program: str) -> str:
