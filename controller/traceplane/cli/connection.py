@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -124,7 +125,9 @@ class Access:
         with self._address() as url:
             timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
             # trust_env=False: a proxy of the environment must not see the token, nor can it reach a port-forward.
-            with httpx.Client(base_url=url, headers=headers, timeout=timeout, trust_env=False) as client:
+            with httpx.Client(
+                base_url=url, headers=headers, timeout=timeout, trust_env=False, verify=authorities()
+            ) as client:
                 yield client
 
     @contextmanager
@@ -194,6 +197,18 @@ def _options(service: Service) -> list[inspect.Parameter]:
         for field in fields(Access)
         if field.name != "service"
     ]
+
+
+def authorities() -> ssl.SSLContext | bool:
+    """Whose certificates are believed: those of the file or the folder that OpenSSL's own variables name, else the
+    public ones. Raises Refused."""
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if not file and not folder:
+        return True
+    try:
+        return ssl.create_default_context(cafile=file or None, capath=folder or None)
+    except OSError as error:
+        raise Refused(f"SSL_CERT_FILE or SSL_CERT_DIR: no CA certificates there: {error}") from error
 
 
 def asset_path(name: str) -> str:

@@ -1,7 +1,7 @@
 """How every client of the object store speaks to it: at which address, with which keys, by which CA.
 
-The platform's own keys are files because they rotate, so clients ask for them again. What a task needs to know is
-told with its credentials (`lent`), so that it stands in one place and no worker pod has to have it.
+The platform's own keys are files because they rotate, so clients ask for them again. What a task needs to know
+goes with its credentials (`lent`), so that it stands in one place and no worker pod has to have it.
 """
 
 from __future__ import annotations

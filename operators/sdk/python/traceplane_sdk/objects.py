@@ -97,8 +97,8 @@ class ObjectStore:
 
     def _must_be_there(self, bucket: str, key: str, failure: Exception) -> None:
         """Return where a put without an answer left an object, or found one. A store may refuse a put while it is
-        still being sent to, and close the connection, so that its reason is never read: a get is told it too.
-        Raises that reason, or `failure`."""
+        still being sent to, and close the connection, so that its reason is never read: a get is refused for it,
+        too. Raises that reason, or `failure`."""
         from botocore.exceptions import ClientError
 
         try:
