@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -27,6 +26,8 @@ from traceplane.cli.options import Context, Kubeconfig
 from traceplane.errors import NotFound, Refused, TraceError, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 ANSWER_SECONDS = 30.0
@@ -205,6 +206,8 @@ def authorities() -> ssl.SSLContext | bool:
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if not file and not folder:
         return True
+    import ssl
+
     try:
         return ssl.create_default_context(cafile=file or None, capath=folder or None)
     except OSError as error:

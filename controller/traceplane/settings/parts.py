@@ -223,9 +223,13 @@ class ObjectStore(Part):
     @field_validator("s3_addressing")
     @classmethod
     def _addressing(cls, value: str | None, info: ValidationInfo) -> str | None:
-        endpoint = info.data.get("s3_endpoint_url")
-        if value == "VirtualHosted" and endpoint is not None and _is_address(urlsplit(endpoint).hostname or ""):
-            raise PydanticCustomError("addressing", "an IP address has no subdomains: write Path, or name the host")
+        for name in ("s3_endpoint_url", "s3_public_endpoint_url"):
+            host = urlsplit(info.data.get(name) or "").hostname
+            if value == "VirtualHosted" and host and _is_address(host):
+                reason = (
+                    f"TRACE_{name.upper()} has an IP address, which has no subdomains: write Path, or name a host"
+                )
+                raise PydanticCustomError("addressing", "{reason}", {"reason": reason})
         return value
 
     def read_s3_ca(self) -> bytes | None:
