@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from botocore.httpsession import URLLib3Session
 
 from tests import services
 from tests.integration.services.credentials import opened, task_store
@@ -179,6 +180,10 @@ async def test_buckets_as_subdomains_are_asked_by_all_clients(monkeypatch: pytes
         assert Bucket(settings).url(f"s3://{bucket}/a", 9).startswith(f"http://{bucket}.{DOMAIN}/a?")
         digest = hashlib.sha256(b"content").hexdigest()
         by_task = await asyncio.to_thread(task_store, store, bucket, **virtual)
+        sent = []
+        send = URLLib3Session.send
+        monkeypatch.setattr(URLLib3Session, "send", lambda to, what: sent.append(what.url) or send(to, what))
         assert by_task.get_bytes(f"s3://{bucket}/org/demo/a", digest) == b"content"
+        assert sent == [f"http://{bucket}.{DOMAIN}/org/demo/a"], "the store would take the other way, too"
         monkeypatch.delenv("http_proxy")
         assert store.keys(bucket) == ["org/demo/a"]
