@@ -105,6 +105,7 @@ check() {
 
 all() {
   stage "set up" 1500 make --no-print-directory setup
+  stage "tools of tests alone" 300 hack/setup tools
   check
   # These wait for processes more than they compute, so they run beside each other. The cluster goes first where all
   # want the processor: it has kubelet probes and leases to answer in time, the others only their own tests.

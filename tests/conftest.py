@@ -87,6 +87,20 @@ def bucket(object_store: services.ObjectStore) -> str:
     return object_store.bucket()
 
 
+@pytest.fixture(scope="session")
+def plain_store() -> Iterator[services.ObjectStore]:
+    """The run's store without STS, behind TLS."""
+    with services.plain_store() as store:
+        yield store
+
+
+@pytest.fixture(params=["object_store", "plain_store"], ids=["minio", "versitygw"])
+def each_store(request: pytest.FixtureRequest) -> services.ObjectStore:
+    """Each of the two stores, one after the other."""
+    store: services.ObjectStore = request.getfixturevalue(request.param)
+    return store
+
+
 @pytest.fixture
 def chain() -> Iterator[services.Chain]:
     """A fresh node that mines only when told."""

@@ -14,9 +14,10 @@ from .layout import ClusterError
 from .progress import say
 
 USAGE = """\
-hack/setup                    everything: packages of the distribution, then all tools
+hack/setup                    packages of the distribution, then the tools of cluster and demo
 hack/setup apt [GROUP...]     only the packages (groups: node, images, services)
-hack/setup tools [NAME...]    only these tool sets, or the sets of these programs
+hack/setup tools [NAME...]    only these tool sets, or the sets of these programs; without names all there are,
+                              those of tests alone, too
 hack/setup path NAME          print the path of a program of the cache (built when missing)
 
 Tools are built into the cache (TRACE_CACHE, else ~/.cache/trace), which checkouts share. The first run builds
@@ -43,10 +44,10 @@ def main(argv: list[str] | None = None) -> int:
         elif arguments.verb == "apt":
             _install(arguments.groups)
         elif arguments.verb == "tools":
-            _build(arguments.names)
+            _build(arguments.names or list(toolchain.TOOLS))
         else:
             _install([])
-            _build([])
+            _build([name for name in toolchain.TOOLS if name not in toolchain.TESTS_ONLY])
     except ClusterError as error:
         say(f"hack/setup: {error}")
         return 1
@@ -62,8 +63,7 @@ def _install(groups: list[str]) -> None:
 
 
 def _build(names: list[str]) -> None:
-    wanted = dict.fromkeys(toolchain.set_of(name) for name in names) if names else dict.fromkeys(toolchain.TOOLS)
-    for name in wanted:
+    for name in dict.fromkeys(toolchain.set_of(name) for name in names):
         toolchain.ensure(name)
 
 

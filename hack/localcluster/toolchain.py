@@ -65,6 +65,7 @@ TOOLS: dict[str, GoTool | NpmTool | PipTool] = {
     "anvil": NpmTool("anvil", {"anvil": "@foundry-rs/anvil-linux-amd64/bin/anvil"}),
     "etcd": GoTool("etcd", {"go.etcd.io/etcd/server/v3": "etcd"}),
     "minio": GoTool("minio", {"github.com/minio/minio": "minio"}),
+    "versitygw": GoTool("versitygw", {"github.com/versity/versitygw/cmd/versitygw": "versitygw"}),
     "apiserver": GoTool(
         "kubernetes",
         {_COMMANDS + name: name for name in ("kube-apiserver", "kubectl")},
@@ -79,6 +80,8 @@ TOOLS: dict[str, GoTool | NpmTool | PipTool] = {
     "coredns": GoTool("coredns", {"github.com/coredns/coredns": "coredns"}),
     "argo": GoTool("argo", {"trace.local/tools/argo": "argo"}),
 }
+TESTS_ONLY = frozenset({"versitygw"})
+"""Sets that no cluster and no demo needs."""
 
 
 def set_of(program: str) -> str:

@@ -215,6 +215,26 @@ def test_query_opens_the_store_with_keys_of_its_own(render, mode, pod):
     assert keys("my-query", **EXTERNAL) == ("my-s3", "my-query")
 
 
+def test_keys_of_tasks_reach_the_dispatcher_and_nobody_else(render):
+    static = {"credentials": "Static", "tasks": {"existingSecret": "my-tasks"}}
+    values = EXTERNAL | {"s3": EXTERNAL["s3"] | static, "query": {"mode": "Deployment"}}
+    rendered = render(**values)
+    having = {
+        name
+        for name, spec in rendered.pods()
+        for volume in spec.get("volumes", [])
+        if volume.get("secret", {}).get("secretName") == "my-tasks"
+    }
+    assert having == {"trace-dispatcher"}
+    (pod,) = [spec for name, spec in rendered.pods() if name == "trace-dispatcher"]
+    (container,) = pod["containers"]
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "s3-tasks"]
+    assert {"name": "TRACE_S3_TASK_KEYS_DIR", "value": mount["mountPath"]} in container["env"]
+    assert rendered.one("ConfigMap", "trace-config")["data"]["TRACE_S3_CREDENTIALS"] == "Static"
+    aws = EXTERNAL["s3"] | static | {"endpoint": ""}
+    assert render(**EXTERNAL | {"s3": aws}), "a role that nobody assumes need not be named"
+
+
 @pytest.mark.parametrize("mode", ["Sidecar", "Deployment"])
 def test_the_embedded_store_is_told_of_the_keys_that_query_has(render, mode):
     for given, name in (("", "trace-query-s3"), ("my-query", "my-query")):

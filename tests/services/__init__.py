@@ -9,7 +9,7 @@ uses them the same way.
 
 from tests.services.api_server import ApiServer, api_server
 from tests.services.chain import CHAIN_ID, Chain, chain
-from tests.services.object_store import ObjectStore, object_store
+from tests.services.object_store import ObjectStore, object_store, plain_store
 from tests.services.pgbouncer import pgbouncer
 from tests.services.postgres import (
     ORG_ID,
@@ -38,6 +38,7 @@ __all__ = [
     "free_port",
     "object_store",
     "pgbouncer",
+    "plain_store",
     "postgres",
     "postgres_binaries",
     "share_postgres",

@@ -31,6 +31,15 @@ def test_an_address_of_the_object_store_is_taken(address: str | None) -> None:
     assert settings.load(settings.Settings, s3_endpoint_url=address).s3_endpoint_url == address
 
 
+@pytest.mark.parametrize("name", ["s3_endpoint_url", "s3_public_endpoint_url"])
+@pytest.mark.parametrize("address", ["http://10.0.0.5:9000", "https://[fd00::5]"])
+def test_buckets_are_no_subdomains_of_an_ip_address(name: str, address: str) -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        settings.load(settings.Settings, s3_addressing="VirtualHosted", **{name: address})
+    assert refused.value.message.startswith(f"TRACE_S3_ADDRESSING: TRACE_{name.upper()} has an IP address")
+    assert settings.load(settings.Settings, s3_addressing="Path", **{name: address}).s3_addressing == "Path"
+
+
 @pytest.mark.parametrize("address", ["marquez:5000", "", "https://user:word@marquez", "https://marquez?key=word"])
 def test_a_receiver_that_is_no_address_or_shows_a_secret_is_refused(address: str) -> None:
     with pytest.raises(InvalidSettings) as refused:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from traceplane.cli.connection import call
+from traceplane.cli.connection import authorities, call
 from traceplane.errors import Refused, Stale, Unavailable
 
 if TYPE_CHECKING:
@@ -69,14 +69,17 @@ def exported(found: dict[str, Any], *, download: bool) -> None:
         sys.stdout.write(f"{place['url']}\n")
         return
     try:
-        with httpx.stream("GET", place["url"], timeout=SLACK_SECONDS, trust_env=False) as file:
+        with httpx.stream(
+            "GET", place["url"], timeout=SLACK_SECONDS, trust_env=False, verify=authorities()
+        ) as file:
             file.raise_for_status()
             for piece in file.iter_bytes():
                 sys.stdout.buffer.write(piece)
     except httpx.HTTPError as error:
         raise Unavailable(
             f"{place['location']} cannot be fetched from here ({type(error).__name__}): the URL names the object "
-            "store as the service reaches it, unless TRACE_S3_PUBLIC_ENDPOINT_URL names it as users do"
+            "store as the service reaches it, unless TRACE_S3_PUBLIC_ENDPOINT_URL names it as users do; where a "
+            "private CA signed its certificate, SSL_CERT_FILE names the file with that CA's"
         ) from error
 
 

@@ -26,6 +26,8 @@ from traceplane.cli.options import Context, Kubeconfig
 from traceplane.errors import NotFound, Refused, TraceError, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 ANSWER_SECONDS = 30.0
@@ -124,7 +126,9 @@ class Access:
         with self._address() as url:
             timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
             # trust_env=False: a proxy of the environment must not see the token, nor can it reach a port-forward.
-            with httpx.Client(base_url=url, headers=headers, timeout=timeout, trust_env=False) as client:
+            with httpx.Client(
+                base_url=url, headers=headers, timeout=timeout, trust_env=False, verify=authorities()
+            ) as client:
                 yield client
 
     @contextmanager
@@ -194,6 +198,20 @@ def _options(service: Service) -> list[inspect.Parameter]:
         for field in fields(Access)
         if field.name != "service"
     ]
+
+
+def authorities() -> ssl.SSLContext | bool:
+    """Whose certificates are believed: those of the file or the folder that OpenSSL's own variables name, else the
+    public ones. Raises Refused."""
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if not file and not folder:
+        return True
+    import ssl
+
+    try:
+        return ssl.create_default_context(cafile=file or None, capath=folder or None)
+    except OSError as error:
+        raise Refused(f"SSL_CERT_FILE or SSL_CERT_DIR: no CA certificates there: {error}") from error
 
 
 def asset_path(name: str) -> str:

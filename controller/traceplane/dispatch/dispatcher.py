@@ -22,6 +22,7 @@ from traceplane.dispatch.health import Health
 from traceplane.dispatch.in_process_port import InProcessPort
 from traceplane.dispatch.leases import Leases
 from traceplane.dispatch.local_runtime import LocalRuntime
+from traceplane.dispatch.loops.credentials import ProvenCredentials
 from traceplane.dispatch.loops.gauges import Gauges
 from traceplane.dispatch.loops.gauges_by_name import AssetGauges, JobGauges, StoreGauges
 from traceplane.dispatch.loops.janitor import Janitor
@@ -32,7 +33,8 @@ from traceplane.dispatch.loops.relay import Relay
 from traceplane.dispatch.loops.retry import Retry
 from traceplane.dispatch.wake import Wakeups
 from traceplane.drivers.objects import Objects, S3Objects
-from traceplane.drivers.task_credentials import TaskCredentials
+from traceplane.drivers.task_credentials import Credentials, TaskCredentials
+from traceplane.drivers.task_keys import TaskKeys
 from traceplane.identity.capability import Capabilities
 from traceplane.identity.worker_token import WorkerTokens
 from traceplane.kit import loops
@@ -49,6 +51,7 @@ JOB_GAUGES_SECONDS = 15.0
 """As often as metrics are commonly scraped."""
 ASSET_GAUGES_SECONDS = 60.0
 """Its statement reads every partition that is published."""
+CREDENTIALS_SECONDS = 15.0
 JANITOR_SECONDS = 60.0
 DUE_SECONDS = 1.0
 """How late a retry or an expired lease may be noticed; no notification can announce the passing of time."""
@@ -69,6 +72,7 @@ class Dispatcher:
     worker_tokens: WorkerTokens
     claims: Claims
     objects: Objects
+    credentials: Credentials
     completions: Completions
     acceptance: Acceptance
     leases: Leases
@@ -95,6 +99,7 @@ class Dispatcher:
             Loop("gauges", Gauges(state, data).run_once, GAUGES_SECONDS),
             Loop("job gauges", JobGauges(state, settings).run_once, JOB_GAUGES_SECONDS),
             Loop("asset gauges", AssetGauges(state, data, settings).run_once, ASSET_GAUGES_SECONDS),
+            Loop("credentials", ProvenCredentials(self.credentials, settings).run_once, CREDENTIALS_SECONDS),
             Loop("stores", StoreGauges(state, data, self.objects).run_once, JOB_GAUGES_SECONDS),
             Loop("local", self.local.run_once, settings.poll_seconds, wake=self.wakeups.any_work),
             *self._run_events(),
@@ -165,7 +170,9 @@ def build(settings: DispatcherSettings) -> Dispatcher:
     objects: Objects = S3Objects(settings)
     claims = Claims(settings, state, jobs, capabilities, wakeups)
     completions = Completions(settings, state, jobs, claims, wakeups, objects)
-    credentials = TaskCredentials(settings)
+    credentials: Credentials = (
+        TaskKeys(settings) if settings.s3_credentials == "Static" else TaskCredentials(settings)
+    )
     leases = Leases(settings, state, jobs, claims, capabilities, credentials, wakeups)
     acceptance = Acceptance(settings, state, jobs, wakeups)
     port = InProcessPort(asyncio.get_running_loop(), capabilities, leases, completions, acceptance)
@@ -179,6 +186,7 @@ def build(settings: DispatcherSettings) -> Dispatcher:
         worker_tokens=WorkerTokens(tokens),
         claims=claims,
         objects=objects,
+        credentials=credentials,
         completions=completions,
         acceptance=acceptance,
         leases=leases,

@@ -13,7 +13,8 @@ from typing import Literal
 from uuid import UUID
 
 from traceplane.drivers.objects import Objects
-from traceplane.drivers.task_credentials import SHORTEST_SECONDS, TaskCredentials
+from traceplane.drivers.task_credentials import SHORTEST_SECONDS, Credentials
+from traceplane.drivers.task_keys import TaskKeys
 from traceplane.errors import TraceError
 from traceplane.identity import prefixes
 from traceplane.settings.parts import ObjectStore
@@ -77,7 +78,7 @@ class Health:
     state: Database
     data: Database
     objects: Objects
-    credentials: TaskCredentials
+    credentials: Credentials
     settings: ObjectStore
     org_id: UUID
 
@@ -88,7 +89,7 @@ class Health:
             Part("state database", lambda: _schema(self.state, schema.state_revision, revisions.STATE), migrate),
             Part("data database", lambda: _schema(self.data, schema.data_revision, revisions.DATA), migrate),
             Part("object store", self._objects, "see s3.endpoint, s3.bucket and the keys in s3.existingSecret"),
-            Part("sts", self._sts, "see s3.stsEndpoint and s3.roleArn, and the log of the dispatcher"),
+            self._task_credentials(),
             Part("tasks", self._tasks, "see `tracectl get tasks --status Failed`, then `tracectl retry`"),
             Part("outbox", self._outbox, "see the runbook docs/runbooks/dispatcher.md"),
             Part("sources", self._sources, "see `kubectl get tjob` and the runbook docs/runbooks/source-behind.md"),
@@ -98,11 +99,18 @@ class Health:
         await self.objects.list(_PROBED, limit=1)
         return "ok", f"bucket {self.settings.s3_bucket} answers"
 
-    async def _sts(self) -> Said:
-        probed = prefixes.parse(f"s3://{self.settings.s3_bucket}/{_PROBED}")
-        policy = prefixes.session_policy([probed], [])
-        await self.credentials.mint(policy, session="trace-doctor", seconds=SHORTEST_SECONDS)
-        return "ok", "gives credentials for tasks"
+    def _task_credentials(self) -> Part:
+        keys = self.credentials
+        if not isinstance(keys, TaskKeys):
+            remedy = "see s3.stsEndpoint, s3.roleArn and s3.credentials, and the log of the dispatcher"
+            return Part("sts", lambda: _minted(keys, self.settings), remedy)
+
+        async def tried() -> Said:
+            return "ok", await keys.try_out(str(self.org_id))
+
+        return Part(
+            "task keys", tried, "see the Secret in s3.tasks.existingSecret, and what the store lets its keys do"
+        )
 
     async def _tasks(self) -> Said:
         async with self.state.autocommit() as conn:
@@ -129,6 +137,18 @@ class Health:
             return "failed", f"not running, or not advancing: {_some(still)}"
         behind = [f"{one.dag}/{one.job}: {one.lag} blocks" for one in sources if (one.lag or 0) > BEHIND_BLOCKS]
         return ("warning", f"behind: {_some(behind)}") if behind else ("ok", f"{len(sources)} run")
+
+
+async def ask_for_credentials(credentials: Credentials, settings: ObjectStore) -> None:
+    """Have credentials minted that open nothing. Raises what `mint` does."""
+    probed = prefixes.parse(f"s3://{settings.s3_bucket}/{_PROBED}")
+    policy = prefixes.session_policy([probed], [])
+    await credentials.mint(policy, namespace="", session="trace-probe", seconds=SHORTEST_SECONDS)
+
+
+async def _minted(credentials: Credentials, settings: ObjectStore) -> Said:
+    await ask_for_credentials(credentials, settings)
+    return "ok", "gives credentials for tasks"
 
 
 async def _schema(database: Database, read: Revision, known: str) -> Said:

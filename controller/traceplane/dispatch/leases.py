@@ -12,7 +12,7 @@ from uuid import UUID
 from traceplane.dispatch.claim import Claims
 from traceplane.dispatch.generations import Generations
 from traceplane.dispatch.wake import Wakeups
-from traceplane.drivers.task_credentials import TaskCredentials
+from traceplane.drivers.task_credentials import Credentials
 from traceplane.errors import Refused, Stale
 from traceplane.identity import prefixes
 from traceplane.identity.capability import Capabilities, TaskToken
@@ -34,7 +34,7 @@ class Leases:
         jobs: Generations,
         claims: Claims,
         capabilities: Capabilities,
-        credentials: TaskCredentials | None,
+        credentials: Credentials | None,
         wakeups: Wakeups,
     ) -> None:
         self._settings = settings
@@ -65,7 +65,7 @@ class Leases:
         return [_state(fence, renewed.get(UUID(fence.task_id)), next_token) for fence in leases]
 
     async def credentials(self, token: TaskToken, fence: Fence) -> CredentialsResponse:
-        """Temporary object-store credentials for the token's prefixes. Raises Stale, Forbidden, Unavailable."""
+        """Object-store credentials for the token's prefixes. Raises Stale, Forbidden, Unavailable."""
         token.require([(fence.task_id, fence.attempt)])
         if self._credentials is None:
             raise Refused("this installation has no object store", code="NoObjectStore")
@@ -76,7 +76,10 @@ class Leases:
             audit.stale("credentials", [(fence.task_id, fence.attempt)])
             raise Stale(f"task {fence.task_id}, attempt {fence.attempt} is not leased with this token")
         left = token.exp - self._capabilities.now()
-        return await self._credentials.mint(policy, session=f"task-{fence.task_id}", seconds=left)
+        namespace = (await self._jobs.get(UUID(token.job))).facts.namespace
+        return await self._credentials.mint(
+            policy, namespace=namespace, session=f"task-{fence.task_id}", seconds=left
+        )
 
     async def _prefixes(self, token: TaskToken) -> tuple[list[prefixes.Prefix], list[prefixes.Prefix]]:
         """What the token's tasks may read, and write; of a large scope the generation's part stands in state."""

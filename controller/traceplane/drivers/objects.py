@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import obstore
 from obstore import exceptions
 from obstore.store import S3Store
 
-if TYPE_CHECKING:
-    from obstore.store import S3Config
-
-from traceplane.drivers import s3keys
+from traceplane.drivers import s3client
 from traceplane.errors import NotFound, TooLarge, Unavailable
 from traceplane.settings.parts import ObjectStore
 
@@ -65,22 +61,18 @@ class Objects(Protocol):
 class S3Objects:
     """The platform's bucket on S3 or anything that speaks its protocol."""
 
-    def __init__(self, settings: ObjectStore) -> None:
-        endpoint = settings.s3_endpoint_url
-        credentials = partial(s3keys.current, settings, REREAD_SECONDS)
-        credentials()  # a missing setting is named at start, not at the first commit
-        config: S3Config = {"region": settings.s3_region, "virtual_hosted_style_request": endpoint is None}
-        if endpoint is not None:
-            config["endpoint"] = endpoint
+    def __init__(self, settings: ObjectStore, keys: s3client.Keys | None = None) -> None:
+        """With other `keys` than the platform's own: as who has them sees it."""
         self._store = S3Store(
             settings.s3_bucket,
-            config=config,
-            credential_provider=credentials,
-            client_options={
-                "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
-                "timeout": timedelta(seconds=REQUEST_SECONDS),
-                "allow_http": endpoint is not None and endpoint.startswith("http://"),
-            },
+            **s3client.options(
+                settings,
+                settings.s3_endpoint_url,
+                keys or settings.read_s3_keys,
+                reread=REREAD_SECONDS,
+                connect=CONNECT_SECONDS,
+                total=REQUEST_SECONDS,
+            ),
             retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
         )
 

@@ -7,8 +7,9 @@ it is for tests and local runs. `docs/reference/settings.md` is generated from t
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -173,14 +174,42 @@ class ObjectStore(Part):
     )
     s3_region: str = Field("us-east-1", description="S3 region.")
     s3_bucket: str = Field("trace", description="Bucket of cold data.")
-    s3_access_key_id_file: Path | None = Field(None, description="File with the platform's own access key id.")
+    s3_addressing: Literal["Path", "VirtualHosted"] | None = Field(
+        None,
+        description="Where requests name the bucket: Path (https://host/bucket/key) or VirtualHosted "
+        "(https://bucket.host/key). None means Path with an endpoint, VirtualHosted at AWS.",
+    )
+    s3_checksums: Literal["WhenSupported", "WhenRequired"] = Field(
+        "WhenSupported",
+        description="Checksums of the S3 protocol in requests of tasks; WhenRequired for a store that refuses them "
+        "(NotImplemented). Files are checked by their SHA-256 either way.",
+    )
+    s3_access_key_id_file: Path | None = Field(
+        None,
+        description="File with the platform's own access key id. `ca.crt` beside it has the CA certificates that "
+        "the store's is checked with, and that of STS.",
+    )
     s3_secret_access_key_file: Path | None = Field(None, description="File with the platform's own secret key.")
     s3_access_key_id: str | None = Field(None, description="Plain form, for tests.")
     s3_secret_access_key: str | None = Field(None, description="Plain form, for tests.")
+    s3_credentials: Literal["Sts", "Static"] = Field(
+        "Sts",
+        description="What tasks open the object store with: Sts mints keys that open a task's own prefixes alone; "
+        "Static, for a store without STS, gives every task the same keys, those in s3_task_keys_dir.",
+    )
+    s3_task_keys_dir: Path | None = Field(
+        None,
+        description="With Static: folder with the files `access-key-id` and `secret-access-key`, and "
+        "`<namespace>.access-key-id` and `<namespace>.secret-access-key` where a namespace has keys of its own.",
+    )
     sts_endpoint_url: str | None = Field(None, description="STS endpoint; None means the S3 endpoint, or AWS.")
     sts_role_arn: str = Field("arn:aws:iam::000000000000:role/trace-task", description="Role that tasks assume.")
     sts_seconds: int = Field(
-        3600, ge=900, le=43200, description="Lifetime of minted credentials (STS's minimum: 900)."
+        3600,
+        ge=900,
+        le=43200,
+        description="Lifetime of minted credentials (STS's minimum: 900); with Static, how soon a run asks for the "
+        "keys again.",
     )
 
     @field_validator("s3_endpoint_url", "s3_public_endpoint_url", "sts_endpoint_url")
@@ -190,6 +219,31 @@ class ObjectStore(Part):
         if value is not None and not _is_url(value):
             raise PydanticCustomError("url", "write https://host or http://host:port, or leave it unset")
         return value
+
+    @field_validator("s3_addressing")
+    @classmethod
+    def _addressing(cls, value: str | None, info: ValidationInfo) -> str | None:
+        for name in ("s3_endpoint_url", "s3_public_endpoint_url"):
+            host = urlsplit(info.data.get(name) or "").hostname
+            if value == "VirtualHosted" and host and _is_address(host):
+                reason = (
+                    f"TRACE_{name.upper()} has an IP address, which has no subdomains: write Path, or name a host"
+                )
+                raise PydanticCustomError("addressing", "{reason}", {"reason": reason})
+        return value
+
+    def read_s3_ca(self) -> bytes | None:
+        """The CA certificates (PEM) for the store's, as their file says now; None where there is no such file."""
+        file = self.s3_ca_file
+        return None if file is None else file.read_bytes()
+
+    @property
+    def s3_ca_file(self) -> Path | None:
+        """Where they are."""
+        if self.s3_access_key_id_file is None:
+            return None
+        file = self.s3_access_key_id_file.with_name("ca.crt")
+        return file if file.exists() else None
 
     def read_s3_keys(self) -> tuple[str, str]:
         """Access key id and secret key, as their files say now, or the plain forms. Raises InvalidSettings."""
@@ -404,6 +458,14 @@ class Worker(Part):
     idle_timeout_seconds: float | None = Field(300, ge=0, description="Exit when idle this long; None stays.")
     rpc_dir: Path = Field(Path("/etc/trace/rpc"), description="Folder with `<pool>/urls`, one provider URL a line.")
     scratch_dir: Path = Field(Path("/tmp/trace"), description="Scratch space of a worker.")  # noqa: S108
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_url(value: str) -> bool:

@@ -14,7 +14,8 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 
 from traceplane.dispatch.dispatcher import Dispatcher
-from traceplane.errors import Refused, Stale
+from traceplane.drivers.task_credentials import NO_STS
+from traceplane.errors import Refused, Stale, Unavailable
 from traceplane.identity.capability import TaskToken
 from traceplane.observe import dispatch_metrics as metrics
 from traceplane.taskapi.routes import ROUTES
@@ -85,8 +86,10 @@ class TaskApi:
         return Response("ok", media_type="text/plain")
 
     async def readyz(self, _call: Call[None, None]) -> Response:
-        """GET /readyz. The data database may be away: scheduling goes on without it."""
+        """GET /readyz. The data database may be away: scheduling goes on without it. No STS is for good."""
         await self._dispatcher.state.ping()
+        if (refusal := self._dispatcher.credentials.refusal) is not None:
+            raise Unavailable(refusal, code=NO_STS)
         return Response("ok", media_type="text/plain")
 
     async def metrics(self, _call: Call[None, None]) -> Response:

@@ -59,7 +59,7 @@ ROUTES = (
         "/v1/task/credentials",
         "credentials",
         Scheme.TASK,
-        "Temporary object-store credentials for the token's prefixes.",
+        "Object-store credentials for the token's prefixes.",
         request=wire.CredentialsRequest,
         response=wire.CredentialsResponse,
         statuses=(*_BODY, 409),
@@ -73,6 +73,6 @@ ROUTES = (
         response=dict[str, list[dict[str, str]]],
     ),
     Route("GET", "/healthz", "healthz", Scheme.NONE, "The process answers."),
-    Route("GET", "/readyz", "readyz", Scheme.NONE, "The state database answers.", statuses=(503,)),
+    Route("GET", "/readyz", "readyz", Scheme.NONE, "State answers, and STS is there.", statuses=(503,)),
     Route("GET", "/metrics", "metrics", Scheme.NONE, "Prometheus metrics."),
 )

@@ -40,10 +40,8 @@ def settings_of(
     return Settings(
         state_dsn=databases.state_dsn,
         data_dsn=databases.data_dsn,
-        s3_endpoint_url=object_store.endpoint_url,
         s3_bucket=bucket,
-        s3_access_key_id=object_store.access_key_id,
-        s3_secret_access_key=object_store.secret_access_key,
+        **object_store.settings(),
         capability_key_file=folder / "key.pem",
         worker_token_file=folder / "worker",
         **more,

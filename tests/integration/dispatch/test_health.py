@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import psycopg
 import pytest
 
 from tests import services
+from tests.services.object_store import write_keys
+from traceplane.dispatch import dispatcher as building
 from traceplane.dispatch import health
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane.drivers.objects import S3Objects
 from traceplane.drivers.task_credentials import TaskCredentials
+from traceplane.drivers.task_keys import TaskKeys
+from traceplane.errors import Unavailable
 from traceplane.settings import Settings
 from traceplane.store.engine import Database
+from traceplane.taskapi.app import app
 
 pytestmark = pytest.mark.services
 
@@ -67,6 +74,44 @@ async def test_an_sts_that_gives_no_credentials_is_named(dispatcher: Dispatcher,
     other = settings.model_copy(update={"sts_endpoint_url": "http://127.0.0.1:1"})
     found = await wrong(dataclasses.replace(dispatcher.health, credentials=TaskCredentials(other)))
     assert found.keys() == {"sts"}
+
+
+async def test_a_store_without_sts_keeps_the_dispatcher_from_being_ready_and_says_why(
+    settings: Settings, plain_store: services.ObjectStore
+) -> None:
+    asking = settings.model_copy(update=plain_store.settings() | {"s3_credentials": "Sts"})
+    parts = building.build(asking)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app(parts, pytest.fail), raise_app_exceptions=False),
+        base_url="http://dispatcher",
+    ) as http:
+        assert (await http.get("/readyz")).status_code == 200, "nothing is known yet"
+        (proving,) = [loop for loop in parts.loops() if loop.name == "credentials"]
+        with pytest.raises(Unavailable):
+            await proving.run_once()
+        answer = await http.get("/readyz")
+        found = await wrong(parts.health)
+    await parts.wakeups.close()
+    await parts.close()
+    assert (answer.status_code, answer.json()["code"]) == (503, "NoSts")
+    for said in (answer.json()["detail"], found["sts"]):
+        assert "has no STS (405)" in said
+        assert "set s3.credentials to Static" in said
+
+
+async def test_keys_of_tasks_are_tried_where_there_is_no_sts(
+    settings: Settings, plain_store: services.ObjectStore, tmp_path: Path
+) -> None:
+    write_keys(tmp_path / "tasks", ("nobody", "secret"))
+    static = plain_store.settings() | {"s3_bucket": plain_store.bucket()}
+    parts = building.build(settings.model_copy(update=static))
+    assert await wrong(parts.health) == {}
+    unknown = settings.model_copy(update=static | {"s3_task_keys_dir": tmp_path / "tasks"})
+    found = await wrong(dataclasses.replace(parts.health, credentials=TaskKeys(unknown)))
+    await parts.wakeups.close()
+    await parts.close()
+    assert found.keys() == {"task keys"}
+    assert "the keys access-key-id" in found["task keys"]
 
 
 async def test_tasks_that_failed_for_good_are_counted_by_job(

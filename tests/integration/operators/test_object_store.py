@@ -40,22 +40,6 @@ def test_an_object_is_written_once_and_a_repeat_must_be_of_the_same_content(
     assert object_store.client().get_object(Bucket=bucket, Key="a/b")["Body"].read() == b"first"
 
 
-@pytest.mark.parametrize(
-    ("changed", "place", "said"),
-    [
-        ({"secret_access_key": "x" * 20}, "", "SignatureDoesNotMatch"),
-        ({"access_key_id": "nobody"}, "", "InvalidAccessKeyId"),
-        ({}, "-that-is-not-there", "NoSuchBucket"),
-    ],
-)
-def test_what_no_further_try_would_change_is_refused_with_the_stores_reason(
-    changed: dict[str, str], place: str, said: str, object_store: services.ObjectStore, bucket: str
-):
-    with pytest.raises(OperatorError, match=said) as refused:
-        opened(object_store, **changed).put_bytes(f"s3://{bucket}{place}/a", b"content")
-    assert refused.value.code == "ObjectStoreRefused"
-
-
 def test_a_store_that_is_away_is_tried_again_and_then_told(bucket: str, object_store: services.ObjectStore):
     with pytest.raises(OperatorError) as refused:
         opened(object_store, endpoint_url="http://127.0.0.1:1").put_bytes(f"s3://{bucket}/a", b"content")

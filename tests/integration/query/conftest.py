@@ -88,18 +88,13 @@ def start_service(world: World, oidc: Issuer, tmp_path: Path) -> Iterator[Callab
 
 def service_over(world: World, oidc: Issuer, cache: Path, started: Callable[[Any], str], **changed: Any) -> Client:
     """A service over what `world` holds, with the given settings changed, for its user `alice`."""
-    store = {
-        "s3_endpoint_url": world.store.endpoint_url,
-        "s3_access_key_id": world.store.access_key_id,
-        "s3_secret_access_key": world.store.secret_access_key,
-    }
     settings = Settings(
         state_dsn=world.databases.query_state_dsn,
         data_dsn=world.databases.query_dsn,
         s3_bucket=world.bucket,
         oidc_issuer=oidc.url,
         query_cache_dir=cache,
-        **store | {"query_rate_per_minute": MANY} | changed,
+        **world.store.settings() | {"query_rate_per_minute": MANY} | changed,
     )
     app = create_app(settings, pytest.fail)
     return Client(started(app), oidc.token("alice"), app.state.service)

@@ -7,9 +7,6 @@ the chain: nothing lost, nothing doubled.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -17,36 +14,11 @@ import pytest
 from tests import services
 from tests.integration.operators.following import Activity
 from tests.integration.worker import origins
-from tests.integration.worker.pipelines import OUTPUTS, PATIENCE_SECONDS, RANGE, Pipeline, manifest, running
+from tests.integration.worker.pipelines import OUTPUTS, PATIENCE_SECONDS, RANGE, Pipeline
 from traceplane.kit import crash
-from traceplane.settings import Settings
 from traceplane.worker import process
 
 pytestmark = pytest.mark.services
-
-
-@pytest.fixture
-async def pipeline(
-    settings: Settings,
-    deploy: Callable[..., Any],
-    databases: services.Databases,
-    object_store: services.ObjectStore,
-    chain: services.Chain,
-    tmp_path: Path,
-) -> Any:
-    short = settings.model_copy(
-        update={"retry_base_seconds": 0.2, "retry_max_seconds": 1.0, "longest_query_seconds": 0.5}
-    )
-    jobs = await deploy(manifest())
-    with running(
-        short,
-        databases=databases,
-        store=object_store,
-        chain=chain,
-        jobs=jobs,
-        folder=tmp_path,
-    ) as running_pipeline:
-        yield running_pipeline
 
 
 def test_blocks_travel_from_the_chain_to_cold_files(pipeline: Pipeline) -> None:

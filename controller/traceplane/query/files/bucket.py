@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -21,13 +20,14 @@ import obstore
 import obstore.exceptions
 import obstore.store
 
-from traceplane.drivers import s3keys
+from traceplane.drivers import s3client
 from traceplane.errors import Unavailable
 from traceplane.settings import QuerySettings
 
 EXPORTS = "exports"
 REREAD_SECONDS = 360
 """A minute more than the client keeps in reserve, so that changed keys are used after a minute."""
+CONNECT_SECONDS = 5
 PROMPT_SECONDS = 5
 """For a call whose caller waits and may try again."""
 _INCOMING = "incoming"
@@ -149,20 +149,10 @@ def _store(
     settings: QuerySettings, endpoint: str | None, *, seconds: float = 60, trying: float = 180
 ) -> obstore.store.S3Store:
     """One request takes at most `seconds`; one that failed is sent again within `trying`."""
-    options: dict[str, Any] = {"region": settings.s3_region}
-    if endpoint is not None:
-        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-    if settings.s3_access_key_id_file or settings.s3_access_key_id:
-        keys = options["credential_provider"] = partial(s3keys.current, settings, REREAD_SECONDS)
-        keys()  # what is missing is named at start
+    keys = settings.read_s3_keys if settings.s3_access_key_id_file or settings.s3_access_key_id else None
     return obstore.store.S3Store(
         settings.s3_bucket,
-        **options,
-        client_options={
-            "allow_http": bool(endpoint and endpoint.startswith("http://")),
-            "connect_timeout": "5s",
-            "timeout": f"{seconds}s",
-        },
+        **s3client.options(settings, endpoint, keys, reread=REREAD_SECONDS, connect=CONNECT_SECONDS, total=seconds),
         retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=trying)},
     )
 

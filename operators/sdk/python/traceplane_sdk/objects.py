@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +20,10 @@ from traceplane_sdk.patience import delays
 
 _CHUNK = 1 << 20
 _GIVE_UP_CODES = frozenset(
-    {"AccessDenied", "InvalidAccessKeyId", "NoSuchBucket", "NoSuchKey", "SignatureDoesNotMatch"}
+    {"AccessDenied", "AuthorizationHeaderMalformed", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 )
+_GIVE_UP_STATUSES = frozenset({404, 405, 501})
+"""No such bucket, key or user, or a request that the store does not know: stores have their own codes for these."""
 
 
 class ObjectStore:
@@ -33,7 +36,8 @@ class ObjectStore:
         *,
         patience: float = 120.0,
     ) -> None:
-        self._client = _client(credentials)
+        self._access = _Access(credentials)
+        self._client = self._access.client()
         self._log = log
         self._patience = patience
 
@@ -59,7 +63,7 @@ class ObjectStore:
     def _get(self, uri: str, target: IO[bytes], sha256: str) -> None:
         bucket, key = split_uri(uri)
 
-        def get() -> None:
+        def get() -> bool:
             target.seek(0)
             target.truncate()
             digest = hashlib.sha256()
@@ -68,36 +72,58 @@ class ObjectStore:
                 target.write(chunk)
             if digest.hexdigest() != sha256:
                 raise OperatorError("ObjectChanged", f"{uri} holds other content than was committed")
+            return True
 
         self._patiently(uri, get)
 
     def _put(self, uri: str, opened: Callable[[], IO[bytes]], sha256: str) -> None:
+        from botocore.exceptions import BotoCoreError
+
         bucket, key = split_uri(uri)
 
-        def put() -> None:
+        def put() -> bool:
             # If-None-Match (RFC 9110, 13.1.2): of two writers of one key the first wins.
-            with opened() as body:
-                self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+            try:
+                with opened() as body:
+                    self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+            except BotoCoreError as error:
+                self._must_be_there(bucket, key, error)
+                return False
+            return True
 
         if not self._patiently(uri, put):
             # Another writer's object, or this one's, whose reply was lost: the content decides.
             self._must_equal(uri, bucket, key, sha256)
 
-    def _patiently(self, uri: str, call: Callable[[], None]) -> bool:
-        """Call until the store answers; False where it says that a precondition failed. Raises OperatorError."""
+    def _must_be_there(self, bucket: str, key: str, failure: Exception) -> None:
+        """Return where a put without an answer left an object, or found one. A store may refuse a put while it is
+        still being sent to, and close the connection, so that its reason is never read: a get is refused for it,
+        too. Raises that reason, or `failure`."""
+        from botocore.exceptions import ClientError
+
+        try:
+            self._client.get_object(Bucket=bucket, Key=key)["Body"].close()
+        except ClientError as error:
+            # To who may not list, a missing object is a forbidden one.
+            if error.response.get("Error", {}).get("Code", "") in ("NoSuchKey", "AccessDenied"):
+                raise failure from error
+            raise
+
+    def _patiently(self, uri: str, call: Callable[[], bool]) -> bool:
+        """Call until the store answers, and return what it returned; False, too, where the store says that a
+        precondition failed. Raises OperatorError."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         failure: Exception = OperatorError("ObjectStoreUnavailable", f"{uri} was not tried")
         for delay in delays(self._patience):
             try:
-                call()
-                return True
+                return call()
             except ClientError as error:
                 status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
                 code = error.response.get("Error", {}).get("Code", "")
                 if status == 412:
                     return False
-                if code in _GIVE_UP_CODES:
+                if code in _GIVE_UP_CODES or status in _GIVE_UP_STATUSES:
                     raise OperatorError("ObjectStoreRefused", f"{uri}: {code}") from error
                 failure = error
             except BotoCoreError as error:
@@ -123,37 +149,51 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def _client(credentials: Callable[[], wire.CredentialsResponse]) -> Any:
-    """A boto3 client that asks for new credentials before the old ones expire."""
-    import boto3
-    import botocore.session
-    from botocore.config import Config
-    from botocore.credentials import RefreshableCredentials
+class _Access:
+    """What the client is made with, and what it asks for before the old credentials expire."""
 
-    first = credentials()
-    session = botocore.session.get_session()
-    session._credentials = RefreshableCredentials.create_from_metadata(
-        metadata=_metadata(first),
-        refresh_using=lambda: _metadata(credentials()),
-        method="trace-task-credentials",
-    )
-    return boto3.Session(botocore_session=session).client(
-        "s3",
-        endpoint_url=first.endpoint_url,
-        region_name=first.region,
-        config=Config(
-            connect_timeout=5,
-            read_timeout=60,
-            retries={"mode": "standard", "max_attempts": 2},
-            s3={"addressing_style": "path" if first.endpoint_url else "auto"},
-        ),
-    )
+    def __init__(self, credentials: Callable[[], wire.CredentialsResponse]) -> None:
+        self._credentials = credentials
+        # The library reads CA certificates from a file, at each new connection.
+        self._ca = tempfile.NamedTemporaryFile(prefix="trace-ca-", suffix=".pem")  # noqa: SIM115  (as long as this)
 
+    def client(self) -> Any:
+        """A boto3 client that renews its credentials by itself."""
+        import boto3
+        import botocore.session
+        from botocore.config import Config
+        from botocore.credentials import RefreshableCredentials
 
-def _metadata(answer: wire.CredentialsResponse) -> dict[str, str]:
-    return {
-        "access_key": answer.access_key_id,
-        "secret_key": answer.secret_access_key,
-        "token": answer.session_token,
-        "expiry_time": answer.expires_at,
-    }
+        first = self._credentials()
+        session = botocore.session.get_session()
+        session._credentials = RefreshableCredentials.create_from_metadata(
+            metadata=self._metadata(first),
+            refresh_using=lambda: self._metadata(self._credentials()),
+            method="trace-task-credentials",
+        )
+        style = {"Path": "path", "VirtualHosted": "virtual", None: "path" if first.endpoint_url else "auto"}
+        checksums = {"WhenSupported": "when_supported", "WhenRequired": "when_required"}[first.checksums]
+        return boto3.Session(botocore_session=session).client(
+            "s3",
+            endpoint_url=first.endpoint_url,
+            region_name=first.region,
+            verify=self._ca.name if first.ca else None,
+            config=Config(
+                connect_timeout=5,
+                read_timeout=60,
+                retries={"mode": "standard", "max_attempts": 2},
+                request_checksum_calculation=checksums,
+                response_checksum_validation=checksums,
+                s3={"addressing_style": style[first.addressing]},
+            ),
+        )
+
+    def _metadata(self, answer: wire.CredentialsResponse) -> dict[str, str]:
+        if answer.ca:
+            Path(self._ca.name).write_text(answer.ca)
+        return {
+            "access_key": answer.access_key_id,
+            "secret_key": answer.secret_access_key,
+            "token": answer.session_token,
+            "expiry_time": answer.expires_at,
+        }

@@ -7,7 +7,7 @@ Times on the wire are RFC 3339 strings; block ranges are inclusive.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -350,14 +350,22 @@ class CredentialsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class CredentialsResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """Temporary credentials (AWS STS AssumeRole), limited to the token's prefixes."""
+    """Temporary credentials (AWS STS AssumeRole), limited to the token's prefixes; of a store without STS, keys
+    that all tasks share. And how the store is spoken to."""
 
     access_key_id: str
     secret_access_key: str
     session_token: str
+    """Empty: the keys need none."""
     expires_at: str
+    """Ask again before."""
     endpoint_url: str | None
     region: str
+    addressing: Literal["Path", "VirtualHosted"] | None = None
+    """None: Path with an endpoint, and what the client library does at AWS."""
+    checksums: Literal["WhenSupported", "WhenRequired"] = "WhenSupported"
+    ca: str | None = None
+    """PEM of the CA certificates that the store's is checked with; None: the public ones."""
 
 
 class AnswerColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
