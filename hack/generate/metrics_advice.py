@@ -32,6 +32,8 @@ ADVICE = {
     "trace_worker_pod_start_seconds": "It grows: images are pulled anew, or nodes have no room.",
     "trace_controller_leader": "The sum is not 1: nobody reconciles.",
     "trace_admission_reviews_total": "Many `unchecked`: the controller has too little CPU.",
+    "trace_retention_purged_total": "Nothing: the Events of the Asset say which versions went.",
+    "trace_retention_held_total": "It goes on for days: `nextPurge` of an Asset says what holds a version.",
     "trace_kubernetes_events_lost_total": "Nothing: Events are for people, and conditions say the same.",
     # Dispatcher
     "trace_tasks_claimed_total": "It stands still while tasks are queued: no worker asks.",

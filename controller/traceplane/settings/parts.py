@@ -292,17 +292,22 @@ class Users(Part):
     jwks_min_refresh_seconds: float = Field(60, gt=0, description="At most one JWKS fetch in this time.")
 
 
-class UserApi(Part):
+class LongestQuery(Part):
+    """For whom data that nobody finds any more stays a while."""
+
+    longest_query_seconds: float = Field(
+        330,
+        gt=0,
+        description="Hot rows that moved, and data that was purged, stay this long: no running query misses them.",
+    )
+
+
+class UserApi(LongestQuery):
     """What only the user API takes."""
 
     user_port: int = Field(8081, description="User API.")
     user_rate_per_minute: float = Field(
         100, gt=0, description="Requests of one user to the user API in a minute, as many at once; per process."
-    )
-    longest_query_seconds: float = Field(
-        330,
-        gt=0,
-        description="Hot rows that moved, and data that was purged, stay this long: no running query misses them.",
     )
 
 
@@ -358,7 +363,7 @@ class Query(Part):
     query_cache_mb: int = Field(2048, ge=1, description="Bound of the files in that cache.")
 
 
-class Controller(Part):
+class Controller(LongestQuery):
     """What only the controller takes."""
 
     watch_namespaces: str = Field(

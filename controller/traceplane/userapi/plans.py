@@ -22,13 +22,14 @@ async def plan_dag(call: Call) -> Any:
         wanted = [(job.name, job.config_hash) for job in request.jobs]
         known = await versions.generations(conn, dag, active=active, staged=staged, wanted=wanted)
         sizes = await plans.sizes(conn, [generation.id for generation in known if generation.active])
-        same = await versions.of_spec(conn, dag, request.spec_hash)
+        same, purged = await versions.of_spec(conn, dag, request.spec_hash) or (None, False)
     return {
         "active_version": facts.active_name if facts else None,
         "active_spec_hash": facts.active_spec_hash if facts else None,
         "staged_version": facts.staged_name if facts else None,
         "held": bool(facts and facts.held_spec_hash == request.spec_hash),
         "version": same,
+        "purged": purged,
         "generations": [asdict(generation) for generation in known],
         "sizes": [asdict(size) for size in sizes],
     }
