@@ -80,8 +80,8 @@ async def roll_back(conn: Connection, dag: DagKey, *, version: str | None) -> Ve
     if target.id == pointer.active_version_id:
         raise NotPossible(f"version: {target.name} of DAG {dag.dag} is the active one")
     if target.purged:
-        gone = f"the data of {target.name} of DAG {dag.dag} was purged"
-        raise NotPossible(f"version: {gone}; apply its definition again, and it is built anew")
+        message = f"the data of {target.name} of DAG {dag.dag} was purged"
+        raise NotPossible(f"version: {message}; apply its definition again, and it is built anew")
     if not target.built:
         raise NotPossible(f"version: {target.name} of DAG {dag.dag} was never active, so its data is not whole")
     applied = pointer.held_spec_hash or pointer.staged_spec_hash or pointer.spec_hash
