@@ -88,6 +88,9 @@ def shown(verdicts: Collection[Verdict], pinned: Mapping[UUID, str]) -> Object:
         if verdict.due:
             why = pinned.get(verdict.output.version_id)
             return status | {"nextPurge": f"{verdict.output.name}{f', not yet: {why}' if why else ' now'}"}
+    needed = [verdict for verdict in verdicts if verdict.needed and verdict.output.policies]
+    if needed:
+        return status | {"nextPurge": f"{needed[0].output.name}, not yet: {needed[0].needed}"}
     ages = [(verdict.until, verdict.output.name) for verdict in verdicts if verdict.until is not None]
     if ages:
         until, name = min(ages, key=lambda one: one[0])

@@ -2,9 +2,9 @@
 
 A policy keeps the newest `versions` (the current one is the first of them), and what was current less than `age`
 ago; with both, what either keeps. Of several Assets over one output the most generous counts, and one that says
-nothing keeps everything until somebody collects garbage. What was built and never taken over is no version that
-readers had: only an age keeps it. A generation that is kept keeps all that it reads; one that nobody published
-follows those that read it, and stays where none of them has a policy.
+nothing keeps everything until somebody collects garbage. The outputs of a job go together. What was built and never
+taken over is no version that readers had: only an age keeps it. A generation that is kept keeps all that it reads;
+one that nobody published follows those that read it, and stays where none of them has a policy.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from uuid import UUID
 
 from traceplane.store.statements.retention import Held
 
+_SIBLING = "another output of its job is kept"
+_READ = "what is kept reads it"
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -28,8 +31,8 @@ class Verdict:
     """When its age does not keep it any longer; None where no time lets it go, or it may go now."""
     last: bool = False
     """The next version that takes over lets it go."""
-    read: bool = False
-    """No policy keeps it, but what one keeps reads it."""
+    needed: str = ""
+    """No policy keeps it, but what one keeps needs it: why."""
 
     @property
     def due(self) -> bool:
@@ -39,8 +42,8 @@ class Verdict:
     def __str__(self) -> str:
         if self.output.active or self.output.staged:
             return "active" if self.output.active else "staged"
-        if self.read:
-            return "since what is kept reads it"
+        if self.needed:
+            return self.needed
         if not self.output.policies or None in self.output.policies:
             return "until tracectl gc"
         if self.due:
@@ -65,9 +68,13 @@ def assess(held: Collection[Held]) -> Assessed:
     for output in held:
         by_dataset.setdefault(output.dataset_id, []).append(output)
     alone = [verdict for outputs in by_dataset.values() for verdict in _dataset(outputs)]
-    kept = _with_upstream({verdict.output.job_id for verdict in alone if verdict.kept}, held)
+    first = {verdict.output.job_id for verdict in alone if verdict.kept}
+    kept = _with_upstream(first, held)
     verdicts = [
-        replace(one, kept=True, read=True) if not one.kept and one.output.job_id in kept else one for one in alone
+        replace(one, kept=True, needed=_SIBLING if one.output.job_id in first else _READ)
+        if not one.kept and one.output.job_id in kept
+        else one
+        for one in alone
     ]
     return Assessed(tuple(verdicts), kept, frozenset(one.output.job_id for one in verdicts if one.due))
 

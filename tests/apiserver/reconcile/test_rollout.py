@@ -154,6 +154,10 @@ def test_former_versions_go_as_their_asset_says_and_it_shows(world: World) -> No
     asset = lambda: (world.get("assets", "cold-blocks") or {}).get("status", {})  # noqa: E731
     assert "versions" not in asset(), "nobody asked"
     world.patch("assets", "cold-blocks", {"spec": {"retention": {"versions": 2}}})
+    waits = "not yet: another output of its job is kept"
+    world.until(lambda: waits in asset().get("nextPurge", ""), "the job's other outputs have no such Asset")
+    for name in ("cold-transactions", "cold-logs"):
+        world.patch("assets", name, {"spec": {"retention": {"versions": 1}}})
     world.until(lambda: "Purged" in world.events(), "the oldest version goes")
     world.until(lambda: asset().get("versions") == 2, "two are left")
     assert asset()["nextPurge"].startswith("v2-")

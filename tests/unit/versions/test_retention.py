@@ -103,11 +103,20 @@ def test_what_is_kept_keeps_what_it_reads_and_nothing_else() -> None:
     ]
     found = assess(outputs)
     assert (found.due, middle.job_id in found.kept) == (frozenset(), True)
-    assert fate(outputs)["v3"] == "since what is kept reads it"
+    assert fate(outputs)["v3"] == "what is kept reads it"
     alone = assess(
         [held(9, goes, dataset=3), held(1, goes, dataset=3, days=1, reads=[3]), held(8, goes, dataset=2), middle]
     )
     assert alone.due == {UUID(int=1), UUID(int=3)}
+
+
+def test_outputs_of_a_job_go_together() -> None:
+    goes, stays = {"versions": 1}, {"versions": 2}
+    outputs = [held(9, goes), held(1, goes, days=1), held(8, stays, dataset=2, job=9)]
+    sibling = held(2, stays, dataset=2, job=1, days=1)
+    assert assess(outputs).due == {UUID(int=1)}
+    assert assess([*outputs, sibling]).due == frozenset()
+    assert fate([*outputs, sibling])["v1"] == "another output of its job is kept"
 
 
 def test_an_output_that_nobody_published_follows_its_readers() -> None:
