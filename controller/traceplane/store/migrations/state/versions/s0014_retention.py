@@ -28,6 +28,12 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Forget what is marked, at once, since an older release would not know the mark."""
+    run("DELETE FROM outbox WHERE kind = 'move_views'")
+    run("ALTER TABLE outbox DROP CONSTRAINT outbox_kind_check")
+    run(
+        "ALTER TABLE outbox ADD CONSTRAINT outbox_kind_check"
+        " CHECK (kind IN ('provision_hot_table', 'delete_hot_rows', 'drop_hot_table', 'delete_prefix'))"
+    )
     for statement in _FORGET:
         run(statement)
     run(

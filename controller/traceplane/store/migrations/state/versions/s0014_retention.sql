@@ -12,6 +12,12 @@ SET left_at = coalesce((
 WHERE NOT EXISTS (
     SELECT FROM dag_current_versions c WHERE v.id IN (c.active_version_id, c.staged_version_id));
 
+-- Views of the data database follow the pointers.
+ALTER TABLE outbox
+    DROP CONSTRAINT outbox_kind_check,
+    ADD CONSTRAINT outbox_kind_check
+        CHECK (kind IN ('provision_hot_table', 'delete_hot_rows', 'drop_hot_table', 'delete_prefix', 'move_views'));
+
 CREATE INDEX jobs_purged_at_idx ON jobs (purged_at) WHERE purged_at IS NOT NULL;
 CREATE INDEX partition_versions_dataset_version_id_idx ON partition_versions (dataset_version_id);
 
