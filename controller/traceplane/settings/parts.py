@@ -244,6 +244,12 @@ class Dispatch(Part):
     outbox_retention_seconds: float = Field(
         7 * 86_400, gt=0, description="How long outbox rows stay after their effect, in either database."
     )
+    views_role: str = Field(
+        "trace_views",
+        pattern=r"^([a-z_][a-z0-9_]{0,62})?$",
+        description="Postgres role that may read the views of hot assets in the data database, where it exists. "
+        "Empty: no views are made.",
+    )
     query_retention_seconds: float = Field(
         30 * 86_400, ge=3600, description="How long results of queries stay, with the files they were exported to."
     )

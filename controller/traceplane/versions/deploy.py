@@ -19,7 +19,7 @@ from traceplane.errors import Refused, Stale
 from traceplane.graph import Graph
 from traceplane.kit.ids import uuid7
 from traceplane.store.engine import Connection
-from traceplane.store.statements import datasets, pointers, publications, versions
+from traceplane.store.statements import datasets, pointers, publications, versions, views
 from traceplane.store.statements.pointers import DagKey, Pointer, Resource
 from traceplane.store.statements.publications import Taken
 from traceplane.store.statements.versions import StoredGeneration
@@ -125,6 +125,7 @@ async def activate(
     await pointers.activate(conn, dag, version_id, held=held)
     await versions.apply(conn, version_id, but=None)
     await work.move(conn, before=work.running(known), after=job_ids, active=version_id)
+    await views.request(conn, dag.org_id, dag.namespace, [dag.dag])
 
 
 async def _stage(

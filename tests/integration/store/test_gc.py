@@ -15,6 +15,7 @@ from tests import services
 from tests.integration.store.conftest import Deploy
 from tests.integration.store.rolling import Rows, Versions, chain, running
 from traceplane.dispatch.effects.purging import DELETE_OBJECTS, DeletePrefix, DropHotTable
+from traceplane.dispatch.views import Views
 from traceplane.drivers.objects import S3Objects
 from traceplane.errors import NotFound, Refused
 from traceplane.kit.ids import uuid7
@@ -237,12 +238,14 @@ async def test_a_purged_table_is_dropped_with_what_fenced_its_writers(databases:
             "INSERT INTO trace.write_fences (dataset_version_id, writer, epoch) VALUES (%s, 'w', 1)", (version,)
         )
         for _ in range(2):  # an effect may happen twice
-            assert await DropHotTable(data).perform(row(location=f"hot.d_{version.hex}"))
+            assert await DropHotTable(data, Views(data, data, services.ORG_ID, "")).perform(
+                row(location=f"hot.d_{version.hex}")
+            )
         assert connection.execute("SELECT to_regclass(%s)", (f"hot.d_{version.hex}",)).fetchone() == (None,)
         left = "SELECT count(*) FROM trace.write_fences WHERE dataset_version_id = %s"
         assert connection.execute(left, (version,)).fetchone() == (0,)
     with pytest.raises(Refused, match="is no hot table"):
-        await DropHotTable(data).perform(row(location="public.users"))
+        await DropHotTable(data, Views(data, data, services.ORG_ID, "")).perform(row(location="public.users"))
     await data.close()
 
 
