@@ -44,6 +44,8 @@ ADVICE = {
     "trace_events_accepted_total": "It stands still while sources run: nothing new is written.",
     "trace_invalidations_accepted_total": "Many: the chain reorganises often.",
     "trace_relay_refused_total": "Any: a row names a dataset version that state does not know; the log has it.",
+    "trace_views": "`behind`: a reader's transaction stays open, or a view of a user's needs an old column; the "
+    "log says which. `refused`: a name is taken by a user's own table, view or schema.",
     "trace_outbox_total": "Results `retried` and `failed`: the log names row and error.",
     "trace_hot_rows_deleted_total": "It stands still while compaction runs: see the outbox.",
     "trace_task_api_refused_total": "Codes other than Stale: workers of another release, or a wrong token.",

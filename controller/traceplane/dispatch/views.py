@@ -22,7 +22,7 @@ from traceplane.observe import dispatch_metrics as metrics
 from traceplane.store.engine import Connection, Database
 from traceplane.store.statements import views as statements
 from traceplane.store.statements.pointers import DagKey
-from traceplane.store.statements.views import NAME_BYTES, RESERVED, Found, Held, Schema, Wanted
+from traceplane.store.statements.views import NAME_BYTES, Found, Held, Schema, Wanted
 
 MADE = crash.declare("views.made")
 
@@ -90,8 +90,6 @@ def decide(
 def _refused(dag: DagKey, view: Wanted, there: Found | None, schema: Schema | None) -> str:
     """Why a name is not Trace's to take; empty where it is."""
     name, table = view.key
-    if name in RESERVED or name.startswith("pg_"):
-        return f"schema {name} is Postgres's or Trace's own: a namespace of that name has no views"
     if len(table) > NAME_BYTES:
         return f"Postgres knows no name longer than {NAME_BYTES} bytes: publish it under a shorter one as well"
     if schema is not None and not schema.of(view.namespace):

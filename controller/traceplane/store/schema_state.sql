@@ -574,7 +574,7 @@ CREATE TABLE public.outbox (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     finished_at timestamp with time zone,
     CONSTRAINT outbox_end_check CHECK (((status = 'Pending'::text) = (finished_at IS NULL))),
-    CONSTRAINT outbox_kind_check CHECK ((kind = ANY (ARRAY['provision_hot_table'::text, 'delete_hot_rows'::text, 'drop_hot_table'::text, 'delete_prefix'::text]))),
+    CONSTRAINT outbox_kind_check CHECK ((kind = ANY (ARRAY['provision_hot_table'::text, 'delete_hot_rows'::text, 'drop_hot_table'::text, 'delete_prefix'::text, 'move_views'::text]))),
     CONSTRAINT outbox_status_check CHECK ((status = ANY (ARRAY['Pending'::text, 'Done'::text, 'Failed'::text])))
 );
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 
 from tests import services
+from tests.docs.blocks import ROOT, of_page
 from tests.integration.dispatch.views import BOTH, DAG, VIEWER, Reading, manifest
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane.dispatch.effects.purging import DropHotTable
@@ -66,6 +68,26 @@ async def test_a_view_comes_with_the_table_and_shows_it_to_readers_alone(reading
         reading.viewed(f"SELECT * FROM hot.{table[0]}")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         reading.viewed("DELETE FROM demo.narrow RETURNING 1")
+
+
+def as_typed(command: str, reading: Reading) -> str:
+    """What a command of psql writes; nothing for another one."""
+    if not command.startswith("psql"):
+        return ""
+    known = os.environ | {"DATA_DSN": reading.viewer_dsn, "PAGER": "cat"}
+    return subprocess.run(command, shell=True, env=known, capture_output=True, check=True, text=True).stdout
+
+
+async def test_the_commands_of_the_page_read_the_views_of_a_namespace_called_trace(reading: Reading) -> None:
+    spec = manifest(20)
+    spec["metadata"]["namespace"] = "trace"
+    spec["spec"]["publish"].append({"asset": "hot-blocks", "from": {"job": "follow", "output": "blocks"}})
+    await reading.deploy(spec)
+    await reading.drain()
+    said = [as_typed(command.text, reading) for command in of_page(ROOT / "docs" / "howto" / "analysts.md")]
+    said = [text for text in said if text]
+    assert "(1 row)" in said[0]
+    assert ["hot_blocks" in said[1], "narrow" in said[1], "write_fences" in said[1]] == [True, True, False]
 
 
 async def test_personal_data_is_not_shown_and_what_has_roles_is_not_open(reading: Reading) -> None:

@@ -24,7 +24,8 @@ MARK = "trace.dev view of "
 _MARKED = re.compile(re.escape(MARK) + r"([^/]+)/(.+), by DAG (\S+) of (\S+)")
 SCHEMA_MARK = "trace.dev views of namespace "
 RESERVED = frozenset({"public", "trace", "hot", "catalog", "information_schema"})
-"""Schemas that are Trace's own or Postgres's; so are those that begin with `pg_`."""
+"""Schemas that are Trace's own or Postgres's; so are those that begin with `pg_`. A namespace of such a name has
+its views in one with a `_` before it, which no other namespace can have."""
 NAME_BYTES = 63
 """Postgres cuts longer names off, and two assets might then be one view."""
 REQUEST = """
@@ -128,7 +129,9 @@ class Wanted:
     @property
     def key(self) -> tuple[str, str]:
         """Schema and name."""
-        return self.namespace.replace("-", "_"), self.asset.replace("-", "_")
+        schema = self.namespace.replace("-", "_")
+        taken = schema in RESERVED or schema.startswith("pg_")
+        return f"_{schema}" if taken else schema, self.asset.replace("-", "_")
 
     @property
     def shown(self) -> list[str]:
