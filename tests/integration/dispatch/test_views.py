@@ -19,6 +19,7 @@ from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane.dispatch.effects.purging import DropHotTable
 from traceplane.errors import Unavailable
 from traceplane.kit import crash
+from traceplane.observe import dispatch_metrics as metrics
 from traceplane.store.statements import asset_policies
 from traceplane.store.statements.asset_policies import Policy
 from traceplane.store.statements.outbox import OutboxRow
@@ -204,6 +205,8 @@ async def test_what_is_not_traces_is_not_touched_and_the_rest_moves(reading: Rea
     reading.data("COMMENT ON SCHEMA demo IS 'trace.dev views of namespace demo'")
     reading.data("CREATE TABLE demo.narrow (n int)")
     await reading.dispatcher.views.look()
+    states = {state: metrics.VIEWS.labels(state)._value.get() for state in ("refused", "behind", "current")}
+    assert states == {"refused": 1, "behind": 0, "current": 1}
     assert reading.data("SELECT * FROM demo.narrow") == []
     assert reading.shown() == {"wide_ranges": 40}
     reading.data("DROP TABLE demo.narrow")
@@ -213,6 +216,26 @@ async def test_what_is_not_traces_is_not_touched_and_the_rest_moves(reading: Rea
     reading.data("DROP VIEW demo.narrow")
     await reading.dispatcher.views.look()
     assert reading.shown() == {"narrow": 20, "wide_ranges": 40}
+
+
+async def test_views_that_a_user_built_on_one_follow_it_or_hold_it(reading: Reading) -> None:
+    await reading.deploy(manifest(20))
+    await reading.drain()
+    reading.fill()
+    reading.data("CREATE VIEW public.mine AS SELECT dedupe_key, range_end FROM demo.narrow")
+    await reading.version(30)
+    await reading.drain()
+    assert reading.data("SELECT range_end FROM public.mine") == [(30,)]
+    reading.state(
+        "UPDATE dataset_versions v SET columns = (SELECT jsonb_agg(CASE WHEN c ->> 'name' = 'dedupe_key'"
+        " THEN c || '{\"pii\": true}' ELSE c END) FROM jsonb_array_elements(v.columns) c)"
+    )
+    with pytest.raises(Unavailable, match=r"view demo\.narrow has to go, or to change its columns: .*view mine"):
+        await reading.dispatcher.views.move(DAG)
+    reading.data("DROP VIEW public.mine")
+    await reading.dispatcher.views.move(DAG)
+    with pytest.raises(psycopg.errors.UndefinedColumn):
+        reading.data("SELECT dedupe_key FROM demo.narrow")
 
 
 async def test_a_table_that_a_view_reads_is_dropped_once_none_does(reading: Reading) -> None:

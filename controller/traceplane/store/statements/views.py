@@ -28,6 +28,7 @@ RESERVED = frozenset({"public", "trace", "hot", "catalog", "information_schema"}
 its views in one with a `_` before it, which no other namespace can have."""
 NAME_BYTES = 63
 """Postgres cuts longer names off, and two assets might then be one view."""
+
 REQUEST = """
 INSERT INTO outbox (org_id, kind, payload, dedupe_key)
 SELECT %(org)s, 'move_views', jsonb_build_object('namespace', %(namespace)s::text, 'dag', dag),
@@ -79,9 +80,8 @@ SELECT n.nspname AS schema, c.relname AS name, c.relkind = 'v' AS is_view,
        EXISTS (SELECT FROM aclexplode(c.relacl) x JOIN pg_roles o ON o.oid = x.grantee
                WHERE o.rolname = %(role)s AND x.privilege_type = 'SELECT') AS granted
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p', 'S', 'c')
-  AND ((n.nspname, c.relname) IN (SELECT * FROM unnest(%(schemas)s::name[], %(names)s::name[]))
-       OR (c.relkind = 'v' AND obj_description(c.oid, 'pg_class') LIKE %(mine)s))
+WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest(%(schemas)s::name[], %(names)s::name[]))
+   OR (c.relkind = 'v' AND obj_description(c.oid, 'pg_class') LIKE %(mine)s)
 """
 """What is there: everything under the names in question, and every view with our comment."""
 
@@ -273,6 +273,9 @@ async def put(conn: Connection, org_id: UUID, view: Wanted, before: Found | None
         await conn.execute(sql.SQL("COMMENT ON VIEW {} IS {}").format(name, sql.Literal(mark(org_id, view))))
     except pg.LockNotAvailable as error:
         raise _held(view.key) from error
+    except (pg.UndefinedTable, pg.DuplicateObject, pg.DuplicateTable, pg.WrongObjectType) as error:
+        # A table that somebody dropped, or a name that a type has, or that was taken a moment ago.
+        raise Unavailable(f"view {'.'.join(view.key)}: {error.diag.message_primary}") from error
     await grant(conn, view, role)
 
 
