@@ -105,7 +105,7 @@ WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
   AND d.refobjid = to_regclass(%(table)s) AND c.oid <> d.refobjid
 ORDER BY 1 LIMIT 5
 """
-"""Views that read a table, whoever's they are."""
+"""Views that read a table, Trace's and others'."""
 
 
 class Held(Unavailable):
