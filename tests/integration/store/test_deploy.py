@@ -291,7 +291,8 @@ async def test_a_deploy_tells_listeners_when_it_is_visible(deploy: Deploy, datab
 async def test_provisioning_that_was_given_up_is_asked_for_again(deploy: Deploy, rows: Rows):
     await deploy(graphs.assembled(graphs.chain()))
     rows(
-        "UPDATE outbox SET status = 'Failed', finished_at = now() - interval '1 hour', attempts = 20 WHERE kind = 'provision_hot_table'"
+        "UPDATE outbox SET status = 'Failed', finished_at = now() - interval '1 hour', attempts = 20"
+        " WHERE kind = 'provision_hot_table'"
     )
     await deploy(graphs.assembled(graphs.chain()))
     assert rows("SELECT DISTINCT status, attempts FROM outbox WHERE kind = 'provision_hot_table'") == [
