@@ -32,6 +32,8 @@ ADVICE = {
     "trace_worker_pod_start_seconds": "It grows: images are pulled anew, or nodes have no room.",
     "trace_controller_leader": "The sum is not 1: nobody reconciles.",
     "trace_admission_reviews_total": "Many `unchecked`: the controller has too little CPU.",
+    "trace_retention_purged_total": "Nothing: the Events of the Asset say which versions went.",
+    "trace_retention_held_total": "It goes on for days: `nextPurge` of an Asset says what holds a version.",
     "trace_kubernetes_events_lost_total": "Nothing: Events are for people, and conditions say the same.",
     # Dispatcher
     "trace_tasks_claimed_total": "It stands still while tasks are queued: no worker asks.",
@@ -42,6 +44,8 @@ ADVICE = {
     "trace_events_accepted_total": "It stands still while sources run: nothing new is written.",
     "trace_invalidations_accepted_total": "Many: the chain reorganises often.",
     "trace_relay_refused_total": "Any: a row names a dataset version that state does not know; the log has it.",
+    "trace_views": "`behind`: a reader's transaction stays open, or a view of a user's needs an old column; the "
+    "log says which. `refused`: a name is taken by a user's own table, view or schema.",
     "trace_outbox_total": "Results `retried` and `failed`: the log names row and error.",
     "trace_hot_rows_deleted_total": "It stands still while compaction runs: see the outbox.",
     "trace_task_api_refused_total": "Codes other than Stale: workers of another release, or a wrong token.",

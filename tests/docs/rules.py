@@ -68,6 +68,7 @@ RULES = (
     Rule(r"(sed .* \| )?tracectl (rollout|rollback|plan|gc) .*", Tier.CLUSTER),
     Rule(r"curl -s '?http://127\.0\.0\.1:.*", Tier.CLUSTER),
     Rule(r"helm -n trace test trace", Tier.CLUSTER),
+    Rule(r'psql "\$DATA_DSN" -c .*', Tier.TESTED, "tests/integration/dispatch/test_views.py"),
     Rule(r"kubectl (?!.*argocd).*(create (namespace|secret)|label|patch) .*", Tier.DRY),
     Rule(r"kubectl .* patch configmap argocd-cm --patch-file .*", Tier.TESTED, READERS),
     Rule(r"helm -n trace upgrade --install trace charts/trace --values production\.yaml", Tier.TESTED,

@@ -6,8 +6,8 @@ SET client_min_messages = warning;
 \set worker `cat /etc/trace/postgres/worker`
 \set reader `cat /etc/trace/postgres/reader`
 
--- Groups that the migrations grant to; who logs in is a member.
-SELECT format('CREATE ROLE %I NOLOGIN', name) FROM unnest(ARRAY['trace_writer', 'trace_query']) AS name
+-- Groups that the migrations and the dispatcher grant to; who logs in is a member.
+SELECT format('CREATE ROLE %I NOLOGIN', name) FROM unnest(ARRAY['trace_writer', 'trace_query', 'trace_views']) AS name
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
 SELECT format('CREATE ROLE %I LOGIN', name)
   FROM unnest(ARRAY['trace_state', 'trace_data', 'trace_worker', 'trace_reader']) AS name
@@ -30,3 +30,4 @@ REVOKE CONNECT, TEMPORARY ON DATABASE trace_data FROM PUBLIC;
 GRANT CONNECT ON DATABASE trace_state TO trace_query;
 GRANT CONNECT, TEMPORARY ON DATABASE trace_data TO trace_writer;
 GRANT CONNECT ON DATABASE trace_data TO trace_query;
+GRANT CONNECT ON DATABASE trace_data TO trace_views;

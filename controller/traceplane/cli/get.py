@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,12 +55,13 @@ def versions(
     output: Printed = Output.TABLE,
     limit: Limit = 500,
 ) -> None:
-    """List the versions of a DAG, newest first: those that were active once can be rolled back to.
+    """List the versions of a DAG, newest first: those that were active once can be rolled back to, until they are
+    purged.
 
     Example: tracectl get versions monad
     """
     rows = _list(api, f"/v1/dags/{dag}/versions", limit, namespace=namespace)
-    printing.rows(rows, ("name", "active", "staged", "created_at", "activated_at"), output)
+    printing.rows(rows, ("name", "active", "staged", "created_at", "activated_at", "purged_at"), output)
 
 
 @calls(USER_API)
@@ -145,6 +147,8 @@ def _one_asset(api: Access, name: str, namespace: str | None, output: Output) ->
     scope = {} if namespace is None else {"namespace": namespace}
     with api.client() as client:
         found = call(client, "GET", asset_path(name), params=scope).json()
+        listed = islice(pages(client, f"{asset_path(name)}/versions", **scope), PAGE)
+        versions = [{"version": row["name"], **row} for row in listed] if output is Output.TABLE else []
     if output in (Output.JSON, Output.YAML):
         printing.structured(found, output)
         return
@@ -153,6 +157,9 @@ def _one_asset(api: Access, name: str, namespace: str | None, output: Output) ->
         printing.rows([found], about, output)
     columns = ("name", "sql_type", "type", "nullable", "pii", "description")
     printing.rows(found["columns"] or [], columns, output)
+    if output is Output.TABLE:
+        sys.stdout.write("\n")
+        printing.rows(versions, ("version", "active", "storage", "created_at", "kept"), output)
 
 
 @calls(USER_API)

@@ -115,7 +115,7 @@ def _planned(client: Any, graph: Graph, namespace: str | None) -> Row:
     known: Row = call(client, "POST", f"/v1/dags/{graph.dag}/plan", params=parameters, json=body).json()
     made = _plan(graph, known)
     named = known["version"] or f"a new version ({graph.spec_hash[:8]})"
-    active = {name: known[name] for name in ("active_version", "staged_version", "held")}
+    active = {name: known[name] for name in ("active_version", "staged_version", "held", "purged")}
     return {
         "dag": graph.dag,
         "version": named,
@@ -150,7 +150,8 @@ def _head(one: Row) -> str:
     serves = f"; {one['active_version']} serves" if one["result"] == "Rebuild" else ""
     ends = f"; what is staged ({one['staged_version']}) is given up" if one["staged_version"] else ""
     held = "; it is held off by a rollback: `tracectl rollout resume`" if one["held"] else ""
-    return f"{one['dag']}: {one['version']} {_SAYS[one['result']]}{serves}{ends}{held}"
+    purged = "; its data was purged, so it is made again" if one["purged"] else ""
+    return f"{one['dag']}: {one['version']} {_SAYS[one['result']]}{serves}{purged}{ends}{held}"
 
 
 def _readers(one: Row) -> list[str]:

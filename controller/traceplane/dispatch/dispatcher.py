@@ -31,6 +31,7 @@ from traceplane.dispatch.loops.query_results import QueryResults
 from traceplane.dispatch.loops.reaper import Reaper
 from traceplane.dispatch.loops.relay import Relay
 from traceplane.dispatch.loops.retry import Retry
+from traceplane.dispatch.views import Views
 from traceplane.dispatch.wake import Wakeups
 from traceplane.drivers.objects import Objects, S3Objects
 from traceplane.drivers.task_credentials import Credentials, TaskCredentials
@@ -53,6 +54,8 @@ ASSET_GAUGES_SECONDS = 60.0
 """Its statement reads every partition that is published."""
 CREDENTIALS_SECONDS = 15.0
 JANITOR_SECONDS = 60.0
+VIEWS_SECONDS = 60.0
+"""A net under the outbox: also for views that were dropped by hand."""
 DUE_SECONDS = 1.0
 """How late a retry or an expired lease may be noticed; no notification can announce the passing of time."""
 
@@ -77,6 +80,7 @@ class Dispatcher:
     acceptance: Acceptance
     leases: Leases
     local: LocalRuntime
+    views: Views
     health: Health
 
     def loops(self) -> Sequence[Loop]:
@@ -84,7 +88,9 @@ class Dispatcher:
         settings, state, data = self.settings, self.state, self.data
         policy = RetryPolicy(settings.retry_base_seconds, settings.retry_max_seconds)
         outbox = Outbox(
-            settings, state, effects.registry(state, data, self.wakeups, self.objects, settings.s3_bucket)
+            settings,
+            state,
+            effects.registry(state, data, self.wakeups, self.views, self.objects, settings.s3_bucket),
         )
         due = min(DUE_SECONDS, settings.poll_seconds)
         janitor = Janitor(state, data, settings.outbox_retention_seconds, settings.event_retention_seconds)
@@ -96,6 +102,7 @@ class Dispatcher:
             Loop("relay", Relay(data, self.acceptance).run_once, settings.poll_seconds),
             Loop("janitor", janitor.run_once, JANITOR_SECONDS),
             Loop("results", results.run_once, JANITOR_SECONDS),
+            Loop("views", self.views.look, VIEWS_SECONDS),
             Loop("gauges", Gauges(state, data).run_once, GAUGES_SECONDS),
             Loop("job gauges", JobGauges(state, settings).run_once, JOB_GAUGES_SECONDS),
             Loop("asset gauges", AssetGauges(state, data, settings).run_once, ASSET_GAUGES_SECONDS),
@@ -191,6 +198,7 @@ def build(settings: DispatcherSettings) -> Dispatcher:
         acceptance=acceptance,
         leases=leases,
         local=LocalRuntime(settings, state, claims, port, wakeups),
+        views=Views(state, data, settings.org_id, settings.views_role),
         health=Health(state, data, objects, credentials, settings, settings.org_id),
     )
 

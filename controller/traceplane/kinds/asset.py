@@ -123,12 +123,17 @@ class Check(Model):
 
 
 class Retention(Model):
-    """Which old dataset versions are kept. Not supported yet."""
+    """Which versions of the data are kept: with both fields, a version goes when neither keeps it. Without this,
+    they stay until `tracectl gc`. Of several Assets over one output, the most generous counts."""
 
     rules: ClassVar[tuple[Rule, ...]] = RETENTION_RULES
 
-    versions: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="How many are kept.")
-    time: Duration | None = Field(None, description="For how long they are kept, such as 30d.")
+    versions: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        None, description="How many versions are kept, the current one among them: 1 keeps that alone."
+    )
+    age: Duration | None = Field(
+        None, description="For how long a version is kept after another took its place, such as 30d."
+    )
 
 
 class AssetSpec(Model):
@@ -160,7 +165,9 @@ class AssetSpec(Model):
         None, description="Not supported yet."
     )
     external: External | None = Field(None, description="Not supported yet.")
-    retention: Retention | None = Field(None, description="Not supported yet.")
+    retention: Retention | None = Field(
+        None, description="Which versions of the data are kept; all, where left out, until `tracectl gc`."
+    )
     deletion_policy: Literal["Retain", "Purge"] = Field(
         "Retain", description="What happens to the data. Purge is not supported yet."
     )
@@ -189,6 +196,10 @@ class AssetStatus(Model):
     last_materialization: Annotated[str, Field(max_length=64)] | None = Field(
         None, description="When rows were last added."
     )
+    versions: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Versions of the data that are there, the current one among them; with spec.retention."
+    )
+    next_purge: Text | None = Field(None, description="Which version spec.retention lets go next, and when.")
     unverified: Annotated[list[Text], Field(max_length=MAX_UNVERIFIED)] | None = Field(
         None, description="Rules that hold on the chain, or wherever the rows come from, but are not checked."
     )
@@ -207,6 +218,8 @@ class Asset(Resource):
         Column("Rows", "integer", ".status.rows", "Rows of committed partitions."),
         AGE,
         Column("Version", "string", ".status.currentVersion", "Current dataset version.", wide=True),
+        Column("Versions", "integer", ".status.versions", "Versions that are there.", wide=True),
+        Column("Next purge", "string", ".status.nextPurge", "Which version goes next, and when.", wide=True),
         condition_column("Message", "Ready", "message", wide=True),
     )
     rules: ClassVar[tuple[Rule, ...]] = (

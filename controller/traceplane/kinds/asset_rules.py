@@ -55,7 +55,13 @@ ASSET_RULES = (
     not_supported("freshness", "freshness", "remove it"),
     not_supported("checks", "checks", "remove it"),
     not_supported("external", "external", "remove it"),
-    not_supported("retention", "retention", "remove it"),
+    Rule(
+        "!has(self.retention) || !has(self.storage) || self.storage != 'Federated'",
+        lambda spec: spec.retention is None or spec.storage != "Federated",
+        "retention belongs to the two assets that are federated; set it there",
+        "retention",
+        FORBIDDEN,
+    ),
 )
 
 FEDERATION_RULES = (
@@ -77,9 +83,9 @@ EXTERNAL_RULES = (
 
 RETENTION_RULES = (
     Rule(
-        "has(self.versions) != has(self.time)",
-        lambda retention: (retention.versions is None) != (retention.time is None),
-        "give either versions or time",
+        "has(self.versions) || has(self.age)",
+        lambda retention: retention.versions is not None or retention.age is not None,
+        "give versions, age or both",
     ),
 )
 

@@ -29,6 +29,12 @@ INVALIDATIONS = Counter("trace_invalidations_accepted_total", "Invalidations acc
 RELAY_REFUSED = Counter(
     "trace_relay_refused_total", "Rows of the source outbox that state cannot accept.", registry=REGISTRY
 )
+VIEWS = Gauge(
+    "trace_views",
+    "Views of the data database: current, behind their DAG's pointer, refused since the name is not Trace's.",
+    ["state"],
+    registry=REGISTRY,
+)
 OUTBOX = Counter("trace_outbox_total", "Outbox rows tried.", ["kind", "result"], registry=REGISTRY)
 HOT_ROWS_DELETED = Counter("trace_hot_rows_deleted_total", "Hot rows swept after compaction.", registry=REGISTRY)
 REFUSED = Counter(

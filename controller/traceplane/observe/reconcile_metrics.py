@@ -86,6 +86,16 @@ admissions = Counter(
     ["result"],
     registry=registry,
 )
+purged = Counter(
+    "trace_retention_purged",
+    "Outputs of former versions that spec.retention let go.",
+    registry=registry,
+)
+purge_held = Counter(
+    "trace_retention_held",
+    "Looks at which something was due and stayed: its tasks run, it is read, or it is the only copy of rows.",
+    registry=registry,
+)
 events_lost = Counter("trace_kubernetes_events_lost", "Events that could not be posted.", registry=registry)
 
 for _result in ("allowed", "refused", "skipped", "unchecked"):

@@ -19,6 +19,7 @@ from traceplane.kit import crash
 from traceplane.reconcile import conditions, policies, written
 from traceplane.reconcile.actions import Status
 from traceplane.reconcile.conditions import Condition, false, true
+from traceplane.reconcile.retention import Retention
 from traceplane.reconcile.scope import Scope
 from traceplane.store.statements import asset_policies, controller_facts
 from traceplane.store.statements.asset_policies import Stored
@@ -30,8 +31,9 @@ STORED = crash.declare("asset.stored")
 class Assets:
     """Reconciles Assets, declared and projected alike."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, retention: Retention) -> None:
         self._scope = scope
+        self._retention = retention
 
     async def reconcile(self, obj: Object) -> None:
         """Store the policy, show the state."""
@@ -39,6 +41,7 @@ class Assets:
         asset = graphs.parse("Asset", obj)
         facts, stored = await self._look(name, asset)
         problems = asset if isinstance(asset, list) else graphs.check_asset(asset)
+        kept: Object = {}
         if not isinstance(asset, list) and not problems:
             # What is read now counts, not what a DAG's newest spec would publish: that one may be wrong.
             schemas = self._scope.manifests.published() | policies.running(facts)
@@ -52,7 +55,9 @@ class Assets:
             # A misspelt readRoles leaves data open to everybody: it is said whether anything is published or not.
             said = (found.message, *written.lost_fields(obj))
             condition = replace(found, message="; ".join(filter(None, said)))
-        status = _status(obj, [condition], facts.get(name), self._scope.namespace) | _unverified(facts)
+            if asset.spec.retention is not None:
+                kept = await self._retention.enforce(facts.get(name))
+        status = _status(obj, [condition], facts.get(name), self._scope.namespace) | _unverified(facts) | kept
         if not isinstance(asset, list) and asset.spec.federation is not None:
             federation = asset.spec.federation
             status |= _federated(facts.get(federation.hot), facts.get(federation.cold))

@@ -27,6 +27,7 @@ from traceplane.reconcile.handlers import LABELLED, WATCHED
 from traceplane.reconcile.health import Pulse
 from traceplane.reconcile.mirror import Mirror
 from traceplane.reconcile.queue import Key, WorkQueue
+from traceplane.reconcile.retention import Retention
 from traceplane.reconcile.scope import Scope
 from traceplane.settings import ControllerSettings
 from traceplane.store.engine import Database
@@ -84,7 +85,7 @@ class Controller:
             requeue_assets=self._requeue_assets,
         )
         self._deletions = Deletions(self.scope, settings.drain_seconds)
-        self._assets = Assets(self.scope)
+        self._assets = Assets(self.scope, Retention(self.scope, delay_seconds=settings.longest_query_seconds))
         self._notified: set[asyncio.Task[None]] = set()
         """Keys being added for a notification: a task that nothing refers to may be collected before it ran."""
         self._schema_known = False

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from traceplane import graph as graphs
 from traceplane.drivers.kube import Object
 from traceplane.graph import Graph
 from traceplane.kinds import Asset
+from traceplane.kinds.fields import seconds
 from traceplane.reconcile import names
 from traceplane.store.statements.asset_policies import Policy, Stored
 from traceplane.store.statements.controller_facts import AssetFacts
@@ -34,8 +36,18 @@ def declared(asset: Asset, obj: Object, storage: str) -> Policy:
         description=spec.description or "",
         read_roles=tuple(spec.read_roles),
         policy={"deletionPolicy": spec.deletion_policy}
-        | ({"readNamespaces": spec.read_namespaces} if spec.read_namespaces else {}),
+        | ({"readNamespaces": spec.read_namespaces} if spec.read_namespaces else {})
+        | _retention(asset),
     )
+
+
+def _retention(asset: Asset) -> dict[str, Any]:
+    """As statements judge by it; nothing where the Asset keeps everything."""
+    given = asset.spec.retention
+    if given is None:
+        return {}
+    kept = {"versions": given.versions, "age_seconds": None if given.age is None else seconds(given.age)}
+    return {"retention": {name: value for name, value in kept.items() if value is not None}}
 
 
 def closing(obj: Object, storage: str, stored: Stored | None = None) -> Policy | None:

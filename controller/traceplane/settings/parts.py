@@ -298,6 +298,12 @@ class Dispatch(Part):
     outbox_retention_seconds: float = Field(
         7 * 86_400, gt=0, description="How long outbox rows stay after their effect, in either database."
     )
+    views_role: str = Field(
+        "trace_views",
+        pattern=r"^([a-z_][a-z0-9_]{0,62})?$",
+        description="Postgres role that may read the views of hot assets in the data database, where it exists. "
+        "Empty: no views are made.",
+    )
     query_retention_seconds: float = Field(
         30 * 86_400, ge=3600, description="How long results of queries stay, with the files they were exported to."
     )
@@ -346,17 +352,22 @@ class Users(Part):
     jwks_min_refresh_seconds: float = Field(60, gt=0, description="At most one JWKS fetch in this time.")
 
 
-class UserApi(Part):
+class LongestQuery(Part):
+    """For whom data that nobody finds any more stays a while."""
+
+    longest_query_seconds: float = Field(
+        330,
+        gt=0,
+        description="Hot rows that moved, and data that was purged, stay this long: no running query misses them.",
+    )
+
+
+class UserApi(LongestQuery):
     """What only the user API takes."""
 
     user_port: int = Field(8081, description="User API.")
     user_rate_per_minute: float = Field(
         100, gt=0, description="Requests of one user to the user API in a minute, as many at once; per process."
-    )
-    longest_query_seconds: float = Field(
-        330,
-        gt=0,
-        description="Hot rows that moved, and data that was purged, stay this long: no running query misses them.",
     )
 
 
@@ -412,7 +423,7 @@ class Query(Part):
     query_cache_mb: int = Field(2048, ge=1, description="Bound of the files in that cache.")
 
 
-class Controller(Part):
+class Controller(LongestQuery):
     """What only the controller takes."""
 
     watch_namespaces: str = Field(

@@ -232,6 +232,7 @@ CREATE TABLE public.dataset_versions (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     sparse boolean DEFAULT false NOT NULL,
     unverified text[] DEFAULT '{}'::text[] NOT NULL,
+    purged_at timestamp with time zone,
     CONSTRAINT dataset_versions_storage_check CHECK ((storage = ANY (ARRAY['Postgres'::text, 'S3'::text])))
 );
 
@@ -335,6 +336,8 @@ CREATE TABLE public.dag_versions (
     number integer NOT NULL,
     activated_at timestamp with time zone,
     written_hash text
+    left_at timestamp with time zone,
+    purged_at timestamp with time zone
 );
 
 CREATE VIEW catalog.version_relations AS
@@ -438,7 +441,7 @@ CREATE VIEW catalog.versions AS
     v.scope_column,
     (v.provisioned_at IS NOT NULL) AS provisioned
    FROM ((public.datasets d
-     JOIN public.dataset_versions v ON ((v.dataset_id = d.id)))
+     JOIN public.dataset_versions v ON (((v.dataset_id = d.id) AND (v.purged_at IS NULL))))
      LEFT JOIN public.asset_publications p ON ((p.dataset_id = d.id)));
 
 CREATE TABLE public.dag_version_jobs (
@@ -534,6 +537,7 @@ CREATE TABLE public.jobs (
     provisioned_at timestamp with time zone,
     paused boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    purged_at timestamp with time zone,
     CONSTRAINT jobs_activation_check CHECK ((activation = ANY (ARRAY['Source'::text, 'Reactive'::text]))),
     CONSTRAINT jobs_execution_strategy_check CHECK ((execution_strategy = ANY (ARRAY['PerUpdate'::text, 'PerPartition'::text]))),
     CONSTRAINT jobs_strategy_of_reactive_check CHECK (((activation = 'Reactive'::text) = (execution_strategy IS NOT NULL))),
@@ -587,7 +591,7 @@ CREATE TABLE public.outbox (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     finished_at timestamp with time zone,
     CONSTRAINT outbox_end_check CHECK (((status = 'Pending'::text) = (finished_at IS NULL))),
-    CONSTRAINT outbox_kind_check CHECK ((kind = ANY (ARRAY['provision_hot_table'::text, 'delete_hot_rows'::text, 'drop_hot_table'::text, 'delete_prefix'::text]))),
+    CONSTRAINT outbox_kind_check CHECK ((kind = ANY (ARRAY['provision_hot_table'::text, 'delete_hot_rows'::text, 'drop_hot_table'::text, 'delete_prefix'::text, 'move_views'::text]))),
     CONSTRAINT outbox_status_check CHECK ((status = ANY (ARRAY['Pending'::text, 'Done'::text, 'Failed'::text])))
 );
 
@@ -807,9 +811,13 @@ CREATE INDEX job_inputs_dataset_version_id_idx ON public.job_inputs USING btree 
 
 CREATE INDEX job_inputs_trigger_idx ON public.job_inputs USING btree (dataset_version_id, job_id) WHERE is_trigger;
 
+CREATE INDEX jobs_purged_at_idx ON public.jobs USING btree (purged_at) WHERE (purged_at IS NOT NULL);
+
 CREATE INDEX outbox_due_idx ON public.outbox USING btree (available_at, id) WHERE (status = 'Pending'::text);
 
 CREATE UNIQUE INDEX partition_versions_current_key ON public.partition_versions USING btree (dataset_version_id, partition_key) WHERE (superseded_at IS NULL);
+
+CREATE INDEX partition_versions_dataset_version_id_idx ON public.partition_versions USING btree (dataset_version_id);
 
 CREATE INDEX partition_versions_range_idx ON public.partition_versions USING gist (int8range(range_start, range_end, '[]'::text)) WHERE ((superseded_at IS NULL) AND (range_start IS NOT NULL));
 

@@ -66,13 +66,15 @@ class Reader(msgspec.Struct):
 
 
 class PlanFacts(msgspec.Struct):
-    """What is built of a definition, and what runs. `version` is the one that it had before, if any."""
+    """What is built of a definition, and what runs. `version` is the one that it had before, if any; `purged`: the
+    data of that one is gone."""
 
     active_version: str | None
     active_spec_hash: str | None
     staged_version: str | None
     held: bool
     version: str | None
+    purged: bool
     generations: list[Generation]
     sizes: list[OutputSize]
     readers: list[Reader]

@@ -24,13 +24,14 @@ async def plan_dag(call: Call) -> Any:
         active_jobs = [generation.id for generation in known if generation.active]
         sizes = await plans.sizes(conn, dag.org_id, active_jobs, request.reads)
         readers = await asset_inputs.readers(conn, dag)
-        same = await versions.of_spec(conn, dag, request.spec_hash)
+        same, purged = await versions.of_spec(conn, dag, request.spec_hash) or (None, False)
     return {
         "active_version": facts.active_name if facts else None,
         "active_spec_hash": facts.active_spec_hash if facts else None,
         "staged_version": facts.staged_name if facts else None,
         "held": bool(facts and facts.holds(spec_hash=request.spec_hash, written_hash=request.written_hash)),
         "version": same,
+        "purged": purged,
         "generations": [asdict(generation) for generation in known],
         "sizes": [asdict(size) for size in sizes],
         "readers": [asdict(reader) for reader in readers],

@@ -12,8 +12,10 @@ from uuid import UUID
 from traceplane.errors import NotFound, Refused
 from traceplane.store.statements import browse_assets, browse_dags
 from traceplane.store.statements.browse_dags import Row
+from traceplane.store.statements.retention import held_beside
 from traceplane.userapi import pages
 from traceplane.userapi.call import Call
+from traceplane.versions import retention
 from traceplane_sdk.columns import FORMS
 
 STATUSES = ("Queued", "Running", "Completed", "Failed", "Canceled")
@@ -121,7 +123,15 @@ async def asset_versions(call: Call) -> Any:
         before=before,
         limit=size + 1,
     )
-    return pages.page(rows, size, ("id",))
+    assessed = retention.assess(await call.run(held_beside, dataset=found["dataset"])) if rows else None
+    said = {one.output.version_id: one for one in assessed.verdicts} if assessed else {}
+    # One that was made between the two statements has nobody to let it go yet.
+    shown = [
+        {**row, "name": one.output.name if one else None, "kept": str(one) if one else "staged"}
+        for row in rows
+        for one in [said.get(row["id"])]
+    ]
+    return pages.page(shown, size, ("id",))
 
 
 async def _dag(call: Call) -> Row:

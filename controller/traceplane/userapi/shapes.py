@@ -36,13 +36,15 @@ class Dag(msgspec.Struct):
 
 
 class DagVersion(msgspec.Struct):
-    """One immutable definition of a DAG. `activated_at`: when it became active last; null: it never was."""
+    """One immutable definition of a DAG. `activated_at`: when it became active last; null: it never was, or its
+    data was purged (`purged_at`), and it can only be built anew."""
 
     id: UUID
     name: str
     spec_hash: str
     created_at: datetime
     activated_at: datetime | None
+    purged_at: datetime | None
     active: bool
     staged: bool
 
@@ -196,15 +198,18 @@ class OneAsset(Asset):
 
 
 class AssetVersion(msgspec.Struct):
-    """One generation of a published dataset."""
+    """One generation of a published dataset. `name`: the newest version of its DAG that has it. `kept`: how long
+    `spec.retention` of its Assets keeps it."""
 
     id: UUID
+    name: str | None
     dataset: UUID
     storage: Literal["Postgres", "S3"]
     config_hash: str
     schema_hash: str
     created_at: datetime
     active: bool
+    kept: str
 
 
 class Partition(msgspec.Struct):

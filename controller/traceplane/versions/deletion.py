@@ -11,7 +11,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from traceplane.store.engine import Connection
-from traceplane.store.statements import cancel, pointers, publications, versions
+from traceplane.store.statements import cancel, pointers, publications, versions, views
 from traceplane.store.statements.pointers import DagKey
 
 
@@ -39,6 +39,7 @@ async def _retire(conn: Connection, dag: DagKey, resource_uid: str) -> list[UUID
     # The pointer row is locked from here on, so no deploy adds a generation behind these ids.
     job_ids = await versions.generation_ids(conn, dag)
     await publications.withdraw(conn, dag)
+    await views.request(conn, dag.org_id, dag.namespace, [dag.dag])
     await cancel.waiting(conn, job_ids=job_ids)
     await cancel.request_stop(conn, job_ids=job_ids)
     return job_ids

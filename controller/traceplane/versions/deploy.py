@@ -19,7 +19,7 @@ from traceplane.errors import Refused, Stale
 from traceplane.graph import Graph
 from traceplane.kit.ids import uuid7
 from traceplane.store.engine import Connection
-from traceplane.store.statements import asset_inputs, datasets, notify, pointers, publications, versions
+from traceplane.store.statements import asset_inputs, datasets, notify, pointers, publications, versions, views
 from traceplane.store.statements.pointers import DagKey, Pointer, Resource
 from traceplane.store.statements.publications import Taken
 from traceplane.store.statements.versions import StoredGeneration
@@ -128,6 +128,7 @@ async def activate(
     # DAGs that read an asset of this one follow its pointer: their controllers look at them anew.
     for reader in await asset_inputs.reading_dags(conn, dag):
         await notify.deployed(conn, reader)
+    await views.request(conn, dag.org_id, dag.namespace, [dag.dag])
 
 
 async def _stage(

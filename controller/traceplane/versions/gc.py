@@ -1,22 +1,27 @@
-"""Purging what former versions of a DAG left behind. Nothing is purged by itself: somebody asks.
+"""Purging what former versions of a DAG left behind: because somebody asks, or because the Assets say for how long.
 
-What stays: all that the active and the staged version hold, and the versions that were active last, so that a
-rollback has somewhere to go. A cold version that holds the only copy of rows of a hot table stays as well, and so
-does a generation whose tasks still run, each with all that it reads and that reads it. Deciding and forgetting are
-one transaction under the pointer's lock; the bytes go later, when no query that began before can still read them.
+What stays: all that the active and the staged version hold, and what is asked to stay: the versions that were
+active last, or what the policies of the Assets keep (`retention`). A cold version that holds the only copy of rows
+of a hot table stays as well, and so does a generation whose tasks still run or that another DAG reads, each with
+all that it reads and that reads it. Deciding and marking are one transaction under the pointer's lock, after which
+nobody finds what was purged; the dispatcher's janitor then forgets the rows, and the bytes go later, when no query
+that began before can still read them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from uuid import UUID
 
 from traceplane.errors import NotFound
 from traceplane.store.engine import Connection
-from traceplane.store.statements import notify, pointers, purges, relocations
+from traceplane.store.statements import notify, pointers, purges, relocations, retention
 from traceplane.store.statements.pointers import DagKey
 from traceplane.store.statements.purges import Candidate
+from traceplane.versions.retention import assess
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +38,40 @@ async def collect(conn: Connection, dag: DagKey, *, keep: int, delay_seconds: fl
     async with conn.transaction(force_rollback=dry_run):
         if await pointers.lock_known(conn, dag) is None:
             raise NotFound(f"there is no DAG {dag.dag}")
-        stay = await purges.kept(conn, dag, keep=keep)
-        found = await purges.candidates(conn, dag, stay)
-        by_job: dict[UUID, list[Candidate]] = {}
-        for one in found:
-            by_job.setdefault(one.job_id, []).append(one)
-        done: list[Purged] = []
-        for group in _groups(by_job):
-            why = await _why_kept(conn, dag, [one for job in group for one in by_job[job]])
-            for job_id in group:
-                done += [Purged(one, why) for one in by_job[job_id]]
-                if why is None:
-                    versions = [one.version_id for one in by_job[job_id]]
-                    await purges.purge(conn, jobs=[job_id], versions=versions, delay_seconds=delay_seconds)
-        await notify.deployed(conn, f"{dag.namespace}/{dag.dag}")
+        found = await purges.candidates(conn, dag, await purges.kept(conn, dag, keep=keep))
+        return await _purge(conn, dag, found, {one.job_id for one in found}, delay_seconds)
+
+
+async def enforce(conn: Connection, dag: DagKey, *, delay_seconds: float) -> list[Purged]:
+    """Purge what the policies of the DAG's Assets do not keep any longer. May be repeated."""
+    if await pointers.lock_known(conn, dag) is None:
+        return []
+    # Looked at under the lock: a cutover may have come between.
+    assessed = assess(await retention.held(conn, dag))
+    if not assessed.due:
+        return []
+    found = await purges.candidates(conn, dag, await purges.kept(conn, dag, keep=0), but=assessed.kept)
+    return await _purge(conn, dag, found, assessed.due, delay_seconds)
+
+
+async def _purge(
+    conn: Connection, dag: DagKey, found: Sequence[Candidate], due: AbstractSet[UUID], delay_seconds: float
+) -> list[Purged]:
+    """Purge the groups of `found` that have a generation of `due`."""
+    by_job: dict[UUID, list[Candidate]] = {}
+    for one in found:
+        by_job.setdefault(one.job_id, []).append(one)
+    done: list[Purged] = []
+    for group in _groups(by_job):
+        if due.isdisjoint(group):
+            continue
+        why = await _why_kept(conn, dag, [one for job in group for one in by_job[job]])
+        for job_id in group:
+            done += [Purged(one, why) for one in by_job[job_id]]
+            if why is None:
+                versions = [one.version_id for one in by_job[job_id]]
+                await purges.mark(conn, jobs=[job_id], versions=versions, delay_seconds=delay_seconds)
+    await notify.deployed(conn, f"{dag.namespace}/{dag.dag}")
     return done
 
 
@@ -70,12 +95,12 @@ def _groups(by_job: dict[UUID, list[Candidate]]) -> list[list[UUID]]:
 
 
 async def _why_kept(conn: Connection, dag: DagKey, group: list[Candidate]) -> str | None:
-    unneeded = {one.version_id for one in group}
+    jobs, unneeded = {one.job_id for one in group}, {one.version_id for one in group}
     for one in group:
         if one.running:
             return f"tasks of {one.job} still run"
-        if one.read_by:
-            return f"{one.job}.{one.output} is read by {', '.join(one.read_by[:3])}"
+        if foreign := set(one.readers) - jobs:
+            return f"{one.job}.{one.output} is read by {await purges.reader(conn, foreign)}"
         sole = [
             found
             for found in await relocations.sole_ranges(conn, org_id=dag.org_id, cold_version=one.version_id)

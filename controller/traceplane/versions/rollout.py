@@ -79,6 +79,9 @@ async def roll_back(conn: Connection, dag: DagKey, *, version: str | None) -> Ve
     target = target or await _version(conn, dag, version or "")
     if target.id == pointer.active_version_id:
         raise NotPossible(f"version: {target.name} of DAG {dag.dag} is the active one")
+    if target.purged:
+        message = f"the data of {target.name} of DAG {dag.dag} was purged"
+        raise NotPossible(f"version: {message}; apply its definition again, and it is built anew")
     if not target.built:
         raise NotPossible(f"version: {target.name} of DAG {dag.dag} was never active, so its data is not whole")
     await _swap(conn, dag, pointer, target.id, held=_held(pointer, target))

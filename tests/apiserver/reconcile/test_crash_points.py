@@ -103,6 +103,9 @@ def test_killed_at_every_point_of_a_life(world: World, rounds: int) -> None:
     back = world.led(lease_name="back")
     world.until(lambda: active(world) == 1, "the version before is active again")
     back.kill()
+    for name in ("cold-blocks", "cold-transactions", "cold-logs"):
+        world.patch("assets", name, {"spec": {"retention": {"versions": 1}}})
+    stage("asset.purged", lambda: world.sql("SELECT 1 AS n FROM jobs WHERE purged_at IS NOT NULL"))
     world.enqueue(2)
     stage("reconcile.created", lambda: len(world.pods()) == 2)
     for slot, pod in world.pods().items():
@@ -144,6 +147,8 @@ def test_killed_at_every_point_of_a_life(world: World, rounds: int) -> None:
     stage("deletion.released", gone)
     world.led(lease_name="a-last-look")
     world.until(lambda: not world.collect() and not world.pods() and not world.names("jobs"), "nothing is left")
-    assert world.names("assets") == ["hot-blocks"], "which a user took over"
+    assert world.names("assets") == ["cold-blocks", "cold-logs", "cold-transactions", "hot-blocks"], (
+        "taken over by a user"
+    )
     assert world.sql("SELECT count(*) AS n FROM tasks WHERE status IN ('Queued', 'Running')") == [{"n": 0}]
     assert {point for point, kills in hits.items() if kills} == declared(), hits

@@ -165,3 +165,39 @@ def test_a_dag_waits_for_an_asset_of_another_and_is_staged_when_that_cuts_over(w
     world.until(
         lambda: (world.get("dags", "activity") or {})["status"]["activeVersion"] == before, "both are as they were"
     )
+
+
+def test_former_versions_go_as_their_asset_says_and_it_shows(world: World) -> None:
+    world.led()
+    world.running_chain()
+    for size in (70, 80):
+        number = len(world.sql("SELECT 1 AS n FROM dag_versions")) + 1
+        world.patch("dags", "chain", {"spec": changed(world, size)})
+        world.until(lambda number=number: finish(world) or active(world) == number, f"version {number} takes over")
+    asset = lambda: (world.get("assets", "cold-blocks") or {}).get("status", {})  # noqa: E731
+    assert "versions" not in asset(), "nobody asked"
+    world.patch("assets", "cold-blocks", {"spec": {"retention": {"versions": 2}}})
+    waits = "not yet: another output of its job is kept"
+    world.until(lambda: waits in asset().get("nextPurge", ""), "the job's other outputs have no such Asset")
+    for name in ("cold-transactions", "cold-logs"):
+        world.patch("assets", name, {"spec": {"retention": {"versions": 1}}})
+    world.until(lambda: "Purged" in world.events(), "the oldest version goes")
+    world.until(lambda: asset().get("versions") == 2, "two are left")
+    assert asset()["nextPurge"].startswith("v2-")
+    assert asset()["nextPurge"].endswith(" when another version takes over")
+    purged = world.sql("SELECT number FROM dag_versions WHERE purged_at IS NOT NULL")
+    assert purged == [{"number": 1}]
+    world.patch("assets", "cold-blocks", {"spec": {"retention": {"versions": None, "age": "1h"}}})
+    world.until(lambda: " at 20" in asset().get("nextPurge", ""), "when the age is over")
+    assert world.sql("SELECT policy -> 'retention' AS kept FROM assets WHERE name = 'cold-blocks'") == [
+        {"kept": {"age_seconds": 3600}}
+    ]
+    assert asset()["versions"] == 2
+
+
+def active(world: World) -> int:
+    """The number of the active version."""
+    found = world.sql(
+        "SELECT v.number FROM dag_current_versions c JOIN dag_versions v ON v.id = c.active_version_id"
+    )
+    return int(found[0]["number"])

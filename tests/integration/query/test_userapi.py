@@ -329,11 +329,18 @@ def test_a_task_is_canceled_or_asked_to_stop(world: World, get: Get, wanda: str)
     assert get("/v1/tasks/none/cancel", wanda, "POST").status_code == 404
 
 
+def only_version(get: Get) -> dict[str, Any]:
+    (only,) = get("/v1/dags/monad/versions").json()["items"]
+    return dict(only)
+
+
 def test_versions_come_newest_first_with_the_active_one_marked(world: World, get: Get, wanda: str) -> None:
     hot = world.state.execute("SELECT id FROM dataset_versions WHERE storage = 'Postgres'").fetchone()[0]
     new = world.next_version(hot)
     found = get("/v1/assets/hot-blocks/versions").json()["items"]
     assert {item["id"]: item["active"] for item in found} == {str(new): True, str(hot): False}
+    assert {item["kept"] for item in found} == {"active"}, "by the version of the DAG that has its job"
+    assert {item["name"] for item in found} == {only_version(get)["name"]}
     (only,) = get("/v1/dags/monad/versions").json()["items"]
     assert (only["id"], only["active"]) == (str(world.dag_version), True)
     assert len(get("/v1/assets/hot-blocks/versions", limit=1).json()["items"]) == 1

@@ -10,7 +10,7 @@ from tests import graphs, services
 from tests.integration.store.conftest import Deploy
 from traceplane.graph import Graph
 from traceplane.store.engine import Database
-from traceplane.store.statements import controller_facts
+from traceplane.store.statements import controller_facts, purges
 from traceplane.store.statements.pointers import DagKey
 from traceplane.versions import rollout
 from traceplane.versions.asset_policies import Policies
@@ -60,6 +60,17 @@ class Versions:
     async def run(self, verb: Callable[..., Awaitable[Any]], **given: Any) -> Any:
         async with self._state.transaction() as conn:
             return await verb(conn, DAG, **given)
+
+    async def forget(self, limit: int = 5_000, calls: int = 100) -> int:
+        """What the janitor does with what was purged, `calls` times at most; how many rows went."""
+        total = 0
+        for _ in range(calls):
+            async with self._state.transaction() as conn:
+                done = await purges.forget(conn, limit=limit)
+            if not done:
+                break
+            total += done
+        return total
 
     def event(self, job: UUID, number: int, *, partition: bool = False) -> None:
         """An accepted event of what a generation writes."""

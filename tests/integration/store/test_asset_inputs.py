@@ -265,7 +265,7 @@ async def test_nothing_is_purged_that_another_dag_reads(deploy: Deploy, upstream
     async def purged(dag: DagKey) -> list[tuple[str, str]]:
         return sorted((one.output.job, one.kept or "") for one in await sums.run(gc.collect, dag, **collect))
 
-    why = "compact.blocks is read by DAG demo/sums"
+    why = "compact.blocks is read by demo/sums/gas"
     assert await purged(CHAIN) == [("compact", ""), ("compact", why), ("ranges", ""), ("ranges", why)]
     assert await purged(CHAIN) == [("compact", why), ("ranges", why)], "what it is made from stays with it"
     # The reader goes on to the newest version, and its own former generation is purged: nobody reads that any more.

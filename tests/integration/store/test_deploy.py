@@ -126,7 +126,7 @@ async def test_deploys_at_once_make_one_version(deploy: Deploy, rows: Rows):
     assert len({deployment.version_id for deployment in done}) == 1
     counts = rows(
         "SELECT (SELECT count(*) FROM dag_versions), (SELECT count(*) FROM jobs), (SELECT count(*) FROM tasks),"
-        " (SELECT count(*) FROM dataset_versions), (SELECT count(*) FROM outbox)"
+        " (SELECT count(*) FROM dataset_versions), (SELECT count(*) FROM outbox WHERE kind = 'provision_hot_table')"
     )
     assert counts == [(1, 3, 1, 5, 4)]
 
@@ -290,9 +290,14 @@ async def test_a_deploy_tells_listeners_when_it_is_visible(deploy: Deploy, datab
 
 async def test_provisioning_that_was_given_up_is_asked_for_again(deploy: Deploy, rows: Rows):
     await deploy(graphs.assembled(graphs.chain()))
-    rows("UPDATE outbox SET status = 'Failed', finished_at = now() - interval '1 hour', attempts = 20")
+    rows(
+        "UPDATE outbox SET status = 'Failed', finished_at = now() - interval '1 hour', attempts = 20"
+        " WHERE kind = 'provision_hot_table'"
+    )
     await deploy(graphs.assembled(graphs.chain()))
-    assert rows("SELECT DISTINCT status, attempts FROM outbox") == [("Pending", 0)]
+    assert rows("SELECT DISTINCT status, attempts FROM outbox WHERE kind = 'provision_hot_table'") == [
+        ("Pending", 0)
+    ]
 
 
 async def test_concurrent_edits_end_in_the_newest_generation(deploy: Deploy, rows: Rows):

@@ -15,6 +15,7 @@ from tests import services
 from tests.integration.store.conftest import Deploy
 from tests.integration.store.rolling import Rows, Versions, chain, running
 from traceplane.dispatch.effects.purging import DELETE_OBJECTS, DeletePrefix, DropHotTable
+from traceplane.dispatch.views import Views
 from traceplane.drivers.objects import S3Objects
 from traceplane.errors import NotFound, Refused
 from traceplane.kit.ids import uuid7
@@ -37,6 +38,7 @@ def versions(state: Database, rows: Rows) -> Versions:
 
 async def collect(versions: Versions, keep: int = 1, dry_run: bool = False) -> list[Purged]:
     found: list[Purged] = await versions.run(gc.collect, keep=keep, delay_seconds=DELAY, dry_run=dry_run)
+    await versions.forget()
     return found
 
 
@@ -76,7 +78,7 @@ async def test_what_only_older_versions_hold_is_purged_and_the_last_one_stays(
         ("drop_hot_table", next(one.output.location for one in done if one.output.job == "ranges"), True),
     ]
     assert await collect(versions) == []
-    with pytest.raises(NotPossible, match="was never active, so its data is not whole"):
+    with pytest.raises(NotPossible, match=f"the data of v1-{chain().spec_hash[:8]} of DAG chain was purged"):
         await versions.run(rollout.roll_back, version="v1")
     assert (await versions.run(rollout.roll_back, version=None)).number == 2
 
@@ -139,6 +141,51 @@ async def test_what_still_runs_stays_until_it_has_ended(deploy: Deploy, versions
     assert found == dict.fromkeys(("ranges", "compact"), "tasks of ranges still run"), "a part would be a trap"
 
 
+async def test_what_another_dag_reads_stays(deploy: Deploy, versions: Versions) -> None:
+    first = await running(deploy, versions)
+    await change(deploy, versions, 50, 2)
+    versions.rows(
+        "INSERT INTO jobs (id, org_id, namespace, dag, name, config_hash, operator, activation, execution_strategy,"
+        " update_strategy, definition)"
+        " SELECT gen_random_uuid(), org_id, namespace, 'reports', 'daily', 'x', operator, activation,"
+        " execution_strategy, update_strategy, definition FROM jobs WHERE id = %s",
+        first["compact"],
+    )
+    versions.rows(
+        "INSERT INTO job_inputs (job_id, position, org_id, dataset_id, dataset_version_id, is_trigger)"
+        " SELECT j.id, 0, v.org_id, v.dataset_id, v.id, true FROM dataset_versions v, jobs j"
+        " WHERE v.job_id = %s AND j.dag = 'reports'",
+        first["compact"],
+    )
+    found = {one.output.job: one.kept for one in await collect(versions, keep=0)}
+    assert found == dict.fromkeys(("ranges", "compact"), "compact.blocks is read by demo/reports/daily")
+
+
+async def test_a_generation_with_many_rows_is_forgotten_in_slices(deploy: Deploy, versions: Versions) -> None:
+    first = await running(deploy, versions)
+    await change(deploy, versions, 50, 2)
+    versions.rows(
+        "INSERT INTO partition_versions (org_id, dataset_id, dataset_version_id, partition_key, range_start,"
+        " range_end, location, files, rows, bytes, manifest_sha256, task_id, attempt, superseded_at)"
+        " SELECT org_id, dataset_id, id, n::text, n, n, 'x', '[]', 1, 1, 'x', id, 1,"
+        " CASE WHEN n %% 2 = 0 THEN now() END"
+        " FROM dataset_versions CROSS JOIN generate_series(1, 250) n WHERE job_id = %s",
+        first["compact"],
+    )
+    left = "SELECT count(*) FROM partition_versions"
+    await versions.run(gc.collect, keep=0, delay_seconds=DELAY, dry_run=False)
+    assert versions.rows(left) == [(250,)], "marking deletes none of them"
+    assert versions.rows("SELECT count(*) FROM catalog.versions WHERE job <> 'follow'") == [(2,)], "but hides them"
+    again = await deploy(chain(), generation=3)
+    assert [one.job for one in again.rebuilds] == ["ranges", "compact"], "what half is there is not taken up"
+    assert await versions.forget(limit=100, calls=1) + await versions.forget(limit=100, calls=1) == 200
+    done = [await versions.forget(limit=100, calls=1) for _ in range(4)]
+    assert versions.rows(left) == [(0,)]
+    assert done[-1] == 0
+    assert versions.rows("SELECT count(*) FROM jobs WHERE purged_at IS NOT NULL") == [(0,)]
+    assert versions.ids(staged=True).keys() == {"follow", "ranges", "compact"}
+
+
 async def test_a_dag_that_nobody_deployed_has_nothing_to_purge(versions: Versions) -> None:
     with pytest.raises(NotFound):
         await collect(versions)
@@ -191,12 +238,14 @@ async def test_a_purged_table_is_dropped_with_what_fenced_its_writers(databases:
             "INSERT INTO trace.write_fences (dataset_version_id, writer, epoch) VALUES (%s, 'w', 1)", (version,)
         )
         for _ in range(2):  # an effect may happen twice
-            assert await DropHotTable(data).perform(row(location=f"hot.d_{version.hex}"))
+            assert await DropHotTable(data, Views(data, data, services.ORG_ID, "")).perform(
+                row(location=f"hot.d_{version.hex}")
+            )
         assert connection.execute("SELECT to_regclass(%s)", (f"hot.d_{version.hex}",)).fetchone() == (None,)
         left = "SELECT count(*) FROM trace.write_fences WHERE dataset_version_id = %s"
         assert connection.execute(left, (version,)).fetchone() == (0,)
     with pytest.raises(Refused, match="is no hot table"):
-        await DropHotTable(data).perform(row(location="public.users"))
+        await DropHotTable(data, Views(data, data, services.ORG_ID, "")).perform(row(location="public.users"))
     await data.close()
 
 

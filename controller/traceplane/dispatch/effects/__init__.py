@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from traceplane.dispatch.effects.delete_hot_rows import DeleteHotRows
+from traceplane.dispatch.effects.move_views import MoveViews
 from traceplane.dispatch.effects.provision_hot_table import ProvisionHotTable
 from traceplane.dispatch.effects.purging import DeletePrefix, DropHotTable
+from traceplane.dispatch.views import Views
 from traceplane.dispatch.wake import Wakeups
 from traceplane.drivers.objects import Objects
 from traceplane.store.engine import Database
@@ -26,12 +28,13 @@ class Effect(Protocol):
 
 
 def registry(
-    state: Database, data: Database, wakeups: Wakeups, objects: Objects, bucket: str
+    state: Database, data: Database, wakeups: Wakeups, views: Views, objects: Objects, bucket: str
 ) -> Mapping[str, Effect]:
     """Every effect by the kind of its rows. `bucket` is the one of `objects`."""
     return {
         "provision_hot_table": ProvisionHotTable(state, data, wakeups),
         "delete_hot_rows": DeleteHotRows(state, data),
-        "drop_hot_table": DropHotTable(data),
+        "drop_hot_table": DropHotTable(data, views),
+        "move_views": MoveViews(views),
         "delete_prefix": DeletePrefix(objects, bucket),
     }

@@ -16,6 +16,7 @@ from uuid import UUID
 from traceplane.store.documents import document
 from traceplane.store.engine import Connection
 from traceplane.store.rows import column, named
+from traceplane.store.statements import views
 
 _INSERT = """
 INSERT INTO assets (org_id, namespace, name, resource_uid, storage, federation, description, read_roles, policy)
@@ -101,12 +102,13 @@ async def declare(
 ) -> frozenset[str]:
     """Store policies; the names of those that changed. With `keep_roles`, stored roles stay as they are."""
     parameters = _parameters(org_id, namespace, policies) | {"keep_roles": keep_roles}
-    return frozenset(await column(conn, DECLARE, parameters))
+    return await _changed(conn, org_id, namespace, await column(conn, DECLARE, parameters))
 
 
 async def close(conn: Connection, *, org_id: UUID, namespace: str, policies: Sequence[Policy]) -> frozenset[str]:
     """Give `read_roles` to assets that any reader could read so far; the names of those that changed."""
-    return frozenset(await column(conn, CLOSE, _parameters(org_id, namespace, policies)))
+    changed = await column(conn, CLOSE, _parameters(org_id, namespace, policies))
+    return await _changed(conn, org_id, namespace, changed)
 
 
 async def stored(conn: Connection, *, org_id: UUID, namespace: str, names: Collection[str]) -> dict[str, Stored]:
@@ -122,6 +124,13 @@ async def delete(conn: Connection, *, org_id: UUID, namespace: str, name: str) -
     deleting a policy must not open what it closed.
     """
     return (await conn.execute(DELETE, {"org": org_id, "namespace": namespace, "name": name})).rowcount == 1
+
+
+async def _changed(conn: Connection, org_id: UUID, namespace: str, names: Sequence[str]) -> frozenset[str]:
+    """Views follow, since they are open to readers of Postgres where an asset is open to all."""
+    if names:
+        await views.request_of_assets(conn, org_id, namespace, names)
+    return frozenset(names)
 
 
 def _parameters(org_id: UUID, namespace: str, policies: Sequence[Policy]) -> dict[str, object]:

@@ -48,7 +48,7 @@ ASSET_VERSIONS = """
 SELECT v.id, v.dataset_id AS dataset, v.storage, v.config_hash, v.schema_hash, v.created_at,
        v.id = %(current)s::uuid AS active
 FROM dataset_versions v
-WHERE v.org_id = %(org)s AND v.dataset_id = %(dataset)s
+WHERE v.org_id = %(org)s AND v.dataset_id = %(dataset)s AND v.purged_at IS NULL
   AND (%(before)s::uuid IS NULL OR v.id < %(before)s)
 ORDER BY v.id DESC
 LIMIT %(limit)s

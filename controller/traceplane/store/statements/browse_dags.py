@@ -83,7 +83,7 @@ WHERE t.id = %(id)s AND t.org_id = %(org)s
 """
 
 DAG_VERSIONS = f"""
-SELECT v.id, {NAME.format(v="v")} AS name, v.spec_hash, v.created_at, v.activated_at,
+SELECT v.id, {NAME.format(v="v")} AS name, v.spec_hash, v.created_at, v.activated_at, v.purged_at,
        coalesce(v.id = c.active_version_id, false) AS active, coalesce(v.id = c.staged_version_id, false) AS staged
 FROM dag_versions v
 JOIN dag_current_versions c ON c.org_id = v.org_id AND c.namespace = v.namespace AND c.dag = v.dag

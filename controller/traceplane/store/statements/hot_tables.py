@@ -15,6 +15,7 @@ from psycopg import sql
 from traceplane.errors import Refused
 from traceplane.store.engine import Connection
 from traceplane.store.rows import column, first
+from traceplane.store.statements import views
 from traceplane_sdk.columns import FORMS
 
 REQUEST = """
@@ -95,7 +96,10 @@ async def mark_provisioned(conn: Connection, version_id: UUID) -> Sequence[UUID]
     parameters = {"version": version_id}
     async with conn.transaction():
         await conn.execute(LOCK_JOB, parameters)
-        return await column(conn, MARK_PROVISIONED, parameters)
+        ready = await column(conn, MARK_PROVISIONED, parameters)
+        if ready:
+            await views.request_of_version(conn, version_id)
+        return ready
 
 
 async def create(conn: Connection, table: HotTable) -> None:

@@ -33,9 +33,18 @@ FOR UPDATE OF c
 """
 """Serialise what changes one DAG, and see where it points."""
 
-ACTIVATE = """
-WITH activated AS (
-    UPDATE dag_versions SET activated_at = statement_timestamp() WHERE id = %(version)s
+_LEFT = """
+left_behind AS (
+    UPDATE dag_versions v SET left_at = statement_timestamp() FROM dag_current_versions c
+    WHERE c.org_id = %(org)s AND c.namespace = %(namespace)s AND c.dag = %(dag)s AND {left}
+)"""
+"""Versions that ran until now: how long they are kept counts from here."""
+
+ACTIVATE = f"""
+WITH {_LEFT.format(left="v.id IN (c.active_version_id, c.staged_version_id) AND v.id <> %(version)s")},
+activated AS (
+    UPDATE dag_versions SET activated_at = statement_timestamp(), left_at = NULL, purged_at = NULL
+    WHERE id = %(version)s
 )
 UPDATE dag_current_versions
 SET active_version_id = %(version)s, staged_version_id = NULL, staged_at = NULL, ready_at = NULL,
@@ -47,7 +56,11 @@ WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
 """
 """Make a version current; what was staged is so no more."""
 
-STAGE = """
+STAGE = f"""
+WITH {_LEFT.format(left="v.id = c.staged_version_id AND v.id IS DISTINCT FROM %(version)s")},
+staged AS (
+    UPDATE dag_versions SET left_at = NULL, purged_at = NULL WHERE id = %(version)s
+)
 UPDATE dag_current_versions
 SET staged_version_id = %(version)s, approved_version_id = NULL, held_spec_hash = NULL, ready_at = NULL,
     staged_at = CASE WHEN %(version)s::uuid IS NOT NULL THEN statement_timestamp() END,
@@ -84,7 +97,8 @@ WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
 """
 """Remember the newest resource that was compared, though it changed nothing, so that an older one is refused."""
 
-RETIRE = """
+RETIRE = f"""
+WITH {_LEFT.format(left="v.id IN (c.active_version_id, c.staged_version_id) AND c.resource_uid = %(uid)s")}
 UPDATE dag_current_versions
 SET active_version_id = NULL, staged_version_id = NULL, staged_at = NULL, ready_at = NULL,
     approved_version_id = NULL, held_spec_hash = NULL,

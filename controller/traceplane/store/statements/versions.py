@@ -14,7 +14,7 @@ from uuid import UUID
 
 from traceplane.store.documents import document
 from traceplane.store.engine import Connection
-from traceplane.store.rows import column, named
+from traceplane.store.rows import column, first, named
 from traceplane.store.statements.pointers import DagKey
 
 GENERATIONS = """
@@ -107,7 +107,8 @@ ON CONFLICT DO NOTHING
 """What a version publishes."""
 
 FIND = f"""
-SELECT v.id, v.number, v.spec_hash, v.activated_at IS NOT NULL AS built, {NAME.format(v="v")} AS name
+SELECT v.id, v.number, v.spec_hash, v.activated_at IS NOT NULL AS built, v.purged_at IS NOT NULL AS purged,
+       {NAME.format(v="v")} AS name
 FROM dag_versions v
 WHERE v.org_id = %(org)s AND v.namespace = %(namespace)s AND v.dag = %(dag)s
   AND CASE WHEN %(wanted)s::text IS NULL
@@ -120,10 +121,10 @@ LIMIT 1
 """A version by what a person calls it; or, where he names none, the one that was active last."""
 
 OF_SPEC = f"""
-SELECT {NAME.format(v="v")} FROM dag_versions v
+SELECT {NAME.format(v="v")}, v.purged_at IS NOT NULL FROM dag_versions v
 WHERE v.org_id = %(org)s AND v.namespace = %(namespace)s AND v.dag = %(dag)s AND v.spec_hash = %(spec_hash)s
 """
-"""The name of a spec's version."""
+"""The name of a spec's version, and whether its data was purged."""
 
 APPLY_DEFINITIONS = """
 UPDATE jobs j SET definition = m.definition
@@ -179,12 +180,14 @@ class StoredGeneration(Generation):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """A version of a DAG. `name` is what people see; `built`: it was active once, and may be so again at once."""
+    """A version of a DAG. `name` is what people see; `built`: it was active once, and may be so again at once;
+    `purged`: that is over, its data is gone."""
 
     id: UUID
     number: int
     spec_hash: str
     built: bool
+    purged: bool
     name: str
 
 
@@ -228,10 +231,9 @@ async def generation_ids(conn: Connection, dag: DagKey) -> list[UUID]:
     return await column(conn, GENERATION_IDS, dag.parameters)
 
 
-async def of_spec(conn: Connection, dag: DagKey, spec_hash: str) -> str | None:
-    """What people call the version of a spec; None where there is none."""
-    found: list[str] = await column(conn, OF_SPEC, dag.parameters | {"spec_hash": spec_hash})
-    return found[0] if found else None
+async def of_spec(conn: Connection, dag: DagKey, spec_hash: str) -> tuple[str, bool] | None:
+    """What people call the version of a spec, and whether its data was purged; None where there is none."""
+    return await first(conn, lambda *row: row, OF_SPEC, dag.parameters | {"spec_hash": spec_hash})
 
 
 async def job_ids(conn: Connection, version_id: UUID) -> list[UUID]:

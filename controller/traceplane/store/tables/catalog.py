@@ -134,7 +134,7 @@ CREATE VIEW catalog.versions AS
 SELECT d.org_id, d.namespace, d.dag, d.job, d.output, p.asset, d.id AS dataset_id, v.id AS dataset_version_id,
        v.storage, v.location, v.columns, v.scope_column, v.provisioned_at IS NOT NULL AS provisioned
 FROM datasets d
-JOIN dataset_versions v ON v.dataset_id = d.id
+JOIN dataset_versions v ON v.dataset_id = d.id AND v.purged_at IS NULL
 LEFT JOIN asset_publications p ON p.dataset_id = d.id
 """,
     """

@@ -94,6 +94,7 @@ dataset_versions = Table(
     stamped("created_at"),
     Column("sparse", Boolean, nullable=False, server_default=false()),
     Column("unverified", ARRAY(Text), nullable=False, server_default="{}"),
+    moment("purged_at"),
     UniqueConstraint("dataset_id", "config_hash"),
     one_of("storage", "Postgres", "S3"),
     Index(None, "job_id"),
@@ -171,6 +172,7 @@ partition_versions = Table(
     Column("superseded_xid", XID8),
     CheckConstraint("range_start <= range_end", name="range"),
     CheckConstraint("rows >= 0 AND bytes >= 0", name="sizes"),
+    Index(None, "dataset_version_id"),
     Index(
         "partition_versions_current_key",
         "dataset_version_id",

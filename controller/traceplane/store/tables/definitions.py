@@ -6,7 +6,9 @@ tasks, cursors and operator state hang on the generation, so an edit that does n
 them. What such an edit does change (scaling, timeouts, priority) is in `dag_version_jobs`.
 
 A version that was active once (`activated_at`) is whole: its generations are built, and it may be active again at
-once. The staged version of a DAG is built beside the active one until it takes its place.
+once. The staged version of a DAG is built beside the active one until it takes its place. `left_at` is when another
+one took the place of either; `purged_at`, when its data was purged: then it can be built anew, and not gone back
+to.
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ dag_versions = Table(
     Column("number", Integer, nullable=False),
     moment("activated_at"),
     text("written_hash", null=True),
+    moment("left_at"),
+    moment("purged_at"),
     UniqueConstraint("org_id", "namespace", "dag", "spec_hash"),
     UniqueConstraint("org_id", "namespace", "dag", "number"),
 )
@@ -83,11 +87,13 @@ jobs = Table(
     Column("paused", Boolean, nullable=False, server_default=false()),
     stamped("created_at"),
     moment("left_at"),
+    moment("purged_at"),
     UniqueConstraint("org_id", "namespace", "dag", "name", "config_hash"),
     one_of("activation", "Source", "Reactive"),
     one_of("execution_strategy", "PerUpdate", "PerPartition"),
     one_of("update_strategy", "Append", "Replace"),
     CheckConstraint("(activation = 'Reactive') = (execution_strategy IS NOT NULL)", name="strategy_of_reactive"),
+    Index(None, "purged_at", postgresql_where=sql("purged_at IS NOT NULL")),
 )
 
 dag_version_jobs = Table(

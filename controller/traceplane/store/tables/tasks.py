@@ -160,7 +160,7 @@ outbox = Table(
     words("last_error", null=True),
     stamped("created_at"),
     moment("finished_at"),
-    one_of("kind", "provision_hot_table", "delete_hot_rows", "drop_hot_table", "delete_prefix"),
+    one_of("kind", "provision_hot_table", "delete_hot_rows", "drop_hot_table", "delete_prefix", "move_views"),
     one_of("status", "Pending", "Done", "Failed"),
     CheckConstraint("(status = 'Pending') = (finished_at IS NULL)", name="end"),
     Index("outbox_due_idx", "available_at", "id", postgresql_where=text("status = 'Pending'")),
