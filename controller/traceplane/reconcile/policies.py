@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from traceplane import graph as graphs
 from traceplane.drivers.kube import Object
@@ -34,8 +35,18 @@ def declared(asset: Asset, obj: Object, storage: str) -> Policy:
         description=spec.description or "",
         read_roles=tuple(spec.read_roles),
         policy={"deletionPolicy": spec.deletion_policy}
-        | ({"readNamespaces": spec.read_namespaces} if spec.read_namespaces else {}),
+        | ({"readNamespaces": spec.read_namespaces} if spec.read_namespaces else {})
+        | _external(asset),
     )
+
+
+def _external(asset: Asset) -> dict[str, Any]:
+    """What a refresh reads, and when, of an external asset; nothing of another."""
+    external, schema = asset.spec.external, asset.spec.schema_
+    if external is None:
+        return {}
+    columns = [column.model_dump(mode="json") for column in schema.columns] if schema else None
+    return {"external": external.model_dump(by_alias=True) | {"columns": columns}}
 
 
 def closing(obj: Object, storage: str, stored: Stored | None = None) -> Policy | None:
