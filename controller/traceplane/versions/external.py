@@ -179,7 +179,9 @@ async def commit(conn: Connection, dag: DagKey, found: Found, place: Place, fenc
         "columns": list(found.columns),
         "task": str(fence.task_id),
     }
-    version = await versions.put_version(conn, dag, version_id=uuid7(), spec_hash=found.identity, spec=spec)
+    version = await versions.put_version(
+        conn, dag, version_id=uuid7(), spec_hash=found.identity, written_hash=found.identity, spec=spec
+    )
     await external.describe(
         conn, version_id=version, spec=spec
     )  # a purged version keeps its number, and comes back

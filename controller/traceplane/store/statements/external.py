@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from traceplane.kit.ids import event_id
 from traceplane.store.documents import document
 from traceplane.store.engine import Connection
 from traceplane.store.rows import column, named
@@ -68,13 +69,21 @@ WHERE v.org_id = %(org)s AND v.namespace = %(namespace)s AND v.dag = %(dag)s AND
 """The version of a content whose rows are still there; a purged one has none."""
 
 COMMIT = """
-INSERT INTO partition_versions (org_id, dataset_id, dataset_version_id, partition_key, range_start, range_end,
-                                location, files, rows, bytes, manifest_sha256, task_id, attempt)
-SELECT v.org_id, v.dataset_id, v.id, %(key)s, %(start)s, %(end)s, %(location)s, %(files)s::jsonb, %(rows)s,
-       %(bytes)s, %(manifest)s, %(task)s, %(attempt)s
-FROM dataset_versions v WHERE v.id = %(version)s
+WITH committed AS (
+    INSERT INTO partition_versions (org_id, dataset_id, dataset_version_id, partition_key, range_start, range_end,
+                                    location, files, rows, bytes, manifest_sha256, task_id, attempt)
+    SELECT v.org_id, v.dataset_id, v.id, %(key)s, %(start)s, %(end)s, %(location)s, %(files)s::jsonb, %(rows)s,
+           %(bytes)s, %(manifest)s, %(task)s, %(attempt)s
+    FROM dataset_versions v WHERE v.id = %(version)s
+    RETURNING *
+)
+INSERT INTO events (id, org_id, dataset_id, dataset_version_id, kind, partition_key, range_start, range_end,
+                    producer_task_id)
+SELECT %(event)s, org_id, dataset_id, dataset_version_id, 'Partition', partition_key, range_start, range_end,
+       task_id
+FROM committed
 """
-"""Point at the files of a new content."""
+"""Point at the files of a new content, and announce it to jobs that will read that version."""
 
 DESCRIBE = "UPDATE dag_versions SET spec = %(spec)s::jsonb WHERE id = %(version)s"
 """What a version was read from; a content that comes back may come from elsewhere."""
@@ -233,6 +242,7 @@ async def commit(
     """Point a dataset version at its files."""
     row = {
         "version": dataset_version,
+        "event": event_id(task_id, attempt, 0),
         "key": committed.key,
         "start": committed.start,
         "end": committed.end,
