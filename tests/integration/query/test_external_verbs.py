@@ -17,7 +17,6 @@ from tests.integration.query.refreshing import Refreshing, came_to, failure
 from tests.integration.query.world import NAMESPACE, World
 from tests.issuer import Issuer
 from tests.support.dispatcher import PATIENCE_SECONDS, running
-from tests.support.waiting import until
 from traceplane.external import refresh, schedule
 from traceplane.kit import crash
 from traceplane.store.statements import asset_inputs
@@ -98,20 +97,18 @@ def test_a_refresh_killed_anywhere_is_taken_up_and_makes_one_version(
     refreshing: Refreshing, client: Client, tmp_path: Path
 ) -> None:
     assert set(POINTS) <= set(crash.declared())
-    quick = refreshing.settings.model_copy(update={"retry_base_seconds": 0.05, "poll_seconds": 0.1})
+    loops = {loop.name: loop.run_once for loop in refreshing.dispatcher.loops()}
     for number, point in enumerate(POINTS, 1):
         refreshing.declare("prices", uri=refreshing.put("prices/eth.csv", CONTENT + f"{number},{point}\n"))
         task = refreshing.ask("prices")
-        with running(quick, tmp_path, TRACE_CRASH_AT=point) as dispatcher:
+        with running(refreshing.settings, tmp_path, TRACE_CRASH_AT=point) as dispatcher:
             assert dispatcher.process.wait(PATIENCE_SECONDS) == crash.EXIT_CODE, point
         # Its lease ends a minute later, of which nothing is learned.
         refreshing.world.state.execute("UPDATE tasks SET lease_expires_at = now() WHERE status = 'Running'")
-        with running(quick, tmp_path):
-            until(
-                lambda: refreshing.standing("prices", task).status == "Completed",  # noqa: B023
-                f"the refresh killed at {point} completes",
-                timeout=PATIENCE_SECONDS,
-            )
+        refreshing.run(loops["reaper"]())
+        refreshing.world.state.execute("UPDATE tasks SET next_retry_at = now() WHERE status = 'Failed'")
+        refreshing.run(loops["retry"]())
+        refreshing.work()
         standing = refreshing.standing("prices", task)
         assert came_to(standing) == "Updated", point
         assert str(standing.version).startswith(f"v{number}-"), point
