@@ -52,6 +52,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer", "minimum": 0, "maximum": lineage.DEPTH},
         "description": "Jobs back.",
     },
+    "task": {"schema": {"type": "string", "format": "uuid"}, "description": "Id of a refresh's task."},
     "at": {"schema": _INT8, "description": "A value of the scope column, such as a block number."},
     "cursor": {"schema": {"type": "string", "maxLength": 2048}, "description": "`next_cursor` of the page before."},
 }
@@ -70,7 +71,15 @@ _LINKS: api_document.Links = {
     ("retry_task", 200): (("cancel_task", _ID),),
     ("assets", 200): tuple(
         (name, _FIRST)
-        for name in ("asset", "asset_partitions", "asset_versions", "asset_lineage", "asset_runs", "explain_asset")
+        for name in (
+            "asset",
+            "asset_refresh",
+            "asset_partitions",
+            "asset_versions",
+            "asset_lineage",
+            "asset_runs",
+            "explain_asset",
+        )
     ),
 }
 

@@ -54,6 +54,8 @@ RULES = (
         Tier.CLUSTER,
     ),
     Rule(r"kubectl tracedag (version|get|logs|query)( .*)?", Tier.CLUSTER),
+    # Of files that are put beside it.
+    Rule(r"tracectl asset refresh prices", Tier.TESTED, "tests/integration/query/test_external_assets.py"),
     Rule(r"kubectl tracedag doctor", Tier.TESTED, "tests/apiserver/cli/test_doctor.py"),
     Rule(r"echo '.*' \| tracectl sql .*", Tier.CLUSTER),
     Rule(r"tracectl sql -n trace", Tier.TESTED, "tests/integration/query/test_sql_prompt.py"),

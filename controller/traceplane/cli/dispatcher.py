@@ -48,6 +48,7 @@ def register(app: typer.Typer) -> None:
 
 async def serve(settings: DispatcherSettings) -> None:
     """Run until SIGTERM or SIGINT. Raises GiveUp where a request met an error after which it must not go on."""
+    from traceplane import external
     from traceplane.dispatch import dispatcher
     from traceplane.kit import crash
     from traceplane.kit.listen import listener
@@ -55,7 +56,7 @@ async def serve(settings: DispatcherSettings) -> None:
     from traceplane.taskapi.app import app as task_app
     from traceplane.userapi.app import app as user_app
 
-    parts = dispatcher.build(settings)
+    parts = dispatcher.build(settings, external.parts)
     credentials.Credentials(dispatch_metrics.REGISTRY, credentials.of_issuer(settings))
     if settings.crash_at:
         crash.arm(settings.crash_at)

@@ -155,6 +155,9 @@ def _one_asset(api: Access, name: str, namespace: str | None, output: Output) ->
     if output is Output.TABLE:
         about = ("sql_name", "storage", "scope_column", "cursor", "partitions", "rows", "bytes", "description")
         printing.rows([found], about, output)
+        if (external := found.get("external")) is not None:
+            said = {**external, "error": (external["error"] or {}).get("message")}
+            printing.rows([said], ("source", "version", "content", "refreshed_at", "status", "error"), output)
     columns = ("name", "sql_type", "type", "nullable", "pii", "description")
     printing.rows(found["columns"] or [], columns, output)
     if output is Output.TABLE:

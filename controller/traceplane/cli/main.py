@@ -31,7 +31,7 @@ app.add_typer(processes, name="run")
 
 _VERBS = (
     *("version", "doctor", "lint", "plan", "query", "sql", "result", "get", "lineage", "diff"),
-    *("operate", "rollout", "logs", "admin"),
+    *("operate", "rollout", "asset", "logs", "admin"),
 )
 _PROCESSES = ("controller", "dispatcher", "query_service", "worker", "migrate")
 

@@ -7,7 +7,7 @@ progress hand their tasks back. Every loop is safe in any number of replicas.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -46,6 +46,7 @@ from traceplane.store.engine import Database
 from traceplane.store.listener import Listener
 from traceplane.store.statements.notify import DEPLOY_CHANNEL, OUTBOX_CHANNEL, SOURCE_CHANNEL, WAKE_CHANNEL
 from traceplane.tasks.retries import RetryPolicy
+from traceplane_sdk.context import Context, Result
 
 GAUGES_SECONDS = 5.0
 JOB_GAUGES_SECONDS = 15.0
@@ -58,6 +59,8 @@ VIEWS_SECONDS = 60.0
 """A net under the outbox: also for views that were dropped by hand."""
 DUE_SECONDS = 1.0
 """How late a retry or an expired lease may be noticed; no notification can announce the passing of time."""
+
+Own = Callable[[DispatcherSettings, Database], tuple[Mapping[str, Callable[[Context], Result]], Sequence[Loop]]]
 
 log = structlog.get_logger()
 
@@ -82,6 +85,8 @@ class Dispatcher:
     local: LocalRuntime
     views: Views
     health: Health
+    further: Sequence[Loop] = ()
+    """Loops of rooms above this one."""
 
     def loops(self) -> Sequence[Loop]:
         """The background loops, not started."""
@@ -110,6 +115,7 @@ class Dispatcher:
             Loop("stores", StoreGauges(state, data, self.objects).run_once, JOB_GAUGES_SECONDS),
             Loop("local", self.local.run_once, settings.poll_seconds, wake=self.wakeups.any_work),
             *self._run_events(),
+            *self.further,
         )
 
     def _run_events(self) -> Sequence[Loop]:
@@ -165,8 +171,11 @@ class Dispatcher:
         await self.data.close()
 
 
-def build(settings: DispatcherSettings) -> Dispatcher:
-    """A dispatcher from its settings, inside a running event loop. InvalidSettings names what is missing."""
+def build(settings: DispatcherSettings, own: Own | None = None) -> Dispatcher:
+    """A dispatcher from its settings, inside a running event loop. InvalidSettings names what is missing.
+
+    `own` makes what a room above this one runs here: tasks of its own operators, and loops.
+    """
     key, tokens = settings.capability_key_file, settings.worker_token_file
     state = Database(settings.read_state_dsn(), application="trace-dispatcher", pool_size=settings.pool_size)
     data = Database(settings.read_data_dsn(), application="trace-dispatcher", pool_size=settings.pool_size)
@@ -182,6 +191,7 @@ def build(settings: DispatcherSettings) -> Dispatcher:
     )
     leases = Leases(settings, state, jobs, claims, capabilities, credentials, wakeups)
     acceptance = Acceptance(settings, state, jobs, wakeups)
+    runs, further = own(settings, state) if own else ({}, ())
     port = InProcessPort(asyncio.get_running_loop(), capabilities, leases, completions, acceptance)
     return Dispatcher(
         settings=settings,
@@ -197,9 +207,10 @@ def build(settings: DispatcherSettings) -> Dispatcher:
         completions=completions,
         acceptance=acceptance,
         leases=leases,
-        local=LocalRuntime(settings, state, claims, port, wakeups),
+        local=LocalRuntime(settings, state, claims, port, wakeups, runs),
         views=Views(state, data, settings.org_id, settings.views_role),
         health=Health(state, data, objects, credentials, settings, settings.org_id),
+        further=further,
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from traceplane.runtime.host import Host, Times
 from traceplane.settings import DispatcherSettings
 from traceplane.store.engine import Database
 from traceplane.store.statements import generations
+from traceplane_sdk.context import Context, Result
 from traceplane_sdk.wire import ClaimResponse
 
 SLOTS = 4
@@ -43,7 +45,13 @@ class LocalRuntime:
     """Runs tasks of jobs whose runtime is Dispatcher."""
 
     def __init__(
-        self, settings: DispatcherSettings, state: Database, claims: Claims, port: InProcessPort, wakeups: Wakeups
+        self,
+        settings: DispatcherSettings,
+        state: Database,
+        claims: Claims,
+        port: InProcessPort,
+        wakeups: Wakeups,
+        own: Mapping[str, Callable[[Context], Result]],
     ) -> None:
         self._org_id = settings.org_id
         self._state = state
@@ -62,6 +70,7 @@ class LocalRuntime:
             rpc_dir=None,
             query_url=None,
             scratch_dir=None,
+            own=own,
         )
         self._supervisors = ThreadPoolExecutor(SLOTS, thread_name_prefix="attempt")
         self._running: dict[asyncio.Task[None], threading.Event] = {}

@@ -6,6 +6,10 @@ These are problems of the Asset, which has another owner than the DAG: they neve
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
 
 from traceplane.graph.model import Problem
 from traceplane.graph.wiring import UNKNOWN_ASSET
@@ -17,7 +21,29 @@ from traceplane_sdk.operator import OutputSchema, Storage
 
 def check_asset(asset: Asset) -> list[Problem]:
     """Every broken rule of the asset alone."""
-    return [Problem(asset.source, v.path, v.code, v.message) for v in violations(asset)]
+    broken = [Problem(asset.source, v.path, v.code, v.message) for v in violations(asset)]
+    external = asset.spec.external
+    if external is not None and external.schedule is not None:
+        broken += _schedule(asset, external.schedule, external.time_zone)
+    return broken
+
+
+def _schedule(asset: Asset, schedule: str, time_zone: str | None) -> Iterator[Problem]:
+    """What is wrong with when an asset refreshes."""
+    try:
+        if len(schedule.split()) != 5:
+            raise CronSimError("it has five fields")
+        next(CronSim(schedule, datetime(2024, 1, 1)))
+    except (CronSimError, StopIteration) as error:
+        message = (
+            f"{schedule!r} is no schedule ({error or 'it never comes'}); write five fields, such as 15 * * * *"
+        )
+        yield Problem(asset.source, "spec.external.schedule", INVALID, message)
+    try:
+        ZoneInfo(time_zone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        message = f"{time_zone!r} is no IANA time zone, such as Europe/Berlin"
+        yield Problem(asset.source, "spec.external.timeZone", INVALID, message)
 
 
 def check_bundle(bundle: Bundle) -> list[Problem]:

@@ -7,12 +7,21 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from traceplane.kinds.asset_rules import ASSET_RULES, CHECK_RULES, EXTERNAL_RULES, FEDERATION_RULES, RETENTION_RULES
+from traceplane.kinds.asset_rules import (
+    ASSET_RULES,
+    CHECK_RULES,
+    EXTERNAL_RULES,
+    FEDERATION_RULES,
+    RETENTION_RULES,
+    SCHEMA_RULES,
+)
 from traceplane.kinds.fields import (
     ASSET_NAME,
     LABEL,
     NAMESPACES,
     ROLE,
+    SOURCE_URI,
+    TABLE,
     AssetName,
     ColumnName,
     Count,
@@ -39,16 +48,33 @@ class Federation(Model):
 
 
 class External(Model):
-    """A file set or table that no job makes. Not supported yet."""
+    """A file set or a table of the data database that no job makes; `tracectl asset refresh` reads it."""
 
     rules: ClassVar[tuple[Rule, ...]] = EXTERNAL_RULES
 
-    uri: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(None, description="Address of files.")
-    table: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(None, description="Name of a table.")
+    uri: Annotated[str, Field(pattern=SOURCE_URI, max_length=1024)] | None = Field(
+        None,
+        description="Address of the files in a bucket that TRACE_EXTERNAL_BUCKETS allows: one object, all below a "
+        "prefix that ends in /, or a pattern in which * and ? stand for characters other than / and ** for any. "
+        "CSV (.csv, .tsv), JSON lines (.json, .jsonl, .ndjson), both also with .gz, or .parquet.",
+    )
+    table: Annotated[str, Field(pattern=TABLE, max_length=128)] | None = Field(
+        None,
+        description="A table or materialized view of the data database as schema.name, outside of Trace's own "
+        "schemas.",
+    )
+    schedule: Annotated[str, Field(min_length=9, max_length=128)] | None = Field(
+        None,
+        description="When to refresh, in five fields: minute, hour, day of month, month, day of week. Left out: "
+        "only when somebody asks.",
+    )
+    time_zone: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        None, description="IANA time zone of the schedule; UTC where left out."
+    )
 
 
 class AssetColumn(Model):
-    """A column of a buffered table."""
+    """A column, by its name in SQL."""
 
     name: ColumnName = Field(description="Name of the column.")
     # Not strict: a manifest has the member's name, not the member.
@@ -58,14 +84,18 @@ class AssetColumn(Model):
 
 
 class AssetSchema(Model):
-    """The table that the platform makes for a buffered asset. Not supported yet."""
+    """Which columns an external asset has; what else its files hold is left out."""
+
+    rules: ClassVar[tuple[Rule, ...]] = SCHEMA_RULES
 
     columns: Annotated[list[AssetColumn], Field(min_length=1, max_length=256), ListMap("name")] = Field(
-        description="The table's columns, in order."
+        description="The columns, in order."
     )
-    unique: ColumnList | None = Field(None, description="Columns whose values no two rows share.")
+    unique: ColumnList | None = Field(
+        None, description="Columns whose values no two rows share. Not supported yet."
+    )
     indexes: Annotated[list[ColumnList], Field(max_length=16)] | None = Field(
-        None, description="Columns of each index."
+        None, description="Columns of each index. Not supported yet."
     )
 
 
@@ -159,12 +189,16 @@ class AssetSpec(Model):
     write_mode: Literal["Direct", "Buffered"] | None = Field(
         None, description="Only for storage Postgres. Buffered is not supported yet."
     )
-    schema_: AssetSchema | None = Field(None, alias="schema", description="Only for Buffered. Not supported yet.")
+    schema_: AssetSchema | None = Field(
+        None, alias="schema", description="Only for external; types are found in the files where left out."
+    )
     freshness: Freshness | None = Field(None, description="Not supported yet.")
     checks: Annotated[list[Check], Field(max_length=32), ListMap("name")] | None = Field(
         None, description="Not supported yet."
     )
-    external: External | None = Field(None, description="Not supported yet.")
+    external: External | None = Field(
+        None, description="Where the rows come from, if no job makes them. Such an asset lives in S3."
+    )
     retention: Retention | None = Field(
         None, description="Which versions of the data are kept; all, where left out, until `tracectl gc`."
     )
@@ -200,6 +234,14 @@ class AssetStatus(Model):
         None, description="Versions of the data that are there, the current one among them; with spec.retention."
     )
     next_purge: Text | None = Field(None, description="Which version spec.retention lets go next, and when.")
+    source: Text | None = Field(None, description="Of an external asset: where its rows were read from.")
+    content: Text | None = Field(None, description="Of an external asset: SHA-256 of what was read.")
+    columns: Annotated[list[Text], Field(max_length=256)] | None = Field(
+        None, description="Of an external asset: each column and its type."
+    )
+    last_refresh: Annotated[str, Field(max_length=64)] | None = Field(
+        None, description="Of an external asset: when a refresh last succeeded."
+    )
     unverified: Annotated[list[Text], Field(max_length=MAX_UNVERIFIED)] | None = Field(
         None, description="Rules that hold on the chain, or wherever the rows come from, but are not checked."
     )
@@ -217,6 +259,7 @@ class Asset(Resource):
         Column("Cursor", "integer", ".status.cursor", "Newest value."),
         Column("Rows", "integer", ".status.rows", "Rows of committed partitions."),
         AGE,
+        Column("Source", "string", ".status.source", "Where an external asset is read from.", wide=True),
         Column("Version", "string", ".status.currentVersion", "Current dataset version.", wide=True),
         Column("Versions", "integer", ".status.versions", "Versions that are there.", wide=True),
         Column("Next purge", "string", ".status.nextPurge", "Which version goes next, and when.", wide=True),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from traceplane.kinds.rules import FORBIDDEN, NOT_SUPPORTED, REQUIRED, Rule, not_supported
+
+OWN_SCHEMAS = "^(hot|trace|catalog|information_schema|pg_[a-z0-9_]*)[.]"
+"""Of the data database: what an external asset may not publish."""
 
 CHECK_KINDS = {
     "notNull": "not_null",
@@ -51,10 +56,28 @@ ASSET_RULES = (
         "deletionPolicy",
         NOT_SUPPORTED,
     ),
-    not_supported("schema", "schema_", "remove it"),
+    Rule(
+        "!has(self.schema) || has(self.external)",
+        lambda spec: spec.schema_ is None or spec.external is not None,
+        "schema belongs to external; remove it: a job declares the columns of what it makes",
+        "schema",
+        FORBIDDEN,
+    ),
+    Rule(
+        "!has(self.external) || !has(self.federation)",
+        lambda spec: spec.external is None or spec.federation is None,
+        "an asset is external or federated: remove one of them",
+        "external",
+        FORBIDDEN,
+    ),
+    Rule(
+        "!has(self.external) || !has(self.storage) || self.storage != 'Postgres'",
+        lambda spec: spec.external is None or spec.storage != "Postgres",
+        "what is read from outside is kept in S3; remove storage",
+        "storage",
+    ),
     not_supported("freshness", "freshness", "remove it"),
     not_supported("checks", "checks", "remove it"),
-    not_supported("external", "external", "remove it"),
     Rule(
         "!has(self.retention) || !has(self.storage) || self.storage != 'Federated'",
         lambda spec: spec.retention is None or spec.storage != "Federated",
@@ -79,6 +102,25 @@ EXTERNAL_RULES = (
         lambda external: (external.uri is None) != (external.table is None),
         "give either uri or table",
     ),
+    Rule(
+        f"!has(self.table) || !self.table.matches('{OWN_SCHEMAS}')",
+        lambda external: external.table is None or not re.match(OWN_SCHEMAS, external.table),
+        "that schema is Trace's own or the server's; name a table of a schema of yours",
+        "table",
+        FORBIDDEN,
+    ),
+    Rule(
+        "!has(self.timeZone) || has(self.schedule)",
+        lambda external: external.time_zone is None or external.schedule is not None,
+        "timeZone belongs to schedule; give one, or remove timeZone",
+        "timeZone",
+        FORBIDDEN,
+    ),
+)
+
+SCHEMA_RULES = (
+    not_supported("unique", "unique", "remove it"),
+    not_supported("indexes", "indexes", "remove it"),
 )
 
 RETENTION_RULES = (

@@ -35,6 +35,8 @@ IDLE: Final = f"^(0|0s|never|{_DURATION})$"
 QUANTITY: Final = r"^[0-9]{1,12}(\.[0-9]{1,9})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 S3_URI: Final = "^s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]/[^*?]{1,900}$"
+SOURCE_URI: Final = "^s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]/[^\\s]{0,900}$"
+TABLE: Final = "^[a-z_][a-z0-9_]{0,62}[.][a-z_][a-z0-9_]{0,62}$"
 SHA256: Final = "^[0-9a-f]{64}$"
 NAMESPACES: Final = r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$"
 ROLE: Final = "^[A-Za-z0-9][-A-Za-z0-9_.:]{0,62}$"
@@ -49,6 +51,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     IDLE: 'a duration such as 5m, or "0" to leave at once, or never',
     QUANTITY: "a quantity such as 500m, 2 or 1.5Gi",
     S3_URI: "an object's address, s3://bucket/key, without * and ?",
+    SOURCE_URI: "s3://bucket/ with a prefix that ends in /, a key, or a pattern with * and ?, without spaces",
+    TABLE: "schema.name of a table, both of a-z, 0-9 and _",
     SHA256: "a SHA-256 as 64 lower-case hex digits",
     NAMESPACES: "a namespace, or * for all of them",
     ROLE: "a role name: letters, digits and -_.: beginning with a letter or digit, at most 63",

@@ -16,14 +16,17 @@ from traceplane.graph import Problem
 from traceplane.kinds import Asset
 from traceplane.kinds.asset import MAX_UNVERIFIED
 from traceplane.kit import crash
-from traceplane.reconcile import conditions, policies, written
+from traceplane.reconcile import conditions, external, policies, written
 from traceplane.reconcile.actions import Status
 from traceplane.reconcile.conditions import Condition, false, true
 from traceplane.reconcile.retention import Retention
 from traceplane.reconcile.scope import Scope
 from traceplane.store.statements import asset_policies, controller_facts
+from traceplane.store.statements import external as external_statements
 from traceplane.store.statements.asset_policies import Stored
 from traceplane.store.statements.controller_facts import AssetFacts
+from traceplane.store.statements.external import Standing
+from traceplane.versions import external as external_assets
 
 STORED = crash.declare("asset.stored")
 
@@ -40,8 +43,12 @@ class Assets:
         name = obj["metadata"]["name"]
         asset = graphs.parse("Asset", obj)
         facts, stored = await self._look(name, asset)
+        standing, shown = None, list[Condition]()
         problems = asset if isinstance(asset, list) else graphs.check_asset(asset)
         kept: Object = {}
+        is_external = not isinstance(asset, list) and asset.spec.external is not None
+        if not isinstance(asset, list) and not problems:
+            problems = external.problems(asset, self._scope.sources)
         if not isinstance(asset, list) and not problems:
             # What is read now counts, not what a DAG's newest spec would publish: that one may be wrong.
             schemas = self._scope.manifests.published() | policies.running(facts)
@@ -51,13 +58,19 @@ class Assets:
             condition = false("Ready", "Invalid", conditions.listed([str(problem) for problem in problems]))
         else:
             await self._declare(asset, obj, facts.get(name), stored)
-            found = ready(asset, facts, policies.left_behind(obj, stored))
+            standing = await self._standing(name) if is_external else None
+            found = external.ready(asset, facts, standing) if is_external else None
+            found = found or ready(asset, facts, policies.left_behind(obj, stored))
             # A misspelt readRoles leaves data open to everybody: it is said whether anything is published or not.
             said = (found.message, *written.lost_fields(obj))
             condition = replace(found, message="; ".join(filter(None, said)))
+            shown = external.fresh(standing) if is_external else []
             if asset.spec.retention is not None:
                 kept = await self._retention.enforce(facts.get(name))
-        status = _status(obj, [condition], facts.get(name), self._scope.namespace) | _unverified(facts) | kept
+        status = _status(obj, [condition, *shown], facts.get(name), self._scope.namespace)
+        status |= _unverified(facts) | kept
+        if is_external:
+            status |= external.status(standing, facts.get(name))
         if not isinstance(asset, list) and asset.spec.federation is not None:
             federation = asset.spec.federation
             status |= _federated(facts.get(federation.hot), facts.get(federation.cold))
@@ -66,8 +79,17 @@ class Assets:
     async def forget(self, name: str) -> None:
         """The Asset was deleted: its policy goes, the data stays."""
         async with self._scope.database.transaction() as conn:
-            await asset_policies.delete(conn, org_id=self._scope.org_id, namespace=self._scope.namespace, name=name)
+            org, namespace = self._scope.org_id, self._scope.namespace
+            await asset_policies.delete(conn, org_id=org, namespace=namespace, name=name)
+            await external_assets.retire(conn, org_id=org, namespace=namespace, asset=name)
         crash.point(STORED)
+
+    async def _retire(self, name: str) -> None:
+        """The Asset is not external any more: nothing is read under its name until a DAG publishes it."""
+        async with self._scope.database.transaction() as conn:
+            await external_assets.retire(
+                conn, org_id=self._scope.org_id, namespace=self._scope.namespace, asset=name
+            )
 
     async def _look(self, name: str, asset: Asset | list[Problem]) -> tuple[dict[str, AssetFacts], Stored | None]:
         """What is published under its name and those of its halves, and the policy that is stored."""
@@ -79,8 +101,17 @@ class Assets:
             stored = await asset_policies.stored(conn, org_id=org, namespace=namespace, names=[name])
         return facts, stored.get(name)
 
+    async def _standing(self, name: str) -> Standing | None:
+        """How an external asset stands."""
+        dag = external_assets.key(self._scope.org_id, self._scope.namespace, name)
+        async with self._scope.database.transaction() as conn:
+            return await external_statements.standing(conn, dag, job=external_assets.REFRESH)
+
     async def _declare(self, asset: Asset, obj: Object, facts: AssetFacts | None, stored: Stored | None) -> None:
-        storage = asset.spec.storage or (facts.storage if facts else None)
+        external = asset.spec.external is not None
+        storage = asset.spec.storage or ("S3" if external else facts.storage if facts else None)
+        if not external and stored is not None and stored.policy.policy.get("external"):
+            await self._retire(asset.metadata.name)
         if storage is None:
             return  # it takes the storage of what will be published under its name
         policy, keep = policies.declared(asset, obj, storage), policies.keeps_roles(obj)
@@ -149,7 +180,7 @@ def _status(obj: Object, new: list[Condition], facts: AssetFacts | None, namespa
     shown = {
         "datasetId": str(facts.dataset_id),
         "currentVersion": str(facts.dataset_version_id),
-        "producer": f"{facts.dag}/{facts.job}/{facts.output}",
+        "producer": None if external_assets.is_external(facts.dag) else f"{facts.dag}/{facts.job}/{facts.output}",
         "cursor": facts.cursor,
         "partitions": facts.partitions if facts.storage == "S3" else None,
         "rows": facts.rows,

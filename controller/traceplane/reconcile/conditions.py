@@ -15,6 +15,7 @@ What Trace's conditions mean:
 | Job | Ready | its tables exist and, for a source, its pod is available and it gets on |
 | Job | Degraded | its tasks died, or its pods ended badly or cannot start; the reason is the pod's own |
 | Asset | Ready | an active version publishes it (a Federated one: both of its parts) and readers can query it |
+| Asset | Fresh | its last refresh succeeded; only of an external one; False: the message has file, row and remedy |
 | Bundle | Valid | always False for now: nothing runs bundles yet |
 | all | Reconciling | the object is being brought about, and nothing is wrong so far |
 | all | Stalled | it needs a person or fails again and again; the reason is that of the condition that says what |

@@ -23,6 +23,7 @@ from traceplane.reconcile.apply import Applier
 from traceplane.reconcile.asset import Assets, reconcile_bundle, reconcile_lone_job
 from traceplane.reconcile.dag import Dags
 from traceplane.reconcile.deletion import Deletions
+from traceplane.reconcile.external import Sources
 from traceplane.reconcile.handlers import LABELLED, WATCHED
 from traceplane.reconcile.health import Pulse
 from traceplane.reconcile.mirror import Mirror
@@ -75,6 +76,7 @@ class Controller:
             mirror=self.mirror,
             manifests=gather.Manifests(self.mirror, operators, checker, self._look_up),
             applier=Applier(kube, self.mirror, database, settings.org_id, identity, retry),
+            sources=Sources(settings.s3_bucket, settings.allowed_buckets(settings.s3_bucket)),
         )
         self._dags = Dags(
             self.scope,

@@ -37,7 +37,8 @@ def declared(asset: Asset, obj: Object, storage: str) -> Policy:
         read_roles=tuple(spec.read_roles),
         policy={"deletionPolicy": spec.deletion_policy}
         | ({"readNamespaces": spec.read_namespaces} if spec.read_namespaces else {})
-        | _retention(asset),
+        | _retention(asset)
+        | _external(asset),
     )
 
 
@@ -48,6 +49,15 @@ def _retention(asset: Asset) -> dict[str, Any]:
         return {}
     kept = {"versions": given.versions, "age_seconds": None if given.age is None else seconds(given.age)}
     return {"retention": {name: value for name, value in kept.items() if value is not None}}
+
+
+def _external(asset: Asset) -> dict[str, Any]:
+    """What a refresh reads, and when, of an external asset; nothing of another."""
+    external, schema = asset.spec.external, asset.spec.schema_
+    if external is None:
+        return {}
+    columns = [column.model_dump(mode="json") for column in schema.columns] if schema else None
+    return {"external": external.model_dump(by_alias=True) | {"columns": columns}}
 
 
 def closing(obj: Object, storage: str, stored: Stored | None = None) -> Policy | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from traceplane.reconcile.apply import Applier
+from traceplane.reconcile.external import Sources
 from traceplane.reconcile.gather import Manifests
 from traceplane.reconcile.mirror import Mirror
 from traceplane.store.engine import Database
@@ -22,6 +23,8 @@ class Scope:
     mirror: Mirror
     manifests: Manifests
     applier: Applier
+    sources: Sources
+    """What external assets may be read from."""
 
     def dag_key(self, name: str) -> DagKey:
         """A DAG of the namespace, as state names it."""

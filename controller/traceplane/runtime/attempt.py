@@ -104,7 +104,7 @@ class Attempt:
         failed: str | None = "LeaseLost"
         try:
             with tracing.entered(self._span.context):
-                self._completion = run_task(self._claimed, io)
+                self._completion = run_task(self._claimed, io, self._host.own.get(self._claimed.task.operator))
             failed = self._completion.error.code if self._completion.error else None
         except StaleLease as error:
             self._log("lease lost", {"level": "warning", "error": str(error)})

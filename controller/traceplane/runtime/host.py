@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from traceplane_sdk.context import Measure
+from traceplane_sdk.context import Context, Measure, Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,8 @@ class Host:
     """None where runs of this process may not reach the query service."""
     scratch_dir: Path | None
     """None where the process has no disk to lend."""
+    own: Mapping[str, Callable[[Context], Result]] = field(default_factory=dict)
+    """What runs in this process alone, by the operator's name that its tasks have; no job can name it."""
     measure: Measure = lambda _name, _value, _labels: None
     beat: Callable[[], None] = lambda: None
     """Called by the supervising thread several times a minute: liveness, where a probe looks at it."""

@@ -53,6 +53,7 @@ class Settings(
     parts.Attempts,
     parts.MetricNames,
     parts.Metrics,
+    parts.External,
     parts.Addresses,
     parts.ObjectStore,
     parts.Migration,

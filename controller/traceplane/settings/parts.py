@@ -253,6 +253,28 @@ class ObjectStore(Part):
         )
 
 
+class External(Part):
+    """What external assets may be read from, and how much of it."""
+
+    external_buckets: str = Field(
+        "",
+        pattern=r"^([a-z0-9][-a-z0-9.]{1,61}[a-z0-9]( +|$))*$",
+        description="Buckets that `spec.external.uri` of an Asset may name, separated by spaces. Empty: the bucket "
+        "of cold data, outside of Trace's own folders in it.",
+    )
+    external_max_mb: int = Field(
+        128,
+        ge=1,
+        le=1024,
+        description="Largest content of an external asset, as its files lie and as it is stored.",
+    )
+    external_max_rows: int = Field(10_000_000, ge=1, description="Most rows of an external asset.")
+
+    def allowed_buckets(self, own: str) -> tuple[str, ...]:
+        """The buckets that may be read; `own` is that of cold data."""
+        return tuple(dict.fromkeys(self.external_buckets.split() or [own]))
+
+
 class Addresses(Part):
     """Where the services are."""
 

@@ -13,6 +13,7 @@ from traceplane.settings import parts
 
 class ControllerSettings(
     parts.Controller,
+    parts.External,
     parts.WorkerPod,
     parts.Attempts,
     parts.MetricNames,
@@ -43,6 +44,7 @@ class UserApiSettings(parts.UserApi, parts.Users, parts.StateDatabase, parts.Pro
 
 class DispatcherSettings(
     parts.Dispatch,
+    parts.External,
     parts.Capability,
     parts.WorkerToken,
     parts.WorkerPod,

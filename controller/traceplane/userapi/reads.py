@@ -13,7 +13,7 @@ from traceplane.errors import NotFound, Refused
 from traceplane.store.statements import browse_assets, browse_dags
 from traceplane.store.statements.browse_dags import Row
 from traceplane.store.statements.retention import held_beside
-from traceplane.userapi import pages
+from traceplane.userapi import external, pages
 from traceplane.userapi.call import Call
 from traceplane.versions import retention
 from traceplane_sdk.columns import FORMS
@@ -93,7 +93,8 @@ async def asset(call: Call) -> Any:
     versions = {"version": found["version"], "cold_version": found["cold_version"]}
     progress = await call.run(browse_assets.progress, **versions)
     name = f"{found['namespace']}.{found['name']}".replace("-", "_")
-    return {**_with_columns(found), "sql_name": name, **progress}
+    shown = await external.shown(call, found["namespace"], found["name"])
+    return {**_with_columns(found), "sql_name": name, **progress, "external": shown}
 
 
 async def asset_partitions(call: Call) -> Any:

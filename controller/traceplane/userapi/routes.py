@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from traceplane.userapi import installation, lineage, plan_shapes, plans, reads, rollouts, shapes, tasks
+from traceplane.userapi import external, installation, lineage, plan_shapes, plans, reads, rollouts, shapes, tasks
 from traceplane.userapi.call import Call
 from traceplane.web.authentication import Scheme
 from traceplane.web.routes import Route
@@ -92,6 +92,16 @@ _ROWS = (
     _post("/v1/tasks/{id:uuid}/cancel", tasks.cancel_task),
     _get("/v1/assets", reads.assets, shapes.Page[shapes.Asset], (*_ONE, *_PAGE), (400,)),
     _get("/v1/assets/{name}", reads.asset, shapes.OneAsset, _ONE),
+    _row(
+        "POST",
+        "/v1/assets/{name}/refresh",
+        external.refresh_asset,
+        response=shapes.Refresh,
+        statuses=(400, 404, 409),
+        role="writer",
+        query=_ONE,
+    ),
+    _get("/v1/assets/{name}/refresh", external.asset_refresh, shapes.Refresh, (*_ONE, "task")),
     _get("/v1/assets/{name}/partitions", reads.asset_partitions, shapes.Page[shapes.Partition], (*_ONE, *_PAGE)),
     _get("/v1/assets/{name}/lineage", lineage.asset_lineage, shapes.Lineage, _ONE),
     _get("/v1/assets/{name}/runs", lineage.asset_runs, shapes.Runs, (*_ONE, "partition", "start", "end", "depth")),

@@ -184,6 +184,37 @@ class Asset(msgspec.Struct):
     unverified: list[str]
 
 
+class External(msgspec.Struct):
+    """What an external asset is read from, and how its last refresh went. `content` is the SHA-256 of what was
+    read; `version` is what readers get, null before anything was read."""
+
+    source: str | None
+    content: str | None
+    version: str | None
+    refreshed_at: datetime | None
+    status: str | None
+    error: dict[str, Any] | None
+
+
+class Refresh(msgspec.Struct):
+    """A refresh of an external asset. `version`, `rows` and `bytes` are what readers get now. What it came to, once
+    it is Completed: `result`, and the version `before` it; null where a later one has completed since."""
+
+    asset: str
+    namespace: str
+    task: UUID
+    status: str
+    error: dict[str, Any] | None
+    next_retry_at: datetime | None
+    result: Literal["Updated", "Unchanged", "Restored", "Held"] | None
+    before: str | None
+    version: str | None
+    source: str | None
+    content: str | None
+    rows: int
+    bytes: int
+
+
 class OneAsset(Asset):
     """An asset with how far it is. `sql_name` is its name in a statement. `cursor` is the newest value of the scope
     column that was announced, null where none was. `partitions`, `rows` and `bytes` are those of its cold files;
@@ -195,6 +226,8 @@ class OneAsset(Asset):
     partitions: int
     rows: int
     bytes: int
+    external: External | None
+    """Null where a job makes it."""
 
 
 class AssetVersion(msgspec.Struct):

@@ -117,3 +117,47 @@ def test_two_producers_of_one_asset_are_refused(world: World) -> None:
     world.until(lambda: world.holds("dags", "other", "Valid", "False"), "the second producer is refused")
     assert "hot-blocks" in world.condition("dags", "other", "Valid")["message"]
     assert world.holds("dags", "chain", "Ready")
+
+
+def test_an_external_asset_says_what_it_waits_for_and_why_it_may_not(world: World) -> None:
+    world.led()
+    asset = {"apiVersion": "trace.dev/v1alpha1", "kind": "Asset", "metadata": {"name": "prices"}}
+    world.apply(asset | {"spec": {"external": {"uri": "s3://elsewhere/prices/"}}})
+    world.until(lambda: world.holds("assets", "prices", "Ready", "False", "Invalid"), "the bucket is refused")
+    assert "bucket elsewhere may not be read here" in world.condition("assets", "prices", "Ready")["message"]
+    assert world.sql("SELECT name FROM assets") == []
+
+    source = {"table": "reference.prices", "schedule": "15 0 * * *"}
+    world.patch("assets", "prices", {"spec": {"external": source | {"uri": None}}})
+    world.until(lambda: world.holds("assets", "prices", "Ready", "False", "NotRefreshed"), "it may be refreshed")
+    assert "tracectl asset refresh prices" in world.condition("assets", "prices", "Ready")["message"]
+    stored = world.sql("SELECT storage, policy -> 'external' AS external FROM assets")
+    assert stored == [{"storage": "S3", "external": source | {"uri": None, "timeZone": None, "columns": None}}]
+
+    world.sql(
+        "INSERT INTO dag_versions (org_id, namespace, dag, spec_hash, spec, number)"
+        " SELECT org_id, namespace, name || '.external', 'none', '{}', 0 FROM assets"
+    )
+    world.sql(
+        "INSERT INTO dag_current_versions (org_id, namespace, dag, active_version_id, resource_uid,"
+        " resource_generation) SELECT v.org_id, v.namespace, v.dag, v.id, 'uid', 1 FROM dag_versions v"
+    )
+    world.sql(
+        "INSERT INTO jobs (org_id, namespace, dag, name, config_hash, operator, activation, execution_strategy,"
+        " update_strategy, definition) SELECT org_id, namespace, dag, 'refresh', 'none', 'external', 'Reactive',"
+        " 'PerPartition', 'Replace', '{}' FROM dag_versions"
+    )
+    world.sql(
+        "INSERT INTO tasks (org_id, namespace, job_id, dedupe_key, cause, status, scope, finished_at, error)"
+        " SELECT org_id, namespace, id, 'refresh', 'Manual', 'Failed', '{}', now(),"
+        ' \'{"code": "BadValue", "message": "row 7 is wrong"}\' FROM jobs'
+    )
+    world.until(
+        lambda: world.holds("assets", "prices", "Fresh", "False", "RefreshFailed"), "why it failed is shown"
+    )
+    assert world.condition("assets", "prices", "Fresh")["message"] == "BadValue: row 7 is wrong"
+    assert "row 7 is wrong" in world.condition("assets", "prices", "Ready")["message"]
+
+    world.delete("assets", "prices")
+    gone = "SELECT deleted_at IS NOT NULL AS gone FROM dag_current_versions"
+    world.until(lambda: world.sql(gone) == [{"gone": True}], "it is out of service with its Asset")

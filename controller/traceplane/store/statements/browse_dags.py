@@ -27,7 +27,8 @@ LEFT JOIN dag_versions v ON v.id = c.active_version_id
 LEFT JOIN dag_versions s ON s.id = c.staged_version_id
 WHERE c.org_id = %(org)s AND c.deleted_at IS NULL
   AND (%(namespace)s::text IS NULL OR c.namespace = %(namespace)s)
-  AND (%(dag)s::text IS NULL OR c.dag = %(dag)s)
+  -- The DAG of an external asset (`versions.external`) is found by its name, and is none that anybody wrote.
+  AND CASE WHEN %(dag)s::text IS NULL THEN c.dag NOT LIKE '%%.external' ELSE c.dag = %(dag)s END
   AND (c.namespace, c.dag) > (%(after_namespace)s, %(after_name)s)
 ORDER BY c.namespace, c.dag
 LIMIT %(limit)s

@@ -203,6 +203,7 @@ WHERE p.org_id = %(org)s AND p.namespace = %(namespace)s AND p.asset = ANY(%(nam
 KNOWN_DAGS = """
 SELECT dag, resource_uid FROM dag_current_versions
 WHERE org_id = %(org)s AND namespace = %(namespace)s AND deleted_at IS NULL
+  AND dag NOT LIKE '%%.external'  -- no object stands for the DAG of an external asset (`versions.external`)
 """
 """DAGs that must have an object in the API server; one that has none is an orphan, and is deleted."""
 

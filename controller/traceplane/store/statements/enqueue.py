@@ -10,9 +10,11 @@ runnable generation reads are kept for audit and make none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
+from traceplane.store.documents import document
 from traceplane.store.engine import Connection
 from traceplane.store.rows import column
 from traceplane.store.statements.pointers import DagKey
@@ -27,7 +29,7 @@ enqueued AS (
            w.range_start, w.range_end, w.event_id, statement_timestamp()
     FROM wanted w
     ON CONFLICT (job_id, dedupe_key) {on_conflict}
-    RETURNING t.job_id
+    RETURNING t.id, t.job_id
 )"""
 
 ENQUEUED = _ENQUEUED.format(on_conflict="DO NOTHING")
@@ -156,6 +158,19 @@ SELECT DISTINCT job_id FROM enqueued
 """
 """The one task of each AlwaysOn source: its run. A source that was canceled with its DAG runs again with it."""
 
+ONE = f"""
+WITH wanted AS (
+    SELECT j.org_id, j.namespace, j.id AS job_id, %(dedupe_key)s::text AS dedupe_key, 'Manual' AS cause,
+           d.max_attempts, d.priority, %(scope)s::jsonb AS scope, NULL::int8 AS range_start,
+           NULL::int8 AS range_end, NULL::uuid AS event_id
+    FROM jobs j {RUNNABLE}
+    WHERE j.id = %(job)s
+),
+{ENQUEUED}
+SELECT id FROM enqueued
+"""
+"""One task that nothing upstream asks for: a refresh of an external asset."""
+
 REPRIORITISE = f"""
 UPDATE tasks t SET priority = v.priority
 FROM dag_version_jobs v
@@ -177,6 +192,13 @@ async def missed_lately(conn: Connection, dag: DagKey, *, job_ids: Sequence[UUID
 async def sources(conn: Connection, *, job_ids: Sequence[UUID]) -> tuple[UUID, ...]:
     """Make the task of each source among runnable generations; those whose task is new or queued again."""
     return await _jobs(conn, SOURCES, job_ids)
+
+
+async def one(conn: Connection, *, job_id: UUID, dedupe_key: str, scope: Mapping[str, Any]) -> UUID:
+    """Make a task of a runnable generation, of this scope; its id."""
+    asked = {"job": job_id, "dedupe_key": dedupe_key, "scope": document(scope)}
+    made: list[UUID] = await column(conn, ONE, asked)
+    return made[0]
 
 
 async def reprioritise(conn: Connection, *, version_id: UUID) -> None:

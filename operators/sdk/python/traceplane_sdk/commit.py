@@ -15,21 +15,31 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from traceplane_sdk import crashpoints, wire
 from traceplane_sdk.manifest import FORMAT, MANIFEST, SUCCESS, Manifest, ManifestColumn, ManifestFile
-from traceplane_sdk.objects import ObjectStore
 
 _CHUNK = 1 << 20
+
+
+class Store(Protocol):
+    """Where a commit writes: `traceplane_sdk.objects.ObjectStore`, for a task."""
+
+    def put_bytes(self, uri: str, content: bytes) -> None:
+        """Create a small object."""
+
+    def put_file(self, uri: str, path: Path, sha256: str) -> None:
+        """Create an object from a file."""
 
 
 @dataclass
 class PartitionCommit:
     """Collects the files of one output and one partition, and seals them."""
 
-    store: ObjectStore
+    store: Store
     task: wire.TaskPayload
     output: wire.TaskOutput
     partition: wire.Partition

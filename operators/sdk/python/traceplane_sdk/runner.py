@@ -45,13 +45,19 @@ _UNAVAILABLE = frozenset(
 )
 
 
-def run_task(claimed: wire.ClaimedTask, io: TaskIO) -> wire.Completion:
-    """Run to the end, synchronously. Raises only StaleLease; every other failure is in the completion."""
+Run = Callable[[Context], Result | None]
+
+
+def run_task(claimed: wire.ClaimedTask, io: TaskIO, run: Run | None = None) -> wire.Completion:
+    """Run to the end, synchronously: `run`, or the entry point of the task's operator.
+
+    Raises only StaleLease; every other failure is in the completion.
+    """
     fence = wire.Fence(claimed.task.task_id, claimed.attempt, claimed.lease_token)
     secrets = RunSecrets()
     io = secrets.guard(io)
     try:
-        result = _run(claimed.task, io)
+        result = _run(claimed.task, io, run)
     except Stopped as stopped:
         if stopped.reason is StopReason.LEASE_LOST:
             raise StaleLease("the lease was lost while the task ran") from stopped
@@ -92,23 +98,26 @@ def is_unavailable(error: BaseException) -> bool:
     return bool(names & _UNAVAILABLE)
 
 
-def _run(task: wire.TaskPayload, io: TaskIO) -> Result:
-    operator = load_operator(task.operator)
-    try:
-        config = operator.config_model.model_validate(task.config)
-    except ValidationError as error:
-        raise OperatorError("BadConfig", str(error), retryable=False) from error
+def _run(task: wire.TaskPayload, io: TaskIO, run: Run | None) -> Result:
+    config: Any = task.config
+    if run is None:
+        operator = load_operator(task.operator)
+        try:
+            config = operator.config_model.model_validate(task.config)
+        except ValidationError as error:
+            raise OperatorError("BadConfig", str(error), retryable=False) from error
+        run = _entrypoint(operator)
     ctx = Context(task, config, io)
     try:
         io.control.check()
-        return _entrypoint(operator)(ctx) or Result()
+        return run(ctx) or Result()
     finally:
         ctx.close()
 
 
-def _entrypoint(operator: Operator) -> Callable[[Context], Any]:
+def _entrypoint(operator: Operator) -> Run:
     module, _, function = operator.entrypoint.partition(":")
-    run: Callable[[Context], Any] = getattr(importlib.import_module(module), function)
+    run: Run = getattr(importlib.import_module(module), function)
     return run
 
 
