@@ -31,10 +31,11 @@ up for most of it by sharing statements, large ones cannot.
 
 In `query`, rows across the seam are below their aim, and what is missing is known. Such a query takes 350 ms of
 processor time in raw DuckDB and its Postgres, and 530 ms here, where 30 ms are the fixed cost. About 50 ms are
-decoding: the wheels of the ADBC driver since 1.9.0 are compiled without optimisation, and take 70 ms for 200,000 hot
-rows where 1.8.0 takes 22. With 1.8.0 it is 420 ms, a ratio of 0.83; it is not used because the TLS library in it is of
-April 2024. About 50 ms more are pages of memory (94 MB) that the kernel clears for a process that runs one query and
-ends, where a warm DuckDB has its own. Memory kept ready for each waiting process would be the price of these.
+decoding: the wheels of the ADBC driver since 1.9.0 are compiled without optimisation, and take 70 ms for 200,000
+hot rows where 1.8.0 takes 22. With 1.8.0 it is 420 ms, a ratio of 0.83; it is not used because the TLS library in
+it is of April 2024. About 50 ms more are pages of memory (94 MB) that the kernel clears for a process that runs
+one query and ends, where a warm DuckDB has its own. Memory kept ready for each waiting process would be the price
+of these.
 
 Machine of this run: {machine}.
 

@@ -57,17 +57,26 @@ def current(keys: Keys, seconds: float) -> S3Credential:
 
 
 def options(
-    settings: ObjectStore, endpoint: str | None, keys: Keys | None, *, reread: float, connect: float, total: float
+    settings: ObjectStore,
+    endpoint: str | None,
+    keys: Keys | None,
+    *,
+    reread: float,
+    connect: float,
+    total: float,
+    bucket: str | None = None,
 ) -> dict[str, Any]:
-    """What an `S3Store` at `endpoint` is made with: `keys` are read again after `reread` seconds, and without any
-    the machine's identity counts; `connect` and `total` limit one request. Raises InvalidSettings: what is missing
-    is named at start."""
+    """What an `S3Store` at `endpoint` is made with, of the platform's bucket or of `bucket`.
+
+    `keys` are read again after `reread` seconds, and without any the machine's identity counts; `connect` and `total`
+    limit one request. Raises InvalidSettings: what is missing is named at start.
+    """
     virtual = settings.s3_addressing == "VirtualHosted" or (settings.s3_addressing is None and endpoint is None)
     config: dict[str, Any] = {"region": settings.s3_region, "virtual_hosted_style_request": virtual}
     client: dict[str, Any] = {"connect_timeout": f"{connect}s", "timeout": f"{total}s"}
     if endpoint is not None:
         # The library takes the address as it is to be asked: with this style, the bucket's.
-        config["endpoint"] = _of_bucket(endpoint, settings.s3_bucket) if virtual else endpoint
+        config["endpoint"] = _of_bucket(endpoint, bucket or settings.s3_bucket) if virtual else endpoint
         client["allow_http"] = endpoint.startswith("http://")
     if (ca := settings.read_s3_ca()) is not None:
         client["root_certificate"] = ca

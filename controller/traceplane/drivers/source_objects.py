@@ -9,20 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
-from typing import TYPE_CHECKING
 
 import obstore
 from obstore import exceptions
 from obstore.store import S3Store
 
-from traceplane.drivers import s3keys
+from traceplane.drivers import s3client
 from traceplane.drivers.objects import CONNECT_SECONDS, REREAD_SECONDS, RETRIES, RETRY_SECONDS, StoredObject
 from traceplane.errors import NotFound, Refused, Unavailable
 from traceplane.settings.parts import ObjectStore
-
-if TYPE_CHECKING:
-    from obstore.store import S3Config
 
 STREAM_SECONDS = 300
 CHUNK_BYTES = 4 * 1024 * 1024
@@ -78,18 +73,16 @@ class SourceObjects:
 
 def made(settings: ObjectStore, bucket: str) -> S3Store:
     """A client of a bucket for large objects, with the platform's own keys as they are now."""
-    endpoint = settings.s3_endpoint_url
-    config: S3Config = {"region": settings.s3_region, "virtual_hosted_style_request": endpoint is None}
-    if endpoint is not None:
-        config["endpoint"] = endpoint
     return S3Store(
         bucket,
-        config=config,
-        credential_provider=partial(s3keys.current, settings, REREAD_SECONDS),
-        client_options={
-            "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
-            "timeout": timedelta(seconds=STREAM_SECONDS),
-            "allow_http": endpoint is not None and endpoint.startswith("http://"),
-        },
+        **s3client.options(
+            settings,
+            settings.s3_endpoint_url,
+            settings.read_s3_keys,
+            reread=REREAD_SECONDS,
+            connect=CONNECT_SECONDS,
+            total=STREAM_SECONDS,
+            bucket=bucket,
+        ),
         retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
     )

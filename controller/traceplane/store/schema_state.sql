@@ -335,7 +335,7 @@ CREATE TABLE public.dag_versions (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     number integer NOT NULL,
     activated_at timestamp with time zone,
-    written_hash text
+    written_hash text,
     left_at timestamp with time zone,
     purged_at timestamp with time zone
 );
@@ -537,6 +537,7 @@ CREATE TABLE public.jobs (
     provisioned_at timestamp with time zone,
     paused boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    left_at timestamp with time zone,
     purged_at timestamp with time zone,
     CONSTRAINT jobs_activation_check CHECK ((activation = ANY (ARRAY['Source'::text, 'Reactive'::text]))),
     CONSTRAINT jobs_execution_strategy_check CHECK ((execution_strategy = ANY (ARRAY['PerUpdate'::text, 'PerPartition'::text]))),
@@ -822,6 +823,8 @@ CREATE INDEX partition_versions_dataset_version_id_idx ON public.partition_versi
 CREATE INDEX partition_versions_range_idx ON public.partition_versions USING gist (int8range(range_start, range_end, '[]'::text)) WHERE ((superseded_at IS NULL) AND (range_start IS NOT NULL));
 
 CREATE INDEX task_attempts_finished_idx ON public.task_attempts USING btree (finished_at);
+
+CREATE INDEX tasks_canceled_idx ON public.tasks USING btree (job_id) WHERE (status = 'Canceled'::text);
 
 CREATE INDEX tasks_deadline_idx ON public.tasks USING btree (deadline_at) WHERE ((status = 'Running'::text) AND (deadline_at IS NOT NULL));
 
