@@ -68,7 +68,7 @@ def options(
 ) -> dict[str, Any]:
     """What an `S3Store` at `endpoint` is made with, of the platform's bucket or of `bucket`.
 
-    `keys` are read again after `reread` seconds, and without any the machine's identity counts; `connect` and `total`
+    `keys` are read again after `reread` seconds; without any the machine's identity counts. `connect` and `total`
     limit one request. Raises InvalidSettings: what is missing is named at start.
     """
     virtual = settings.s3_addressing == "VirtualHosted" or (settings.s3_addressing is None and endpoint is None)
