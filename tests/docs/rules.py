@@ -59,7 +59,7 @@ RULES = (
     Rule(r"kubectl tracedag doctor", Tier.TESTED, "tests/apiserver/cli/test_doctor.py"),
     Rule(r"echo '.*' \| tracectl sql .*", Tier.CLUSTER),
     Rule(r"tracectl sql -n trace", Tier.TESTED, "tests/integration/query/test_sql_prompt.py"),
-    Rule(r"(hack/cluster exec -- )?kubectl (?!tracedag|.*argocd).*(get|describe|logs) .*", Tier.CLUSTER),
+    Rule(r"(hack/cluster exec -- )?kubectl (?!tracedag|.*argocd|.* patch ).*(get|describe|logs) .*", Tier.CLUSTER),
     Rule(r"(hack/cluster exec -- )?kubectl .*delete pod -l trace\.dev/job=follow", Tier.CLUSTER),
     Rule(r"(hack/cluster exec -- )?kubectl -n (trace|monitoring) port-forward \S+ \d+ &", Tier.CLUSTER),
     Rule(r"python3 docs/examples/\w+\.py( \S+)?", Tier.CLUSTER),
