@@ -83,6 +83,7 @@ TEXT = 'Ü, ""x""'
             ),
         ),
     ],
+    ids=["csv", "tsv", "csv.gz", "jsonl", "parquet"],
 )
 def test_every_format_gives_the_same_rows(
     refreshing: Refreshing, client: Client, name: str, body: str | bytes
@@ -149,6 +150,7 @@ FLOAT, REQUIRED = "Float64", "Float64 NOT NULL"
         ("day\n1\n", FLOAT, "BadColumn", "x/a.csv has no column price; it has day"),
         ("day,price,Price\n1,2,3\n", None, "BadColumn", "two columns are called price"),
     ],
+    ids=lambda given: given.replace("\n", " ") if isinstance(given, str) else None,
 )
 def test_bad_content_changes_nothing_and_says_where(
     refreshing: Refreshing,
