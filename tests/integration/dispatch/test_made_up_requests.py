@@ -39,9 +39,11 @@ QUIET = hypothesis_settings(
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
-TASKS = 200
-SEQUENCES = hypothesis_settings(QUIET, max_examples=30, stateful_step_count=12, derandomize=True)
+EXAMPLES, STEPS, CLAIMED = 30, 12, 3
+SEQUENCES = hypothesis_settings(QUIET, max_examples=EXAMPLES, stateful_step_count=STEPS, derandomize=True)
 """The same sequences each time: that they complete tasks at all is asserted."""
+TASKS = EXAMPLES * STEPS * CLAIMED
+"""As many as could be claimed: with none left a sequence would go on in another way than when it was made up."""
 BY_CALL = {route.call: route for route in ROUTES}
 
 
@@ -106,7 +108,7 @@ async def test_no_sequence_of_calls_is_a_server_error(url: str, jobs: dict[str, 
     class Sequence(RuleBasedStateMachine):
         leases = Bundle("leases")
 
-        @rule(target=leases, count=st.integers(1, 3))
+        @rule(target=leases, count=st.integers(1, CLAIMED))
         def claims(self, count: int) -> MultipleResults[Any]:
             return multiple(*claim(url, jobs["compact"], max_tasks=count))
 
