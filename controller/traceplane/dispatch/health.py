@@ -17,7 +17,7 @@ from traceplane.drivers.task_credentials import SHORTEST_SECONDS, Credentials
 from traceplane.drivers.task_keys import TaskKeys
 from traceplane.errors import TraceError
 from traceplane.identity import prefixes
-from traceplane.settings.parts import ObjectStore
+from traceplane.settings.object_store import ObjectStore
 from traceplane.store import revisions
 from traceplane.store.engine import Connection, Database
 from traceplane.store.statements import gauges, gauges_by_name, schema

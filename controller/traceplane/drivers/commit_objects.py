@@ -14,7 +14,7 @@ from obstore.store import S3Store
 
 from traceplane.drivers.source_objects import made
 from traceplane.errors import Unavailable
-from traceplane.settings.parts import ObjectStore
+from traceplane.settings.object_store import ObjectStore
 
 
 class CommitObjects:

@@ -16,7 +16,7 @@ from obstore.store import S3Store
 
 from traceplane.drivers import s3client
 from traceplane.errors import NotFound, TooLarge, Unavailable
-from traceplane.settings.parts import ObjectStore
+from traceplane.settings.object_store import ObjectStore
 
 CONNECT_SECONDS = 3
 REQUEST_SECONDS = 10

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from traceplane.errors import Unavailable
-from traceplane.settings.parts import ObjectStore
+from traceplane.settings.object_store import ObjectStore
 from traceplane_sdk.wire import CredentialsResponse
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from obstore.store import S3Store
 from traceplane.drivers import s3client
 from traceplane.drivers.objects import CONNECT_SECONDS, REREAD_SECONDS, RETRIES, RETRY_SECONDS, StoredObject
 from traceplane.errors import NotFound, Refused, Unavailable
-from traceplane.settings.parts import ObjectStore
+from traceplane.settings.object_store import ObjectStore
 
 STREAM_SECONDS = 300
 CHUNK_BYTES = 4 * 1024 * 1024

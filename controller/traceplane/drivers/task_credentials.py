@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError, InvalidEndpointConfi
 from traceplane.drivers import s3client
 from traceplane.drivers.objects import CONNECT_SECONDS, REQUEST_SECONDS
 from traceplane.errors import InvalidSettings, Refused, TraceError, Unavailable
-from traceplane.settings.parts import ObjectStore
+from traceplane.settings.object_store import ObjectStore
 from traceplane_sdk.wire import CredentialsResponse
 
 SHORTEST_SECONDS = 900

@@ -14,7 +14,8 @@ from pathlib import Path
 from traceplane.drivers import s3client
 from traceplane.drivers.objects import S3Objects
 from traceplane.errors import InvalidSettings, Unavailable
-from traceplane.settings.parts import ObjectStore, read_secret
+from traceplane.settings.object_store import ObjectStore
+from traceplane.settings.part import read_secret
 from traceplane_sdk.wire import CredentialsResponse
 
 KEY_ID, SECRET = "access-key-id", "secret-access-key"

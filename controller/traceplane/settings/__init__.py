@@ -13,6 +13,8 @@ from pydantic_core import ErrorDetails
 
 from traceplane.errors import InvalidSettings
 from traceplane.settings import parts
+from traceplane.settings.object_store import ObjectStore
+from traceplane.settings.part import Part
 from traceplane.settings.processes import (
     PROCESSES,
     AdminSettings,
@@ -37,7 +39,7 @@ __all__ = [
     "load",
 ]
 
-Model = TypeVar("Model", bound=parts.Part)
+Model = TypeVar("Model", bound=Part)
 
 
 class Settings(
@@ -55,7 +57,7 @@ class Settings(
     parts.Metrics,
     parts.External,
     parts.Addresses,
-    parts.ObjectStore,
+    ObjectStore,
     parts.Migration,
     parts.DataDatabase,
     parts.StateDatabase,
@@ -75,7 +77,7 @@ def load(model: type[Model], **overrides: Any) -> Model:
         raise InvalidSettings("; ".join(problems)) from error
 
 
-def _problem(model: type[parts.Part], found: ErrorDetails) -> str:
+def _problem(model: type[Part], found: ErrorDetails) -> str:
     """What to change, by the name of its environment variable."""
     name = "_".join(str(part) for part in found["loc"])
     if found["type"] == "missing":

@@ -9,6 +9,8 @@ from uuid import UUID
 from pydantic import Field
 
 from traceplane.settings import parts
+from traceplane.settings.object_store import ObjectStore
+from traceplane.settings.part import Part
 
 
 class ControllerSettings(
@@ -19,7 +21,7 @@ class ControllerSettings(
     parts.MetricNames,
     parts.Metrics,
     parts.Addresses,
-    parts.ObjectStore,
+    ObjectStore,
     parts.StateDatabase,
     parts.Tracing,
     parts.Process,
@@ -50,7 +52,7 @@ class DispatcherSettings(
     parts.WorkerPod,
     parts.Attempts,
     parts.MetricNames,
-    parts.ObjectStore,
+    ObjectStore,
     parts.DataDatabase,
     parts.OpenLineage,
     parts.Tracing,
@@ -69,7 +71,7 @@ class QuerySettings(
     parts.Users,
     parts.Capability,
     parts.Addresses,
-    parts.ObjectStore,
+    ObjectStore,
     parts.DataDatabase,
     parts.StateDatabase,
     parts.Tracing,
@@ -87,7 +89,7 @@ class WorkerSettings(
     parts.Attempts,
     parts.Metrics,
     parts.Addresses,
-    parts.ObjectStore,
+    ObjectStore,
     parts.DataDatabase,
     parts.Tracing,
     parts.Process,
@@ -109,7 +111,7 @@ class AdminSettings(parts.StateDatabase, parts.Process):
     needed: ClassVar[frozenset[str]] = frozenset({"state_dsn"})
 
 
-PROCESSES: dict[str, type[parts.Part]] = {
+PROCESSES: dict[str, type[Part]] = {
     "controller": ControllerSettings,
     "dispatcher": DispatcherSettings,
     "query": QuerySettings,

@@ -19,7 +19,7 @@ from traceplane.dispatch.views import Views
 from traceplane.drivers.objects import S3Objects
 from traceplane.errors import NotFound, Refused
 from traceplane.kit.ids import uuid7
-from traceplane.settings.parts import ObjectStore
+from traceplane.settings.object_store import ObjectStore
 from traceplane.store.engine import Database
 from traceplane.store.statements.outbox import OutboxRow
 from traceplane.versions import gc, rollout

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from traceplane.dispatch.health import ask_for_credentials
 from traceplane.drivers.task_credentials import Credentials
-from traceplane.settings.parts import ObjectStore
+from traceplane.settings.object_store import ObjectStore
 
 
 @dataclass(frozen=True)
