@@ -126,8 +126,8 @@ async def activate(
     await versions.apply(conn, version_id, but=None)
     await work.move(conn, before=work.running(known), after=job_ids, active=version_id)
     # DAGs that read an asset of this one follow its pointer: their controllers look at them anew.
-    for reader in await asset_inputs.reading_dags(conn, dag):
-        await notify.deployed(conn, reader)
+    if readers := await asset_inputs.reading_dags(conn, dag):
+        await notify.deployed(conn, *readers)
     await views.request(conn, dag.org_id, dag.namespace, [dag.dag])
 
 

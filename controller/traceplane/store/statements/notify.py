@@ -27,7 +27,11 @@ SOURCE_CHANNEL = "trace_source"
 JOBS = "SELECT pg_notify(%(channel)s, job::text) FROM unnest(%(jobs)s::uuid[]) AS job"
 """One notification for each job generation: a waiter listens to all and picks its own."""
 
-DEPLOYED = "SELECT pg_notify(%(deploys)s, %(dag)s), pg_notify(%(outbox)s, '')"
+DEPLOYED = """
+SELECT pg_notify(%(deploys)s, dag) FROM unnest(%(dags)s::text[]) AS dag
+UNION ALL
+SELECT pg_notify(%(outbox)s, '')
+"""
 """Every process drops what it keeps of the DAG's definition, and the outbox worker looks for tables to make."""
 
 
@@ -37,6 +41,6 @@ async def jobs(conn: Connection, job_ids: Collection[UUID]) -> None:
         await conn.execute(JOBS, {"channel": WAKE_CHANNEL, "jobs": list(job_ids)})
 
 
-async def deployed(conn: Connection, dag: str) -> None:
-    """Announce that `dag` (`namespace/name`) was deployed."""
-    await conn.execute(DEPLOYED, {"deploys": DEPLOY_CHANNEL, "outbox": OUTBOX_CHANNEL, "dag": dag})
+async def deployed(conn: Connection, *dags: str) -> None:
+    """Announce that `dags` (each `namespace/name`) were deployed, or that they are to be looked at anew."""
+    await conn.execute(DEPLOYED, {"deploys": DEPLOY_CHANNEL, "outbox": OUTBOX_CHANNEL, "dags": list(dags)})
