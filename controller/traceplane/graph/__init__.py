@@ -16,6 +16,7 @@ from traceplane.graph.model import (
     Placement,
     Problem,
     Publication,
+    columns_of,
 )
 from traceplane.graph.nodes import AssetRef, asset_refs
 from traceplane.graph.parse import parse
@@ -46,6 +47,7 @@ __all__ = [
     "check_asset",
     "check_bundle",
     "check_federation",
+    "columns_of",
     "parse",
     "review",
     "trusting",

@@ -8,11 +8,12 @@ keep the order that positions speak of.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from traceplane_sdk.operator import OutputSchema
+from traceplane_sdk.columns import ColumnType
+from traceplane_sdk.operator import Column, OutputSchema
 from traceplane_sdk.where import Where
 
 PRIORITIES: Mapping[str, int] = {"Normal": 0, "Bulk": 1}
@@ -103,6 +104,15 @@ class GraphOutput:
             }
             for c in self.schema.columns
         ]
+
+
+def columns_of(stored: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """The columns of a schema, of what `GraphOutput.columns` made of them. Those stored by releases that knew no
+    descriptions have none."""
+    return tuple(
+        Column(one["name"], ColumnType(one["type"]), one["nullable"], one["pii"], one.get("description") or "")
+        for one in stored
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from traceplane.reconcile import names
 from traceplane.store.statements.asset_policies import Policy, Stored
 from traceplane.store.statements.controller_facts import AssetFacts
 from traceplane.versions.asset_policies import Policies
-from traceplane_sdk.operator import Column, ColumnType, OutputSchema, Storage
+from traceplane_sdk.operator import OutputSchema, Storage
 
 
 def declared(asset: Asset, obj: Object, storage: str) -> Policy:
@@ -120,7 +120,7 @@ def running(facts: Mapping[str, AssetFacts]) -> dict[str, OutputSchema]:
     return {
         name: OutputSchema(
             storage=Storage(found.storage),
-            columns=tuple(Column(c["name"], ColumnType(c["type"]), c["nullable"], c["pii"]) for c in found.columns),
+            columns=graphs.columns_of(found.columns),
             unique_key=(),
             scope_column=found.scope_column,
             sort_by=(),

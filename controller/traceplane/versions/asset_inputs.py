@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
 
-from traceplane.graph import AssetRef, AssetVersion, Found
+from traceplane.graph import AssetRef, AssetVersion, Found, columns_of
 from traceplane.store.engine import Connection
 from traceplane.store.statements import asset_inputs
 from traceplane.store.statements.asset_inputs import CurrentAsset
 from traceplane.store.statements.pointers import DagKey
-from traceplane_sdk.operator import Column, ColumnType, OutputSchema, Storage
+from traceplane_sdk.operator import OutputSchema, Storage
 
 
 async def look_up(conn: Connection, dag: DagKey, refs: Collection[AssetRef]) -> Found:
@@ -60,7 +59,7 @@ def _version(ref: AssetRef, row: CurrentAsset) -> AssetVersion:
         location=row.location or "",
         schema=OutputSchema(
             storage=Storage(row.storage or ""),
-            columns=tuple(_column(given) for given in row.columns or ()),
+            columns=columns_of(row.columns or ()),
             unique_key=tuple(row.unique_key or ()),
             scope_column=row.scope_column or "",
             sort_by=tuple(row.sort_by or ()),
@@ -71,8 +70,3 @@ def _version(ref: AssetRef, row: CurrentAsset) -> AssetVersion:
         ),
         made_from=frozenset(row.made_from),
     )
-
-
-def _column(given: dict[str, Any]) -> Column:
-    described = given.get("description") or ""
-    return Column(given["name"], ColumnType(given["type"]), given["nullable"], given["pii"], described)
