@@ -6,6 +6,8 @@ SHELL := /bin/bash
 .PHONY: help setup check test soak bench fuzz mutants demo demo-down generate format
 
 RUN := .venv/bin
+# Byte code is kept, whatever the environment says: tests start some thousand Pythons, and each would compile anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12

@@ -29,7 +29,8 @@ def until(
     every: float = EVERY_SECONDS,
     detail: Callable[[], object] | None = None,
 ) -> T:
-    """The first true value of `condition`, asked every `every` seconds.
+    """The first true value of `condition`, asked every `every` seconds, or as seldom as leaves half of the time to
+    what is waited for: a look may start a process.
 
     AssertionError after `timeout` seconds. It names `what`, or the condition's own source where that is empty, the
     last value seen, and what `detail` says then: a log, or rows.
@@ -37,14 +38,15 @@ def until(
     deadline = time.monotonic() + timeout
     while True:
         # Asked before the look, so that one look begins after the deadline: a test may itself have been held up.
-        over = time.monotonic() >= deadline
+        began = time.monotonic()
+        over = began >= deadline
         if found := condition():
             return found
         if over:
             last = f" (last seen: {found!r})" if found is not False and found is not None else ""
             more = f"\n{detail()}" if detail is not None else ""
             raise AssertionError(f"not within {timeout:g} s: {what or source(condition)}{last}{more}")
-        time.sleep(every)
+        time.sleep(max(every, time.monotonic() - began))
 
 
 async def settle() -> None:

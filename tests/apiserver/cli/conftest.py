@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ import yaml
 from tests.integration.dispatch.callers import settings_of
 from tests.integration.query.world import World as Users
 from tests.issuer import Issuer, issuer
-from tests.services import ROOT, ApiServer, Databases, ObjectStore, tool
+from tests.services import ROOT, ApiServer, ObjectStore, Postgres, tool
 from tests.support import dispatcher
 
 BIN = Path(sys.executable).parent
 _NUMBERS = itertools.count(1)
+_RENDERED_NAMESPACE = "namespace-of-release"
 
 
 @dataclass
@@ -69,27 +71,33 @@ class Installed:
         argv = [str(BIN / program) if program != "kubectl" else tool("kubectl"), *arguments]
         return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
 
-    def sql(self, statement: str) -> None:
-        """A statement on state."""
+    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """A statement on state; its rows."""
         with psycopg.connect(self.state_dsn, autocommit=True) as connection:
-            connection.execute(statement)
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
 
 
-@pytest.fixture
-def installed(
-    crds: list[str],
-    api_server: ApiServer,
-    databases: Databases,
-    object_store: ObjectStore,
-    bucket: str,
-    tmp_path: Path,
-) -> Iterator[Installed]:
-    """All is well with it."""
+@dataclass(frozen=True)
+class Server:
+    """A dispatcher with its users, issuer and databases."""
+
+    url: str
+    oidc: Issuer
+    state_dsn: str
+
+
+@pytest.fixture(scope="module")
+def server(
+    postgres: Postgres, object_store: ObjectStore, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """One for all tests of a module: each leaves its databases as they were."""
+    databases, bucket, folder = postgres.databases(), object_store.bucket(), tmp_path_factory.mktemp("dispatcher")
     with (
         issuer() as oidc,
         dispatcher.running(
-            settings_of(databases, object_store, bucket, tmp_path),
-            tmp_path,
+            settings_of(databases, object_store, bucket, folder),
+            folder,
             TRACE_OIDC_ISSUER=oidc.url,
             TRACE_OIDC_JWKS_URL=f"{oidc.url}/keys",
         ) as run,
@@ -99,19 +107,32 @@ def installed(
         users.user(oidc.url, "rita", "reader")
         users.close()
         run.wait_ready()
-        release = Installed(
-            api_server.kubeconfig, f"release-{next(_NUMBERS)}", run.user_url, oidc, databases.state_dsn
-        )
-        _install(release)
-        yield release
+        yield Server(run.user_url, oidc, databases.state_dsn)
+    postgres.drop(databases)
+
+
+@pytest.fixture
+def installed(crds: list[str], api_server: ApiServer, server: Server) -> Installed:
+    """A release in a namespace of its own; all is well with it."""
+    release = Installed(
+        api_server.kubeconfig, f"release-{next(_NUMBERS)}", server.url, server.oidc, server.state_dsn
+    )
+    _install(release)
+    return release
+
+
+@cache
+def _rendered() -> str:
+    """What the chart makes of an installation in `_RENDERED_NAMESPACE`."""
+    argv = [tool("helm"), "template", "trace", str(ROOT / "charts" / "trace"), "--kube-version", "1.34.0"]
+    argv += ["--namespace", _RENDERED_NAMESPACE, "--set", "crds.install=false"]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def _install(release: Installed) -> None:
     """Apply the chart, and have a ready pod behind each Deployment."""
     release.kubectl("create", "namespace", release.namespace)
-    argv = [tool("helm"), "template", "trace", str(ROOT / "charts" / "trace"), "--kube-version", "1.34.0"]
-    argv += ["--namespace", release.namespace, "--set", "crds.install=false"]
-    rendered = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
+    rendered = _rendered().replace(_RENDERED_NAMESPACE, release.namespace)
     objects = [
         found
         for found in yaml.safe_load_all(rendered)

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from kubernetes import client
 
+from tests.apiserver.reconcile.conftest import MakeWorld
 from tests.apiserver.reconcile.world import ROOT, Controller, World
 from tests.services import free_port, tool
 from tests.support.certificates import Authority
@@ -89,15 +90,24 @@ def wrong() -> Object:
     return dag
 
 
+@pytest.fixture(scope="module")
+def webhook(make_world: MakeWorld, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
+    """A controller that leads, and an API server that asks it."""
+    with make_world(tmp_path_factory.mktemp("admission")) as world:
+        made = Asked(world, tmp_path_factory.mktemp("tls"))
+        made.start()
+        made.configure()
+        yield made
+        name = made.configuration()["metadata"]["name"]
+        client.AdmissionregistrationV1Api(world.api).delete_validating_webhook_configuration(name)
+
+
 @pytest.fixture
-def asked(world: World, tmp_path: Path) -> Iterator[Asked]:
-    (tmp_path / "tls").mkdir()
-    made = Asked(world, tmp_path / "tls")
-    made.controller = made.start()  # type: ignore[attr-defined]
-    made.configure()
-    yield made
-    name = made.configuration()["metadata"]["name"]
-    client.AdmissionregistrationV1Api(world.api).delete_validating_webhook_configuration(name)
+def asked(webhook: Asked) -> Iterator[Asked]:
+    """The module's, without any object of ours before and after."""
+    yield webhook
+    done = webhook.kubectl("delete", "dags,jobs.trace.dev,assets", "--all", "--timeout=60s")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_wrong_dag_is_refused_with_every_problem_and_nothing_is_stored(asked: Asked) -> None:
@@ -207,8 +217,10 @@ def test_a_renewed_certificate_is_taken_up_without_a_restart(asked: Asked) -> No
     # With the new authority alone the API server takes no answer of the old certificate.
     asked.configure()
     assert asked.apply(wrong()).returncode == 1
+    whole = (asked.folder / "tls.crt").read_text()
     (asked.folder / "tls.crt").write_text("half")
     assert asked.apply(wrong()).returncode == 1, "one that cannot be read changes nothing"
+    (asked.folder / "tls.crt").write_text(whole)
 
 
 def test_what_is_no_review_is_refused_and_a_flood_is_let_through(asked: Asked) -> None:

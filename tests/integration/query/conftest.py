@@ -20,8 +20,11 @@ from tests.contract import Contract
 from tests.integration.query.signer import Signer
 from tests.integration.query.world import World
 from tests.issuer import Issuer, issuer
+from tests.support.fork_server import ForkServers
+from tests.support.fork_server import fork_servers as forking
 from traceplane.query.api.app import create_app
 from traceplane.query.api.service import Service
+from traceplane.query.sandbox import spawn
 from traceplane.settings import Settings
 from traceplane.userapi.app import app as user_api
 
@@ -78,8 +81,22 @@ class Client:
         return answer.status_code, answer.json()["code"]
 
 
+@pytest.fixture(scope="session")
+def fork_servers() -> Iterator[ForkServers]:
+    """The run's processes that fork those of query services."""
+    with forking() as servers:
+        yield servers
+
+
 @pytest.fixture
-def start_service(world: World, oidc: Issuer, tmp_path: Path) -> Iterator[Callable[..., Client]]:
+def processes(fork_servers: ForkServers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How a service starts the processes that see SQL: by forks of warm ones. Modules that test those processes put
+    a fixture in its place that changes nothing."""
+    monkeypatch.setattr(spawn, "start", fork_servers.start)
+
+
+@pytest.fixture
+def start_service(world: World, oidc: Issuer, tmp_path: Path, processes: None) -> Iterator[Callable[..., Client]]:
     """Starts a service with the given settings changed; its user `alice` is a reader."""
     world.user(oidc.url, "alice", "reader")
     with running() as started:
