@@ -1,7 +1,7 @@
 """Processes of the query service for tests, forked from one that has imported what they import.
 
-`spawn.start` runs a fresh Python, which imports DuckDB and pyarrow for a third of a second; hundreds of tests start a
-service each, and would spend most of their processor time on that. Here each entry has one fresh process per run,
+`spawn.start` runs a fresh Python, which imports DuckDB and pyarrow for a third of a second; hundreds of tests start
+a service each, and would spend most of their processor time on that. Here each entry has one fresh process per run,
 with the entry's own environment, that does nothing but fork: a process inherits that one's memory, and nothing of
 the test's. Tests of the processes themselves, and of their walls, start them as the service does.
 
