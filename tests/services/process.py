@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +140,9 @@ def on_free_port(run: Callable[[int], Part]) -> tuple[Part, int]:
     raise AssertionError("unreachable")
 
 
+@cache
 def tool(name: str) -> str:
-    """Path of a program that `hack/setup` builds or fetches."""
+    """Path of a program that `hack/setup` builds or fetches; asked once, for a fifth of a second."""
     done = subprocess.run([str(ROOT / "hack" / "setup"), "path", name], stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise ServiceError(f"hack/setup path {name} failed; run `hack/setup tools {name}`")
