@@ -341,9 +341,9 @@ def test_a_misspelt_rpc_pool_is_named_by_the_source_and_the_dag(world: World) ->
         'MountVolume.SetUp failed for volume "rpc-0" : secret "rpcpool-local" not found',
     )
     world.until(lambda: world.holds("jobs", "chain.follow", "Ready", "False", "FailedMount"), "the source says why")
+    world.until(lambda: world.holds("dags", "chain", "Degraded", "True", "FailedMount"), "and then its DAG does")
     said = world.condition("dags", "chain", "Ready")["message"]
     assert "rpcPool local is Secret rpcpool-local with key urls: make it" in said
-    assert world.holds("dags", "chain", "Degraded", "True", "FailedMount")
     ready = {"type": "PodReadyToStartContainers", "status": "True"}
     world.core.patch_namespaced_pod_status(
         "follower", world.namespace, {"status": {"phase": "Running", "conditions": [ready]}}
