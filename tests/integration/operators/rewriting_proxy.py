@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import urllib.request
@@ -40,7 +41,8 @@ class Proxy:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                with contextlib.suppress(BrokenPipeError):  # a follower that was ended waits for no answer
+                    self.wfile.write(content)
 
             def log_message(self, *_: object) -> None:
                 pass
