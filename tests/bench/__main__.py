@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHES = ("hot_path", "follower", "heads", "compact", "query", "service", "versions", "memory")
+BENCHES = ("hot_path", "follower", "heads", "compact", "query", "service", "versions", "reconcile", "memory")
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 TIMEOUT_SECONDS = 600
 

@@ -56,11 +56,11 @@ FROM made m JOIN dataset_versions v ON v.job_id = m.job_id
 """
 
 
-def graph(assets: int, token: str) -> Graph:
-    """A chain, its ranges, and `assets` statements over each range."""
-    manifest = graphs.without(graphs.chain(), "compact")
+def manifest(assets: int, token: str) -> dict[str, Any]:
+    """A chain, its ranges, and `assets` statements over each range, all published."""
+    written = graphs.without(graphs.chain(), "compact")
     for number in range(assets):
-        manifest["spec"]["jobs"].append(
+        written["spec"]["jobs"].append(
             {
                 "name": f"gas-{number}",
                 "activation": "Reactive",
@@ -82,10 +82,10 @@ def graph(assets: int, token: str) -> Graph:
                 "updateStrategy": "Replace",
             }
         )
-        manifest["spec"]["publish"].append(
+        written["spec"]["publish"].append(
             {"asset": f"gas-{number}", "from": {"job": f"gas-{number}", "output": "gas"}}
         )
-    return graphs.assembled(manifest)
+    return written
 
 
 class World:
@@ -146,7 +146,7 @@ class World:
 async def measure(dsn: str, assets: int, partitions: int) -> None:
     """Fill, then the rollback and the plan."""
     world = World(dsn)
-    first, second, third = (graph(assets, token) for token in ("a", "b", "c"))
+    first, second, third = (graphs.assembled(manifest(assets, token)) for token in ("a", "b", "c"))
     await world.deploy(first)
     await world.work(partitions)
     await world.deploy(second)
