@@ -52,7 +52,7 @@ def test_no_query_is_refused_while_its_service_is_replaced(trace):
         stdout=subprocess.DEVNULL,
     )
     asked = 0
-    while watching.poll() is None or trace.leaving("app.kubernetes.io/component=dispatcher"):
+    while watching.poll() is None or trace.terminating("app.kubernetes.io/component=dispatcher"):
         assert trace.admin.rows("SELECT 1") == [[1]]
         asked += 1
     assert watching.returncode == 0

@@ -53,7 +53,11 @@ CONFIG = {
     "query_rate_per_minute": 6000,
     "user_rate_per_minute": 6000,
 }
-VALUES = {"config": CONFIG, "networkPolicies": {"metricsFrom": [monitoring.METRICS_FROM]}}
+VALUES = {
+    "config": CONFIG,
+    "admission": {"enabled": True},
+    "networkPolicies": {"metricsFrom": [monitoring.METRICS_FROM]},
+}
 # Fields of the example that decide nothing about its output, changed on the running DAG.
 _FAST = {"heartbeatTimeoutSeconds": 10}
 _IDLE = "3s"
@@ -61,7 +65,7 @@ _IDLE = "3s"
 _LOOK_SECONDS = 0.5
 
 
-class Asker(User):
+class HttpUser(User):
     """The same user in this process: starting `tracectl` for each question would be most of the time of a run."""
 
     def answer(self, sql: str) -> dict[str, Any]:
@@ -106,7 +110,7 @@ class Installation:
         component = "query" if values.get("query", {}).get("mode") == "Deployment" else "dispatcher"
         selector = {"spec": {"selector": {"app.kubernetes.io/component": component}}}
         self.kube.kubectl("patch", "service", "test-query", "--patch", json.dumps(selector))
-        self.wait("the pods before are gone", lambda: not self.leaving(_ANSWERING))
+        self.wait("the pods before are gone", lambda: not self.terminating(_ANSWERING))
         self.wait("queries are led to the pods of now", lambda: self.admin.rows("SELECT 1") == [[1]])
 
     def apply(self, *documents: dict[str, Any]) -> str:
@@ -114,12 +118,12 @@ class Installation:
         return self.kube.kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all(documents))
 
     def pods(self, *labels: str) -> list[dict[str, Any]]:
-        """Pods with all of these labels that are not on their way out."""
+        """Pods with all of these labels that are not being deleted."""
         found = self.kube.items("pods", "--selector", ",".join(labels))
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
-    def leaving(self, *labels: str) -> list[str]:
-        """Names of pods with all of these labels that are on their way out."""
+    def terminating(self, *labels: str) -> list[str]:
+        """Names of pods with all of these labels that are being deleted."""
         found = self.kube.items("pods", "--selector", ",".join(labels))
         return [pod["metadata"]["name"] for pod in found if "deletionTimestamp" in pod["metadata"]]
 
@@ -276,7 +280,7 @@ def _installed() -> Iterator[Installation]:
     _chain(kube, images)
     install.chart(kube, images, VALUES)
     query, rpc = _addresses(kube)
-    yield Installation(kube, images, Asker(query, kube.token(ADMIN), kube.namespace), rpc)
+    yield Installation(kube, images, HttpUser(query, kube.token(ADMIN), kube.namespace), rpc)
 
 
 def start_pipeline(trace: Installation) -> None:
