@@ -16,6 +16,7 @@ import httpx
 
 from tests.integration.dispatch.callers import WORKER_TOKEN
 from tests.services import free_port
+from tests.support.fork_server import Forked, tracectl
 from tests.support.waiting import until
 from traceplane.settings import Settings
 
@@ -26,7 +27,7 @@ PATIENCE_SECONDS = 60
 class Process:
     """A running dispatcher."""
 
-    process: subprocess.Popen[bytes]
+    process: Forked | subprocess.Popen[bytes]
     url: str
     user_url: str
     log: Path
@@ -47,11 +48,12 @@ class Process:
 
 
 MAIN = "from traceplane.cli.main import main; main()"
+"""The end of a `program`."""
 
 
 @contextmanager
-def running(settings: Settings, folder: Path, program: str = MAIN, **environment: str) -> Iterator[Process]:
-    """A dispatcher with these settings as a process of its own."""
+def running(settings: Settings, folder: Path, program: str = "", **environment: str) -> Iterator[Process]:
+    """A dispatcher with these settings as a process of its own; `program`: what a fresh Python runs instead."""
     given = settings.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     port, user_port = free_port(), free_port()
     chosen = {
@@ -65,11 +67,11 @@ def running(settings: Settings, folder: Path, program: str = MAIN, **environment
     }
     log = folder / "dispatcher.log"
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, "run", "dispatcher"],
-            env={**os.environ, **chosen},
-            stdout=output,
-            stderr=output,
+        environment, words = {**os.environ, **chosen}, ("run", "dispatcher")
+        process: Forked | subprocess.Popen[bytes] = (
+            subprocess.Popen([sys.executable, "-c", program, *words], env=environment, stdout=output, stderr=output)
+            if program
+            else tracectl(*words, environment=environment, folder=Path.cwd(), output=output.fileno())
         )
     try:
         yield Process(process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{user_port}", log)

@@ -1,9 +1,10 @@
-"""Processes of the query service for tests, forked from one that has imported what they import.
+"""Our own processes for tests, forked from one that has imported what they import.
 
-`spawn.start` runs a fresh Python, which imports DuckDB and pyarrow for a third of a second; hundreds of tests start
-a service each, and would spend most of their processor time on that. Here each entry has one fresh process per run,
-with the entry's own environment, that does nothing but fork: a process inherits that one's memory, and nothing of
-the test's. Tests of the processes themselves, and of their walls, start them as the service does.
+A fresh Python spends a third of a second on DuckDB and pyarrow, and a second on what a controller or a dispatcher
+imports; tests start some thousand of them, which would be most of their processor time. So there is one fresh
+process per kind and run that does nothing but fork: what it forks inherits that process's memory and nothing of the
+test's. Tests of the processes themselves, of their start and of their walls, start them as they are started in
+production.
 
 This file, run as a program, is that process.
 """
@@ -20,32 +21,48 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 _FRAME = 64 * 1024
+_TRACECTL = (
+    *("traceplane.cli.main", "traceplane.reconcile.process", "traceplane.query.validation"),
+    *("traceplane.dispatch.dispatcher", "traceplane.external", "traceplane.taskapi.app", "traceplane.userapi.app"),
+    *("traceplane.observe.dispatch_metrics", "traceplane.observe.otlp", "uvicorn", "uvloop"),
+    *("traceplane.worker.process", "operators"),
+)
+"""What the processes that it runs import when they are run."""
 
 
 class Forked:
-    """What callers of `spawn.start` use of a Popen. Nobody learns the exit code: the kernel reaps the process."""
+    """A process that was forked: what tests, and callers of `spawn.start`, use of a Popen."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, status: socket.socket) -> None:
         self.pid = pid
         self._pidfd = os.pidfd_open(pid)
+        self._status = status
+        self._code: int | None = None
 
     def __del__(self) -> None:
         os.close(self._pidfd)
+        self._status.close()
 
     def poll(self) -> int | None:
-        """0 once it has ended."""
-        return 0 if select.select([self._pidfd], [], [], 0)[0] else None
+        """Its exit code once it has ended; minus a signal's number where that ended it."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
 
     def wait(self, timeout: float | None = None) -> int:
-        """Raises TimeoutExpired."""
-        if not select.select([self._pidfd], [], [], timeout)[0]:
-            raise subprocess.TimeoutExpired("a forked process", timeout or 0)
-        return 0
+        """Its exit code. Raises TimeoutExpired."""
+        if self._code is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+            self._code = int(self._status.recv(_FRAME))
+        return self._code
 
     def send_signal(self, number: int) -> None:
         """By its pidfd; nothing where it has ended."""
@@ -59,85 +76,134 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-class ForkServers:
-    """A process per entry and environment, started when it is asked for first; `start` replaces `spawn.start`."""
+class ForkServer:
+    """A process that has imported `modules`, and forks."""
 
-    def __init__(self) -> None:
+    def __init__(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
         self._lock = threading.Lock()
-        self._servers: dict[tuple[object, ...], tuple[subprocess.Popen[bytes], socket.socket]] = {}
+        self._control, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", __file__, str(theirs.fileno()), *modules],
+                env=environment,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+            )
 
-    def start(self, entry: str, channel: socket.socket, folder: str, environment: Mapping[str, str]) -> Forked:
-        """A fork that runs `entry`. Raises OSError."""
-        with self._lock:
-            server = self._server(entry, environment)
-            frame = json.dumps({"folder": folder}).encode()
-            socket.send_fds(server, [frame], [channel.fileno(), 2])
-            return Forked(int(server.recv(_FRAME)))
+    def fork(self, entry: str, *given: str, descriptors: Sequence[int], output: int, **more: Any) -> Forked:
+        """A process that calls `entry` ("package.module:function") with `descriptors` and `given`, and ends."""
+        status, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        frame = json.dumps({"entry": entry, "given": given, **more}).encode()
+        with theirs, self._lock:
+            socket.send_fds(self._control, [frame], [theirs.fileno(), output, *descriptors])
+            return Forked(int(self._control.recv(_FRAME)), status)
 
     def close(self) -> None:
-        """End them."""
-        for process, channel in self._servers.values():
-            channel.close()
-            process.wait(10)
+        """End it; what it forked lives on."""
+        self._control.close()
+        self._process.wait(10)
 
-    def _server(self, entry: str, environment: Mapping[str, str]) -> socket.socket:
+
+class QueryProcesses:
+    """`start` in place of `spawn.start`: a fork server for each entry and environment, which is read at start."""
+
+    def __init__(self) -> None:
+        self._servers: dict[tuple[object, ...], ForkServer] = {}
+        self._lock = threading.Lock()
+
+    def start(self, entry: str, channel: socket.socket, folder: str, environment: Mapping[str, str]) -> Forked:
+        """A fork that runs `entry`."""
         key = (entry, *sorted(environment.items()))
-        if key not in self._servers:
-            ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
-            with theirs:
-                process = subprocess.Popen(
-                    [sys.executable, "-I", __file__, str(theirs.fileno()), entry],
-                    env=environment,
-                    pass_fds=(theirs.fileno(),),
-                    stdin=subprocess.DEVNULL,
-                )
-            self._servers[key] = process, ours
-        return self._servers[key][1]
+        with self._lock:
+            if key not in self._servers:
+                self._servers[key] = ForkServer([entry.partition(":")[0]], environment)
+        return self._servers[key].fork(entry, folder, descriptors=[channel.fileno()], output=2)
+
+    def close(self) -> None:
+        for server in self._servers.values():
+            server.close()
 
 
 @contextmanager
-def fork_servers() -> Iterator[ForkServers]:
+def query_processes() -> Iterator[QueryProcesses]:
     """Until the end of the context."""
-    servers = ForkServers()
+    made = QueryProcesses()
     try:
-        yield servers
+        yield made
     finally:
-        servers.close()
+        made.close()
 
 
-def _serve(control: socket.socket, entry: str) -> None:
-    """Fork as often as asked, until the other end closes."""
-    module, _, function = entry.partition(":")
-    run = getattr(importlib.import_module(module), function)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps: what has ended is no zombie
+@cache
+def _tracectl() -> ForkServer:
+    """It ends with this process, whose end closes its channel."""
+    return ForkServer(_TRACECTL, {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ})
+
+
+def tracectl(*words: str, environment: Mapping[str, str], folder: Path, output: int) -> Forked:
+    """`tracectl` in `folder`, with this environment and no other, writing to the descriptor `output`."""
+    given = {"argv": ["tracectl", *words], "environment": dict(environment), "folder": str(folder)}
+    return _tracectl().fork("traceplane.cli.main:main", descriptors=[], output=output, **given)
+
+
+def _forked(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Serve; returns in a forked process, with what it was asked to be. Ends when the other end closes."""
+    wake, woken = socket.socketpair()
+    for end in (wake, woken):
+        end.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # a signal without a handler wakes nobody
+    signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
+    statuses: dict[int, int] = {}
     while True:
-        frame, descriptors, _, _ = socket.recv_fds(control, _FRAME, 2)
+        ready, _, _ = select.select([control, wake], [], [])
+        if wake in ready:
+            wake.recv(_FRAME)
+            _report(statuses)
+        if control not in ready:
+            continue
+        frame, descriptors, _, _ = socket.recv_fds(control, _FRAME, 8)
         if not frame:
-            return
+            sys.exit()
         pid = os.fork()
         if pid == 0:
-            control.close()
-            _be(run, *descriptors, json.loads(frame)["folder"])
-        for descriptor in descriptors:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for end in (control, wake, woken):
+                end.close()
+            for descriptor in (*statuses.values(), descriptors[0]):
+                os.close(descriptor)
+            return json.loads(frame), descriptors[1:]
+        statuses[pid] = descriptors[0]
+        for descriptor in descriptors[1:]:
             os.close(descriptor)
         control.send(str(pid).encode())
 
 
-def _be(run: object, channel: int, error: int, folder: str) -> NoReturn:
-    """The forked process."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.dup2(error, 2)
-    os.close(error)
-    try:
-        run(channel, folder)  # type: ignore[operator]
-    except SystemExit as ending:
-        os._exit(int(ending.code or 0))
-    except BaseException as failure:
-        sys.stderr.write(f"{type(failure).__name__}: {failure}\n")
-        sys.stderr.flush()
-        os._exit(1)
-    os._exit(0)
+def _report(statuses: dict[int, int]) -> None:
+    """Reap what has ended, and say how."""
+    while statuses:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        with socket.socket(fileno=statuses.pop(pid)) as channel, contextlib.suppress(OSError):
+            channel.send(str(os.waitstatus_to_exitcode(status)).encode())  # or nobody asks any more
+
+
+def _main() -> None:
+    for module in sys.argv[2:]:
+        importlib.import_module(module)
+    asked, (output, *descriptors) = _forked(socket.socket(fileno=int(sys.argv[1])))
+    os.dup2(output, 2)
+    if "argv" in asked:
+        os.dup2(output, 1)
+        os.chdir(asked["folder"])
+        os.environ.clear()
+        os.environ.update(asked["environment"])
+        sys.argv[:] = asked["argv"]
+    os.close(output)
+    module, _, function = asked["entry"].partition(":")
+    getattr(importlib.import_module(module), function)(*descriptors, *asked["given"])
 
 
 if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
+    _main()

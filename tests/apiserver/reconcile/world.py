@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from kubernetes import client
 from psycopg.rows import dict_row
 
 from tests.services import free_port, tool
+from tests.support.fork_server import Forked, tracectl
 from tests.support.waiting import until
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ _GROUP = ("trace.dev", "v1alpha1")
 class Controller:
     """One controller process."""
 
-    process: subprocess.Popen[bytes]
+    process: Forked
     port: int
     log: Path
 
@@ -120,12 +120,12 @@ class World:
         inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         log = self.folder / f"controller-{len(self.controllers)}.log"
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                [str(Path(sys.executable).parent / "tracectl"), "run", "controller"],
-                env=inherited | environment | {"KUBECONFIG": str(self.kubeconfig)},
-                cwd=self.folder,
-                stdout=output,
-                stderr=output,
+            process = tracectl(
+                "run",
+                "controller",
+                environment=inherited | environment | {"KUBECONFIG": str(self.kubeconfig)},
+                folder=self.folder,
+                output=output.fileno(),
             )
         controller = Controller(process, port, log)
         self.controllers.append(controller)

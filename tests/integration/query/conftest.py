@@ -20,8 +20,7 @@ from tests.contract import Contract
 from tests.integration.query.signer import Signer
 from tests.integration.query.world import World
 from tests.issuer import Issuer, issuer
-from tests.support.fork_server import ForkServers
-from tests.support.fork_server import fork_servers as forking
+from tests.support.fork_server import QueryProcesses, query_processes
 from traceplane.query.api.app import create_app
 from traceplane.query.api.service import Service
 from traceplane.query.sandbox import spawn
@@ -82,17 +81,17 @@ class Client:
 
 
 @pytest.fixture(scope="session")
-def fork_servers() -> Iterator[ForkServers]:
-    """The run's processes that fork those of query services."""
-    with forking() as servers:
-        yield servers
+def forks() -> Iterator[QueryProcesses]:
+    """What forks the processes of the run's query services."""
+    with query_processes() as made:
+        yield made
 
 
 @pytest.fixture
-def processes(fork_servers: ForkServers, monkeypatch: pytest.MonkeyPatch) -> None:
+def processes(forks: QueryProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
     """How a service starts the processes that see SQL: by forks of warm ones. Modules that test those processes put
     a fixture in its place that changes nothing."""
-    monkeypatch.setattr(spawn, "start", fork_servers.start)
+    monkeypatch.setattr(spawn, "start", forks.start)
 
 
 @pytest.fixture

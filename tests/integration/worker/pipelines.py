@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from tests import graphs, services
 from tests.integration.operators import chain_truth
 from tests.support.dispatcher import Process as Dispatcher
 from tests.support.dispatcher import running as running_dispatcher
+from tests.support.fork_server import Forked, tracectl
 from tests.support.waiting import until
 from traceplane.settings import Settings
 
@@ -55,8 +54,8 @@ class Pipeline:
     folder: Path
     url: str
     stack: ExitStack
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    kept: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    workers: list[Forked] = field(default_factory=list)
+    kept: dict[str, Forked] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     """Of every process, beside its settings."""
     dispatcher: Dispatcher = field(init=False)
@@ -76,7 +75,7 @@ class Pipeline:
         process.wait_ready()
         self.dispatcher = process
 
-    def worker(self, job: str, **settings: str) -> subprocess.Popen[bytes]:
+    def worker(self, job: str, **settings: str) -> Forked:
         """Start a worker of a job."""
         number = len(self.workers)
         folder = self.folder / f"worker-{number}"
@@ -102,8 +101,7 @@ class Pipeline:
             **{f"TRACE_{name.upper()}": value for name, value in settings.items()},
         }
         log = self.stack.enter_context((folder / "log").open("wb"))
-        tracectl = str(Path(sys.executable).with_name("tracectl"))
-        child = subprocess.Popen([tracectl, "run", "worker"], env=environment, stdout=log, stderr=log)
+        child = tracectl("run", "worker", environment=environment, folder=folder, output=log.fileno())
         self.workers.append(child)
         self.stack.callback(child.wait)
         self.stack.callback(child.kill)
