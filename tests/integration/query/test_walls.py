@@ -54,6 +54,11 @@ AIMED = [
 
 
 @pytest.fixture
+def processes() -> None:
+    """Started as the service starts them."""
+
+
+@pytest.fixture
 def ungated(world: World, start_service: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> Client:
     """A service that admits everything, over one relation."""
     granted = world.dataset("follow", "Postgres", "hot-blocks")
