@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 from traceplane.graph import AssetRef, AssetVersion, Found, columns_of
 from traceplane.store.engine import Connection
-from traceplane.store.statements import asset_inputs
+from traceplane.store.statements import asset_inputs, notify
 from traceplane.store.statements.asset_inputs import CurrentAsset
 from traceplane.store.statements.pointers import DagKey
 from traceplane_sdk.operator import OutputSchema, Storage
@@ -15,6 +15,12 @@ from traceplane_sdk.operator import OutputSchema, Storage
 async def look_up(conn: Connection, dag: DagKey, refs: Collection[AssetRef]) -> Found:
     """What is known of `refs` now; nothing of those that nobody publishes."""
     return found(dag.namespace, dag.dag, await asset_inputs.current(conn, dag, refs))
+
+
+async def wake_readers(conn: Connection, dag: DagKey) -> None:
+    """Let the controllers of DAGs that read assets of `dag` look at them anew: what its assets mean changes."""
+    if readers := await asset_inputs.reading_dags(conn, dag):
+        await notify.deployed(conn, *readers)
 
 
 def found(namespace: str, dag: str, rows: Iterable[CurrentAsset], written: str | None = None) -> Found:

@@ -19,11 +19,11 @@ from traceplane.errors import Refused, Stale
 from traceplane.graph import Graph
 from traceplane.kit.ids import uuid7
 from traceplane.store.engine import Connection
-from traceplane.store.statements import asset_inputs, datasets, notify, pointers, publications, versions, views
+from traceplane.store.statements import datasets, pointers, publications, versions, views
 from traceplane.store.statements.pointers import DagKey, Pointer, Resource
 from traceplane.store.statements.publications import Taken
 from traceplane.store.statements.versions import StoredGeneration
-from traceplane.versions import diff, limits, rows, work
+from traceplane.versions import asset_inputs, diff, limits, rows, work
 from traceplane.versions.asset_policies import Policies, put_in_force
 
 
@@ -125,9 +125,7 @@ async def activate(
     await pointers.activate(conn, dag, version_id, held=held)
     await versions.apply(conn, version_id, but=None)
     await work.move(conn, before=work.running(known), after=job_ids, active=version_id)
-    # DAGs that read an asset of this one follow its pointer: their controllers look at them anew.
-    if readers := await asset_inputs.reading_dags(conn, dag):
-        await notify.deployed(conn, *readers)
+    await asset_inputs.wake_readers(conn, dag)
     await views.request(conn, dag.org_id, dag.namespace, [dag.dag])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
 from tests import graphs, services
@@ -20,7 +21,7 @@ from traceplane.store.statements import controller_facts, enqueue, plans, versio
 from traceplane.store.statements.asset_policies import Policy, declare
 from traceplane.store.statements.pointers import DagKey
 from traceplane.store.statements.unfinished import unfinished
-from traceplane.versions import asset_inputs, gc, rollout
+from traceplane.versions import asset_inputs, deletion, gc, rollout
 from traceplane.versions.asset_policies import Policies
 from traceplane.versions.plan import plan
 
@@ -176,6 +177,27 @@ async def test_a_change_of_what_it_does_not_read_is_none(deploy: Deploy, upstrea
     upstream.finish()
     assert await upstream.cut_over(graphs.assembled(changed))
     assert await sums.deploy() == "Unchanged"
+
+
+async def test_a_reader_is_looked_at_when_the_asset_goes_and_when_another_dag_takes_it_over(
+    deploy: Deploy, upstream: Versions, sums: Sums, databases: services.Databases
+) -> None:
+    await running(deploy, upstream)
+    await sums.deploy()
+    with psycopg.connect(databases.state_dsn, autocommit=True) as listener:
+        listener.execute("LISTEN trace_deploy")
+
+        def heard() -> list[str]:
+            listener.execute("SELECT pg_notify('trace_deploy', 'end')")
+            payloads = iter(notice.payload for notice in listener.notifies(timeout=60))
+            return list(iter(lambda: next(payloads), "end"))
+
+        await sums.run(deletion.begin, CHAIN, "uid-1")
+        assert heard() == ["demo/sums"]
+        await sums.run(deletion.begin, CHAIN, "uid-1")
+        assert heard() == [], "once, however often the deletion is looked at"
+        await deploy(graphs.assembled(graphs.chain("other")), uid="uid-3")
+        assert "demo/sums" in heard()
 
 
 async def test_what_was_rolled_back_stays_held_off_whatever_the_other_dag_does(

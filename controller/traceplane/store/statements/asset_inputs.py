@@ -54,8 +54,7 @@ FROM asked a LEFT JOIN current v USING (namespace, asset)
 """
 """What some assets are for a DAG that wants to read them, published or not."""
 
-READERS = """
-SELECT DISTINCT d.job, d.output, j.namespace, j.dag, j.name AS reader
+_READ = """
 FROM datasets d
 JOIN dataset_versions v ON v.dataset_id = d.id
 JOIN job_inputs i ON i.dataset_version_id = v.id
@@ -63,13 +62,31 @@ JOIN jobs j ON j.id = i.job_id AND (j.namespace, j.dag) <> (d.namespace, d.dag)
 JOIN dag_current_versions c
   ON (c.org_id, c.namespace, c.dag) = (j.org_id, j.namespace, j.dag) AND c.deleted_at IS NULL
 JOIN dag_version_jobs m ON m.job_id = j.id AND m.dag_version_id IN (c.active_version_id, c.staged_version_id)
+"""
+"""Datasets, with the jobs of other DAGs that run and read them, of whatever version."""
+
+READERS = f"""
+SELECT DISTINCT d.job, d.output, j.namespace, j.dag, j.name AS reader
+{_READ}
 WHERE d.org_id = %(org)s AND d.namespace = %(namespace)s AND d.dag = %(dag)s
 ORDER BY j.namespace, j.dag, reader, d.job, d.output
 """
-"""Jobs of other DAGs that run and read an output of a DAG, of whatever version."""
+"""Who reads outputs of a DAG."""
 
-READING_DAGS = f"SELECT DISTINCT namespace || '/' || dag FROM ({READERS}) r"
-"""The DAGs of those."""
+READING_DAGS = f"""
+SELECT DISTINCT j.namespace || '/' || j.dag
+{_READ}
+WHERE d.id IN (
+    SELECT id FROM datasets WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
+    UNION
+    -- A reader keeps to a name: who published it before is whom it is tied to still.
+    SELECT o.id
+    FROM asset_publications p
+    JOIN dag_version_assets a ON a.org_id = p.org_id AND a.asset = p.asset
+    JOIN datasets o ON o.id = a.dataset_id AND o.namespace = p.namespace
+    WHERE p.org_id = %(org)s AND p.namespace = %(namespace)s AND p.dag = %(dag)s)
+"""
+"""DAGs with jobs that read what a DAG publishes, or what others published under the same names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,5 +141,5 @@ async def readers(conn: Connection, dag: DagKey) -> list[Reader]:
 
 
 async def reading_dags(conn: Connection, dag: DagKey) -> list[str]:
-    """`namespace/name` of the DAGs that read outputs of this one."""
+    """`namespace/name` of the DAGs that read outputs of this one, or assets that it took over from another."""
     return await column(conn, READING_DAGS, dag.parameters)

@@ -51,6 +51,6 @@ async def taken(conn: Connection, dag: DagKey, version_id: UUID) -> list[Taken]:
     return await many(conn, Taken, PUBLISHED_ELSEWHERE, dag.parameters | {"version": version_id})
 
 
-async def withdraw(conn: Connection, dag: DagKey) -> None:
-    """Publish nothing of the DAG any more."""
-    await conn.execute(WITHDRAW, dag.parameters)
+async def withdraw(conn: Connection, dag: DagKey) -> int:
+    """Publish nothing of the DAG any more; how many assets that were."""
+    return (await conn.execute(WITHDRAW, dag.parameters)).rowcount
