@@ -146,10 +146,10 @@ def _readers_last(manifests: _Set, gathered: Mapping[int, tuple[list[Node], list
         for entry in rest.dag.spec.publish
     }
     reads = {
-        str(index): [str(publishes[ref]) for ref in asset_refs(nodes) if publishes.get(ref, index) != index]
+        index: [publishes[ref] for ref in asset_refs(nodes) if publishes.get(ref, index) != index]
         for index, (nodes, _) in gathered.items()
     }
-    order = [int(name) for name in topological(reads)]
+    order = topological(reads)
     return [*order, *(index for index in gathered if index not in order)]
 
 

@@ -147,6 +147,14 @@ def test_a_set_of_files_knows_the_assets_that_its_dags_publish_in_any_order() ->
     }
 
 
+def test_the_dags_of_a_set_come_in_its_order_and_readers_after_what_they_read() -> None:
+    dags = [manifest(f"d{number}", source("s")) for number in range(12)]
+    dags[3] = manifest("d3", reading("last"))
+    dags[11] = manifest("d11", source("s"), last=("s", "out"))
+    found = [reviewed.dag for reviewed in graph.review(dags, OPERATORS).graphs]
+    assert found == ["d0", "d1", "d2", *(f"d{number}" for number in range(4, 12)), "d3"]
+
+
 def test_dags_of_a_set_that_read_each_other_are_left_to_the_cluster() -> None:
     one = manifest("x", reading("theirs"), mine=("a", "out"))
     other = manifest("y", reading("mine"), theirs=("a", "out"))
