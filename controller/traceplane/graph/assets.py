@@ -41,6 +41,15 @@ class Assets:
         return None
 
 
+def may_not_read(ref: AssetRef, namespace: str) -> str:
+    """Why DAGs of a namespace may not read an asset. Said alike of what exists and of what does not: names of other
+    namespaces are nobody's to find out."""
+    return (
+        f"no asset {ref.asset!r} in namespace {ref.namespace!r} may be read from {namespace!r}; its Asset must list "
+        f"{namespace!r} in spec.readNamespaces"
+    )
+
+
 def depends_on(node: Node, position: int, assets: Assets) -> Iterator[str]:
     """Jobs of the same DAG that the input is made from."""
     origin = node.origin(position)

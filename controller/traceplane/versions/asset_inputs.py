@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from traceplane.graph import AssetRef, AssetVersion, Found, columns_of
+from traceplane.graph import AssetRef, AssetVersion, Found, columns_of, may_not_read
 from traceplane.store.engine import Connection
 from traceplane.store.statements import asset_inputs, notify
 from traceplane.store.statements.asset_inputs import CurrentAsset
@@ -37,11 +37,7 @@ def found(namespace: str, dag: str, rows: Iterable[CurrentAsset], written: str |
 
 def _refusal(namespace: str, dag: str, row: CurrentAsset) -> str | None:
     if not row.allowed:
-        # Said alike of what exists and of what does not: names of other namespaces are nobody's to find out.
-        return (
-            f"no asset {row.asset!r} in namespace {row.namespace!r} may be read from {namespace!r}; its Asset "
-            f"must list {namespace!r} in spec.readNamespaces"
-        )
+        return may_not_read(AssetRef(row.namespace, row.asset), namespace)
     if row.federation is not None:
         hot, cold = row.federation.get("hot"), row.federation.get("cold")
         return (
