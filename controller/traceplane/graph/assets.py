@@ -45,8 +45,8 @@ def may_not_read(ref: AssetRef, namespace: str) -> str:
     """Why DAGs of a namespace may not read an asset. Said alike of what exists and of what does not: names of other
     namespaces are nobody's to find out."""
     return (
-        f"no asset {ref.asset!r} in namespace {ref.namespace!r} may be read from {namespace!r}; its Asset must list "
-        f"{namespace!r} in spec.readNamespaces"
+        f"no asset {ref.asset!r} in namespace {ref.namespace!r} may be read from {namespace!r}; its Asset must "
+        f"list {namespace!r} in spec.readNamespaces"
     )
 
 

@@ -140,8 +140,8 @@ def _dags(
 
 
 def _found(dag: DAG, published: Found, looked_up: Found, assets: Iterable[Asset]) -> Found:
-    """What is known of assets that a DAG reads: what is deployed, or else what the set publishes. An Asset of the set
-    says who may read it, as soon as it is applied."""
+    """What is known of assets that a DAG reads: what is deployed, or else what the set publishes. Who may read
+    it an Asset of the set says, since it will be applied as well."""
     found = {**published, **looked_up}
     namespace = dag.metadata.namespace
     for asset in assets:

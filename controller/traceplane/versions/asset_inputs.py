@@ -1,10 +1,16 @@
-"""What assets of other DAGs are for a DAG that reads them: versions with their schemas, or why not."""
+"""What assets of other DAGs are for a DAG that reads them: versions with their schemas, or why not.
+
+Between the look and the deploy that DAG goes on. A deploy holds what it reads, and a purge what it takes away: the
+second of the two waits for the first, and sees what that did.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from uuid import UUID
 
-from traceplane.graph import AssetRef, AssetVersion, Found, columns_of, may_not_read
+from traceplane.errors import Stale
+from traceplane.graph import AssetRef, AssetVersion, Found, Graph, columns_of, may_not_read
 from traceplane.store.engine import Connection
 from traceplane.store.statements import asset_inputs, notify
 from traceplane.store.statements.asset_inputs import CurrentAsset
@@ -15,6 +21,17 @@ from traceplane_sdk.operator import OutputSchema, Storage
 async def look_up(conn: Connection, dag: DagKey, refs: Collection[AssetRef]) -> Found:
     """What is known of `refs` now; nothing of those that nobody publishes."""
     return found(dag.namespace, dag.dag, await asset_inputs.current(conn, dag, refs))
+
+
+async def hold(conn: Connection, graph: Graph) -> None:
+    """Let nothing be purged that a graph which is about to be deployed reads of other DAGs. Raises Stale."""
+    read = {UUID(edge.asset.version_id): edge.asset for job in graph.jobs for edge in job.inputs if edge.asset}
+    held = await asset_inputs.hold(conn, read) if read else set()
+    if purged := sorted(asset.title for version, asset in read.items() if version not in held):
+        raise Stale(
+            f"DAG {graph.dag}: what asset {purged[0]} was when it was looked up is purged since; it is looked up "
+            "anew"
+        )
 
 
 async def wake_readers(conn: Connection, dag: DagKey) -> None:

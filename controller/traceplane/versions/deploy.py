@@ -72,8 +72,9 @@ async def deploy(
 
     `generation` is the resource's `metadata.generation`; `bucket` is where cold datasets go; `policies` are those
     of the Assets declared for what the graph publishes: they hold from the moment it is published. Raises
-    PublishedElsewhere, PrefixesTooLarge, or Stale where a newer generation of the same resource is deployed already
-    or the resource is being deleted; the caller's transaction must then roll back, and nothing has changed.
+    PublishedElsewhere, PrefixesTooLarge, or Stale where a newer generation of the same resource is deployed
+    already, the resource is being deleted, or what it reads of another DAG was purged meanwhile; the caller's
+    transaction must then roll back, and nothing has changed.
     """
     dag, resource = DagKey(org_id, graph.namespace, graph.dag), Resource(resource_uid, generation)
     pointer = await pointers.lock(conn, dag, resource)
@@ -173,6 +174,7 @@ async def _define(
     conn: Connection, dag: DagKey, graph: Graph, ids: Mapping[tuple[str, str], UUID], bucket: str
 ) -> UUID:
     """Write the version and all it consists of, as far as it is new. Returns the version's id."""
+    await asset_inputs.hold(conn, graph)
     version = await versions.put_version(
         conn, dag, version_id=uuid7(), spec_hash=graph.spec_hash, written_hash=graph.written_hash, spec=graph.spec
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,7 +13,9 @@ from tests import graphs, services
 from tests.integration.store.conftest import Deploy
 from tests.integration.store.rolling import DAG as CHAIN
 from tests.integration.store.rolling import Rows, Versions, chain, running
+from tests.support.locks import blocked
 from traceplane import graph
+from traceplane.errors import Stale
 from traceplane.graph import AssetRef, AssetVersion, Graph
 from traceplane.operator_registry import load
 from traceplane.store.engine import Connection, Database
@@ -22,6 +25,7 @@ from traceplane.store.statements.asset_policies import Policy, declare
 from traceplane.store.statements.pointers import DagKey
 from traceplane.store.statements.unfinished import unfinished
 from traceplane.versions import asset_inputs, deletion, gc, rollout
+from traceplane.versions import deploy as deploying
 from traceplane.versions.asset_policies import Policies
 from traceplane.versions.plan import plan
 
@@ -29,6 +33,10 @@ pytestmark = pytest.mark.services
 
 SUMS = DagKey(services.ORG_ID, "demo", "sums")
 READ = AssetRef("demo", "cold-blocks")
+READ_BY_SUMS = (
+    "compact.blocks is read by demo/sums/gas; once sums has gone on to another version, or is deleted, purge its "
+    "former ones: tracectl gc sums -n demo --keep 0"
+)
 
 
 def manifest(namespace: str = "demo", sql: str = "SELECT block_number, gas_used AS gas FROM cold_blocks") -> Any:
@@ -287,7 +295,7 @@ async def test_nothing_is_purged_that_another_dag_reads(deploy: Deploy, upstream
     async def purged(dag: DagKey) -> list[tuple[str, str]]:
         return sorted((one.output.job, one.kept or "") for one in await sums.run(gc.collect, dag, **collect))
 
-    why = "compact.blocks is read by demo/sums/gas"
+    why = READ_BY_SUMS
     assert await purged(CHAIN) == [("compact", ""), ("compact", why), ("ranges", ""), ("ranges", why)]
     assert await purged(CHAIN) == [("compact", why), ("ranges", why)], "what it is made from stays with it"
     # The reader goes on to the newest version, and its own former generation is purged: nobody reads that any more.
@@ -297,6 +305,45 @@ async def test_nothing_is_purged_that_another_dag_reads(deploy: Deploy, upstream
     assert await purged(CHAIN) == [("compact", why), ("ranges", why)], "its reader may go back to it"
     assert await purged(SUMS) == [("gas", "")]
     assert await purged(CHAIN) == [("compact", ""), ("ranges", "")]
+
+
+async def test_a_purge_sees_the_reader_that_is_deployed_at_the_same_time(
+    deploy: Deploy, upstream: Versions, sums: Sums, state: Database
+) -> None:
+    await running(deploy, upstream)
+    looked_up = await sums.graph()
+    await cut_over_upstream(deploy, upstream, 50, 2)
+    given = {"org_id": services.ORG_ID, "resource_uid": "uid-2", "generation": 1, "bucket": "bucket"}
+    async with state.transaction() as conn:
+        await deploying.deploy(conn, graph=looked_up, **given)
+        purging = asyncio.create_task(sums.run(gc.collect, CHAIN, keep=0, delay_seconds=0.0, dry_run=False))
+        await blocked(state)
+    assert {one.kept for one in await purging} == {READ_BY_SUMS}
+    assert await upstream.forget() == 0
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_a_reader_that_looked_before_a_purge_changes_nothing_and_looks_again(
+    deploy: Deploy, upstream: Versions, sums: Sums, state: Database, forgotten: bool
+) -> None:
+    await running(deploy, upstream)
+    looked_up = await sums.graph()
+    await cut_over_upstream(deploy, upstream, 50, 2)
+    async with state.transaction() as conn:
+        assert {one.kept for one in await gc.collect(conn, CHAIN, keep=0, delay_seconds=0.0, dry_run=False)} == {
+            None
+        }
+        if not forgotten:
+            reading = asyncio.create_task(deploy(looked_up, uid="uid-2"))
+            await blocked(state)
+    if forgotten:
+        assert await upstream.forget() > 0
+        reading = asyncio.create_task(deploy(looked_up, uid="uid-2"))
+    with pytest.raises(Stale, match="DAG sums: what asset cold-blocks was when it was looked up is purged since"):
+        await reading
+    assert sums.rows("SELECT count(*) FROM dag_current_versions WHERE dag = 'sums'") == [(0,)]
+    assert await sums.deploy() == "Created"
+    assert sums.reads() == sums.written("compact")
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,11 @@ FROM asked a LEFT JOIN current v USING (namespace, asset)
 """
 """What some assets are for a DAG that wants to read them, published or not."""
 
+HOLD = """
+SELECT id FROM dataset_versions WHERE id = ANY(%(versions)s) AND purged_at IS NULL ORDER BY id FOR KEY SHARE
+"""
+"""Keep versions from being purged until their new readers are visible; those that are purged are left out."""
+
 _READ = """
 FROM datasets d
 JOIN dataset_versions v ON v.dataset_id = d.id
@@ -133,6 +138,11 @@ async def current(conn: Connection, dag: DagKey, assets: Collection[tuple[str, s
     """Each of `assets` (namespace, name) as `dag` finds it."""
     asked = {"namespaces": [namespace for namespace, _ in assets], "assets": [name for _, name in assets]}
     return await named(conn, CurrentAsset, CURRENT, dag.parameters | asked)
+
+
+async def hold(conn: Connection, versions: Collection[UUID]) -> set[UUID]:
+    """Those of `versions` that are not purged, and are not until this transaction ends."""
+    return set(await column(conn, HOLD, {"versions": list(versions)}))
 
 
 async def readers(conn: Connection, dag: DagKey) -> list[Reader]:
