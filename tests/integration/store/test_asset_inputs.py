@@ -399,9 +399,9 @@ async def test_a_plan_names_the_readers_and_counts_what_they_would_do(
 ) -> None:
     await running(deploy, upstream)
     await sums.deploy()
-    assert [(one.dag, one.reader, one.job, one.output) for one in await sums.run(statements.readers, CHAIN)] == [
-        ("sums", "gas", "compact", "blocks")
-    ]
+    (reader,) = await sums.run(statements.readers, CHAIN)
+    assert (reader.dag, reader.reader, reader.job, reader.output) == ("sums", "gas", "compact", "blocks")
+    assert reader.asset == "cold-blocks"
     await cut_over_upstream(deploy, upstream, 50, 2)
     for end in (9, 19, 29):
         upstream.event(

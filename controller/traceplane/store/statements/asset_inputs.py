@@ -71,7 +71,9 @@ JOIN dag_version_jobs m ON m.job_id = j.id AND m.dag_version_id IN (c.active_ver
 """Datasets, with the jobs of other DAGs that run and read them, of whatever version."""
 
 READERS = f"""
-SELECT DISTINCT d.job, d.output, j.namespace, j.dag, j.name AS reader
+SELECT DISTINCT d.job, d.output, j.namespace, j.dag, j.name AS reader,
+       (SELECT regexp_replace(a.value ->> 0, '^.*/', '') FROM jsonb_each(j.definition -> 'assets') a
+        WHERE a.value ->> 1 = v.id::text LIMIT 1) AS asset
 {_READ}
 WHERE d.org_id = %(org)s AND d.namespace = %(namespace)s AND d.dag = %(dag)s
 ORDER BY j.namespace, j.dag, reader, d.job, d.output
@@ -125,13 +127,14 @@ class CurrentAsset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """A job of another DAG that reads an output."""
+    """A job of another DAG that reads an output, by the name of an asset."""
 
     job: str
     output: str
     namespace: str
     dag: str
     reader: str
+    asset: str
 
 
 async def current(conn: Connection, dag: DagKey, assets: Collection[tuple[str, str]]) -> list[CurrentAsset]:
