@@ -389,9 +389,35 @@ async def test_what_a_dag_made_itself_is_seen_through_the_other(
     ref = AssetRef("demo", "gas")
     found = (await sums.run(asset_inputs.look_up, CHAIN, [ref]))[ref]
     assert found.made_from == {"follow", "ranges", "compact"}
+    both = await sums.run(asset_inputs.look_up, DagKey(services.ORG_ID, "demo", "sums"), [READ, ref])
+    assert both[READ].made_from == set()
+    rows = await sums.run(statements.current, SUMS, [READ, ref, AssetRef("demo", "hot-blocks")])
+    assert {row.asset: list(row.made_from) for row in rows} == {"cold-blocks": [], "gas": ["gas"], "hot-blocks": []}
     assert (await sums.run(asset_inputs.look_up, DagKey(services.ORG_ID, "demo", "x"), [ref]))[
         ref
     ].made_from == set()
+
+
+async def test_what_many_assets_are_made_from_is_read_once_for_all(
+    deploy: Deploy, upstream: Versions, sums: Sums
+) -> None:
+    await running(deploy, upstream)
+    await sums.deploy()
+    asked = [("demo", name) for name in ("cold-blocks", "gas", "hot-blocks")]
+    given = {"namespaces": [namespace for namespace, _ in asked], "assets": [name for _, name in asked]}
+
+    async def explained(conn: Connection) -> Any:
+        cursor = await conn.execute(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {statements.CURRENT}", CHAIN.parameters | given
+        )
+        return await cursor.fetchone()
+
+    def scans(node: Any) -> list[int]:
+        own = [node["Actual Loops"]] if (node["Node Type"], node.get("CTE Name")) == ("CTE Scan", "up") else []
+        return own + [loops for below in node.get("Plans", ()) for loops in scans(below)]
+
+    ((plan_of,),) = await sums.run(explained)
+    assert scans(plan_of["Plan"]) == [1]
 
 
 async def test_a_plan_names_the_readers_and_counts_what_they_would_do(

@@ -13,9 +13,10 @@ from uuid import UUID
 
 from traceplane.store.engine import Connection
 from traceplane.store.rows import column, named
+from traceplane.store.statements import publications
 from traceplane.store.statements.pointers import DagKey
 
-CURRENT = """
+CURRENT = f"""
 WITH RECURSIVE asked AS (
     SELECT a.namespace, a.asset, CASE p.storage WHEN 'Federated' THEN p.federation END AS federation,
            a.namespace = %(namespace)s
@@ -27,30 +28,29 @@ WITH RECURSIVE asked AS (
 current AS (
     SELECT p.namespace, p.asset, d.dag, d.job, d.output, v.dataset_id, v.id, v.storage, v.location, v.columns,
            v.unique_key, v.scope_column, v.sort_by, v.finality_depth, v.first_value, v.sparse, v.unverified
-    FROM asked a
-    JOIN asset_publications p ON p.org_id = %(org)s AND (p.namespace, p.asset) = (a.namespace, a.asset)
-    JOIN datasets d ON d.id = p.dataset_id
-    JOIN dag_current_versions c
-      ON (c.org_id, c.namespace, c.dag) = (d.org_id, d.namespace, d.dag) AND c.deleted_at IS NULL
-    JOIN dag_version_datasets x ON x.dag_version_id = c.active_version_id AND x.dataset_id = d.id
-    JOIN dataset_versions v ON v.id = x.dataset_version_id
-    WHERE a.allowed
+    FROM {publications.CURRENT}
+    JOIN asked a ON (a.namespace, a.asset) = (p.namespace, p.asset) AND a.allowed
+    WHERE p.org_id = %(org)s
 ),
 up (root, version) AS (
     SELECT id, id FROM current
     UNION
     SELECT up.root, i.dataset_version_id
     FROM up JOIN dataset_versions v ON v.id = up.version JOIN job_inputs i ON i.job_id = v.job_id
+),
+made AS MATERIALIZED (
+    -- What the asking DAG made of it itself: it must not come to read its own output by way of another DAG. Once
+    -- for all, or each asset would be looked for in what is upstream of any.
+    SELECT up.root, array_agg(DISTINCT d.job) AS jobs
+    FROM up JOIN dataset_versions m ON m.id = up.version JOIN datasets d ON d.id = m.dataset_id
+    WHERE d.org_id = %(org)s AND d.namespace = %(namespace)s AND d.dag = %(dag)s
+    GROUP BY up.root
 )
 SELECT a.namespace, a.asset, v.dag, v.job, v.output, v.dataset_id, v.id AS version_id, v.storage, v.location,
        v.columns, v.unique_key, v.scope_column, v.sort_by, v.finality_depth, v.first_value, v.sparse, v.unverified,
        a.allowed, CASE WHEN a.allowed THEN a.federation END AS federation,
-       -- What the asking DAG made of it itself: it must not come to read its own output by way of another DAG.
-       ARRAY(SELECT DISTINCT d.job
-             FROM up JOIN dataset_versions m ON m.id = up.version JOIN datasets d ON d.id = m.dataset_id
-             WHERE up.root = v.id AND d.org_id = %(org)s AND d.namespace = %(namespace)s AND d.dag = %(dag)s
-       ) AS made_from
-FROM asked a LEFT JOIN current v USING (namespace, asset)
+       coalesce(made.jobs, '{{}}') AS made_from
+FROM asked a LEFT JOIN current v USING (namespace, asset) LEFT JOIN made ON made.root = v.id
 """
 """What some assets are for a DAG that wants to read them, published or not."""
 
