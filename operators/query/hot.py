@@ -1,4 +1,9 @@
-"""An answer into a hot table: each range in one fenced transaction, with the event that announces it."""
+"""An answer into a hot table: each range in one fenced transaction, with the event that announces it.
+
+With `Append` the rows of keys that are there already stay as they are, and so do those that the answer does not
+have any more. So a repeat adds nothing, whatever became of the attempt before. A correction takes rows back: a task
+that an invalidation made replaces its range.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from traceplane_sdk import empty_ranges, wire
+from traceplane_sdk import wire
 from traceplane_sdk.context import Context
 from traceplane_sdk.errors import OperatorError
 from traceplane_sdk.operator import ColumnType
@@ -26,7 +31,7 @@ _VALUES: Mapping[str, Callable[[str], Any]] = {ColumnType.UINT256: int, ColumnTy
 
 
 def write(ctx: Context, output: wire.TaskOutput, part: wire.Partition, answer: QueryAnswer) -> None:
-    """Make the answer all that the output holds of a range."""
+    """Make the answer all that the output holds of a range, or add what is new in it."""
     if answer.rows > MAX_ROWS:
         raise OperatorError(
             "AnswerTooLarge",
@@ -44,16 +49,19 @@ def write(ctx: Context, output: wire.TaskOutput, part: wire.Partition, answer: Q
             )
     rows = _rows(ctx, output, part, answer)
     ordered = ctx.trigger().partition is None
+    adds = ctx.task.update_strategy == "Append" and ctx.task.cause != "Invalidation"
     with ctx.hot() as transaction:
-        transaction.replace(output.name, part.start, part.end, rows)
+        if adds:
+            written = transaction.append(output.name, rows)
+        else:
+            transaction.replace(output.name, part.start, part.end, rows)
+            written = len(rows)
         if output.sparse:
-            scope = [column.name for column in output.columns].index(output.scope_column)
-            for low, high in empty_ranges.between(part.start, part.end, (row[scope] for row in rows)):
-                transaction.record_empty(output.name, low, high)
+            transaction.record_gaps(output.name, part.start, part.end)
         if ordered:
             transaction.position(part.end)
         transaction.event(_event(ordered, output, part))
-    ctx.log("range written", output=output.name, range=part.key, rows=len(rows))
+    ctx.log("range written", output=output.name, range=part.key, rows=written)
 
 
 def _event(ordered: bool, output: wire.TaskOutput, part: wire.Partition) -> wire.Event:

@@ -34,7 +34,7 @@ class Output(StrEnum):
     YAML = "yaml"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """A problem and where it is written."""
 
@@ -94,7 +94,9 @@ def review(paths: list[Path], look_up: LookUp | None = None) -> tuple[Checked, t
     for index, problems in reviewed.problems.items():
         file, document = taken[index]
         findings += [Finding(file, document.line_of(p.path), p.source, p.path, p.message, p.code) for p in problems]
-    return Checked(tuple(sorted(findings)), len(taken), skipped), reviewed.graphs
+    # On one line they stay as they come, fields by name and items by number.
+    findings.sort(key=lambda finding: (finding.file, finding.line))
+    return Checked(tuple(findings), len(taken), skipped), reviewed.graphs
 
 
 def _unreadable(path: Path, error: Unreadable) -> Finding:

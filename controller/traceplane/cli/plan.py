@@ -102,6 +102,8 @@ def _looked_up(client: Any, namespace: str | None, dag: DAG, refs: Collection[As
 def _planned(client: Any, graph: Graph, namespace: str | None) -> Row:
     """The plan of one DAG, as JSON."""
     from traceplane.graph import NOT_DEPLOYED
+    from traceplane.store.statements.asset_inputs import Reader
+    from traceplane.versions import plan as plans
 
     jobs = [{"name": job.name, "config_hash": job.config_hash} for job in graph.jobs]
     parameters = {} if namespace is None else {"namespace": namespace}
@@ -114,6 +116,7 @@ def _planned(client: Any, graph: Graph, namespace: str | None) -> Row:
     }
     known: Row = call(client, "POST", f"/v1/dags/{graph.dag}/plan", params=parameters, json=body).json()
     made = _plan(graph, known)
+    reading = [Reader(**one) for one in known["readers"]]
     named = known["version"] or f"a new version ({graph.spec_hash[:8]})"
     active = {name: known[name] for name in ("active_version", "staged_version", "held", "purged")}
     return {
@@ -122,13 +125,8 @@ def _planned(client: Any, graph: Graph, namespace: str | None) -> Row:
         **active,
         "result": made.result,
         "jobs": list(map(asdict, made.jobs)),
-        "readers": [one for one in known["readers"] if one["job"] in _left(made)],
+        "readers": [asdict(reader) | {"effect": effect} for reader, effect in plans.readers(graph, made, reading)],
     }
-
-
-def _left(made: Plan) -> set[str]:
-    """Jobs whose output is another dataset version afterwards, or none."""
-    return {job.job for job in made.jobs if job.action in ("Rebuild", "Remove")}
 
 
 def _plan(graph: Graph, known: Row) -> Plan:
@@ -155,10 +153,10 @@ def _head(one: Row) -> str:
 
 
 def _readers(one: Row) -> list[str]:
-    """Who reads in other DAGs what is made anew, a line each."""
+    """Whom in other DAGs it concerns, a line each."""
     return [
         f"read by {reader['namespace']}/{reader['dag']}: job {reader['reader']} reads "
-        f"{reader['job']}/{reader['output']}, and is rebuilt after the cutover"
+        f"{reader['job']}/{reader['output']}, and {reader['effect']}"
         for reader in one["readers"]
     ]
 

@@ -68,6 +68,7 @@ class Generation:
             "job": {"id": str(facts.id), "namespace": facts.namespace, "dag": facts.dag, "name": facts.name},
             "operator": facts.operator,
             "config": facts.config,
+            "update_strategy": facts.update_strategy,
         }
         return orjson.dumps(shared)[1:-1]
 

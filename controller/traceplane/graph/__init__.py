@@ -6,7 +6,7 @@ a list of Problem instead, every one that there is, where something is wrong. `r
 """
 
 from traceplane.graph.assemble import assemble
-from traceplane.graph.assets import Assets, Found
+from traceplane.graph.assets import Assets, Awaited, Found, may_not_read
 from traceplane.graph.model import (
     AssetVersion,
     Graph,
@@ -29,6 +29,7 @@ __all__ = [
     "AssetRef",
     "AssetVersion",
     "Assets",
+    "Awaited",
     "Checker",
     "Fault",
     "Found",
@@ -48,6 +49,7 @@ __all__ = [
     "check_bundle",
     "check_federation",
     "columns_of",
+    "may_not_read",
     "parse",
     "review",
     "trusting",

@@ -113,6 +113,9 @@ def declare(
         message = f"operator {operator.name} has the outputs {listing(declared)}"
         return [node.problem("outputs", INVALID, message)]
     problems = [p for name in names for p in _columns(node, name, declared[name])]
+    if node.template.update_strategy == "Append":
+        of_user = operator.statement(config) is not None
+        problems += [p for name in names for p in _appended(node, name, declared[name], of_user)]
     if problems:
         return problems
     outputs = tuple(_keyed(node, name, declared[name]) for name in names)
@@ -166,6 +169,20 @@ def _columns(node: Node, output: str, schema: OutputSchema) -> Iterator[Problem]
         message = f"column {scope!r} is {columns[scope].type.value}; ranges need {' or '.join(_BOUNDS)}"
         code = NOT_SUPPORTED if columns[scope].type is ColumnType.TIMESTAMP else INVALID
         yield node.problem("scopeColumn", code, message)
+
+
+def _appended(node: Node, output: str, schema: OutputSchema, of_user: bool) -> Iterator[Problem]:
+    """What keeps rows from being added to an output. Those `of_user` are checked by the key in the config alone."""
+    template = node.template
+    if schema.storage is Storage.S3:
+        message = f"output {output!r} is in the bucket, where a partition is replaced whole; write Replace"
+        yield node.problem("updateStrategy", INVALID, message)
+    elif of_user and set(template.unique_key or ()) != set(schema.unique_key):
+        message = f"must be config.uniqueKey ({', '.join(schema.unique_key)}), by which the answer is checked"
+        yield node.problem("uniqueKey", INVALID, message)
+    elif of_user and template.scope_column not in (None, *schema.unique_key):
+        message = f"{template.scope_column!r} must be in uniqueKey: rows of two ranges are then never the same"
+        yield node.problem("scopeColumn", INVALID, message)
 
 
 def _keyed(node: Node, name: str, schema: OutputSchema) -> GraphOutput:

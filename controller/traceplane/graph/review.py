@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from traceplane.graph.assemble import assemble_nodes
-from traceplane.graph.assets import Assets, Found
+from traceplane.graph.assets import Assets, Found, may_not_read
 from traceplane.graph.declare import configure
 from traceplane.graph.model import AssetVersion, Graph, Problem
 from traceplane.graph.nodes import AssetRef, Node, asset_refs, gather, joins
@@ -125,17 +125,36 @@ def _dags(
         unread = [Node(name, stand_in(name), "", "", readable=False) for name in manifests.unread - known]
         refs = asset_refs(nodes)
         looked_up = look_up(rest.dag, refs) if refs and look_up is not None else {}
-        read = Assets({**published, **looked_up}, complete=look_up is not None)
+        found = _found(rest.dag, published, looked_up, assets)
+        read = Assets(found, complete=look_up is not None)
         outcome = assemble_nodes(rest.dag, [*nodes, *unread], problems, assets, operators, checker, read)
         # Jobs that read an unreadable one are missing in the graph: then it is not what will be deployed.
         whole = isinstance(outcome, Graph) and len(outcome.jobs) == len(nodes)
         if isinstance(outcome, Graph) and whole and not manifests.found.get(index):
             yield outcome
             published |= dict(_versions(outcome))
-        found = outcome if isinstance(outcome, list) else []
-        for problem in [*found, *second[index]]:
+        wrong = outcome if isinstance(outcome, list) else []
+        for problem in [*wrong, *second[index]]:
             if not any(is_inside(problem.path, path) for path in rest.paths):
                 manifests.add(_document_of(problem, index, manifests), [problem])
+
+
+def _found(dag: DAG, published: Found, looked_up: Found, assets: Iterable[Asset]) -> Found:
+    """What is known of assets that a DAG reads: what is deployed, or else what the set publishes. Who may read
+    it an Asset of the set says, since it will be applied as well."""
+    found = {**published, **looked_up}
+    namespace = dag.metadata.namespace
+    for asset in assets:
+        ref = AssetRef(asset.metadata.namespace, asset.name)
+        # What names no namespace may be applied in any: whether they are two nobody knows.
+        named = all("namespace" in one.metadata.model_fields_set for one in (dag, asset))
+        if not named or ref.namespace == namespace:
+            continue
+        if not {namespace, "*"} & set(asset.spec.read_namespaces):
+            found[ref] = may_not_read(ref, namespace)
+        elif isinstance(looked_up.get(ref), str) and ref in published:
+            found[ref] = published[ref]
+    return found
 
 
 def _readers_last(manifests: _Set, gathered: Mapping[int, tuple[list[Node], list[Problem]]]) -> list[int]:
@@ -146,10 +165,10 @@ def _readers_last(manifests: _Set, gathered: Mapping[int, tuple[list[Node], list
         for entry in rest.dag.spec.publish
     }
     reads = {
-        str(index): [str(publishes[ref]) for ref in asset_refs(nodes) if publishes.get(ref, index) != index]
+        index: [publishes[ref] for ref in asset_refs(nodes) if publishes.get(ref, index) != index]
         for index, (nodes, _) in gathered.items()
     }
-    order = [int(name) for name in topological(reads)]
+    order = topological(reads)
     return [*order, *(index for index in gathered if index not in order)]
 
 

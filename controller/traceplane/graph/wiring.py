@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from traceplane.graph.assets import Assets, depends_on
 from traceplane.graph.model import Problem
@@ -18,6 +19,8 @@ UNKNOWN_JOB = "UnknownJob"
 UNKNOWN_OUTPUT = "UnknownOutput"
 UNKNOWN_ASSET = "UnknownAsset"
 CYCLE = "Cycle"
+
+Name = TypeVar("Name", str, int)
 
 
 def references(nodes: Mapping[str, Node], assets: Assets) -> Iterator[Problem]:
@@ -66,13 +69,14 @@ def upstream(node: Node, nodes: Mapping[str, Node], assets: Assets) -> list[str]
     return [name for name in dict.fromkeys(names) if name in nodes]
 
 
-def topological(edges: Mapping[str, Sequence[str]]) -> list[str]:
-    """Names so that each stands after all it reads, ties by name; those on or behind a cycle are left out.
+def topological(edges: Mapping[Name, Sequence[Name]]) -> list[Name]:
+    """Names, or numbers, so that each stands after all it reads, ties in order; those on or behind a cycle are left
+    out.
 
     `edges` maps every name to the names it reads (Kahn's algorithm).
     """
     waiting = {name: len(set(reads)) for name, reads in edges.items()}
-    readers: dict[str, list[str]] = {name: [] for name in edges}
+    readers: dict[Name, list[Name]] = {name: [] for name in edges}
     for name, reads in edges.items():
         for read in set(reads):
             readers[read].append(name)

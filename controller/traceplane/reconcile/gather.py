@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from traceplane import graph as graphs
 from traceplane.drivers.kube import Object
 from traceplane.errors import Unavailable
-from traceplane.graph import AssetRef, Assets, Checker, Found, Graph, Problem
+from traceplane.graph import AssetRef, Assets, Awaited, Checker, Found, Graph, Problem
 from traceplane.reconcile import names, policies
 from traceplane.reconcile.mirror import Mirror
 from traceplane.reconcile.podspec import Platform
@@ -58,7 +58,8 @@ class Manifests:
         name = dag["metadata"]["name"]
         jobs, assets, federated = list(self._joining(name)), list(self._declared(dag)), list(self._federated(dag))
         refs = self._read_elsewhere(dag, jobs)
-        read = Assets(await self._look_up(name, refs) if refs else {})
+        found = await self._look_up(name, refs) if refs else {}
+        read = Assets(found, awaited=self._awaited(dag, refs - found.keys()))
         key = [read, *(_identity(obj) for obj in (dag, *jobs, *assets, *federated))]
         kept = self._kept.get(name)
         if kept is not None and kept[0] == key:
@@ -135,6 +136,20 @@ class Manifests:
         origins = [edge.get("from") or {} for spec in specs for edge in spec.get("inputs") or []]
         refs = {AssetRef(one.get("namespace") or namespace, one["asset"]) for one in origins if one.get("asset")}
         return {ref for ref in refs if ref.namespace != namespace or ref.asset not in published}
+
+    def _awaited(self, dag: Object, missing: Collection[AssetRef]) -> dict[AssetRef, Awaited]:
+        """Other DAGs of the namespace that are to publish what is missing."""
+        own, namespace = self._published(dag), dag["metadata"]["namespace"]
+        found: dict[AssetRef, Awaited] = {}
+        for other in self._mirror.all("DAG") if missing else ():
+            # None of it is the DAG's own: what it publishes it does not miss.
+            publishes = {AssetRef(namespace, asset) for asset in self._published(other)} & set(missing)
+            if publishes and not other["metadata"].get("deletionTimestamp"):
+                name = other["metadata"]["name"]
+                read = self._read_elsewhere(other, list(self._joining(name)))
+                ours = sorted(ref.asset for ref in read if ref.namespace == namespace and ref.asset in own)
+                found |= dict.fromkeys(publishes, Awaited(name, ours[0] if ours else ""))
+        return found
 
     def _assemble(
         self, dag: Object, jobs: list[Object], assets: list[Object], federated: list[Object], read: Assets

@@ -56,13 +56,14 @@ class OutputSize(msgspec.Struct):
 
 
 class Reader(msgspec.Struct):
-    """A job of another DAG that reads `output` of `job`."""
+    """A job of another DAG that reads `output` of `job` as `asset`."""
 
     job: str
     output: str
     namespace: str
     dag: str
     reader: str
+    asset: str
 
 
 class PlanFacts(msgspec.Struct):

@@ -1,12 +1,18 @@
-"""What assets of other DAGs are for a DAG that reads them: versions with their schemas, or why not."""
+"""What assets of other DAGs are for a DAG that reads them: versions with their schemas, or why not.
+
+Between the look and the deploy that DAG goes on. A deploy holds what it reads, and a purge what it takes away: the
+second of the two waits for the first, and sees what that did.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from uuid import UUID
 
-from traceplane.graph import AssetRef, AssetVersion, Found, columns_of
+from traceplane.errors import Stale
+from traceplane.graph import AssetRef, AssetVersion, Found, Graph, columns_of, may_not_read
 from traceplane.store.engine import Connection
-from traceplane.store.statements import asset_inputs
+from traceplane.store.statements import asset_inputs, notify
 from traceplane.store.statements.asset_inputs import CurrentAsset
 from traceplane.store.statements.pointers import DagKey
 from traceplane_sdk.operator import OutputSchema, Storage
@@ -15,6 +21,23 @@ from traceplane_sdk.operator import OutputSchema, Storage
 async def look_up(conn: Connection, dag: DagKey, refs: Collection[AssetRef]) -> Found:
     """What is known of `refs` now; nothing of those that nobody publishes."""
     return found(dag.namespace, dag.dag, await asset_inputs.current(conn, dag, refs))
+
+
+async def hold(conn: Connection, graph: Graph) -> None:
+    """Let nothing be purged that a graph which is about to be deployed reads of other DAGs. Raises Stale."""
+    read = {UUID(edge.asset.version_id): edge.asset for job in graph.jobs for edge in job.inputs if edge.asset}
+    held = await asset_inputs.hold(conn, read) if read else set()
+    if purged := sorted(asset.title for version, asset in read.items() if version not in held):
+        raise Stale(
+            f"DAG {graph.dag}: what asset {purged[0]} was when it was looked up is purged since; it is looked up "
+            "anew"
+        )
+
+
+async def wake_readers(conn: Connection, dag: DagKey) -> None:
+    """Let the controllers of DAGs that read assets of `dag` look at them anew: what its assets mean changes."""
+    if readers := await asset_inputs.reading_dags(conn, dag):
+        await notify.deployed(conn, *readers)
 
 
 def found(namespace: str, dag: str, rows: Iterable[CurrentAsset], written: str | None = None) -> Found:
@@ -31,11 +54,7 @@ def found(namespace: str, dag: str, rows: Iterable[CurrentAsset], written: str |
 
 def _refusal(namespace: str, dag: str, row: CurrentAsset) -> str | None:
     if not row.allowed:
-        # Said alike of what exists and of what does not: names of other namespaces are nobody's to find out.
-        return (
-            f"no asset {row.asset!r} in namespace {row.namespace!r} may be read from {namespace!r}; its Asset "
-            f"must list {namespace!r} in spec.readNamespaces"
-        )
+        return may_not_read(AssetRef(row.namespace, row.asset), namespace)
     if row.federation is not None:
         hot, cold = row.federation.get("hot"), row.federation.get("cold")
         return (

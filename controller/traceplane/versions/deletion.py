@@ -13,6 +13,7 @@ from uuid import UUID
 from traceplane.store.engine import Connection
 from traceplane.store.statements import cancel, pointers, publications, versions, views
 from traceplane.store.statements.pointers import DagKey
+from traceplane.versions import asset_inputs
 
 
 async def begin(conn: Connection, dag: DagKey, resource_uid: str) -> bool:
@@ -38,7 +39,8 @@ async def _retire(conn: Connection, dag: DagKey, resource_uid: str) -> list[UUID
         return None
     # The pointer row is locked from here on, so no deploy adds a generation behind these ids.
     job_ids = await versions.generation_ids(conn, dag)
-    await publications.withdraw(conn, dag)
+    if await publications.withdraw(conn, dag):  # at the first time: this step is repeated while tasks still run
+        await asset_inputs.wake_readers(conn, dag)
     await views.request(conn, dag.org_id, dag.namespace, [dag.dag])
     await cancel.waiting(conn, job_ids=job_ids)
     await cancel.request_stop(conn, job_ids=job_ids)

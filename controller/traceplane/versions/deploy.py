@@ -19,11 +19,11 @@ from traceplane.errors import Refused, Stale
 from traceplane.graph import Graph
 from traceplane.kit.ids import uuid7
 from traceplane.store.engine import Connection
-from traceplane.store.statements import asset_inputs, datasets, notify, pointers, publications, versions, views
+from traceplane.store.statements import datasets, pointers, publications, versions, views
 from traceplane.store.statements.pointers import DagKey, Pointer, Resource
 from traceplane.store.statements.publications import Taken
 from traceplane.store.statements.versions import StoredGeneration
-from traceplane.versions import diff, limits, rows, work
+from traceplane.versions import asset_inputs, diff, limits, rows, work
 from traceplane.versions.asset_policies import Policies, put_in_force
 
 
@@ -72,8 +72,9 @@ async def deploy(
 
     `generation` is the resource's `metadata.generation`; `bucket` is where cold datasets go; `policies` are those
     of the Assets declared for what the graph publishes: they hold from the moment it is published. Raises
-    PublishedElsewhere, PrefixesTooLarge, or Stale where a newer generation of the same resource is deployed already
-    or the resource is being deleted; the caller's transaction must then roll back, and nothing has changed.
+    PublishedElsewhere, PrefixesTooLarge, or Stale where a newer generation of the same resource is deployed
+    already, the resource is being deleted, or what it reads of another DAG was purged meanwhile; the caller's
+    transaction must then roll back, and nothing has changed.
     """
     dag, resource = DagKey(org_id, graph.namespace, graph.dag), Resource(resource_uid, generation)
     pointer = await pointers.lock(conn, dag, resource)
@@ -125,9 +126,7 @@ async def activate(
     await pointers.activate(conn, dag, version_id, held=held)
     await versions.apply(conn, version_id, but=None)
     await work.move(conn, before=work.running(known), after=job_ids, active=version_id)
-    # DAGs that read an asset of this one follow its pointer: their controllers look at them anew.
-    if readers := await asset_inputs.reading_dags(conn, dag):
-        await notify.deployed(conn, *readers)
+    await asset_inputs.wake_readers(conn, dag)
     await views.request(conn, dag.org_id, dag.namespace, [dag.dag])
 
 
@@ -175,6 +174,7 @@ async def _define(
     conn: Connection, dag: DagKey, graph: Graph, ids: Mapping[tuple[str, str], UUID], bucket: str
 ) -> UUID:
     """Write the version and all it consists of, as far as it is new. Returns the version's id."""
+    await asset_inputs.hold(conn, graph)
     version = await versions.put_version(
         conn, dag, version_id=uuid7(), spec_hash=graph.spec_hash, written_hash=graph.written_hash, spec=graph.spec
     )

@@ -98,15 +98,22 @@ async def _why_kept(conn: Connection, dag: DagKey, group: list[Candidate]) -> st
     jobs, unneeded = {one.job_id for one in group}, {one.version_id for one in group}
     for one in group:
         if one.running:
-            return f"tasks of {one.job} still run"
+            return f"tasks of {one.job} still run; try again when they have ended"
         if foreign := set(one.readers) - jobs:
-            return f"{one.job}.{one.output} is read by {await purges.reader(conn, foreign)}"
+            namespace, reader, job = await purges.reader(conn, foreign)
+            return (
+                f"{one.job}.{one.output} is read by {namespace}/{reader}/{job}; once {reader} has gone on to "
+                f"another version, or is deleted, purge its former ones: tracectl gc {reader} -n {namespace} "
+                "--keep 0"
+            )
         sole = [
             found
             for found in await relocations.sole_ranges(conn, org_id=dag.org_id, cold_version=one.version_id)
             if found.hot_version not in unneeded
         ]
         if sole:
-            where = f"{one.job}.{one.output} holds the only copy of rows {sole[0].first} to {sole[0].last}"
-            return f"{where} of a hot table"
+            return (
+                f"{one.job}.{one.output} holds the only copy of rows {sole[0].first} to {sole[0].last} of a hot "
+                "table; it goes once a later version has them in files, or with that table"
+            )
     return None

@@ -11,11 +11,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from traceplane.graph import Graph, GraphJob
+from traceplane.store.statements.asset_inputs import Reader
 from traceplane.store.statements.plans import Size
 from traceplane.store.statements.versions import StoredGeneration
 from traceplane.versions import diff
 
-KEEP, REBUILD, ADD, REMOVE = "Keep", "Rebuild", "Add", "Remove"
+KEEP, REBUILD, RESTORE, ADD, REMOVE = "Keep", "Rebuild", "Restore", "Add", "Remove"
+"""Restore: a former generation, which is built, takes the place of the one that runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,20 +58,39 @@ def plan(
     if active_spec_hash is None:
         return Plan("Create", tuple(Planned(job=job.name, action=ADD, tasks=None) for job in graph.jobs))
     rebuilds = {rebuild.job: rebuild.reasons for rebuild in diff.scope(graph, known)}
-    active = {generation.name for generation in known if generation.active}
+    active = {generation.name: generation.config_hash for generation in known if generation.active}
     elsewhere = {edge.asset.version_id for job in graph.jobs for edge in job.inputs if edge.asset}
     by_job: dict[str, list[Size]] = {}
     for size in sizes:
         # Of what other DAGs publish, by the version: their jobs may have the names of this one's.
         by_job.setdefault(str(size.version) if str(size.version) in elsewhere else size.job, []).append(size)
     jobs = [
-        _planned(graph, job, rebuilds, by_job, job.name in active, calls.get(job.operator, 0)) for job in graph.jobs
+        _planned(graph, job, rebuilds, by_job, active.get(job.name), calls.get(job.operator, 0))
+        for job in graph.jobs
     ]
-    removed = sorted(active - {job.name for job in graph.jobs})
+    removed = sorted(active.keys() - {job.name for job in graph.jobs})
     jobs += [Planned(job=name, action=REMOVE) for name in removed]
     if rebuilds:
         return Plan("Rebuild", tuple(jobs))
     return Plan("Nothing" if graph.spec_hash == active_spec_hash else "Swap", tuple(jobs))
+
+
+def readers(graph: Graph, plan: Plan, reading: Collection[Reader]) -> list[tuple[Reader, str]]:
+    """Those of the readers in other DAGs whom a plan of `graph` concerns, each with what it means for it."""
+    published = {publication.asset: (publication.job, publication.output) for publication in graph.publications}
+    actions = {job.job: job.action for job in plan.jobs}
+    found = []
+    for one in reading:
+        if (now := published.get(one.asset)) is None:
+            found.append((one, f"goes on with the rows there are: nobody publishes asset {one.asset} then"))
+        elif now != (one.job, one.output):
+            job, output = now
+            found.append((one, f"is rebuilt after the cutover: asset {one.asset} is {job}/{output} then"))
+        elif actions[one.job] == REBUILD:
+            found.append((one, "is rebuilt after the cutover"))
+        elif actions[one.job] != KEEP:
+            found.append((one, "goes back with it, or is rebuilt where it was not built over those rows"))
+    return found
 
 
 def _planned(
@@ -77,11 +98,13 @@ def _planned(
     job: GraphJob,
     rebuilds: Mapping[str, tuple[str, ...]],
     sizes: Mapping[str, Collection[Size]],
-    runs: bool,
+    runs: str | None,
     calls: int,
 ) -> Planned:
+    """`runs`: the config hash of the generation that runs."""
     if job.name not in rebuilds:
-        return Planned(job=job.name, action=KEEP if runs else ADD)
+        known = KEEP if runs == job.config_hash else RESTORE
+        return Planned(job=job.name, action=known if runs else ADD)
     own = sizes.get(job.name, ())
     tasks, exact = _tasks(graph, job, rebuilds, sizes)
     return Planned(

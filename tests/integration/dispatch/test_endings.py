@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.dispatch.callers import Caller, completion
 from tests.integration.dispatch.conftest import Feed
+from tests.support.locks import blocked
 from traceplane.dispatch.dispatcher import Dispatcher
 from traceplane.kit import spans
 from traceplane.kit.spans import Span
@@ -54,7 +55,7 @@ async def test_a_rescuer_that_looked_before_the_completion_does_not_undo_it(
                     retry=RETRY,
                 )
             )
-            await blocked(dispatcher)
+            await blocked(dispatcher.state)
             await holder.execute(
                 "UPDATE tasks SET status = 'Completed', finished_at = now() WHERE id = %s", (lease.task.task_id,)
             )
@@ -242,14 +243,3 @@ async def test_a_canceled_task_ends_canceled_unless_it_was_done(
         released.task.task_id: "Canceled",
         silent.task.task_id: "Canceled",
     }
-
-
-async def blocked(dispatcher: Dispatcher) -> None:
-    """Return when some session waits for a lock."""
-    async with asyncio.timeout(60), dispatcher.state.autocommit() as conn:
-        while True:
-            cursor = await conn.execute(
-                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-            )
-            if await cursor.fetchone():
-                return

@@ -141,7 +141,7 @@ async def test_a_per_update_job_runs_the_newest_and_supersedes_the_older(
         await feed.cursor(value)
     (lease,) = await caller.claim(jobs["ranges"], max_tasks=5)
     assert lease.task.inputs[0].cursor == wire.CursorSpan(after=None, upto=30)
-    assert lease.task.writer == "job"
+    assert (lease.task.writer, lease.task.update_strategy) == ("job", "Append")
     assert sql("SELECT count(*) AS n FROM tasks WHERE result = 'Superseded' AND status = 'Completed'") == [{"n": 2}]
 
     await feed.cursor(50)

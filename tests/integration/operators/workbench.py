@@ -149,6 +149,7 @@ class JobUnderTest:
             operator=self.operator,
             config=dict(self.config),
             cause=changes.get("cause", "Source"),
+            update_strategy=changes.get("update_strategy", "Replace"),
             lease_epoch=epoch,
             writer="job",
             scope=dict(scope),

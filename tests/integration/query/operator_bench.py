@@ -21,6 +21,7 @@ from tests.integration.query.signer import CLAIM, LEASE, Signer
 from tests.integration.query.world import COLUMNS, World
 from traceplane_sdk import wire
 from traceplane_sdk.control import Control
+from traceplane_sdk.crashpoints import no_crash
 from traceplane_sdk.operator import Column, ColumnType, OutputSchema, Storage
 from traceplane_sdk.queries import QueryService
 
@@ -78,6 +79,7 @@ class Bench:
         """A job that writes a hot table from the hot dataset `source`, its trigger; and a run, given the cursor
         or the partition of a claim, and what else the claim says."""
         strategy = changed.pop("execution_strategy", "PerPartition")
+        update_strategy = changed.pop("update_strategy", "Replace")
         schema = replace(
             BLOCKS, **{name: changed.pop(name) for name in ("finality_depth", "first_value") if name in changed}
         )
@@ -90,9 +92,12 @@ class Bench:
 
         def run(**claim: Any) -> wire.Completion:
             kind = "partition" if "partition" in claim else "cursor"
-            claimed = job.claim(next(epochs), {"kind": kind}, task_id=str(uuid4()), **claim)
+            crash_point = claim.pop("crash_point", no_crash)
+            given = {"task_id": str(uuid4()), "update_strategy": update_strategy, **claim}
+            claimed = job.claim(next(epochs), {"kind": kind}, **given)
             done = Run(
                 claimed,
+                crash_point=crash_point,
                 data_dsn=lambda: self.world.databases.writer_dsn,
                 scratch=scratch_folder(self.tmp_path),
                 query=self.service(client, claimed.task.task_id, source).ask,

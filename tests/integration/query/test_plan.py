@@ -112,6 +112,8 @@ def test_who_reads_what_is_made_anew_is_named(plan: Plan) -> None:
     assert [(one["dag"], one["reader"]) for one in found["readers"]] == [("activity", "count")]
     graphs.job(manifest, "ranges")["config"]["rangeSize"] = 20
     assert "read by" not in plan(manifest).stdout
+    manifest["spec"]["publish"].pop()
+    assert plan(manifest).stdout.splitlines()[-1].endswith("nobody publishes asset cold-blocks then")
 
 
 @pytest.mark.parametrize("namespace", ["demo", "default"])

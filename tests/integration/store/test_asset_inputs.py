@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
 from tests import graphs, services
 from tests.integration.store.conftest import Deploy
 from tests.integration.store.rolling import DAG as CHAIN
 from tests.integration.store.rolling import Rows, Versions, chain, running
+from tests.support.locks import blocked
 from traceplane import graph
+from traceplane.errors import Stale
 from traceplane.graph import AssetRef, AssetVersion, Graph
 from traceplane.operator_registry import load
 from traceplane.store.engine import Connection, Database
@@ -20,7 +24,8 @@ from traceplane.store.statements import controller_facts, enqueue, plans, versio
 from traceplane.store.statements.asset_policies import Policy, declare
 from traceplane.store.statements.pointers import DagKey
 from traceplane.store.statements.unfinished import unfinished
-from traceplane.versions import asset_inputs, gc, rollout
+from traceplane.versions import asset_inputs, deletion, gc, rollout
+from traceplane.versions import deploy as deploying
 from traceplane.versions.asset_policies import Policies
 from traceplane.versions.plan import plan
 
@@ -28,6 +33,10 @@ pytestmark = pytest.mark.services
 
 SUMS = DagKey(services.ORG_ID, "demo", "sums")
 READ = AssetRef("demo", "cold-blocks")
+READ_BY_SUMS = (
+    "compact.blocks is read by demo/sums/gas; once sums has gone on to another version, or is deleted, purge its "
+    "former ones: tracectl gc sums -n demo --keep 0"
+)
 
 
 def manifest(namespace: str = "demo", sql: str = "SELECT block_number, gas_used AS gas FROM cold_blocks") -> Any:
@@ -178,6 +187,27 @@ async def test_a_change_of_what_it_does_not_read_is_none(deploy: Deploy, upstrea
     assert await sums.deploy() == "Unchanged"
 
 
+async def test_a_reader_is_looked_at_when_the_asset_goes_and_when_another_dag_takes_it_over(
+    deploy: Deploy, upstream: Versions, sums: Sums, databases: services.Databases
+) -> None:
+    await running(deploy, upstream)
+    await sums.deploy()
+    with psycopg.connect(databases.state_dsn, autocommit=True) as listener:
+        listener.execute("LISTEN trace_deploy")
+
+        def heard() -> list[str]:
+            listener.execute("SELECT pg_notify('trace_deploy', 'end')")
+            payloads = iter(notice.payload for notice in listener.notifies(timeout=60))
+            return list(iter(lambda: next(payloads), "end"))
+
+        await sums.run(deletion.begin, CHAIN, "uid-1")
+        assert heard() == ["demo/sums"]
+        await sums.run(deletion.begin, CHAIN, "uid-1")
+        assert heard() == [], "once, however often the deletion is looked at"
+        await deploy(graphs.assembled(graphs.chain("other")), uid="uid-3")
+        assert "demo/sums" in heard()
+
+
 async def test_what_was_rolled_back_stays_held_off_whatever_the_other_dag_does(
     deploy: Deploy, upstream: Versions, sums: Sums
 ) -> None:
@@ -265,7 +295,7 @@ async def test_nothing_is_purged_that_another_dag_reads(deploy: Deploy, upstream
     async def purged(dag: DagKey) -> list[tuple[str, str]]:
         return sorted((one.output.job, one.kept or "") for one in await sums.run(gc.collect, dag, **collect))
 
-    why = "compact.blocks is read by demo/sums/gas"
+    why = READ_BY_SUMS
     assert await purged(CHAIN) == [("compact", ""), ("compact", why), ("ranges", ""), ("ranges", why)]
     assert await purged(CHAIN) == [("compact", why), ("ranges", why)], "what it is made from stays with it"
     # The reader goes on to the newest version, and its own former generation is purged: nobody reads that any more.
@@ -275,6 +305,45 @@ async def test_nothing_is_purged_that_another_dag_reads(deploy: Deploy, upstream
     assert await purged(CHAIN) == [("compact", why), ("ranges", why)], "its reader may go back to it"
     assert await purged(SUMS) == [("gas", "")]
     assert await purged(CHAIN) == [("compact", ""), ("ranges", "")]
+
+
+async def test_a_purge_sees_the_reader_that_is_deployed_at_the_same_time(
+    deploy: Deploy, upstream: Versions, sums: Sums, state: Database
+) -> None:
+    await running(deploy, upstream)
+    looked_up = await sums.graph()
+    await cut_over_upstream(deploy, upstream, 50, 2)
+    given = {"org_id": services.ORG_ID, "resource_uid": "uid-2", "generation": 1, "bucket": "bucket"}
+    async with state.transaction() as conn:
+        await deploying.deploy(conn, graph=looked_up, **given)
+        purging = asyncio.create_task(sums.run(gc.collect, CHAIN, keep=0, delay_seconds=0.0, dry_run=False))
+        await blocked(state)
+    assert {one.kept for one in await purging} == {READ_BY_SUMS}
+    assert await upstream.forget() == 0
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_a_reader_that_looked_before_a_purge_changes_nothing_and_looks_again(
+    deploy: Deploy, upstream: Versions, sums: Sums, state: Database, forgotten: bool
+) -> None:
+    await running(deploy, upstream)
+    looked_up = await sums.graph()
+    await cut_over_upstream(deploy, upstream, 50, 2)
+    async with state.transaction() as conn:
+        assert {one.kept for one in await gc.collect(conn, CHAIN, keep=0, delay_seconds=0.0, dry_run=False)} == {
+            None
+        }
+        if not forgotten:
+            reading = asyncio.create_task(deploy(looked_up, uid="uid-2"))
+            await blocked(state)
+    if forgotten:
+        assert await upstream.forget() > 0
+        reading = asyncio.create_task(deploy(looked_up, uid="uid-2"))
+    with pytest.raises(Stale, match="DAG sums: what asset cold-blocks was when it was looked up is purged since"):
+        await reading
+    assert sums.rows("SELECT count(*) FROM dag_current_versions WHERE dag = 'sums'") == [(0,)]
+    assert await sums.deploy() == "Created"
+    assert sums.reads() == sums.written("compact")
 
 
 @pytest.mark.parametrize(
@@ -320,9 +389,35 @@ async def test_what_a_dag_made_itself_is_seen_through_the_other(
     ref = AssetRef("demo", "gas")
     found = (await sums.run(asset_inputs.look_up, CHAIN, [ref]))[ref]
     assert found.made_from == {"follow", "ranges", "compact"}
+    both = await sums.run(asset_inputs.look_up, DagKey(services.ORG_ID, "demo", "sums"), [READ, ref])
+    assert both[READ].made_from == set()
+    rows = await sums.run(statements.current, SUMS, [READ, ref, AssetRef("demo", "hot-blocks")])
+    assert {row.asset: list(row.made_from) for row in rows} == {"cold-blocks": [], "gas": ["gas"], "hot-blocks": []}
     assert (await sums.run(asset_inputs.look_up, DagKey(services.ORG_ID, "demo", "x"), [ref]))[
         ref
     ].made_from == set()
+
+
+async def test_what_many_assets_are_made_from_is_read_once_for_all(
+    deploy: Deploy, upstream: Versions, sums: Sums
+) -> None:
+    await running(deploy, upstream)
+    await sums.deploy()
+    asked = [("demo", name) for name in ("cold-blocks", "gas", "hot-blocks")]
+    given = {"namespaces": [namespace for namespace, _ in asked], "assets": [name for _, name in asked]}
+
+    async def explained(conn: Connection) -> Any:
+        cursor = await conn.execute(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {statements.CURRENT}", CHAIN.parameters | given
+        )
+        return await cursor.fetchone()
+
+    def scans(node: Any) -> list[int]:
+        own = [node["Actual Loops"]] if (node["Node Type"], node.get("CTE Name")) == ("CTE Scan", "up") else []
+        return own + [loops for below in node.get("Plans", ()) for loops in scans(below)]
+
+    ((plan_of,),) = await sums.run(explained)
+    assert scans(plan_of["Plan"]) == [1]
 
 
 async def test_a_plan_names_the_readers_and_counts_what_they_would_do(
@@ -330,9 +425,9 @@ async def test_a_plan_names_the_readers_and_counts_what_they_would_do(
 ) -> None:
     await running(deploy, upstream)
     await sums.deploy()
-    assert [(one.dag, one.reader, one.job, one.output) for one in await sums.run(statements.readers, CHAIN)] == [
-        ("sums", "gas", "compact", "blocks")
-    ]
+    (reader,) = await sums.run(statements.readers, CHAIN)
+    assert (reader.dag, reader.reader, reader.job, reader.output) == ("sums", "gas", "compact", "blocks")
+    assert reader.asset == "cold-blocks"
     await cut_over_upstream(deploy, upstream, 50, 2)
     for end in (9, 19, 29):
         upstream.event(

@@ -147,6 +147,57 @@ def test_a_set_of_files_knows_the_assets_that_its_dags_publish_in_any_order() ->
     }
 
 
+def test_the_dags_of_a_set_come_in_its_order_and_readers_after_what_they_read() -> None:
+    dags = [manifest(f"d{number}", source("s")) for number in range(12)]
+    dags[3] = manifest("d3", reading("last"))
+    dags[11] = manifest("d11", source("s"), last=("s", "out"))
+    found = [reviewed.dag for reviewed in graph.review(dags, OPERATORS).graphs]
+    assert found == ["d0", "d1", "d2", *(f"d{number}" for number in range(4, 12)), "d3"]
+
+
+def across(namespaces: list[str], **metadata: str) -> list[dict[str, Any]]:
+    """A DAG of `research` that reads an asset of `chains`, the DAG that publishes it, and its Asset."""
+    asset = {
+        "apiVersion": "trace.dev/v1alpha1",
+        "kind": "Asset",
+        "metadata": {"name": "first", "namespace": "chains"},
+        "spec": {"readNamespaces": namespaces},
+    }
+    publishes = manifest("x", source("s"), first=("s", "out"))
+    reads = manifest("y", derived("a") | {"inputs": [{"from": {"asset": "first", "namespace": "chains"}}]})
+    publishes["metadata"]["namespace"] = "chains"
+    reads["metadata"] |= metadata
+    return [publishes, asset, reads]
+
+
+@pytest.mark.parametrize("namespaces", [["research"], ["other", "*"]])
+def test_an_asset_of_the_set_lets_another_namespace_read_it(namespaces: list[str]) -> None:
+    reviewed = graph.review(across(namespaces, namespace="research"), OPERATORS)
+    assert (dict(reviewed.problems), len(reviewed.graphs)) == ({}, 2)
+    # What the cluster says of the Asset as it is now does not hold once the set is applied.
+    ref = AssetRef("chains", "first")
+    planned = graph.review(
+        across(namespaces, namespace="research"), OPERATORS, look_up=lambda dag, refs: {ref: "may not be read"}
+    )
+    assert (dict(planned.problems), len(planned.graphs)) == ({}, 2)
+
+
+@pytest.mark.parametrize("known", [{}, {AssetRef("chains", "first"): VERSION}], ids=["new", "deployed"])
+@pytest.mark.parametrize("namespaces", [[], ["other"]])
+def test_an_asset_of_the_set_that_names_no_other_namespace_is_not_read_from_there(
+    namespaces: list[str], known: Any
+) -> None:
+    look_up = (lambda dag, refs: known) if known else None
+    reviewed = graph.review(across(namespaces, namespace="research"), OPERATORS, look_up=look_up)
+    ((problem,),) = reviewed.problems.values()
+    assert (problem.source, problem.path) == ("DAG/y", "spec.jobs[0].inputs[0].from.asset")
+    assert "its Asset must list 'research' in spec.readNamespaces" in problem.message
+
+
+def test_of_a_dag_that_names_no_namespace_nobody_knows_from_where_it_reads() -> None:
+    assert not graph.review(across([]), OPERATORS).problems
+
+
 def test_dags_of_a_set_that_read_each_other_are_left_to_the_cluster() -> None:
     one = manifest("x", reading("theirs"), mine=("a", "out"))
     other = manifest("y", reading("mine"), theirs=("a", "out"))

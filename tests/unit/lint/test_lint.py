@@ -57,6 +57,18 @@ def test_a_problem_is_one_line_with_file_line_object_path_and_code(write):
     assert done.stderr == "1 problem in 1 resource\n"
 
 
+def test_problems_of_one_line_come_in_the_order_of_the_manifest(tmp_path):
+    dag = right()["dag"]
+    follow, reading = dag["spec"]["jobs"][0], dag["spec"]["jobs"][1]
+    wrong = {**reading, "inputs": [{"from": {"job": "folow", "output": "blocks"}}]}
+    dag["spec"]["jobs"] = [follow, *({**wrong, "name": f"job-{number}"} for number in range(1, 12))]
+    (tmp_path / "dag.json").write_text(json.dumps(dag))
+    found = [line.split(": ")[2] for line in lint("-f", tmp_path).stdout.splitlines() if "UnknownJob" in line]
+    assert [path for path in found if path.startswith("spec.jobs")] == [
+        f"spec.jobs[{number}].inputs[0].from.job" for number in range(1, 12)
+    ]
+
+
 def test_a_wrong_statement_is_told_with_its_place_in_the_statement(write):
     text = (ROOT / "operators" / "query" / "example.yaml").read_text()
     dag = yaml.safe_load(text)

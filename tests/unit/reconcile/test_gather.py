@@ -162,3 +162,25 @@ async def test_another_version_of_an_asset_that_is_read_makes_another_graph_of_t
     assert second.graph is not None
     assert first.graph.spec_hash != second.graph.spec_hash
     assert asked == [("d", {AssetRef("n", "blocks")})] * 4
+
+
+async def test_what_a_dag_waits_for_names_the_dag_that_is_to_publish_it() -> None:
+    def reads(name: str, asset: str, publishes: str) -> dict[str, Any]:
+        job = reading("gas", "query", "PerPartition", "gas", SUM) | {"inputs": [{"from": {"asset": asset}}]}
+        publish = [{"asset": publishes, "from": {"job": "gas", "output": "gas"}}]
+        return manifest("DAG", name, {"jobs": [job], "publish": publish})
+
+    mirror, one = Mirror(), reads("one", "theirs", "ours")
+    manifests = Manifests(mirror, operator_registry.load(), Checker(), looked_up)
+    mirror.observe("DAG", one)
+    waits = "no DAG publishes an asset 'theirs' in namespace 'n'; this one waits for it"
+    assert f"{waits} [UnknownAsset]" in (await manifests.read(one)).problems[0]
+    mirror.observe("DAG", reads("two", "else", "theirs"))
+    until = "DAG two is to publish it, once a version that does so is active"
+    assert f"{waits}: {until} [UnknownAsset]" in (await manifests.read(one)).problems[0]
+    mirror.observe("DAG", reads("three", "ours", "mine"))
+    assert f"{waits}: {until} [UnknownAsset]" in (await manifests.read(one)).problems[0]
+    two = reads("two", "ours", "theirs")
+    mirror.observe("DAG", {**two, "metadata": {**two["metadata"], "generation": 2, "resourceVersion": "2"}})
+    until = "DAG two is to publish it, and reads asset 'ours' of this one; apply one of the two without that input"
+    assert f"{waits}: {until} first [UnknownAsset]" in (await manifests.read(one)).problems[0]

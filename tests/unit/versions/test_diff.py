@@ -11,11 +11,13 @@ import pytest
 from tests import graphs
 from traceplane.graph import Graph
 from traceplane.kit.ids import uuid7
+from traceplane.store.statements.asset_inputs import Reader
 from traceplane.store.statements.versions import StoredGeneration
+from traceplane.versions import plan as plans
 from traceplane.versions.diff import scope
 
 
-def _generations(graph: Graph) -> list[StoredGeneration]:
+def _generations(graph: Graph, active: bool = True) -> list[StoredGeneration]:
     return [
         StoredGeneration(
             id=uuid7(),
@@ -26,7 +28,7 @@ def _generations(graph: Graph) -> list[StoredGeneration]:
             execution_strategy=job.execution_strategy,
             update_strategy=job.update_strategy,
             definition=job.definition,
-            active=True,
+            active=active,
             staged=False,
             built=True,
         )
@@ -112,3 +114,40 @@ def test_a_generation_that_was_active_once_is_no_rebuild_and_one_that_was_only_s
 def test_long_values_stay_short():
     (follow, *_) = _scope(_config("follow", "startBlock", 10**15)).values()
     assert "10000" in follow
+
+
+def _concerned(graph: Graph, known: list[StoredGeneration] = RUNNING) -> list[str]:
+    """What a plan says to the reader of `cold-blocks`."""
+    cold = Reader(job="compact", output="blocks", namespace="demo", dag="sums", reader="gas", asset="cold-blocks")
+    made = plans.plan(graph, known, (), active_spec_hash="x", calls={})
+    return [effect for _, effect in plans.readers(graph, made, [cold])]
+
+
+def test_a_reader_in_another_dag_is_concerned_where_its_asset_has_other_rows_afterwards() -> None:
+    assert _concerned(graphs.assembled(graphs.chain())) == []
+    manifest = graphs.chain()
+    _config("ranges", "rangeSize", 50)(manifest)
+    other = graphs.assembled(manifest)
+    assert _concerned(other) == ["is rebuilt after the cutover"]
+    # What was built before takes its place at once: nothing is made again here, and its rows are others still.
+    known = [*RUNNING, *_generations(other, active=False)]
+    assert [job.action for job in plans.plan(other, known, (), active_spec_hash="x", calls={}).jobs] == [
+        *("Keep", "Restore", "Restore"),
+    ]
+    assert _concerned(other, known) == ["goes back with it, or is rebuilt where it was not built over those rows"]
+    # One that takes no part in it is not concerned.
+    unpublished = graphs.chain()
+    unpublished["spec"]["publish"].pop(0)
+    assert _concerned(graphs.assembled(unpublished)) == []
+
+
+def test_a_reader_in_another_dag_is_concerned_where_its_asset_goes_or_becomes_another_output() -> None:
+    withdrawn = "goes on with the rows there are: nobody publishes asset cold-blocks then"
+    manifest = graphs.chain()
+    manifest["spec"]["publish"].pop()
+    assert _concerned(graphs.assembled(manifest)) == [withdrawn]
+    assert _concerned(graphs.assembled(graphs.without(graphs.chain(), "compact"))) == [withdrawn]
+    manifest["spec"]["publish"] = [{"asset": "cold-blocks", "from": {"job": "follow", "output": "logs"}}]
+    assert _concerned(graphs.assembled(manifest)) == [
+        "is rebuilt after the cutover: asset cold-blocks is follow/logs then"
+    ]

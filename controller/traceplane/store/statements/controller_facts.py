@@ -15,6 +15,7 @@ from uuid import UUID
 
 from traceplane.store.engine import Connection
 from traceplane.store.rows import column, named
+from traceplane.store.statements import publications
 from traceplane.store.statements.pointers import DagKey
 from traceplane.store.statements.rollouts import CATCHING_UP
 from traceplane.store.statements.versions import NAME
@@ -177,17 +178,12 @@ WHERE j.org_id = %(org)s AND j.namespace = %(namespace)s AND j.dag = %(dag)s
 """
 """Workers that hold a lease, of generations of former versions too: their pods must not be stopped."""
 
-ASSETS = """
+ASSETS = f"""
 SELECT p.asset, d.dag, d.job, d.output, d.id AS dataset_id, v.id AS dataset_version_id, v.storage,
        v.provisioned_at IS NOT NULL AS provisioned, furthest.cursor_value AS cursor, current.partitions,
        current.rows, current.bytes, greatest(current.last_commit, furthest.created_at) AS last_materialised_at,
        v.columns, v.scope_column, v.unverified
-FROM asset_publications p
-JOIN datasets d ON d.id = p.dataset_id
-JOIN dag_current_versions c ON (c.org_id, c.namespace, c.dag) = (d.org_id, d.namespace, d.dag)
--- The version that the active DAG version writes, not the newest: that one may still be staged.
-JOIN dag_version_datasets x ON x.dag_version_id = c.active_version_id AND x.dataset_id = d.id
-JOIN dataset_versions v ON v.id = x.dataset_version_id
+FROM {publications.CURRENT}
 LEFT JOIN LATERAL (
     SELECT cursor_value, created_at FROM events
     WHERE dataset_version_id = v.id AND cursor_value IS NOT NULL

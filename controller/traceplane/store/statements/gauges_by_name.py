@@ -13,6 +13,7 @@ from uuid import UUID
 
 from traceplane.store.engine import Connection
 from traceplane.store.rows import many
+from traceplane.store.statements import publications
 from traceplane.store.statements.runnable import RUNNABLE
 
 _NAMED = "CASE WHEN n <= %(most)s THEN dag ELSE '_other' END, CASE WHEN n <= %(most)s THEN job ELSE '_other' END"
@@ -73,16 +74,10 @@ FROM ranked GROUP BY 1, 2
 """
 """Each source that should run; those that do not, and those furthest behind, are named."""
 
-ASSETS = """
+ASSETS = f"""
 WITH published AS (
     SELECT p.asset, v.id, v.location, v.storage, v.provisioned_at
-    FROM asset_publications p
-    JOIN datasets d ON d.id = p.dataset_id
-    JOIN dag_current_versions c
-      ON (c.org_id, c.namespace, c.dag) = (d.org_id, d.namespace, d.dag) AND c.deleted_at IS NULL
-    -- The version that the active DAG version writes, which is what readers get.
-    JOIN dag_version_datasets x ON x.dag_version_id = c.active_version_id AND x.dataset_id = d.id
-    JOIN dataset_versions v ON v.id = x.dataset_version_id
+    FROM {publications.CURRENT}
     WHERE p.org_id = %(org)s
 ),
 -- Once for all: asked for one asset after the other, this could read the whole table for each.
@@ -108,7 +103,7 @@ ranked AS (
 )
 SELECT CASE WHEN n <= %(most)s THEN asset ELSE '_other' END, extract(epoch FROM min(committed))::float8,
        sum(rows)::int8, sum(bytes)::int8,
-       coalesce(array_agg(location) FILTER (WHERE storage = 'Postgres'), '{}')
+       coalesce(array_agg(location) FILTER (WHERE storage = 'Postgres'), '{{}}')
 FROM ranked GROUP BY 1
 """
 """Each published asset; the stalest are named. Rows and bytes of partitions; of hot tables, where they lie."""

@@ -16,7 +16,7 @@ from traceplane.store.statements.runnable import RUNNABLE
 
 GENERATION = """
 SELECT j.id, j.org_id, j.namespace, j.dag, j.name, j.operator, j.activation, j.execution_strategy,
-       j.definition -> 'config',
+       j.update_strategy, j.definition -> 'config',
        coalesce((
            SELECT jsonb_agg(jsonb_build_object(
                       'position', i.position, 'name', d.output, 'dataset', v.dataset_id, 'version', v.id,
@@ -65,6 +65,7 @@ class GenerationRow:
     operator: str
     activation: str
     execution_strategy: str | None
+    update_strategy: str
     config: dict[str, Any]
     inputs: list[dict[str, Any]]
     outputs: list[dict[str, Any]]

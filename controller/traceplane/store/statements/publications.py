@@ -9,6 +9,17 @@ from traceplane.store.engine import Connection
 from traceplane.store.rows import many
 from traceplane.store.statements.pointers import DagKey
 
+CURRENT = """
+asset_publications p
+JOIN datasets d ON d.id = p.dataset_id
+JOIN dag_current_versions c
+  ON (c.org_id, c.namespace, c.dag) = (d.org_id, d.namespace, d.dag) AND c.deleted_at IS NULL
+-- The version that the active DAG version writes, not the newest: that one may still be staged.
+JOIN dag_version_datasets x ON x.dag_version_id = c.active_version_id AND x.dataset_id = d.id
+JOIN dataset_versions v ON v.id = x.dataset_version_id
+"""
+"""What readers get by the name of an asset, for a FROM: publication `p`, dataset `d` and dataset version `v`."""
+
 WITHDRAW = """
 DELETE FROM asset_publications WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
 """
@@ -51,6 +62,6 @@ async def taken(conn: Connection, dag: DagKey, version_id: UUID) -> list[Taken]:
     return await many(conn, Taken, PUBLISHED_ELSEWHERE, dag.parameters | {"version": version_id})
 
 
-async def withdraw(conn: Connection, dag: DagKey) -> None:
-    """Publish nothing of the DAG any more."""
-    await conn.execute(WITHDRAW, dag.parameters)
+async def withdraw(conn: Connection, dag: DagKey) -> int:
+    """Publish nothing of the DAG any more; how many assets that were."""
+    return (await conn.execute(WITHDRAW, dag.parameters)).rowcount

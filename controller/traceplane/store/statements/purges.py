@@ -28,7 +28,19 @@ WHERE v.org_id = %(org)s AND v.namespace = %(namespace)s AND v.dag = %(dag)s
 """
 """Versions that stay: the active one, the staged one, and those that were active last."""
 
-CANDIDATES = """
+_UNNEEDED = """
+WHERE j.org_id = %(org)s AND j.namespace = %(namespace)s AND j.dag = %(dag)s
+  AND j.purged_at IS NULL AND j.id <> ALL(%(but)s)
+  AND NOT EXISTS (SELECT FROM dag_version_jobs x WHERE x.job_id = j.id AND x.dag_version_id = ANY(%(kept)s))
+ORDER BY v.id
+"""
+
+LOCK = f"""
+SELECT FROM jobs j JOIN dataset_versions v ON v.job_id = j.id {_UNNEEDED} FOR UPDATE OF v
+"""
+"""Wait for deploys that are about to read what may be purged, and let no other begin to (`asset_inputs.HOLD`)."""
+
+CANDIDATES = f"""
 SELECT j.id AS job_id, j.name AS job, v.id AS version_id, d.output, v.storage, v.location,
        (SELECT count(*) FROM tasks t WHERE t.job_id = j.id AND t.status = 'Running') AS running,
        coalesce(stored.rows, 0)::int8 AS rows, coalesce(stored.bytes, 0)::int8 AS bytes,
@@ -39,16 +51,10 @@ JOIN datasets d ON d.id = v.dataset_id
 CROSS JOIN LATERAL (
     SELECT sum(p.rows) AS rows, sum(p.bytes) AS bytes
     FROM partition_versions p WHERE p.dataset_version_id = v.id) stored
-WHERE j.org_id = %(org)s AND j.namespace = %(namespace)s AND j.dag = %(dag)s
-  AND j.purged_at IS NULL AND j.id <> ALL(%(but)s)
-  AND NOT EXISTS (SELECT FROM dag_version_jobs x WHERE x.job_id = j.id AND x.dag_version_id = ANY(%(kept)s))
-ORDER BY v.id
-"""
+{_UNNEEDED}"""
 """Outputs of generations that no version which stays holds."""
 
-READERS = """
-SELECT j.namespace || '/' || j.dag || '/' || j.name FROM jobs j WHERE j.id = ANY(%(jobs)s) ORDER BY 1 LIMIT 1
-"""
+READER = "SELECT namespace, dag, name FROM jobs WHERE id = ANY(%(jobs)s) ORDER BY 1, 2, 3 LIMIT 1"
 """What people call a generation."""
 
 _MARK = (
@@ -133,13 +139,20 @@ async def kept(conn: Connection, dag: DagKey, *, keep: int) -> list[UUID]:
 async def candidates(
     conn: Connection, dag: DagKey, versions: Collection[UUID], *, but: Collection[UUID] = ()
 ) -> list[Candidate]:
-    """What only DAG versions other than `versions` hold, or none; the generations `but` left out."""
-    return await named(conn, Candidate, CANDIDATES, dag.parameters | {"kept": list(versions), "but": list(but)})
+    """What only DAG versions other than `versions` hold, or none; the generations `but` left out.
+
+    Nobody begins to read any of it until the transaction ends.
+    """
+    given = dag.parameters | {"kept": list(versions), "but": list(but)}
+    await conn.execute(LOCK, given)
+    # Looked at by a statement of its own: who was waited for is among the readers.
+    return await named(conn, Candidate, CANDIDATES, given)
 
 
-async def reader(conn: Connection, jobs: Collection[UUID]) -> str:
-    """One of some generations, as `namespace/dag/job`."""
-    return str((await column(conn, READERS, {"jobs": list(jobs)}))[0])
+async def reader(conn: Connection, jobs: Collection[UUID]) -> tuple[str, str, str]:
+    """Namespace, DAG and job of one of some generations."""
+    ((namespace, dag, job),) = await many(conn, lambda *names: names, READER, {"jobs": list(jobs)})
+    return namespace, dag, job
 
 
 async def mark(

@@ -18,6 +18,7 @@ from psycopg import sql
 from traceplane.errors import Unavailable
 from traceplane.store.engine import Connection
 from traceplane.store.rows import many, named
+from traceplane.store.statements import publications
 from traceplane.store.statements.pointers import DagKey
 
 MARK = "trace.dev view of "
@@ -50,17 +51,13 @@ SELECT j.org_id, j.namespace, j.dag FROM jobs j JOIN dataset_versions v ON v.job
 """
 """The DAG that a dataset version is of."""
 
-WANTED = """
+WANTED = f"""
 SELECT p.dag, p.namespace, p.asset, v.location, v.columns, v.provisioned_at IS NOT NULL AS provisioned,
-       cardinality(coalesce(a.read_roles, '{}')) = 0 AS open
-FROM asset_publications p
-JOIN dag_current_versions c
-  ON c.org_id = p.org_id AND c.namespace = p.namespace AND c.dag = p.dag AND c.deleted_at IS NULL
-JOIN dag_version_datasets d ON d.dag_version_id = c.active_version_id AND d.dataset_id = p.dataset_id
-JOIN dataset_versions v ON v.id = d.dataset_version_id AND v.storage = 'Postgres'
+       cardinality(coalesce(a.read_roles, '{{}}')) = 0 AS open
+FROM {publications.CURRENT}
 -- As for every reader: the roles of an Asset that was deleted hold until one of its name is declared.
 LEFT JOIN assets a ON a.org_id = p.org_id AND a.namespace = p.namespace AND a.name = p.asset
-WHERE p.org_id = %(org)s
+WHERE p.org_id = %(org)s AND v.storage = 'Postgres'
   AND (%(namespace)s::text IS NULL OR (p.namespace = %(namespace)s AND p.dag = %(dag)s))
 ORDER BY p.namespace, p.asset
 """

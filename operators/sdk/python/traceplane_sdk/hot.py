@@ -112,6 +112,18 @@ class HotTransaction:
         )
         return self.connection.execute(statement, (start, end)).rowcount
 
+    def record_gaps(self, output: str, start: int, end: int) -> None:
+        """Record which scope values from `start` to `end`, inclusive, have no row in a sparse output now."""
+        from psycopg import sql
+
+        target = self._output(output)
+        empties.clear(self.connection, target.version, start, end)
+        column, table = sql.Identifier(target.scope_column), _identifier(target.location)
+        statement = sql.SQL("select {} from {} where {} between %s and %s order by 1").format(column, table, column)
+        values = (value for (value,) in self.connection.execute(statement, (start, end)).fetchall())
+        for low, high in empties.between(start, end, values):
+            self.record_empty(output, low, high)
+
     def record_empty(self, output: str, low: int, high: int) -> None:
         """Record that no scope value from `low` to `high`, inclusive, has a row in a sparse output.
 

@@ -153,6 +153,8 @@ class TaskPayload(msgspec.Struct, frozen=True, kw_only=True):
     operator: str
     config: dict[str, Any]
     cause: str
+    update_strategy: str = "Replace"
+    """Append: rows of another key than those that are there are added, and none goes but for an `Invalidation`."""
     lease_epoch: int
     writer: str
     """Name under which the task takes the write fence of its outputs: `job`, or `task:<id>`."""
