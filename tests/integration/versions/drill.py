@@ -265,14 +265,14 @@ class Drill:
     async def rest(self) -> None:
         """Everything that is to be done gets done; then each asset is its definition, computed from scratch."""
         self._say("to rest")
-        await self._settle()
+        await self.settle()
         definition = self.model.known[self.model.applied][0]
         for _ in range(4):
             if self.model.staged == self.model.applied and (definition.cutover == "Auto" or self.model.approved):
                 await self._look()
                 self._wait(11)
                 await self._look()
-                await self._settle()
+                await self.settle()
         if definition.cutover == "Auto" and self.model.held is None:
             assert self.model.active == self.model.applied, "a version that is ready takes over"
         await self._follows()
@@ -306,7 +306,7 @@ class Drill:
             if job["id"] not in stalled:
                 assert self._left.setdefault(job["id"], held) == held, f"{job['name']} was left, and is written"
 
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
         for _ in range(ROUNDS):
             await self._look()
             done = await self.parts.reopen() + await self.parts.turn("relay")
