@@ -34,9 +34,7 @@ class Config(BaseModel):
     salt: int
 
 
-def _declare(
-    config: Config, _inputs: Sequence[InputSchema], outputs: Sequence[str]
-) -> dict[str, OutputSchema]:
+def _declare(config: Config, _inputs: Sequence[InputSchema], outputs: Sequence[str]) -> dict[str, OutputSchema]:
     columns = (
         Column("number", ColumnType.INT64),
         Column("place", ColumnType.TEXT),

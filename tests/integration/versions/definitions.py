@@ -1,4 +1,4 @@
-"""What a person may have written in the DAG, and what each of its assets then has to hold, computed by plain DuckDB.
+"""What a person may have written in the DAG, and what each of its assets then has to hold, by plain DuckDB.
 
     chain ---blocks---> tag ---tagged---> ranges ---ranges---> total (cold), detail (hot), archive (compaction)
                          \\---tagged (read)------------------------^
@@ -11,9 +11,11 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from tests.integration.versions.chain import PLACES, MadeUpChain
 
@@ -143,7 +145,7 @@ class Definition:
             }
 
     def edited(self, chance: random.Random) -> Definition:
-        """One edit of a person: a job, a middle, everything, a job more or less, an asset more or less, or nothing."""
+        """One edit: of a job, of a middle, of everything, a job or an asset more or less, or of nothing."""
         what = chance.choice(
             ["factor", "places", "slice", "range", "plus", "minus", "all", "detail", "archive", "published", "same"]
         )
@@ -171,33 +173,34 @@ class Definition:
         return [(start, start + size - 1) for start in range(0, upto + 2 - size, size)]
 
     def rows(self, chain: MadeUpChain, asset: str) -> list[Row]:
-        """All rows of an asset at rest."""
-        if asset == "blocks":
-            return [tuple(block) for block in chain.blocks(self.salt)]
-        upto = self.tagged_to(chain)
-        with duckdb.connect() as connection:
-            connection.execute("CREATE TABLE blocks (number BIGINT, place TEXT, value BIGINT)")
-            if seen := [one for one in chain.blocks(self.salt) if self._reads(one[0])]:
-                connection.executemany("INSERT INTO blocks VALUES (?, ?, ?)", seen)
-            tag = TAG.format(factor=self.factor, blocks="blocks")
-            connection.execute(f"CREATE TABLE tagged AS {_bound(tag, 0, upto)}")
-            if asset in ("tagged", "archive"):
-                connection.execute("CREATE TABLE answer AS FROM tagged")
-                if asset == "archive":
-                    last = max((end for _, end in self.ranges(upto)), default=-1)
-                    connection.execute(f"DELETE FROM answer WHERE number > {last}")
-                return sorted(connection.execute("FROM answer").fetchall())
-            found: list[Row] = []
-            text = {
-                "totals": TOTAL.format(plus=self.plus, tagged="tagged"),
-                "detail": DETAIL.format(minus=self.minus, tagged="tagged"),
-            }[asset]
-            for start, end in self.ranges(upto):
-                found += connection.execute(_bound(text, start, end)).fetchall()
-        return sorted(found)
+        """All rows of an asset at rest, in order."""
+        return list(_computed(self, tuple(chain.branches))[asset])
 
-    def _reads(self, number: int) -> bool:
-        return not self.places or number % PLACES in self.places
+
+@lru_cache(maxsize=64)
+def _computed(definition: Definition, branches: tuple[int, ...]) -> dict[str, list[Row]]:
+    """The rows of every asset."""
+    chain = MadeUpChain(list(branches))
+    blocks, upto = chain.blocks(definition.salt), definition.tagged_to(chain)
+    ranges, places = definition.ranges(upto), definition.places or range(PLACES)
+    read = [block for block in blocks if block[0] % PLACES in places]
+    names = [column["name"] for column in ROWS["columns"]]
+    with duckdb.connect() as connection:
+        connection.register("blocks", pa.table(dict(zip(names, zip(*read, strict=True), strict=True))))
+        tag = TAG.format(factor=definition.factor, blocks="blocks")
+        connection.execute(f"CREATE TABLE tagged AS {_bound(tag, 0, upto)}")
+
+        def answered(sql: str) -> list[Row]:
+            bound = (_bound(sql, start, end) for start, end in ranges)
+            return sorted(row for one in bound for row in connection.execute(one).fetchall())
+
+        return {
+            "blocks": [tuple(block) for block in blocks],
+            "tagged": sorted(connection.execute("FROM tagged").fetchall()),
+            "totals": answered(TOTAL.format(plus=definition.plus, tagged="tagged")),
+            "detail": answered(DETAIL.format(minus=definition.minus, tagged="tagged")),
+            "archive": answered(DETAIL.format(minus=0, tagged="tagged")),
+        }
 
 
 def _bound(sql: str, start: int, end: int) -> str:

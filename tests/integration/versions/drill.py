@@ -9,60 +9,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from tests.integration.versions.chain import FINALITY, MadeUpChain
-from tests.integration.versions.definitions import BY_RANGE, JOBS, READ, Definition, Row
-from tests.integration.versions.parts import Fault, Parts
-from traceplane.graph import Graph
+from tests.integration.versions.definitions import JOBS, READ, Definition, Row
+from tests.integration.versions.model import Generation, Model, as_far, difference, end_of, reached
+from tests.integration.versions.parts import Parts
+from tests.integration.versions.workers import Fault
 from traceplane.versions import rollout
-from traceplane.versions.rollout import NotPossible
 
 ROUNDS = 60
 """Passes in which the parts must come to rest."""
 FAULTS = [Fault.NONE] * 6 + list(Fault)
-
-Generation = tuple[str, str]
-"""Job and config hash."""
-
-
-@dataclass
-class Model:
-    """What has to be, by spec hash."""
-
-    known: dict[str, tuple[Definition, Graph]] = field(default_factory=dict)
-    applied: str = ""
-    active: str = ""
-    staged: str | None = None
-    held: str | None = None
-    approved: bool = False
-    built: set[Generation] = field(default_factory=set)
-    """Generations of versions that were active."""
-    order: list[str] = field(default_factory=list)
-    """Versions that were active, in the order in which they last became so."""
-
-    def generations(self, spec: str | None) -> set[Generation]:
-        return {(job.name, job.config_hash) for job in self.known[spec][1].jobs} if spec else set()
-
-    def activate(self, spec: str, held: str | None = None) -> None:
-        self.active, self.staged, self.held, self.approved = spec, None, held, False
-        self.built |= self.generations(spec)
-        self.order = [*(one for one in self.order if one != spec), spec]
-
-    def look(self) -> None:
-        """What a look of the controller makes of the spec that is applied."""
-        spec = self.applied
-        if self.held == spec != self.active:
-            return
-        if spec == self.active:
-            self.staged, self.held, self.approved = None, None, False
-        elif spec != self.staged:
-            if not self.active or self.generations(spec) <= self.built:
-                self.activate(spec)
-            else:
-                self.staged, self.held, self.approved = spec, None, False
 
 
 class Drill:
@@ -86,15 +46,15 @@ class Drill:
     async def step(self) -> None:
         """Something happens."""
         steps = {
-            self._grow: 3,
+            self._grow: 2,
             self._reorg: 1,
-            self._edit: 3,
+            self._edit: 5,
             self._edit_back: 1,
             self._look: 3,
             self._work: 8,
-            self._pass_loops: 4,
-            self._pass_time: 3,
-            self._roll_back: 2,
+            self._pass_loops: 3,
+            self._pass_time: 2,
+            self._roll_back: 3,
             self._resume: 1,
             self._approve: 2,
             self._restart: 1,
@@ -160,8 +120,10 @@ class Drill:
             if not jobs:
                 continue
             job, fault = self.chance.choice(jobs), self.chance.choice(FAULTS)
-            did = await self.parts.attempt(job, fault)
-            self._say(f"an attempt of {self._name(job)} {fault}" if did else f"nothing of {self._name(job)} may run")
+            did = await self.parts.workers.attempt(job, fault)
+            self._say(
+                f"an attempt of {self._name(job)} {fault}" if did else f"nothing of {self._name(job)} may run"
+            )
 
     async def _pass_loops(self) -> None:
         loop = self.chance.choice(["outbox", "relay", "relay", "retry", "reaper"])
@@ -214,8 +176,10 @@ class Drill:
         await self.parts.restart()
 
     async def _wake(self) -> None:
-        self._say(f"one of {len(self.parts.stalled)} stalled attempts goes on")
-        await self.parts.wake()
+        if not self.parts.workers.stalled:
+            return
+        self._say(f"one of {len(self.parts.workers.stalled)} stalled attempts goes on")
+        await self.parts.workers.wake()
 
     # What is checked.
 
@@ -228,7 +192,7 @@ class Drill:
         self._left = {job: held for job, held in self._left.items() if job not in runs}
 
     async def _read(self) -> None:
-        """Whatever goes on: readers find whole parts of what the active version says, and never less than before."""
+        """Whatever goes on: readers find whole parts of what the active version says, never less than before."""
         ends: dict[str, int] = {}
         definition = self._definition(self.model.active)
         for asset in definition.assets:
@@ -236,10 +200,10 @@ class Drill:
             assert rows is not None, asset
             expected = definition.rows(self.chain, asset)
             if asset != "blocks":
-                so_far = _as_far(definition, asset, expected, rows)
-                assert rows == so_far, f"{asset}: {_difference(rows, so_far)}"
+                so_far = as_far(definition, asset, expected, rows)
+                assert rows == so_far, f"{asset}: {difference(rows, so_far)}"
                 self._see(asset, rows)
-            ends[asset] = _end(definition, asset, rows)
+            ends[asset] = end_of(definition, asset, rows)
         self._ends.append((self._clock, ends))
 
     def _see(self, asset: str, rows: Sequence[Row]) -> None:
@@ -258,7 +222,7 @@ class Drill:
         new = self._definition(self.model.active)
         for asset, end in old[-1].items():
             if asset in new.assets and asset in self._definition(before).assets and asset != "blocks":
-                wanted = [row for row in new.rows(self.chain, asset) if _reached(new, asset, row) <= end]
+                wanted = [row for row in new.rows(self.chain, asset) if reached(new, asset, row) <= end]
                 missing = set(wanted) - set(self.parts.read(READ[asset]) or ())
                 assert not missing, f"{asset} was at {end}, and lacks {sorted(missing)[:3]}"
 
@@ -286,7 +250,7 @@ class Drill:
         for asset, statement in READ.items():
             rows = self.parts.read(statement.replace(f"FROM {asset}", f'FROM "{asset}{suffix}"'))
             wanted = sorted(definition.rows(self.chain, asset)) if asset in definition.assets else None
-            assert rows == wanted, f"{asset}{suffix} of {spec[:8]}: {_difference(rows, wanted)}"
+            assert rows == wanted, f"{asset}{suffix} of {spec[:8]}: {difference(rows, wanted)}"
             if rows is not None and not suffix:
                 final = [row for row in rows if asset != "blocks" or row[0] <= self.chain.final]
                 self._see(asset, final)
@@ -294,7 +258,7 @@ class Drill:
     def _nothing_is_written_elsewhere(self) -> None:
         """Of generations that do not run, nothing waits, and nothing is written as long as none of them stalled."""
         runs = self._running()
-        stalled = {UUID(one.claimed.task.job.id) for one in self.parts.stalled}
+        stalled = {UUID(one.claimed.task.job.id) for one in self.parts.workers.stalled}
         for job in self.parts.sql("SELECT id, name FROM jobs"):
             if job["id"] in runs:
                 continue
@@ -311,10 +275,10 @@ class Drill:
             await self._look()
             done = await self.parts.reopen() + await self.parts.turn("relay")
             for job in self.parts.queued(sources=True):
-                await self.parts.attempt(job)
+                await self.parts.workers.attempt(job)
             done += await self.parts.turn()
             for job in self.parts.queued(sources=False):
-                while await self.parts.attempt(job):
+                while await self.parts.workers.attempt(job):
                     done += 1
             done += await self.parts.turn()
             if not done:
@@ -342,29 +306,3 @@ class Drill:
 
     def _say(self, what: str) -> None:
         self.history.append(what)
-
-
-def _reached(definition: Definition, asset: str, row: Row) -> int:
-    """The value up to which an asset is made once it has this row."""
-    size = definition.range_size if asset in BY_RANGE else definition.slice_size
-    return int(row[0]) // size * size + size - 1 if asset != "blocks" else int(row[0])
-
-
-def _end(definition: Definition, asset: str, rows: Sequence[Row]) -> int:
-    """How far an asset is, as far as its rows show it."""
-    return max((_reached(definition, asset, row) for row in rows), default=-1)
-
-
-def _as_far(definition: Definition, asset: str, expected: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
-    """What it has to hold where it has answered for as much as its rows show."""
-    if asset in BY_RANGE:
-        ranges = {_reached(definition, asset, row) for row in rows}
-        return sorted(row for row in expected if _reached(definition, asset, row) in ranges)
-    return sorted(row for row in expected if _reached(definition, asset, row) <= _end(definition, asset, rows))
-
-
-def _difference(rows: Sequence[Row] | None, wanted: Sequence[Row] | None) -> str:
-    if rows is None or wanted is None:
-        return f"it is {'absent' if rows is None else 'there'}"
-    more, less = sorted(set(rows) - set(wanted)), sorted(set(wanted) - set(rows))
-    return f"{len(rows)} rows, of which {more[:5]} should not be; {less[:5]} of {len(wanted)} are missing"

@@ -1,4 +1,4 @@
-"""All that a DAG needs to run, in one process: dispatcher, attempts of workers, query service, and a controller's look.
+"""All that a DAG needs to run, in one process: dispatcher, attempts of workers, query service, controller.
 
 Real databases, store and query cells; what is missing is processes and waiting. Time is what a test says it is: the
 clock of Postgres decides everything here, so all times that state holds are moved into the past instead.
@@ -6,19 +6,14 @@ clock of Postgres decides everything here, so all times that state holds are mov
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
-import msgspec
 import psycopg
 import pytest
 from psycopg import sql
@@ -33,16 +28,12 @@ from tests.integration.dispatch.callers import settings_of
 from tests.integration.query.conftest import MANY, running
 from tests.integration.versions.chain import OPERATOR, MadeUpChain
 from tests.integration.versions.definitions import DAG, NAMESPACE
+from tests.integration.versions.workers import Workers
 from tests.issuer import issuer
 from traceplane import operator_registry
 from traceplane.dispatch import dispatcher as building
-from traceplane.dispatch.dispatcher import Dispatcher
-from traceplane.dispatch.in_process_port import InProcessPort
 from traceplane.graph import Graph
 from traceplane.query.api.app import create_app
-from traceplane.runtime import task_io
-from traceplane.runtime.heartbeat import Lease
-from traceplane.runtime.host import Host, Times
 from traceplane.settings import Settings
 from traceplane.store.statements import controller_facts, operate, tenancy
 from traceplane.store.statements.controller_facts import DagFacts
@@ -50,11 +41,6 @@ from traceplane.store.statements.pointers import DagKey
 from traceplane.store.statements.tenancy import Identity
 from traceplane.versions import deploy, rollout
 from traceplane.versions.asset_policies import Policies
-from traceplane_sdk import wire
-from traceplane_sdk.context import TaskIO
-from traceplane_sdk.control import Control
-from traceplane_sdk.errors import DispatcherUnavailable, OperatorError, StaleLease
-from traceplane_sdk.runner import run_task
 
 KEY = DagKey(services.ORG_ID, NAMESPACE, DAG)
 RUNNING_LOOPS = ("outbox", "relay", "retry", "reaper")
@@ -63,49 +49,22 @@ CHANGING = ("dag_current_versions", "dag_versions", "dataset_versions", "events"
 """Tables of state whose times decide something."""
 
 
-class Fault(StrEnum):
-    """What becomes of an attempt."""
-
-    NONE = "none"
-    FAILS = "fails"
-    BREAKS = "breaks"
-    """As FAILS, and no further attempt is made."""
-    DIES = "dies"
-    """Its process is killed."""
-    STALLS = "stalls"
-    """It stops before it does anything, and may go on later."""
-    STALLS_LATE = "stalls late"
-    """It has done everything but complete."""
-
-
-class Killed(BaseException):
-    """The end of the process that runs an attempt."""
-
-
-@dataclass(frozen=True)
-class Stalled:
-    """An attempt that may go on. `completion` is None where it has done nothing yet."""
-
-    claimed: wire.ClaimedTask
-    completion: wire.Completion | None
-
-
 class Parts:
     """The running parts. Made by `parts`."""
 
     def __init__(
-        self, settings: Settings, databases: services.Databases, chain: MadeUpChain, folder: Path, chance: random.Random
+        self,
+        settings: Settings,
+        databases: services.Databases,
+        chain: MadeUpChain,
+        folder: Path,
+        chance: random.Random,
     ) -> None:
-        self.chain = chain
-        self.stalled: list[Stalled] = []
+        self.workers = Workers(lambda: self.dispatcher, databases, chain, folder, chance)
         self.dispatcher = building.build(settings)
         self._settings = settings
         self._databases = databases
-        self._folder = folder
-        self._chance = chance
         self._operators = {**operator_registry.load(), OPERATOR.name: OPERATOR}
-        self.patience = 30.0
-        """Seconds that an attempt tries to complete."""
         self._generation = 0
         self._url = self._token = ""
 
@@ -116,6 +75,7 @@ class Parts:
     def serves(self, url: str, token: str) -> None:
         """Where the query service is, and a token of a user who may read everything."""
         self._url, self._token = url, token
+        self.workers.query_url = url
 
     async def keys(self, _request: Request) -> JSONResponse:
         """The dispatcher's public keys, by which the query service knows its tasks."""
@@ -182,7 +142,7 @@ class Parts:
         async with self.dispatcher.state.transaction() as conn:
             return await verb(conn, KEY, **given)
 
-    # The dispatcher's loops, and its workers.
+    # The dispatcher's loops and tasks.
 
     async def turn(self, *names: str) -> int:
         """One pass of each of some loops; how much they did."""
@@ -197,81 +157,6 @@ class Parts:
             sources=sources,
         )
         return [row["job_id"] for row in found]
-
-    async def attempt(self, job: UUID, fault: Fault = Fault.NONE) -> bool:
-        """Claim a task of a generation and run it; False where there was none that may run."""
-        body = await self.dispatcher.claims.claim(job_id=job, worker_id="worker-1", max_tasks=1)
-        claimed = msgspec.json.decode(body, type=wire.ClaimResponse).tasks
-        if not claimed:
-            return False
-        if fault is Fault.STALLS:
-            self.stalled.append(Stalled(claimed[0], None))
-        else:
-            await asyncio.to_thread(self._run, self._port(), claimed[0], fault)
-        return True
-
-    async def wake(self) -> None:
-        """An attempt that stalled goes on, whatever became of its task."""
-        if self.stalled:
-            one = self.stalled.pop(self._chance.randrange(len(self.stalled)))
-            await asyncio.to_thread(self._go_on, self._port(), one)
-
-    def _port(self) -> InProcessPort:
-        parts = self.dispatcher
-        return InProcessPort(
-            asyncio.get_running_loop(), parts.capabilities, parts.leases, parts.completions, parts.acceptance
-        )
-
-    def _go_on(self, port: InProcessPort, one: Stalled) -> None:
-        if one.completion is None:
-            self._run(port, one.claimed, Fault.NONE)
-        else:
-            self._complete(port, one.claimed, one.completion)
-
-    def _run(self, port: InProcessPort, claimed: wire.ClaimedTask, fault: Fault) -> None:
-        run = self.chain.follow if claimed.task.operator == OPERATOR.name else None
-        with task_io.scratch(self._folder) as directory:
-            try:
-                completion = run_task(claimed, self._io(port, claimed, directory, fault), run)
-            except (StaleLease, Killed):
-                return
-        if fault is Fault.STALLS_LATE:
-            self.stalled.append(Stalled(claimed, completion))
-        else:
-            self._complete(port, claimed, completion)
-
-    def _complete(self, port: InProcessPort, claimed: wire.ClaimedTask, completion: wire.Completion) -> None:
-        try:
-            port.complete(completion, claimed.capability_token, patience=self.patience)
-        except (StaleLease, DispatcherUnavailable):
-            return  # the lease expires, or has
-
-    def _io(self, port: InProcessPort, claimed: wire.ClaimedTask, scratch: Path | None, fault: Fault) -> TaskIO:
-        """What a worker pod lends to its attempt, with a crash point that does as the fault says."""
-        host = Host(
-            worker_id="worker-1",
-            times=Times(heartbeat=10.0, lease=60.0, finish=0.0, hand_back=30.0),
-            data_dsn=lambda: self._databases.writer_dsn,
-            rpc_dir=None,
-            query_url=self._url,
-            scratch_dir=self._folder,
-        )
-        io = task_io.task_io(
-            port, host, Lease(claimed), Control(), lambda _event, _fields: None, scratch, lambda _report: None
-        )
-        return dataclasses.replace(io, crash_point=self._crash_point(fault))
-
-    def _crash_point(self, fault: Fault) -> Callable[[str], None]:
-        left = iter(range(self._chance.randrange(8), -1, -1))
-
-        def point(_name: str) -> None:
-            if next(left, -1) != 0 or fault in (Fault.NONE, Fault.STALLS, Fault.STALLS_LATE):
-                return
-            if fault is Fault.DIES:
-                raise Killed
-            raise OperatorError("Broken", "as the drill wanted", retryable=fault is Fault.FAILS)
-
-        return point
 
     async def reopen(self) -> int:
         """A person retries every task that failed for good; how many could be."""
@@ -327,7 +212,9 @@ class Parts:
     def written(self, job: UUID) -> list[Any]:
         """All that a generation holds, in places of its own: to see that nothing writes there."""
         held: list[Any] = []
-        for version in self.sql("SELECT id, storage, location FROM dataset_versions WHERE job_id = %(job)s", job=job):
+        for version in self.sql(
+            "SELECT id, storage, location FROM dataset_versions WHERE job_id = %(job)s", job=job
+        ):
             if version["storage"] == "Postgres":
                 table = sql.Identifier(*version["location"].split("."))
                 with psycopg.connect(self._databases.data_dsn) as data:

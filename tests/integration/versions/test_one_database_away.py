@@ -13,7 +13,8 @@ from tests import services
 from tests.integration.versions.chain import MadeUpChain
 from tests.integration.versions.definitions import READ
 from tests.integration.versions.drill import Drill
-from tests.integration.versions.parts import Fault, parts
+from tests.integration.versions.parts import parts
+from tests.integration.versions.workers import Fault
 from traceplane.dispatch import health
 from traceplane.errors import Unavailable
 
@@ -49,13 +50,13 @@ async def test_what_was_begun_while_one_database_was_away_is_made_good(
     async with parts(apart.databases, object_store, bucket, chain, tmp_path, chance) as made:
         drill = Drill(made, chain, chance)
         await drill.start()
-        made.patience = 0.5
+        made.workers.patience = 0.5
         chain.grow(20)
         (source,) = made.queued(sources=True)
-        await made.attempt(source, Fault.STALLS)
+        await made.workers.attempt(source, Fault.STALLS)
         apart.server.stop()
         assert made.ask(READ["tagged"]).status_code == 503
-        await made.wake()  # it can write no row, or cannot say that it did
+        await made.workers.wake()  # it can write no row, or cannot say that it did
         with pytest.raises(Unavailable):
             await made.turn("outbox" if apart.away == "state database" else "relay")
         found = {one.name: one.result for one in await health.findings(made.dispatcher.health.parts())}

@@ -12,7 +12,6 @@ import pytest
 from tests import services
 from tests.integration.versions.definitions import Definition
 from tests.integration.versions.drill import Drill
-from tests.integration.versions.parts import KEY
 from traceplane.query.files.bucket import Bucket
 from traceplane.store.statements import purges
 from traceplane.versions import gc

@@ -1,4 +1,4 @@
-"""Random edits, failures, kills, cutovers and rollbacks: at rest each asset is its definition, computed from scratch."""
+"""Random edits, faults, cutovers and rollbacks: at rest each asset is its definition, computed from scratch."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ STEPS = 40
 BETWEEN_RESTS = 13
 
 
-@pytest.mark.parametrize(
-    "seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 200))]
-)
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 100))])
 async def test_at_rest_each_asset_is_its_definition_computed_from_scratch(
     databases: services.Databases, object_store: services.ObjectStore, bucket: str, tmp_path: Path, seed: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""State is restored to an earlier time, while data, object store and resources are newer: nothing is there twice."""
+"""State is restored to an earlier time; data, object store and resources are newer: nothing is there twice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests import services
 from tests.integration.versions.definitions import Definition
 from tests.integration.versions.drill import Drill
-from tests.integration.versions.parts import Fault
+from tests.integration.versions.workers import Fault
 
 pytestmark = pytest.mark.services
 
@@ -37,7 +37,7 @@ async def test_what_a_restored_state_forgot_is_made_again_once(
     await drill.rest()
     drill.chain.grow(8)
     for job in parts.queued(sources=True):
-        await parts.attempt(job, Fault.STALLS_LATE)
+        await parts.workers.attempt(job, Fault.STALLS_LATE)
     assert await parts.turn("epochs") == 0
     await parts.close()
     copied(postgres, "earlier", str(state))
@@ -46,7 +46,7 @@ async def test_what_a_restored_state_forgot_is_made_again_once(
     assert await parts.turn("epochs") == 1, "it is detected"
     assert await parts.turn("epochs") == 0, "and mended"
     drill.restored(before)
-    await parts.wake()
+    await parts.workers.wake()
     drill.chain.grow(1)  # the source announces all that it wrote with its next block
     await drill.rest()
     assert drill.model.active == drill.model.applied
