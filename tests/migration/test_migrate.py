@@ -53,28 +53,28 @@ def _rows(dsn: str, query: str) -> list[tuple[Any, ...]]:
 
 
 @contextmanager
-def _half_way(pair: Pair) -> Iterator[None]:
-    """While this is open, a migration stops in the middle of its DDL: the name `tasks` is taken, not committed."""
-    with psycopg.connect(pair[0]) as blocker:
-        blocker.execute("CREATE TABLE tasks (n int)")
+def _half_way(dsn: str, taken: str = "CREATE TABLE tasks (n int)") -> Iterator[None]:
+    """While this is open, a migration stops in the middle of its DDL: a name of it is taken, not committed."""
+    with psycopg.connect(dsn) as blocker:
+        blocker.execute(taken)
         yield
         blocker.rollback()
 
 
-def _waiting(pair: Pair, locktype: str) -> int:
+def _waiting(dsn: str, locktype: str) -> int:
     return int(
         _rows(
-            pair[0],
+            dsn,
             "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
             f" WHERE NOT l.granted AND l.locktype = '{locktype}' AND a.datname = current_database()",
         )[0][0]
     )
 
 
-def _sessions(pair: Pair) -> int:
+def _sessions(dsn: str) -> int:
     return int(
         _rows(
-            pair[0],
+            dsn,
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE datname = current_database() AND application_name LIKE 'trace-migrate%'",
         )[0][0]
@@ -93,22 +93,36 @@ def test_a_migration_fills_empty_databases_and_repeats_as_nothing(empty: Pair):
 
 
 def test_a_migration_killed_half_way_leaves_the_old_schema_whole(empty: Pair):
-    with _half_way(empty):
+    with _half_way(empty[0]):
         process = _process(empty)
-        until(lambda: _waiting(empty, "transactionid") == 1)
+        until(lambda: _waiting(empty[0], "transactionid") == 1)
         process.kill()
         process.communicate()
-    until(lambda: _sessions(empty) == 0)
+    until(lambda: _sessions(empty[0]) == 0)
     assert schema.dump(empty[0], migrate.STATE).strip() == ""
     with pytest.raises(UnknownSchema, match="no schema"):
         migrate.check(*empty)
     assert _migrate(empty).state == (None, migrate.STATE.head)
 
 
+def test_a_migration_killed_between_the_databases_is_noticed_and_gone_on_with(empty: Pair):
+    with _half_way(empty[1], "CREATE SCHEMA trace"):
+        process = _process(empty)
+        until(lambda: _waiting(empty[1], "transactionid") == 1)
+        process.kill()
+        process.communicate()
+    until(lambda: _sessions(empty[1]) == 0)
+    assert schema.dump(empty[1], migrate.DATA).strip() == ""
+    with pytest.raises(UnknownSchema, match=r"data.* no schema"):
+        migrate.check(*empty)
+    done = _migrate(empty)
+    assert (done.state, done.data) == ((migrate.STATE.head, migrate.STATE.head), (None, migrate.DATA.head))
+
+
 def test_of_two_migrators_one_runs_and_one_waits(empty: Pair):
-    with _half_way(empty):
+    with _half_way(empty[0]):
         processes = [_process(empty), _process(empty)]
-        until(lambda: _waiting(empty, "transactionid") == 1 and _waiting(empty, "advisory") == 1)
+        until(lambda: _waiting(empty[0], "transactionid") == 1 and _waiting(empty[0], "advisory") == 1)
     said = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     assert sorted(out.splitlines()[0] for out, _ in said) == [

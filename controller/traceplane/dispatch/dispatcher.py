@@ -23,6 +23,7 @@ from traceplane.dispatch.in_process_port import InProcessPort
 from traceplane.dispatch.leases import Leases
 from traceplane.dispatch.local_runtime import LocalRuntime
 from traceplane.dispatch.loops.credentials import ProvenCredentials
+from traceplane.dispatch.loops.epochs import Epochs
 from traceplane.dispatch.loops.gauges import Gauges
 from traceplane.dispatch.loops.gauges_by_name import AssetGauges, JobGauges, StoreGauges
 from traceplane.dispatch.loops.janitor import Janitor
@@ -54,6 +55,8 @@ JOB_GAUGES_SECONDS = 15.0
 ASSET_GAUGES_SECONDS = 60.0
 """Its statement reads every partition that is published."""
 CREDENTIALS_SECONDS = 15.0
+EPOCHS_SECONDS = 300.0
+"""At the start, and for a state that is restored under a running dispatcher; it reads all fences."""
 JANITOR_SECONDS = 60.0
 VIEWS_SECONDS = 60.0
 """A net under the outbox: also for views that were dropped by hand."""
@@ -104,6 +107,7 @@ class Dispatcher:
             Loop("outbox", outbox.run_once, settings.poll_seconds),
             Loop("retry", Retry(state, self.wakeups).run_once, due),
             Loop("reaper", Reaper(state, self.wakeups, policy).run_once, due),
+            Loop("epochs", Epochs(state, data).run_once, EPOCHS_SECONDS),
             Loop("relay", Relay(data, self.acceptance).run_once, settings.poll_seconds),
             Loop("janitor", janitor.run_once, JANITOR_SECONDS),
             Loop("results", results.run_once, JANITOR_SECONDS),
