@@ -18,8 +18,8 @@ class PlanJob(msgspec.Struct, forbid_unknown_fields=True):
 class PreviewRange(msgspec.Struct, forbid_unknown_fields=True):
     """Both ends are inclusive."""
 
-    start: Annotated[int, msgspec.Meta(ge=0)]
-    end: Annotated[int, msgspec.Meta(ge=0)]
+    start: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+    end: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 
 
 class PlanRequest(msgspec.Struct, forbid_unknown_fields=True):
