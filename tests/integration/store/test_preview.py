@@ -217,6 +217,48 @@ async def test_a_changed_source_is_held_back_at_the_end_of_the_range(
     assert (await paused(), waits()) == (False, "it is at 41 of 99")
 
 
+async def test_what_was_left_with_a_range_is_whole_when_it_comes_back(deploy: Deploy, versions: Versions) -> None:
+    """Though all of it was announced long before it was left."""
+    old = await running(deploy, versions)
+    announce(versions, old["ranges"], 20, 59)
+    versions.rows("UPDATE events SET created_at = now() - interval '1 hour'")
+    await deploy(again(preview=(20, 29)), generation=2)
+    new = versions.ids(staged=True)["compact"]
+    await deploy(chain(), generation=3)
+    assert wanted(versions, new) == []
+    await deploy(again(), generation=4)
+    assert wanted(versions, new) == [10, 20, 30, 40, 50]
+
+
+async def test_a_rollback_to_what_is_staged_with_a_range_makes_it_whole(deploy: Deploy, versions: Versions) -> None:
+    old = await running(deploy, versions)
+    await deploy(again(), generation=2)
+    versions.finish()
+    assert await versions.cut_over(again())
+    announce(versions, old["ranges"], 20, 59)
+    manifest = graphs.chain()
+    manifest["spec"]["jobs"].append(graphs.job(manifest, "ranges") | {"name": "more"})
+    manifest["spec"]["rollout"] = {"preview": sample(20, 29)}
+    await deploy(graphs.assembled(manifest), generation=3)
+    assert wanted(versions, old["compact"]) == [10, 20], "the first of which it had before"
+    await versions.run(rollout.roll_back, version="v1")
+    assert wanted(versions, old["compact"]) == [10, 20, 30, 40, 50]
+    assert versions.rows("SELECT count(preview) FROM jobs WHERE name = 'compact'") == [(0,)]
+
+
+async def test_what_raced_with_the_removal_of_a_range_is_taken_up_at_the_next_look(
+    deploy: Deploy, versions: Versions
+) -> None:
+    old = await running(deploy, versions)
+    await deploy(again(preview=(10, 19)), generation=2)
+    versions.rows("UPDATE dag_current_versions SET staged_at = staged_at - interval '1 hour'")
+    versions.rows("UPDATE dag_versions SET activated_at = activated_at - interval '1 hour'")
+    await deploy(again(), generation=3)
+    announce(versions, old["ranges"], 50, 59)  # accepted by a transaction that still saw the range
+    await deploy(again(), generation=3)
+    assert wanted(versions, versions.ids(staged=True)["compact"]) == [10, 50]
+
+
 async def test_whatever_ranges_it_had_it_is_whole_in_the_end(
     deploy: Deploy, versions: Versions, state: Database
 ) -> None:
