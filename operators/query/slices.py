@@ -19,6 +19,10 @@ def ranges(source: wire.TaskInput, position: int | None, size: int) -> Iterator[
         yield source.partition
     elif source.cursor is not None and source.first_value is not None and source.finality_depth is not None:
         # What the source says of its chain outranks a distance from the head.
-        final = source.final if source.final is not None else source.cursor.upto - source.finality_depth
+        final = source.final if source.final is not None else source.cursor.known - source.finality_depth
         start = source.first_value if position is None else position + 1
-        yield from (piece for piece in cut(start, final, size) if (piece.end + 1) % size == 0)
+        for piece in cut(start, final, size):
+            if piece.start > source.cursor.upto:
+                return
+            if (piece.end + 1) % size == 0:
+                yield piece

@@ -13,8 +13,10 @@ from operators.ranges.cut import cut
 from traceplane_sdk.wire import Partition
 
 
-def complete_ranges(next_start: int, last_final: int, size: int, limit: int) -> list[Partition]:
-    """The first `limit` ranges from `next_start` whose end is at most `last_final`, in order."""
+def complete_ranges(next_start: int, last_final: int, upto: int, size: int, limit: int) -> list[Partition]:
+    """The first `limit` ranges from `next_start` that begin by `upto` and end by `last_final`, in order."""
     # Of the pieces up to what is final, the last may have its end yet to come.
-    whole = takewhile(lambda one: (one.end + 1) % size == 0, cut(next_start, last_final, size))
+    whole = takewhile(
+        lambda one: one.start <= upto and (one.end + 1) % size == 0, cut(next_start, last_final, size)
+    )
     return list(islice(whole, limit))

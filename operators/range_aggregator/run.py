@@ -27,8 +27,8 @@ def run(ctx: Context) -> Result:
         raise OperatorError("BadTask", "the input has no cursor, finality depth or first value", retryable=False)
     next_start = int(ctx.state.get(NEXT_START, source.first_value))
     # What the source says of its chain outranks a distance from the head.
-    final = source.cursor.upto - source.finality_depth if source.final is None else source.final
-    ranges = complete_ranges(next_start, final, config.range_size, MAX_RANGES)
+    final = source.cursor.known - source.finality_depth if source.final is None else source.final
+    ranges = complete_ranges(next_start, final, source.cursor.upto, config.range_size, MAX_RANGES)
     if not ranges:
         return Result()
     output = ctx.task.outputs[0].name

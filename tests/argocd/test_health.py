@@ -51,13 +51,14 @@ def test_every_file_of_test_data_is_a_case_and_every_condition_follows_as_the_co
 
 REASONS = {
     "Valid": ("Accepted", "Invalid", "NotSupported", "DagNotFound"),
-    "Staged": ("NothingStaged", "Rebuilding", "RebuildFailed", "AwaitingApproval"),
+    "Staged": ("NothingStaged", "Rebuilding", "RebuildFailed", "AwaitingApproval", "Preview"),
     "Ready": (
         "Running",
         "Paused",
         "Invalid",
         "NotDeployed",
         "Rebuilding",
+        "Preview",
         "RolledBack",
         "CatchingUp",
         "Provisioning",

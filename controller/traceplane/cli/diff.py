@@ -42,7 +42,8 @@ def diff(
 ) -> None:
     """Compare two versions of an asset by key: rows added, removed and changed, and in which columns.
 
-    Columns that only one of them has are named and not compared. A large asset is compared by ranges.
+    Columns that only one of them has are named and not compared. A large asset is compared by ranges. A staged
+    version that has a sample range only for now (`rollout.preview`) is compared over that, unless another is given.
 
     Examples:
 
@@ -55,6 +56,9 @@ def diff(
         found: Row = call(client, "GET", asset_path(asset), params=scope).json()
     if not found["unique_key"]:
         raise Refused(f"asset {found['name']} has no unique key to compare rows by")
+    preview = found["preview"] if start is None and end is None else None
+    if preview and version in ("staged", preview["version"], preview["version"].partition("-")[0]):
+        start, end = preview["start"], preview["end"]
     names = [_named(found, against), _named(found, version)]
     with api.beside(QUERY_SERVICE).client(answers.SLACK_SECONDS + SECONDS) as client, answers.progress("comparing"):
         left, right = ([row[0] for row in _ask(client, f"DESCRIBE {name}")["rows"]] for name in names)
@@ -68,6 +72,8 @@ def diff(
         "asset": found["name"],
         "version": version,
         "against": against or "active",
+        "start": start,
+        "end": end,
         "added": added,
         "removed": removed,
         "changed": changed,
@@ -148,7 +154,9 @@ def _print(compared: Row, output: Output) -> None:
     if output in (Output.JSON, Output.YAML):
         printing.structured(compared, output)
         return
-    counts = ("asset", "version", "against", "added", "removed", "changed", "same")
+    # What is outside of a range may differ as well.
+    bounds = tuple(name for name in ("start", "end") if compared[name] is not None)
+    counts = ("asset", "version", "against", *bounds, "added", "removed", "changed", "same")
     printing.rows([compared], counts, output)
     for what in ("columns_added", "columns_removed", "changed_columns"):
         if compared[what] and output is Output.TABLE:

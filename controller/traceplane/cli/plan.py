@@ -108,12 +108,15 @@ def _planned(client: Any, graph: Graph, namespace: str | None) -> Row:
     jobs = [{"name": job.name, "config_hash": job.config_hash} for job in graph.jobs]
     parameters = {} if namespace is None else {"namespace": namespace}
     reads = [edge.asset.version_id for job in graph.jobs for edge in job.inputs if edge.asset]
-    body = {
+    body: Row = {
         "spec_hash": graph.spec_hash,
         "written_hash": graph.written_hash,
         "jobs": jobs,
         "reads": [one for one in dict.fromkeys(reads) if not one.startswith(NOT_DEPLOYED)],
     }
+    preview = None if graph.preview is None else dict(zip(("start", "end"), graph.preview, strict=True))
+    if preview is not None:  # a server of a release before knows no such field
+        body["preview"] = preview
     known: Row = call(client, "POST", f"/v1/dags/{graph.dag}/plan", params=parameters, json=body).json()
     made = _plan(graph, known)
     reading = [Reader(**one) for one in known["readers"]]
@@ -124,6 +127,7 @@ def _planned(client: Any, graph: Graph, namespace: str | None) -> Row:
         "version": named,
         **active,
         "result": made.result,
+        "preview": preview if made.result == "Rebuild" else None,
         "jobs": list(map(asdict, made.jobs)),
         "readers": [asdict(reader) | {"effect": effect} for reader, effect in plans.readers(graph, made, reading)],
     }
@@ -143,13 +147,16 @@ def _plan(graph: Graph, known: Row) -> Plan:
 
 def _head(one: Row) -> str:
     """What happens to the DAG, in a line."""
+    preview = one["preview"]
+    over = f" over {preview['start']}-{preview['end']} only" if preview else ""
     if one["staged_version"] == one["version"]:
-        return f"{one['dag']}: {one['version']} is being built already; {one['active_version']} serves"
+        return f"{one['dag']}: {one['version']} is being built already{over}; {one['active_version']} serves"
     serves = f"; {one['active_version']} serves" if one["result"] == "Rebuild" else ""
     ends = f"; what is staged ({one['staged_version']}) is given up" if one["staged_version"] else ""
     held = "; it is held off by a rollback: `tracectl rollout resume`" if one["held"] else ""
     purged = "; its data was purged, so it is made again" if one["purged"] else ""
-    return f"{one['dag']}: {one['version']} {_SAYS[one['result']]}{serves}{purged}{ends}{held}"
+    says = f"is built{over} (spec.rollout.preview), and does not take over" if over else _SAYS[one["result"]]
+    return f"{one['dag']}: {one['version']} {says}{serves}{purged}{ends}{held}"
 
 
 def _readers(one: Row) -> list[str]:

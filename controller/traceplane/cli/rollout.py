@@ -50,7 +50,7 @@ def watch(
     namespace: Namespace = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=1)] = 3600.0,
 ) -> None:
-    """Follow a rollout until the new version is active; with nothing staged, say what serves.
+    """Follow a rollout until the new version is active or its preview built; with nothing staged, say what serves.
 
     Exits with 1 where the rebuild fails, is given up, or takes too long.
 
@@ -70,6 +70,10 @@ def watch(
             first = (done, passed) if first is None else first
             sys.stdout.write(f"{found['staged_version']} {_bar(done)} {_remaining(first, done, passed)}\n")
             sys.stdout.flush()
+            if found["phase"] == "Preview":
+                over = f"is built over {_range(found['preview'])}, as spec.rollout.preview says"
+                sys.stdout.write(f"{seen} {over}; it does not take over before that is removed\n")
+                return
             if found["phase"] == "RebuildFailed":
                 why = "; ".join(f"{job['job']}: {job['waits']}" for job in found["jobs"] if job["failed"])
                 raise Refused(f"the rebuild failed: {why}", code="RebuildFailed")
@@ -168,10 +172,15 @@ def _print(found: Row, output: Output) -> None:
         printing.structured(found, output)
         return
     shown = {name: value for name, value in found.items() if name != "jobs"}
+    shown["preview"] = _range(found["preview"])
     printing.rows([shown], tuple(shown), output)
     if output is Output.TABLE and found["jobs"]:
         sys.stdout.write("\n")
         printing.rows(found["jobs"], ("job", "done", "total", "waits"), output)
+
+
+def _range(given: Row | None) -> str | None:
+    return None if given is None else f"{given['start']}-{given['end']}"
 
 
 def _share(found: Row) -> float:

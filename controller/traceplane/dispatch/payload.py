@@ -146,9 +146,9 @@ def _pinned(scope: dict[str, Any], context: Context, version: str) -> dict[str, 
         low, high = scope["start"], scope["end"]
         pinned["partition"] = {"key": scope["key"], "start": low, "end": high}
     elif scope["kind"] == "cursor" and version in scope.get("upto", {}):
-        after, high = context.cursors.get(version), scope["upto"][version]
-        low = None if after is None else after + 1
-        pinned["cursor"] = {"after": after, "upto": high}
+        after, upto = context.cursors.get(version), scope["upto"][version]
+        low, high = None if after is None else after + 1, scope.get("reach", {}).get(version, upto)
+        pinned["cursor"] = {"after": after, "upto": upto} | ({"reach": high} if high != upto else {})
     if relocated := context.ranges(version, low, high):
         pinned["relocated"] = relocated
     return pinned

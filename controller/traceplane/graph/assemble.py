@@ -71,6 +71,7 @@ def assemble_nodes(
             references(by_name, read),
             cycle_problems(by_name, cycles(edges, order), read),
             refusals,
+            _preview(dag, by_name, declared),
             _publications(dag, by_name, declared, assets),
             statement_problems(dag, by_name, declared, assets, checker),
         ),
@@ -83,6 +84,22 @@ def assemble_nodes(
 def _no_jobs(dag: DAG, nodes: Sequence[Node]) -> Iterator[Problem]:
     if not nodes:
         yield Problem(dag.source, "spec.jobs", REQUIRED, "a DAG needs a job, here or as a Job with this spec.dag")
+
+
+def _preview(dag: DAG, nodes: Mapping[str, Node], declared: Mapping[str, Declared]) -> Iterator[Problem]:
+    """A sample range that ends before anything begins would show nothing."""
+    firsts = {
+        name: [output.schema.first_value for output in job.outputs]
+        for name, job in declared.items()
+        if nodes[name].template.activation == "Source"
+    }
+    begins = [first for values in firsts.values() for first in values]
+    known = [first for first in begins if first is not None]
+    preview = dag.spec.rollout.preview
+    if preview is not None and known and len(known) == len(begins) and preview.range.end < min(known):
+        name = next(name for name, values in firsts.items() if min(known) in values)
+        message = f"lies before {min(known)}, where source {name} begins; choose a range that reaches past it"
+        yield Problem(dag.source, "spec.rollout.preview.range.end", INVALID, message)
 
 
 def _declare(

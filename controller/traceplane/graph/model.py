@@ -230,6 +230,8 @@ class Graph:
     jobs: tuple[GraphJob, ...]
     publications: tuple[Publication, ...]
     cutover: str = "Auto"
+    preview: tuple[int, int] | None = None
+    """Both ends, inclusive, of what is built of a staged version for now. No part of the spec's hash."""
     written_hash: str = ""
     """Of the canonical spec without the versions of other DAGs' assets: what a person wrote. Where it reads none,
     `spec_hash`."""

@@ -42,6 +42,7 @@ def graph_of(dag: DAG, nodes: Mapping[str, Node], declared: Mapping[str, Declare
         jobs=jobs,
         publications=publications,
         cutover=dag.spec.rollout.cutover,
+        preview=(preview.range.start, preview.range.end) if (preview := dag.spec.rollout.preview) else None,
     )
 
 

@@ -17,6 +17,7 @@ from traceplane.kinds.fields import (
     OutputName,
     Priority,
     QueueDepth,
+    ScopeValue,
     Seconds,
 )
 from traceplane.kinds.fields import Text as Line
@@ -49,11 +50,36 @@ class Defaults(Model):
     max_queue_age: Duration | None = Field(None, description="Backpressure. Not supported yet.")
 
 
+class PreviewRange(Model):
+    """Values of the sources' scope column, such as block numbers; both ends are inclusive."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.start <= self.end",
+            lambda range_: range_.start <= range_.end,
+            "start may not lie after end; both are part of the range",
+            "start",
+        ),
+    )
+
+    start: ScopeValue = Field(description="First value.")
+    end: ScopeValue = Field(description="Last value.")
+
+
+class Preview(Model):
+    """A sample of a new version, to be looked at before the rest is built."""
+
+    range: PreviewRange = Field(description="What is built: every partition that touches it.")
+
+
 class Rollout(Model):
     """How a new version takes over."""
 
     cutover: Literal["Auto", "Manual"] = Field(
         "Auto", description="Auto takes over as soon as the new version is ready; Manual waits for an approval."
+    )
+    preview: Preview | None = Field(
+        None, description="A staged version is built over this only, and does not take over until it is removed."
     )
 
 

@@ -70,6 +70,8 @@ Duration = Annotated[str, Field(pattern=DURATION, max_length=32)]
 IdleTimeout = Annotated[str, Field(pattern=IDLE, max_length=32)]
 Seconds = Annotated[int, Field(ge=1, le=31 * 86400)]
 Count = Annotated[int, Field(ge=0, le=MAX_INT32)]
+ScopeValue = Annotated[int, Field(ge=0, le=2**53 - 1)]
+"""Such as a block number; JSON readers that know doubles only keep it exact."""
 Priority = Literal["Normal", "Bulk"]
 QueueDepth = Annotated[int, Field(ge=1, le=10_000_000)]
 Text = Annotated[str, Field(max_length=1024)]

@@ -164,7 +164,7 @@ class Dags:
         self._deployed[name] = (dag["metadata"]["uid"], time.monotonic())
         facts = await self._facts(name)
         await self._pause(graph, facts)
-        return facts, _notes(dag, done, facts)
+        return facts, _notes(dag, done, facts, graph.preview)
 
     async def _deploy(self, dag: Object, graph: Graph, policies: Policies) -> deployment.Deployment:
         metadata = dag["metadata"]
@@ -275,13 +275,22 @@ def _is_deployed(dag: Object, graph: Graph, facts: controller_facts.DagFacts | N
     )
 
 
-def _notes(dag: Object, done: deployment.Deployment, facts: controller_facts.DagFacts | None) -> list[Note]:
+def _notes(
+    dag: Object,
+    done: deployment.Deployment,
+    facts: controller_facts.DagFacts | None,
+    preview: tuple[int, int] | None,
+) -> list[Note]:
     """The Event of a deploy that changed something."""
     if facts is None or done.result in ("Unchanged", "Held"):
         return []
+    over = "" if preview is None else f" over {preview[0]}-{preview[1]} only (spec.rollout.preview)"
+    if done.result == "Preview":
+        then = f"{over}, and does not take over before that is removed" if over else " whole, and takes over then"
+        return [Note(dag, "Normal", "Preview", f"{facts.staged_name} is built{then}")]
     if done.result == "Staged":
         scope = "; ".join(str(rebuild) for rebuild in done.rebuilds)
-        said = f"{facts.staged_name} is built beside {facts.active_name}, which keeps running: {scope}"
+        said = f"{facts.staged_name} is built{over} beside {facts.active_name}, which keeps running: {scope}"
         return [Note(dag, "Normal", "Staged", said[:1000])]
     said = f"version {facts.active_name} with {len(done.jobs)} jobs is active"
     return [Note(dag, "Normal", "Deployed", said)]

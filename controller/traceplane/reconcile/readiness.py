@@ -106,6 +106,14 @@ def ready_to_cut_over(i: Input, _jobs: Jobs) -> Condition | None:
     return true("Staged", Phase.READY, f"{i.facts.staged_name} is ready to take over")
 
 
+def preview_is_built(i: Input, _jobs: Jobs) -> Condition | None:
+    """It has all of the sample range that the spec gives; the rest is built when that is removed."""
+    if i.rollout is None or i.rollout.phase is not Phase.PREVIEW or i.facts is None:
+        return None
+    said = f"{i.facts.staged_name} is built over {_over(i)} only: `tracectl diff` compares that; remove "
+    return true("Staged", Phase.PREVIEW, f"{said}spec.rollout.preview to have the rest built and it take over")
+
+
 def waits_for_approval(i: Input) -> bool:
     """Whether the staged version takes over only when somebody says so."""
     return i.graph is not None and i.graph.cutover == MANUAL and i.facts is not None and not i.facts.approved
@@ -248,7 +256,7 @@ def tasks_dead(job: JobState) -> Condition | None:
     return true("Degraded", "TasksDead", f"{job.facts.dead} tasks failed for good, the last with {code}")
 
 
-DAG_STAGED: tuple[DagCheck, ...] = (rebuild_failed, rebuilding, ready_to_cut_over)
+DAG_STAGED: tuple[DagCheck, ...] = (rebuild_failed, rebuilding, preview_is_built, ready_to_cut_over)
 DAG_READY: tuple[DagCheck, ...] = (
     spec_invalid,
     rolled_back,
@@ -286,7 +294,13 @@ def _phase(i: Input) -> Phase | None:
 def _staged(i: Input) -> str:
     """The staged version and what it waits for."""
     assert i.rollout is not None, "asked only where something is staged"
-    return f"{i.facts.staged_name if i.facts else None}: {i.rollout.message}"
+    over = f" (over {_over(i)} only, as spec.rollout.preview says)" if i.rollout.preview else ""
+    return f"{i.facts.staged_name if i.facts else None}{over}: {i.rollout.message}"
+
+
+def _over(i: Input) -> str:
+    """The range of the preview."""
+    return "{}-{}".format(*i.rollout.preview) if i.rollout is not None and i.rollout.preview else ""
 
 
 def _still_running(i: Input) -> str:

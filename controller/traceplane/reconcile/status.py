@@ -29,6 +29,7 @@ _TRANSITIONS = {
 _TRANSITIONS_TO = {
     ("Staged", "RebuildFailed"): "Warning",
     ("Staged", "AwaitingApproval"): "Normal",
+    ("Staged", "Preview"): "Normal",
     ("Valid", readiness.LOST_FIELDS): "Warning",
 }
 """The same by type and reason, whatever the status: the type of an Event of that reason."""

@@ -112,6 +112,7 @@ class Heartbeat:
             raise StaleLease(f"the lease of task {state.task_id} is lost")
         if state.capability_token is not None:  # only a source's run outlives its first token
             self._lease.token = state.capability_token
+        self._reports.pause(state.paused)
         self._control.pause(state.paused)
         if state.canceled:
             self._control.stop(StopReason.CANCELED)

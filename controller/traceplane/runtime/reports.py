@@ -29,6 +29,7 @@ class Reports:
         self._stalls_at = math.inf
         """When a healthy source counts as stalled."""
         self._why = ""
+        self._paused = False
         self._delivered: SourceReport | None = None
         self.urgent = threading.Event()
         """Set while the dispatcher believes a source to be well that is not, or the other way round."""
@@ -54,12 +55,19 @@ class Reports:
             if healthy != (self._delivered is None or self._delivered.healthy):
                 self.urgent.set()
 
+    def pause(self, paused: bool) -> None:
+        """A run that is held back says nothing, and does not hang; afterwards it has its time anew."""
+        with self._lock:
+            if self._paused and not paused and self._stalls_at != math.inf:
+                self._stalls_at = max(self._stalls_at, self._clock() + STALL_SECONDS)
+            self._paused = paused
+
     def due(self) -> SourceReport | None:
         """What the dispatcher does not know yet; None where it knows all."""
         with self._lock:
             self.urgent.clear()
             report = self._newest
-            if report is not None and report.healthy and self._clock() >= self._stalls_at:
+            if report is not None and report.healthy and not self._paused and self._clock() >= self._stalls_at:
                 report = SourceReport(
                     healthy=False,
                     message=_plain(f"{self._why}{_where(report)}; its last report: {report.message}"),
@@ -76,7 +84,7 @@ class Reports:
     def stalls_in(self) -> float:
         """Seconds until the source counts as stalled; infinite where it does already, or need not move."""
         with self._lock:
-            healthy = self._newest is not None and self._newest.healthy
+            healthy = self._newest is not None and self._newest.healthy and not self._paused
             left = self._stalls_at - self._clock() if healthy else math.inf
             return left if left > 0 else math.inf
 

@@ -539,6 +539,7 @@ CREATE TABLE public.jobs (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     left_at timestamp with time zone,
     purged_at timestamp with time zone,
+    preview int8range,
     CONSTRAINT jobs_activation_check CHECK ((activation = ANY (ARRAY['Source'::text, 'Reactive'::text]))),
     CONSTRAINT jobs_execution_strategy_check CHECK ((execution_strategy = ANY (ARRAY['PerUpdate'::text, 'PerPartition'::text]))),
     CONSTRAINT jobs_strategy_of_reactive_check CHECK (((activation = 'Reactive'::text) = (execution_strategy IS NOT NULL))),

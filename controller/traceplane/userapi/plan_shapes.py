@@ -15,14 +15,22 @@ class PlanJob(msgspec.Struct, forbid_unknown_fields=True):
     config_hash: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
+class PreviewRange(msgspec.Struct, forbid_unknown_fields=True):
+    """Both ends are inclusive."""
+
+    start: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+    end: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+
+
 class PlanRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A definition that somebody is about to apply. `written_hash` leaves out the versions of assets of other DAGs,
-    which are what it `reads`."""
+    which are what it `reads`; `preview` is the range that it is built over at first."""
 
     spec_hash: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     written_hash: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     jobs: Annotated[list[PlanJob], msgspec.Meta(max_length=2000)]
     reads: Annotated[list[UUID], msgspec.Meta(max_length=2000)] = []
+    preview: PreviewRange | None = None
 
 
 class Generation(msgspec.Struct):

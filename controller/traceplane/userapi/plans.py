@@ -22,7 +22,8 @@ async def plan_dag(call: Call) -> Any:
         wanted = [(job.name, job.config_hash) for job in request.jobs]
         known = await versions.generations(conn, dag, active=active, staged=staged, wanted=wanted)
         active_jobs = [generation.id for generation in known if generation.active]
-        sizes = await plans.sizes(conn, dag.org_id, active_jobs, request.reads)
+        preview = (request.preview.start, request.preview.end) if request.preview else None
+        sizes = await plans.sizes(conn, dag.org_id, active_jobs, request.reads, preview)
         readers = await asset_inputs.readers(conn, dag)
         same, purged = await versions.of_spec(conn, dag, request.spec_hash) or (None, False)
     return {

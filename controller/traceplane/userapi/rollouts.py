@@ -108,6 +108,7 @@ async def _shown(conn: Connection, dag: DagKey) -> dict[str, Any]:
         "staged_version": facts.staged_name,
         "staged_at": facts.staged_at,
         "phase": found.phase if found else "NothingStaged",
+        "preview": dict(zip(("start", "end"), found.preview, strict=True)) if found and found.preview else None,
         "approved": facts.approved,
         "held": facts.held_spec_hash is not None,
         "catching_up": facts.catching_up,

@@ -81,14 +81,22 @@ class RolloutJob(msgspec.Struct):
     failed: bool
 
 
+class ScopeRange(msgspec.Struct):
+    """Values of a scope column; both ends are inclusive."""
+
+    start: int
+    end: int
+
+
 class Rollout(msgspec.Struct):
-    """Which version of a DAG serves, which is built beside it, and how far that is. `held`: the spec as applied is
-    held off, since somebody rolled it back."""
+    """Which version of a DAG serves, which is built beside it, and how far that is. `preview`: the range that it is
+    built over for now, null: whole. `held`: the spec as applied is held off, since somebody rolled it back."""
 
     active_version: str | None
     staged_version: str | None
     staged_at: datetime | None
-    phase: Literal["NothingStaged", "Rebuilding", "RebuildFailed", "ReadyToCutOver"]
+    phase: Literal["NothingStaged", "Rebuilding", "RebuildFailed", "Preview", "ReadyToCutOver"]
+    preview: ScopeRange | None
     approved: bool
     held: bool
     catching_up: bool
@@ -215,10 +223,17 @@ class Refresh(msgspec.Struct):
     bytes: int
 
 
+class AssetPreview(ScopeRange):
+    """The staged version of the asset's DAG, and the range that it has of the asset for now."""
+
+    version: str
+
+
 class OneAsset(Asset):
     """An asset with how far it is. `sql_name` is its name in a statement. `cursor` is the newest value of the scope
     column that was announced, null where none was. `partitions`, `rows` and `bytes` are those of its cold files;
-    rows of a hot table are not counted. `unique_key`: columns that identify a row; null without a version."""
+    rows of a hot table are not counted. `unique_key`: columns that identify a row; null without a version.
+    `preview`: null unless a staged version is built over a sample range first."""
 
     sql_name: str
     cursor: int | None
@@ -226,6 +241,7 @@ class OneAsset(Asset):
     partitions: int
     rows: int
     bytes: int
+    preview: AssetPreview | None
     external: External | None
     """Null where a job makes it."""
 

@@ -19,7 +19,7 @@ from traceplane.errors import Refused, Stale
 from traceplane.graph import Graph
 from traceplane.kit.ids import uuid7
 from traceplane.store.engine import Connection
-from traceplane.store.statements import datasets, pointers, publications, versions, views
+from traceplane.store.statements import datasets, pointers, previews, publications, versions, views
 from traceplane.store.statements.pointers import DagKey, Pointer, Resource
 from traceplane.store.statements.publications import Taken
 from traceplane.store.statements.versions import StoredGeneration
@@ -39,7 +39,8 @@ class DeployedJob:
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """What a deploy came to. `result`: Created (first version), Updated, Staged (it is built beside the active
-    one), Unchanged, or Held (somebody rolled this spec back)."""
+    one), Preview (the range over which that is built is another), Unchanged, or Held (somebody rolled this spec
+    back)."""
 
     version_id: UUID
     spec_hash: str
@@ -92,12 +93,12 @@ async def deploy(
     if active is not None and graph.spec_hash == pointer.spec_hash:
         version_id, result = active, await _back_to_active(conn, dag, pointer, known)
     elif staged is not None and graph.spec_hash == pointer.staged_spec_hash:
-        version_id, result = staged, "Unchanged"
+        version_id, result = staged, await _preview(conn, staged, active, known, graph.preview)
     else:
         version_id = await _define(conn, dag, graph, ids, bucket)
         job_ids = [ids[key] for key in wanted]
         if active is not None and (rebuilds := diff.scope(graph, known)):
-            await _stage(conn, dag, version_id, active, known, job_ids)
+            await _stage(conn, dag, version_id, active, known, job_ids, graph.preview)
             result = "Staged"
         else:
             await activate(conn, dag, version_id, known, job_ids, policies)
@@ -125,7 +126,8 @@ async def activate(
     await put_in_force(conn, dag, policies)
     await pointers.activate(conn, dag, version_id, held=held)
     await versions.apply(conn, version_id, but=None)
-    await work.move(conn, before=work.running(known), after=job_ids, active=version_id)
+    short = await previews.clear(conn, job_ids=list(job_ids))
+    await work.move(conn, before=work.running(known).difference(short), after=job_ids, active=version_id)
     await asset_inputs.wake_readers(conn, dag)
     await views.request(conn, dag.org_id, dag.namespace, [dag.dag])
 
@@ -137,14 +139,33 @@ async def _stage(
     active: UUID,
     known: Collection[StoredGeneration],
     job_ids: Collection[UUID],
+    preview: previews.Range | None,
 ) -> None:
-    """Build a version beside the active one, in the place of what was staged before."""
+    """Build a version beside the active one, in the place of what was staged before; of `preview`, that only."""
     _refuse_taken(await publications.taken(conn, dag, version_id))
     await pointers.stage(conn, dag, version_id)
     # What the active version runs stays as that says, until the cutover.
     await versions.apply(conn, version_id, but=active)
     after = work.serving(known).union(job_ids)
-    await work.move(conn, before=work.running(known), after=after, active=active)
+    changed = await previews.put(conn, staged=version_id, active=active, preview=preview)
+    await work.move(conn, before=work.running(known).difference(changed), after=after, active=active)
+
+
+async def _preview(
+    conn: Connection,
+    staged: UUID,
+    active: UUID | None,
+    known: Collection[StoredGeneration],
+    preview: previews.Range | None,
+) -> str:
+    """Build what is staged over another range than before, or whole: what is missing of that is made now."""
+    changed = await previews.put(conn, staged=staged, active=active, preview=preview)
+    if not changed or active is None:
+        return "Unchanged"
+    running = work.running(known)
+    await work.move(conn, before=running.difference(changed), after=running, active=active)
+    await notify.jobs(conn, changed)  # sources, which may have been held back
+    return "Preview"
 
 
 async def _back_to_active(

@@ -6,6 +6,9 @@ that nothing waits that was announced longer ago than it may be, and that every 
 what was young at the first look is not any more: so nothing that was there then is left undone.
 
 A task that died is a rebuild that failed: the running version stays until somebody retries it or changes the spec.
+
+What is built over a sample range only (`spec.rollout.preview`) is never ready: with nothing left to do in the range
+it is a preview, for people to look at.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from traceplane.store.statements.previews import Range
 from traceplane.store.statements.rollouts import Standing
 from traceplane.tasks import failures
 
@@ -30,6 +34,7 @@ class Phase(StrEnum):
 
     REBUILDING = "Rebuilding"
     FAILED = "RebuildFailed"
+    PREVIEW = "Preview"
     READY = "ReadyToCutOver"
 
 
@@ -55,6 +60,8 @@ class Rollout:
     """How long it has to be ready at every look before it takes over."""
     refused: str | None = None
     """Why it could not take over when it was ready."""
+    preview: Range | None = None
+    """The range that it is built over for now, inclusive; None: whole."""
 
     @property
     def message(self) -> str:
@@ -72,10 +79,18 @@ def share(jobs: Sequence[Progress]) -> float:
 def assess(standing: Sequence[Standing]) -> Rollout:
     """How a staged version stands, given the generations that are built for it."""
     jobs = tuple(_progress(one) for one in standing)
+    preview = next((range_ for one in standing if (range_ := _preview(one)) is not None), None)
     if any(job.failed for job in jobs):
-        return Rollout(Phase.FAILED, jobs)
+        return Rollout(Phase.FAILED, jobs, preview=preview)
     hold = max((_allowed(one) for one in standing), default=LAG_SECONDS)
-    return Rollout(Phase.REBUILDING if any(job.waits for job in jobs) else Phase.READY, jobs, hold)
+    built = Phase.READY if preview is None else Phase.PREVIEW
+    return Rollout(Phase.REBUILDING if any(job.waits for job in jobs) else built, jobs, hold, preview=preview)
+
+
+def _preview(one: Standing) -> Range | None:
+    if one.preview_start is None or one.preview_end is None:
+        return None
+    return one.preview_start, one.preview_end
 
 
 def _progress(one: Standing) -> Progress:
@@ -93,7 +108,11 @@ def _waits(one: Standing) -> str | None:
         return "its tables are being made"
     if one.activation == "Source":
         return _source_waits(one)
-    if one.unfinished and (one.oldest_seconds or 0.0) > _allowed(one):
+    if one.short:
+        return f"it has not come to {one.preview_end} yet"
+    # Of a sample everything is to be done, since people look at it next, and nothing comes to it any more.
+    sample = one.preview_end is not None and one.execution_strategy == "PerPartition"
+    if one.unfinished and (sample or (one.oldest_seconds or 0.0) > _allowed(one)):
         paused = "; its dispatch is paused" if one.paused else ""
         return f"{one.tasks - one.unfinished} of {one.tasks} tasks are done{paused}"
     return None
@@ -109,12 +128,14 @@ def _source_waits(one: Standing) -> str | None:
 
 
 def _goal(one: Standing) -> int | None:
-    """How far a source has to come: as far as its namesake, and near the head that it knows itself."""
+    """How far a source has to come: as far as its namesake, and near the head that it knows itself; of a preview no
+    further than the end of that."""
     head: int | None = (one.report or {}).get("head")
-    if head is None:
-        return one.goal
-    # A namesake that follows something longer, another chain say, is no measure.
-    return max(head - _SOURCE_LAG, one.goal if one.goal is not None and one.goal <= head else 0)
+    goal = one.goal
+    if head is not None:
+        # A namesake that follows something longer, another chain say, is no measure.
+        goal = max(head - _SOURCE_LAG, goal if goal is not None and goal <= head else 0)
+    return min((at for at in (goal, one.preview_end) if at is not None), default=None)
 
 
 def _allowed(one: Standing) -> float:

@@ -103,6 +103,25 @@ def test_a_manual_cutover_waits_and_the_old_spec_again_ends_it(world: World) -> 
     world.until(lambda: world.holds("dags", "chain", "Ready"), "nothing was lost")
 
 
+def test_a_preview_is_built_says_so_and_takes_over_only_when_it_is_removed(world: World) -> None:
+    world.led()
+    before = world.running_chain()["status"]["activeVersion"]
+    spec = changed(world)
+    world.patch("dags", "chain", {"spec": spec | {"rollout": {"preview": {"range": {"start": 0, "end": 139}}}}})
+    world.until(lambda: world.holds("dags", "chain", "Staged", "True", "Rebuilding"), "its sample is built")
+    over = "(over 0-139 only, as spec.rollout.preview says): ranges: its tables are being made"
+    world.until(lambda: over in world.condition("dags", "chain", "Staged")["message"], "which it says")
+    finish(world)
+    world.until(lambda: world.holds("dags", "chain", "Staged", "True", "Preview"), "it is built")
+    world.until(lambda: "Preview" in world.events(), "and an Event tells")
+    assert "remove spec.rollout.preview" in world.condition("dags", "chain", "Ready")["message"]
+    status = (world.get("dags", "chain") or {})["status"]
+    assert (status["activeVersion"], status["stagedVersion"][:3]) == (before, "v2-")
+    world.patch("dags", "chain", {"spec": spec | {"rollout": {"preview": None}}})
+    world.until(lambda: finish(world) or world.holds("dags", "chain", "Ready", "True"), "it has taken over")
+    assert (world.get("dags", "chain") or {})["status"]["activeVersion"] == status["stagedVersion"]
+
+
 def test_a_rebuild_that_fails_is_stalled_and_the_running_version_serves(world: World) -> None:
     world.led()
     world.running_chain()

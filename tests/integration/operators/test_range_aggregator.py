@@ -69,6 +69,15 @@ def test_ranges_follow_what_the_source_says_is_final_and_not_the_depth(databases
     assert fired == [[], [], ["0-9"], ["10-19"], ["20-29"]]
 
 
+def test_a_run_that_ends_short_of_what_is_there_completes_the_range_that_it_ends_in(databases: Databases) -> None:
+    job = _job(databases)
+    claimed = job.claim(1, {"kind": "cursor"}, cursor=wire.CursorSpan(None, 12, 44))
+    run = Run(claimed, data_dsn=lambda: databases.writer_dsn)
+    run.finish()
+    assert run.completion is not None
+    assert [event.partition.key for event in run.completion.events if event.partition] == ["0-9", "10-19"]
+
+
 def test_a_completion_that_was_lost_fires_again_and_writes_nothing_twice(databases: Databases) -> None:
     job = _job(databases)
     lost = _run(databases, job, 30, 1).completion

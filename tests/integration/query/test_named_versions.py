@@ -157,3 +157,23 @@ def test_a_diff_counts_what_random_edits_did(staged: World, run: Run) -> None:
     assert run("diff", "blocks", "--version", "v99").returncode == 1
     assert json.loads(run("query", "SELECT max(block_number) AS head FROM blocks", "--version", "staged",
                           "-o", "json").stdout)["rows"] == [[max(set(range(30)) - gone)]]  # fmt: skip
+
+
+def test_a_diff_with_a_preview_is_of_its_range_unless_another_is_given(staged: World, run: Run) -> None:
+    staged.rebuild("compact", "again", 52, preview={"range": {"start": 18, "end": 22}})
+
+    def diff(*arguments: str) -> dict[str, Any]:
+        done = run("diff", "blocks", "-o", "json", "--samples", "0", *arguments)
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return {name: found[name] for name in ("start", "end", "added", "removed", "same")}
+
+    sample = {"start": 18, "end": 22, "added": 3, "removed": 0, "same": 2}
+    assert diff() == sample
+    (number,) = staged.state.execute("SELECT max(number) FROM dag_versions").fetchone()
+    assert diff("--version", f"v{number}") == sample
+    assert diff("--end", "20") == {"start": None, "end": 20, "added": 1, "removed": 0, "same": 20}
+    drawn = run("diff", "blocks", "--samples", "0").stdout
+    assert drawn.split()[3:5] == ["start", "end"], drawn
+    staged.rebuild("compact", "again", 53)
+    assert diff() == {"start": None, "end": None, "added": 10, "removed": 0, "same": 20}

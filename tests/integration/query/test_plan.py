@@ -88,6 +88,18 @@ def test_each_form_says_what_is_rebuilt_and_why(plan: Plan) -> None:
     assert len({line.count("|") for line in comment if line.startswith("|")}) == 1
 
 
+def test_a_plan_with_a_preview_says_so_and_costs_its_range(plan: Plan) -> None:
+    manifest = graphs.chain()
+    graphs.job(manifest, "follow")["config"]["startBlock"] = 1
+    manifest["spec"]["rollout"] = {"preview": {"range": {"start": 10, "end": 19}}}
+    drawn = plan(manifest).stdout.splitlines()
+    assert " is built over 10-19 only (spec.rollout.preview), and does not take over; v1-" in drawn[0]
+    ((found),) = json.loads(plan(manifest, "-o", "json").stdout)
+    assert (found["result"], found["preview"]) == ("Rebuild", {"start": 10, "end": 19})
+    unchanged = graphs.chain() | {"spec": graphs.chain()["spec"] | {"rollout": manifest["spec"]["rollout"]}}
+    assert plan(unchanged).stdout.splitlines()[0].endswith("changes nothing"), "a preview makes no version"
+
+
 def test_what_changes_nothing_and_what_is_new_say_so(plan: Plan) -> None:
     assert "changes nothing" in plan(graphs.chain()).stdout
     manifest = graphs.chain("other")

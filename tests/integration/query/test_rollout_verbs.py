@@ -82,6 +82,28 @@ def test_a_rollout_is_shown_approved_and_rolled_back(world: World, run: Run) -> 
     assert "has no version 'v99'; `tracectl get versions monad` lists them" in again.stderr
 
 
+def test_a_preview_is_shown_and_watched_until_it_is_built(world: World, run: Run) -> None:
+    new = world.rebuild("follow", "again", preview={"range": {"start": 4, "end": 9}})
+    world.announce(new, 8)
+    found = rows(run("rollout", "status", "monad", "-o", "json"))
+    assert (found["phase"], found["preview"]) == ("Rebuilding", {"start": 4, "end": 9})
+    assert [job["waits"] for job in found["jobs"]] == ["it is at 8 of 9"]
+    world.announce(new, 9)
+    assert rows(run("rollout", "status", "monad", "-o", "json"))["phase"] == "Preview"
+    assert "4-9" in run("rollout", "status", "monad").stdout
+    rows(run("rollout", "approve", "monad", "-o", "json"))
+    assert not cut_over(world, manual=True), "approved or not, it is a sample"
+    watched = run("rollout", "watch", "monad")
+    said = (
+        f"{found['staged_version']} is built over 4-9, as spec.rollout.preview says; it does not take over before"
+    )
+    assert (watched.returncode, said in watched.stdout) == (0, True)
+    world.rebuild("follow", "again", generation=51)
+    whole = rows(run("rollout", "status", "monad", "-o", "json"))
+    assert (whole["staged_version"], whole["preview"]) == (found["staged_version"], None)
+    assert cut_over(world, manual=True)
+
+
 def test_watching_ends_with_1_where_the_rebuild_failed_or_takes_too_long(world: World, run: Run) -> None:
     world.rebuild("follow", "again")
     late = run("rollout", "watch", "monad", "--timeout", "1")

@@ -164,8 +164,9 @@ class World:
         ]
         self._deploys.deploy(self._manifest(), generation=70)
 
-    def rebuild(self, job: str, token: str, generation: int = 50) -> UUID:
+    def rebuild(self, job: str, token: str, generation: int = 50, **rollout: Any) -> UUID:
         """Stage the DAG with one job made anew; the version of its dataset. Its source is where it has to be."""
+        self._spec["rollout"] = rollout
         for spec in self._spec["jobs"]:
             if spec["name"] == job:
                 spec["rebuildToken"] = token

@@ -28,7 +28,8 @@ async def planned(state: Database, graph: Graph) -> Plan:
         active, staged = (facts.active_version_id, facts.staged_version_id) if facts else (None, None)
         wanted = [(job.name, job.config_hash) for job in graph.jobs]
         known = await versions.generations(conn, DAG, active=active, staged=staged, wanted=wanted)
-        sizes = await plans.sizes(conn, DAG.org_id, [one.id for one in known if one.active])
+        running = [one.id for one in known if one.active]
+        sizes = await plans.sizes(conn, DAG.org_id, running, preview=graph.preview)
     spec_hash = facts.active_spec_hash if facts else None
     return plan(graph, known, sizes, active_spec_hash=spec_hash, calls={"block_follower": 2})
 
@@ -59,6 +60,9 @@ def change(draw: random.Random) -> Graph:
         manifest["spec"]["jobs"].append(graphs.job(manifest, "ranges") | {"name": "more"})
     if draw.random() < 0.2:
         graphs.without(manifest, "compact")
+    if draw.random() < 0.4:
+        start = draw.randint(4, 59)
+        manifest["spec"]["rollout"] = {"preview": {"range": {"start": start, "end": start + draw.randint(0, 30)}}}
     return graphs.assembled(manifest)
 
 
@@ -106,6 +110,11 @@ async def test_what_a_rebuild_costs_is_what_was_made_before(deploy: Deploy, rows
     )
     manifest = graphs.chain()
     graphs.job(manifest, "follow")["config"]["startBlock"] = 40
+    manifest["spec"]["rollout"] = {"preview": {"range": {"start": 50, "end": 59}}}
+    sample = {job.job: job for job in (await planned(state, graphs.assembled(manifest))).jobs}
+    assert sample["follow"].rpc_calls == 40, "it goes from its start to the end of the range"
+    assert (sample["compact"].partitions, sample["compact"].rows, sample["compact"].bytes) == (0, 0, 0)
+    del manifest["spec"]["rollout"]
     found = {job.job: job for job in (await planned(state, graphs.assembled(manifest))).jobs}
     assert found["follow"].rpc_calls == 120, "60 blocks, each with two calls"
     assert (found["compact"].partitions, found["compact"].rows, found["compact"].bytes) == (1, 20, 4096)

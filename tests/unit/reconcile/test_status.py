@@ -323,6 +323,22 @@ def test_a_version_that_is_ready_waits_for_its_approval_where_the_spec_says_so()
         assert condition(shown(observed(**changes))["chain"], "Staged") == ("True", "ReadyToCutOver")
 
 
+def test_a_preview_says_what_it_is_of_and_what_ends_it() -> None:
+    sample = {"preview_start": 0, "preview_end": 99, "oldest_seconds": None}
+    building = shown(observed(**staged(**sample, execution_strategy="PerPartition")))["chain"]
+    assert condition(building, "Staged") == ("True", "Rebuilding")
+    over = "v2-newer (over 0-99 only, as spec.rollout.preview says): compact: 5 of 8 tasks are done"
+    assert message(building, "Staged") == over
+    built = staged(**sample, unfinished=0)
+    found = shown(observed(**built))["chain"]
+    assert (condition(found, "Staged"), condition(found, "Ready")) == (("True", "Preview"), ("False", "Preview"))
+    said = message(found, "Ready")
+    assert "v2-newer is built over 0-99 only: `tracectl diff` compares that; remove spec.rollout.preview" in said
+    assert said.endswith("; v1-0lder keeps running")
+    approved = {"facts": replace(built["facts"], approved=True), "graph": replace(chain(), cutover="Manual")}
+    assert condition(shown(observed(**built | approved))["chain"], "Staged") == ("True", "Preview")
+
+
 def test_workers_of_a_staged_job_that_cannot_start_show_on_the_dag() -> None:
     new = staged()
     one = pod(0, waiting("ImagePullBackOff"), of=new["facts"].staged_jobs[0])

@@ -184,3 +184,19 @@ def test_whatever_a_run_says_the_dispatcher_takes_it(message: str, position: int
     assert decoded.leases[0].report == report
     assert len(report.message.encode()) <= wire.MAX_REPORT_BYTES
     assert report.message.isprintable()
+
+
+def test_a_source_that_is_held_back_does_not_hang_and_has_its_time_anew_afterwards(
+    reports: Reports, clock: Clock
+) -> None:
+    healthy(reports, 1, 5)
+    assert sent(reports) is not None
+    reports.pause(True)
+    clock.now += 10 * STALL_SECONDS
+    assert (sent(reports), reports.stalls_in()) == (None, math.inf)
+    reports.pause(False)
+    assert reports.stalls_in() == STALL_SECONDS
+    clock.now += STALL_SECONDS
+    stalled = sent(reports)
+    assert stalled is not None
+    assert not stalled.healthy

@@ -91,3 +91,35 @@ def test_progress_counts_tasks_of_jobs_and_values_of_sources() -> None:
 def test_it_has_to_stay_ready_for_as_long_as_its_jobs_may_lag() -> None:
     assert assess([standing(), standing(usual_seconds=40.0)]).hold_seconds == LAG_SECONDS + 40
     assert assess([standing(**SOURCE, usual_seconds=9e9)]).hold_seconds == LAG_SECONDS
+
+
+SAMPLE = {"preview_start": 20, "preview_end": 90}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"execution_strategy": "PerPartition"}, id="all partitions of it are made"),
+        pytest.param({"execution_strategy": "PerUpdate", "unfinished": 1, "oldest_seconds": 1.0}, id="news come"),
+        pytest.param(SOURCE | {"goal": 10**6, "position": 90}, id="a source at its end, however far others are"),
+        pytest.param(SOURCE | {"position": 90, "replaces": False}, id="a source that never said how far it is"),
+    ],
+)
+def test_a_sample_that_is_built_is_a_preview_and_never_ready(changes: dict[str, Any]) -> None:
+    found = assess([standing(**SAMPLE), standing(**SAMPLE | changes)])
+    assert (found.phase, found.preview) == (Phase.PREVIEW, (20, 90))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"execution_strategy": "PerPartition", "unfinished": 1, "oldest_seconds": 0.0}, "9 of 10 tasks are done"),
+        ({"execution_strategy": "PerUpdate", "short": True}, "it has not come to 90 yet"),
+        (SOURCE | {"position": 89, "goal": 10**6}, "it is at 89 of 90"),
+        (SOURCE | {"position": 60, "report": {"head": 80}}, "it is at 60 of 64"),
+        ({"provisioned": False}, "its tables are being made"),
+    ],
+)
+def test_a_sample_is_rebuilt_until_all_of_it_is_done(changes: dict[str, Any], said: str) -> None:
+    found = assess([standing(**SAMPLE), standing(**SAMPLE | changes)])
+    assert (found.phase, found.message) == (Phase.REBUILDING, f"{changes.get('name', 'compact')}: {said}")

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from traceplane.store.engine import Connection
 from traceplane.store.statements.browse_dags import Row, row, rows
+from traceplane.store.statements.versions import NAME
 
 ASSETS = """
 SELECT r.namespace, r.name, r.storage, coalesce(a.description, '') AS description, r.read_roles, r.federation,
@@ -35,14 +36,24 @@ LIMIT %(limit)s
 """
 """Published assets that a caller with these roles may read; also one asset by its name."""
 
-PROGRESS = """
+PROGRESS = f"""
 SELECT (SELECT max(cursor_value) FROM events WHERE dataset_version_id = %(version)s) AS cursor,
        (SELECT unique_key FROM dataset_versions WHERE id = coalesce(%(version)s, %(cold_version)s)) AS unique_key,
+       (SELECT jsonb_build_object('version', {NAME.format(v="s")},
+                                  'start', lower(j.preview), 'end', upper(j.preview) - 1)
+        FROM dataset_versions v
+        JOIN datasets d ON d.id = v.dataset_id
+        JOIN dag_current_versions c ON (c.org_id, c.namespace, c.dag) = (d.org_id, d.namespace, d.dag)
+        JOIN dag_versions s ON s.id = c.staged_version_id
+        JOIN dag_version_datasets x ON x.dag_version_id = s.id AND x.dataset_id = d.id
+        JOIN dataset_versions n ON n.id = x.dataset_version_id
+        JOIN jobs j ON j.id = n.job_id AND j.preview IS NOT NULL
+        WHERE v.id IN (%(version)s, %(cold_version)s) LIMIT 1) AS preview,
        count(*) AS partitions, coalesce(sum(rows), 0)::bigint AS rows, coalesce(sum(bytes), 0)::bigint AS bytes
 FROM partition_versions
 WHERE org_id = %(org)s AND dataset_version_id = %(cold_version)s AND superseded_at IS NULL
 """
-"""How far an asset's version is, what its cold one holds, and what identifies a row."""
+"""How far an asset's version is, what its cold one holds, what identifies a row, and the range of a preview."""
 
 ASSET_VERSIONS = """
 SELECT v.id, v.dataset_id AS dataset, v.storage, v.config_hash, v.schema_hash, v.created_at,

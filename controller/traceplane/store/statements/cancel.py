@@ -30,8 +30,8 @@ WHERE t.job_id = ANY(%(jobs)s) AND t.status = 'Running' AND NOT t.cancel_request
 """
 """Ask running tasks to stop."""
 
-LEAVE = "UPDATE jobs SET left_at = statement_timestamp() WHERE id = ANY(%(jobs)s)"
-"""Note when a generation was left: what was announced long before has its task."""
+LEAVE = "UPDATE jobs SET left_at = statement_timestamp() WHERE id = ANY(%(jobs)s) AND preview IS NULL"
+"""Note when a generation was left: what was announced long before has its task. Of a preview it has not."""
 
 WITHDRAW_STOP = """
 UPDATE tasks t SET cancel_requested = false

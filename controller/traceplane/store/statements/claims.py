@@ -14,6 +14,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from traceplane.store.engine import Connection
+from traceplane.store.statements.previews import HELD_BACK
 from traceplane.store.statements.runnable import RUNNABLE
 from traceplane.store.statements.transitions import CLAIMED, SUPERSEDED
 from traceplane_sdk.wire import ColdPartition
@@ -23,14 +24,14 @@ MAX_SUPERSEDED = 10_000
 
 _LIVE = f"""
 live AS MATERIALIZED (
-    SELECT j.id, j.execution_strategy = 'PerUpdate' AS newest_only, d.max_concurrency,
+    SELECT j.id, j.execution_strategy = 'PerUpdate' AS newest_only, d.max_concurrency, upper(j.preview) - 1 AS last,
            d.timeout_seconds, statement_timestamp() AS now,
            statement_timestamp() + make_interval(secs => d.heartbeat_timeout_seconds) AS lease_expires_at,
            statement_timestamp() + make_interval(secs => d.timeout_seconds) AS deadline_at
     FROM jobs j {RUNNABLE}
     WHERE j.id = %(job)s AND j.org_id = %(org)s
       AND j.provisioned_at IS NOT NULL  -- its hot tables exist
-      AND NOT j.paused
+      AND NOT j.paused AND NOT {HELD_BACK}
 )"""
 """The job generation and its limits, if it may run now."""
 
@@ -155,8 +156,10 @@ dealt AS MATERIALIZED (
 ),
 upto AS (
     -- How far the run reads, per input: the furthest event. Its completion advances the cursors to exactly that.
-    SELECT jsonb_object_agg(i.dataset_version_id, e.cursor_value) AS spans
-    FROM job_inputs i
+    -- Of a preview it is the range's end, and `reach` says how far the input goes on past it.
+    SELECT jsonb_object_agg(i.dataset_version_id, least(e.cursor_value, l.last)) AS spans,
+           jsonb_object_agg(i.dataset_version_id, e.cursor_value) FILTER (WHERE e.cursor_value > l.last) AS reach
+    FROM live l CROSS JOIN job_inputs i
     CROSS JOIN LATERAL (
         SELECT e.cursor_value FROM events e
         WHERE e.dataset_version_id = i.dataset_version_id AND e.cursor_value IS NOT NULL
@@ -179,7 +182,10 @@ superseded AS (
 ),
 claimed AS (
     UPDATE tasks t SET {CLAIMED},
-        scope = t.scope || jsonb_build_object('upto', coalesce((SELECT spans FROM upto), '{{}}'::jsonb))
+        scope = (t.scope - 'reach') || (
+            SELECT jsonb_build_object('upto', coalesce(spans, '{{}}'::jsonb))
+                   || CASE WHEN reach IS NULL THEN '{{}}'::jsonb ELSE jsonb_build_object('reach', reach) END
+            FROM upto)
     FROM dealt d, live l
     -- As above, each is the other's second guard.
     WHERE t.ctid = ANY(ARRAY(SELECT place FROM dealt)) AND t.id = d.id

@@ -18,6 +18,7 @@ from traceplane.store.documents import document
 from traceplane.store.engine import Connection
 from traceplane.store.rows import column
 from traceplane.store.statements.pointers import DagKey
+from traceplane.store.statements.previews import WANTS
 from traceplane.store.statements.runnable import RUNNABLE
 from traceplane.store.statements.transitions import REOPENED, WAITS
 
@@ -42,6 +43,9 @@ _AGAIN = f"""DO UPDATE SET {REOPENED}, priority = excluded.priority,
 _ENQUEUED_AGAIN = _ENQUEUED.format(on_conflict=_AGAIN)
 """The same, and those that were canceled are wanted again."""
 
+_ENQUEUED_FURTHER = _ENQUEUED.format(on_conflict=_AGAIN.replace("= 'Canceled'", "IN ('Canceled', 'Completed')"))
+"""The same, and those that were completed short of what they are about, as a preview makes them."""
+
 _WANTED_OF_EVENT = """
     SELECT j.org_id, j.namespace, j.id AS job_id, 'event:' || e.id AS dedupe_key, 'Event' AS cause,
            d.max_attempts, d.priority,
@@ -60,7 +64,7 @@ wanted AS ({_WANTED_OF_EVENT}
     FROM accepted e
     JOIN job_inputs i ON i.dataset_version_id = e.dataset_version_id AND i.is_trigger
     JOIN jobs j ON j.id = i.job_id {RUNNABLE}
-    WHERE j.execution_strategy = 'PerUpdate' OR e.kind = 'Partition'
+    WHERE (j.execution_strategy = 'PerUpdate' OR e.kind = 'Partition') AND {WANTS}
 )"""
 """A task for every runnable generation that an event of `accepted` (`events`) triggers."""
 
@@ -106,11 +110,15 @@ wanted AS ({_WANTED_OF_EVENT}
     FROM missed e
     JOIN jobs j ON j.id = e.job_id {RUNNABLE}
     -- A conflict would lock the row of each task that is done.
-    WHERE NOT EXISTS (
+    WHERE {WANTS} AND NOT EXISTS (
         SELECT FROM tasks t
-        WHERE t.job_id = e.job_id AND t.dedupe_key = 'event:' || e.id AND t.status <> 'Canceled')
+        WHERE t.job_id = e.job_id AND t.dedupe_key = 'event:' || e.id AND t.status <> 'Canceled'
+          -- The end of a preview keeps a run from the event's cursor: what lies between is missing as well.
+          AND NOT (t.status = 'Completed' AND j.execution_strategy = 'PerUpdate' AND EXISTS (
+              SELECT FROM dataset_cursors k WHERE k.job_id = j.id
+                AND k.dataset_version_id = e.dataset_version_id AND k.cursor_value < e.cursor_value)))
 ),
-{_ENQUEUED_AGAIN}
+{_ENQUEUED_FURTHER}
 SELECT DISTINCT job_id FROM enqueued
 """
 """Catch up on events accepted while a generation was not current; tasks canceled meanwhile are taken up again."""
@@ -133,7 +141,7 @@ wanted AS ({_WANTED_OF_EVENT}
     FROM fresh e
     JOIN job_inputs i ON i.dataset_version_id = e.dataset_version_id AND i.is_trigger
     JOIN jobs j ON j.id = i.job_id {RUNNABLE}
-    WHERE j.id = ANY(%(jobs)s)
+    WHERE j.id = ANY(%(jobs)s) AND {WANTS}
       AND CASE j.execution_strategy WHEN 'PerPartition' THEN e.kind = 'Partition' ELSE NOT EXISTS (
           SELECT FROM events n
           WHERE n.dataset_version_id = e.dataset_version_id AND n.cursor_value > e.cursor_value) END

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from traceplane.store.documents import document
 from traceplane.store.engine import Connection
+from traceplane.store.statements.previews import HELD_BACK
 from traceplane.store.statements.transitions import HELD
 
 Row = dict[str, object]
@@ -30,7 +31,7 @@ WITH renewed AS (
     WHERE t.id = x.task_id AND {HELD}
     RETURNING t.id, t.job_id, t.lease_expires_at, t.cancel_requested, {{news}} AS news
 )
-SELECT r.id, r.lease_expires_at, r.cancel_requested, j.paused, r.job_id, r.news
+SELECT r.id, r.lease_expires_at, r.cancel_requested, j.paused OR {HELD_BACK}, r.job_id, r.news
 FROM renewed r JOIN jobs j ON j.id = r.job_id
 """
 

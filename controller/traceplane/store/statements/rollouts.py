@@ -41,10 +41,34 @@ DEAD = """
     FROM tasks WHERE job_id = j.id AND status = 'Failed' AND finished_at IS NOT NULL"""
 """The tasks of a job `j` that failed for good, and the error of the last one."""
 
+_SHORT = """
+    j.preview IS NOT NULL AND j.execution_strategy = 'PerUpdate' AND EXISTS (
+        SELECT FROM job_inputs i
+        JOIN dataset_versions v ON v.id = i.dataset_version_id
+        CROSS JOIN LATERAL (
+            SELECT e.cursor_value FROM events e
+            WHERE e.dataset_version_id = v.id AND e.cursor_value IS NOT NULL
+            ORDER BY e.cursor_value DESC LIMIT 1) furthest
+        LEFT JOIN dataset_cursors k ON k.job_id = j.id AND k.dataset_version_id = v.id
+        LEFT JOIN dataset_finality f ON f.dataset_version_id = v.id
+        LEFT JOIN LATERAL (
+            SELECT e.range_start, e.range_end FROM dataset_versions o JOIN events e ON e.dataset_version_id = o.id
+            WHERE o.job_id = j.id AND e.kind = 'Partition' AND e.cursor_value IS NOT NULL
+            ORDER BY e.cursor_value DESC LIMIT 1) made ON true
+        WHERE i.job_id = j.id AND i.is_trigger AND furthest.cursor_value >= upper(j.preview) - 1
+          AND (coalesce(k.cursor_value < upper(j.preview) - 1, true)
+               -- One completion announces so many partitions; the next run goes on, if another one is final.
+               OR (made.range_end < upper(j.preview) - 1
+                   AND 2 * made.range_end - made.range_start + 1
+                       <= coalesce(f.final_value, furthest.cursor_value - v.finality_depth))))"""
+"""Whether a job `j` that runs past a cursor has more to do within its range."""
+
 STANDING = f"""
-SELECT j.id AS job_id, j.name, j.activation, j.paused, j.provisioned_at IS NOT NULL AS provisioned,
+SELECT j.id AS job_id, j.name, j.activation, j.execution_strategy, j.paused,
+       j.provisioned_at IS NOT NULL AS provisioned,
        queue.unfinished, queue.oldest AS oldest_seconds, failed.dead, failed.error, made.tasks, own.position,
-       before.id IS NOT NULL AS replaces, usual.oldest AS usual_seconds, goal.position AS goal, source.report
+       before.id IS NOT NULL AS replaces, usual.oldest AS usual_seconds, goal.position AS goal, source.report,
+       lower(j.preview) AS preview_start, upper(j.preview) - 1 AS preview_end, {_SHORT} AS short
 FROM dag_version_jobs d
 JOIN jobs j ON j.id = d.job_id
 LEFT JOIN LATERAL (
@@ -105,6 +129,12 @@ class Standing:
     """How far that one had come a moment ago."""
     report: Mapping[str, Any] | None
     """What a running source said of itself last."""
+    execution_strategy: str | None = None
+    preview_start: int | None = None
+    preview_end: int | None = None
+    """The range that it is built over for now, inclusive; None: whole."""
+    short: bool = False
+    """Of a job that runs past a cursor: it has more to do within that range."""
 
 
 async def standing(conn: Connection, *, active: UUID | None, staged: UUID, lag_seconds: float) -> list[Standing]:

@@ -3,7 +3,8 @@
 A DAG version is one immutable definition, known by the hash of its whole canonical spec. A row of `jobs` is a
 job **generation**, known by the hash of what decides its output, and shared by every DAG version that holds it:
 tasks, cursors and operator state hang on the generation, so an edit that does not change outputs loses none of
-them. What such an edit does change (scaling, timeouts, priority) is in `dag_version_jobs`.
+them. What such an edit does change (scaling, timeouts, priority) is in `dag_version_jobs`. A generation that is
+staged may be built over a range only (`preview`); NULL: whole.
 
 A version that was active once (`activated_at`) is whole: its generations are built, and it may be active again at
 once. The staged version of a DAG is built beside the active one until it takes its place. `left_at` is when another
@@ -29,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy import (
     text as sql,
 )
+from sqlalchemy.dialects.postgresql import INT8RANGE
 
 from traceplane.store.tables.columns import big, document, identity, moment, one_of, org, stamped, state, text
 
@@ -88,6 +90,7 @@ jobs = Table(
     stamped("created_at"),
     moment("left_at"),
     moment("purged_at"),
+    Column("preview", INT8RANGE),
     UniqueConstraint("org_id", "namespace", "dag", "name", "config_hash"),
     one_of("activation", "Source", "Reactive"),
     one_of("execution_strategy", "PerUpdate", "PerPartition"),

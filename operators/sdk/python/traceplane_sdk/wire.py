@@ -50,10 +50,20 @@ class Partition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CursorSpan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a PerUpdate run has to read: values greater than `after` (all, where None) up to `upto`."""
+    """What a PerUpdate run has to read: values greater than `after` (all, where None) up to `upto`.
+
+    Where the run ends short of what there is (a preview), `reach` is how far the input goes on. What is final
+    follows from that, and a run that works in whole pieces completes the one which has `upto`.
+    """
 
     after: int | None
     upto: int
+    reach: int | None = None
+
+    @property
+    def known(self) -> int:
+        """How far the input reaches."""
+        return self.upto if self.reach is None else self.reach
 
 
 class ColumnDef(msgspec.Struct, frozen=True):
