@@ -19,7 +19,7 @@ from traceplane.errors import Refused, Stale
 from traceplane.graph import Graph
 from traceplane.kit.ids import uuid7
 from traceplane.store.engine import Connection
-from traceplane.store.statements import datasets, pointers, previews, publications, versions, views
+from traceplane.store.statements import datasets, notify, pointers, previews, publications, versions, views
 from traceplane.store.statements.pointers import DagKey, Pointer, Resource
 from traceplane.store.statements.publications import Taken
 from traceplane.store.statements.versions import StoredGeneration
