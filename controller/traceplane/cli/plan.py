@@ -121,6 +121,7 @@ def _planned(client: Any, graph: Graph, namespace: str | None) -> Row:
         "version": named,
         **active,
         "result": made.result,
+        "cutover": graph.cutover,
         "jobs": list(map(asdict, made.jobs)),
         "readers": [one for one in known["readers"] if one["job"] in _left(made)],
     }
@@ -147,7 +148,9 @@ def _head(one: Row) -> str:
     """What happens to the DAG, in a line."""
     if one["staged_version"] == one["version"]:
         return f"{one['dag']}: {one['version']} is being built already; {one['active_version']} serves"
-    serves = f"; {one['active_version']} serves" if one["result"] == "Rebuild" else ""
+    rebuilt = one["result"] == "Rebuild"
+    approved = " and approved" if rebuilt and one["cutover"] == "Manual" else ""
+    serves = f"{approved}; {one['active_version']} serves" if rebuilt else ""
     ends = f"; what is staged ({one['staged_version']}) is given up" if one["staged_version"] else ""
     held = "; it is held off by a rollback: `tracectl rollout resume`" if one["held"] else ""
     purged = "; its data was purged, so it is made again" if one["purged"] else ""

@@ -37,7 +37,10 @@ class Assets:
         if isinstance(found, str):
             return found
         if found is None and self.complete:
-            return f"no DAG publishes an asset {ref.asset!r} in namespace {ref.namespace!r}; this one waits for it"
+            return (
+                f"no DAG publishes an asset {ref.asset!r} in namespace {ref.namespace!r}; this one waits for it "
+                "(an external asset: for its first refresh)"
+            )
         return None
 
 
