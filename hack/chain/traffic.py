@@ -25,6 +25,10 @@ POLL_SECONDS = 0.2
 RETRY_SECONDS = 2.0
 
 
+class BeganAnewError(Exception):
+    """The node has no token any more: it was restarted with an empty chain."""
+
+
 class Traffic:
     """The generator. `step` handles at most one new block."""
 
@@ -54,13 +58,13 @@ class Traffic:
         _say("token deployed", address=self._token, block=self._last)
 
     def step(self) -> bool:
-        """Send one block's transactions if there is a new block. RpcError after the node began anew."""
+        """Send one block's transactions if there is a new block. Raises BeganAnewError."""
         number, code, pending = self._node.batch(
             [("eth_blockNumber", ()), ("eth_getCode", (self._token, "latest")), ("txpool_status", ())]
         )
         head = int(number, 16)
         if code == "0x":
-            raise RpcError("the token is gone: the chain began anew")
+            raise BeganAnewError("the token is gone: the chain began anew")
         waiting = int(pending["pending"], 16) + int(pending["queued"], 16)
         if head == self._last or waiting > MAX_PENDING_BLOCKS * self._per_block:
             return False
@@ -115,9 +119,10 @@ def run(rpc: str, per_block: int, seed: int, blocks: int | None) -> None:
                     _say("sending", blocks=served, transactions=traffic.sent)
             else:
                 time.sleep(POLL_SECONDS)
-        except (OSError, RpcError) as error:
+        except (BeganAnewError, OSError, RpcError) as error:
             _say("node not ready", error=str(error))
-            prepared = False
+            # A call that was refused, or was not answered in time, is no reason for another token.
+            prepared = prepared and not isinstance(error, BeganAnewError)
             time.sleep(RETRY_SECONDS)
 
 

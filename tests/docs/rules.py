@@ -35,6 +35,9 @@ LIFECYCLE = "tests/cluster/test_lifecycle.py"
 INSTALL = "tests/e2e/test_install.py"
 READERS = "tests/apiserver/reconcile/test_other_readers.py"
 
+FOLLOWED = {"docs/howto/token-values.md": "tests/e2e/test_token_values.py"}
+"""Pages whose commands for the cluster a test of their own runs, step by step, and looks at what comes of each."""
+
 RULES = (
     Rule(r"make [a-z-]+( MONITORING=1)?", Tier.MAKE),
     Rule(r"(\S*/)?tracectl lint .*", Tier.LOCAL),
@@ -45,7 +48,7 @@ RULES = (
     Rule(r"(cp \$\(hack/cluster kubeconfig\) kubeconfig && )?export [A-Z_]+=.*", Tier.CLUSTER),
     # Of a staged version, which a page that rebuilds one has for a moment only.
     Rule(
-        r"tracectl (diff|query --version staged) .*",
+        r"tracectl (diff cold-blocks|query --version staged) .*",
         Tier.TESTED,
         "tests/integration/query/test_named_versions.py",
     ),
@@ -53,7 +56,10 @@ RULES = (
         r"(hack/cluster exec -- )?(\S*/)?tracectl (query(?! --version staged)|result|get|logs|lineage|explain) .*",
         Tier.CLUSTER,
     ),
+    Rule(r"tracectl diff token-values .*", Tier.CLUSTER),
     Rule(r"kubectl tracedag (version|get|logs|query)( .*)?", Tier.CLUSTER),
+    Rule(r"printf '%s\\n' .* > \w+\.csv", Tier.CLUSTER),
+    Rule(r"tracectl asset refresh \w+ -n trace", Tier.CLUSTER),
     # Of files that are put beside it.
     Rule(r"tracectl asset refresh prices", Tier.TESTED, "tests/integration/query/test_external_assets.py"),
     Rule(r"kubectl tracedag doctor", Tier.TESTED, "tests/apiserver/cli/test_doctor.py"),

@@ -19,7 +19,6 @@ from tests.services.installation import DAG, Installation
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 FOLLOW = f"trace.dev/dag={DAG},trace.dev/job=follow"
-TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
 COMPACT = f"trace.dev/dag={DAG},trace.dev/job=compact"
 
 
@@ -75,31 +74,6 @@ def test_the_follower_is_one_pod_of_its_own_deployment(trace):
     (deployment,) = trace.kube.items("deployments", "--selector", FOLLOW)
     (owner,) = deployment["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"], owner["controller"]) == ("DAG", DAG, True)
-
-
-def test_transfers_are_decoded_and_summed_up_by_statements_in_worker_pods(trace):
-    (dag,) = yaml.safe_load_all((CHECKOUT / "dags" / "token-transfers.yaml").read_text())
-    ranges = next(job for job in dag["spec"]["jobs"] if job["name"] == "ranges")
-    ranges["config"]["rangeSize"] = 20
-    trace.apply(dag)
-    try:
-        trace.wait("two ranges are summed up", lambda: trace.count("token_volumes") >= 2, 180)
-        # The logs of the other DAG, which follows the same chain, are the truth.
-        truth = f"(SELECT *, u256_from_hex(data) AS amount FROM logs WHERE topic0 = '{TRANSFER}')"
-        summed = trace.rows("SELECT first_block, token, transfers, amount::VARCHAR FROM token_volumes")
-        expected = trace.rows(
-            "SELECT block_number // 20 * 20 AS first_block, address, count(*), sum(amount)::VARCHAR"
-            f" FROM {truth} GROUP BY ALL"
-        )
-        # Ranges are summed up side by side, so any of them may be first.
-        assert {tuple(row) for row in summed} <= {tuple(row) for row in expected}
-        assert len({tuple(row[:2]) for row in summed}) == len(summed)
-        key = "block_number, log_index, transaction_hash, amount::VARCHAR"
-        last = trace.rows("SELECT max(block_number) FROM token_transfers")[0][0]
-        decoded = trace.rows(f"SELECT {key} FROM token_transfers WHERE block_number <= {last} ORDER BY 1, 2")
-        assert decoded == trace.rows(f"SELECT {key} FROM {truth} WHERE block_number <= {last} ORDER BY 1, 2")
-    finally:
-        trace.kube.kubectl("delete", "dag", dag["metadata"]["name"], "--timeout=120s")
 
 
 def test_a_dag_reads_what_another_one_publishes(trace):

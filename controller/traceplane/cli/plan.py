@@ -128,6 +128,7 @@ def _planned(client: Any, graph: Graph, namespace: str | None) -> Row:
         **active,
         "result": made.result,
         "preview": preview if made.result == "Rebuild" else None,
+        "cutover": graph.cutover,
         "jobs": list(map(asdict, made.jobs)),
         "readers": [asdict(reader) | {"effect": effect} for reader, effect in plans.readers(graph, made, reading)],
     }
@@ -151,7 +152,9 @@ def _head(one: Row) -> str:
     over = f" over {preview['start']}-{preview['end']} only" if preview else ""
     if one["staged_version"] == one["version"]:
         return f"{one['dag']}: {one['version']} is being built already{over}; {one['active_version']} serves"
-    serves = f"; {one['active_version']} serves" if one["result"] == "Rebuild" else ""
+    rebuilt = one["result"] == "Rebuild"
+    approved = " and approved" if rebuilt and not over and one["cutover"] == "Manual" else ""
+    serves = f"{approved}; {one['active_version']} serves" if rebuilt else ""
     ends = f"; what is staged ({one['staged_version']}) is given up" if one["staged_version"] else ""
     held = "; it is held off by a rollback: `tracectl rollout resume`" if one["held"] else ""
     purged = "; its data was purged, so it is made again" if one["purged"] else ""

@@ -55,7 +55,7 @@ class Assets:
 def _until(awaited: Awaited | None) -> str:
     """What has to happen for an asset to be there."""
     if awaited is None:
-        return ""
+        return " (an external asset: for its first refresh)"
     if not awaited.reads:
         return f": DAG {awaited.dag} is to publish it, once a version that does so is active"
     return (

@@ -100,7 +100,9 @@ def ready_to_cut_over(i: Input, _jobs: Jobs) -> Condition | None:
     if i.rollout.refused is not None:
         said = f"{i.facts.staged_name} is ready and cannot take over: {i.rollout.refused}"
         return false("Staged", "CutOverRefused", said)
-    if waits_for_approval(i):
+    # At the first look, what its jobs hand on to each other may be too young to count: it is asked for no approval
+    # before every look for a while has found nothing left.
+    if i.rollout.settled and waits_for_approval(i):
         said = f"{i.facts.staged_name} is ready: `tracectl rollout approve {i.name}` lets it take over"
         return true("Staged", "AwaitingApproval", said)
     return true("Staged", Phase.READY, f"{i.facts.staged_name} is ready to take over")

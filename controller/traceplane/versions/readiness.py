@@ -58,6 +58,8 @@ class Rollout:
     jobs: tuple[Progress, ...]
     hold_seconds: float = LAG_SECONDS
     """How long it has to be ready at every look before it takes over."""
+    settled: bool = False
+    """Whether it was for as long."""
     refused: str | None = None
     """Why it could not take over when it was ready."""
     preview: Range | None = None

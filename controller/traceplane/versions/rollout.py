@@ -7,6 +7,7 @@ rollback is the same swap, to a version that was active before: its data is stil
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 from traceplane.errors import NotFound, Refused
@@ -35,8 +36,8 @@ async def look(conn: Connection, *, active: UUID | None, staged: UUID) -> Rollou
 async def observe(conn: Connection, dag: DagKey, *, active: UUID | None, staged: UUID) -> Rollout:
     """How it stands, noted: it takes over once it was ready at every look for a while."""
     found = await look(conn, active=active, staged=staged)
-    await pointers.mark_ready(conn, dag, staged, ready=found.phase is Phase.READY)
-    return found
+    seconds = await pointers.mark_ready(conn, dag, staged, ready=found.phase is Phase.READY)
+    return replace(found, settled=found.phase is Phase.READY and seconds >= found.hold_seconds)
 
 
 async def cut_over(conn: Connection, dag: DagKey, spec_hash: str, *, cutover: str, policies: Policies) -> bool:

@@ -82,6 +82,8 @@ def test_each_form_says_what_is_rebuilt_and_why(plan: Plan) -> None:
     drawn = plan(manifest).stdout.splitlines()
     assert drawn[0].startswith("chain: a new version (")
     assert drawn[0].endswith(f"takes over when it is whole; {found['active_version']} serves")
+    manual = plan({**manifest, "spec": {**manifest["spec"], "rollout": {"cutover": "Manual"}}}).stdout
+    assert "takes over when it is whole and approved; " in manual
     comment = plan(manifest, "-o", "markdown").stdout.splitlines()
     assert comment[0] == f"**{drawn[0]}**"
     assert comment[3] == "| --- | --- | --- | --- | --- | --- | --- | --- |"

@@ -87,7 +87,9 @@ async def test_it_takes_over_only_when_every_look_for_a_while_found_it_ready(
     facts = await versions.facts()
     given = {"active": facts.active_version_id, "staged": facts.staged_version_id}
     swap = {"spec_hash": chain(50).spec_hash, "cutover": "Auto", "policies": Policies()}
-    assert (await versions.run(rollout.observe, **given)).phase is Phase.READY
+    for _look in range(2):
+        found = await versions.run(rollout.observe, **given)
+        assert (found.phase, found.settled) == (Phase.READY, False)
     assert not await versions.run(rollout.cut_over, **swap)
     versions.rows("UPDATE dag_current_versions SET ready_at = now() - interval '9 s'")
     assert not await versions.run(rollout.cut_over, **swap)
@@ -101,6 +103,7 @@ async def test_it_takes_over_only_when_every_look_for_a_while_found_it_ready(
     await versions.run(rollout.observe, **given)
     assert not await versions.run(rollout.cut_over, **swap), "the while begins anew"
     versions.rows("UPDATE dag_current_versions SET ready_at = now() - interval '11 s'")
+    assert (await versions.run(rollout.observe, **given)).settled
     assert await versions.run(rollout.cut_over, **swap)
 
 

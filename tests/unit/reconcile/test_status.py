@@ -313,13 +313,14 @@ def test_a_rebuild_that_failed_says_why_and_what_to_do() -> None:
 
 
 def test_a_version_that_is_ready_waits_for_its_approval_where_the_spec_says_so() -> None:
-    ready = staged(unfinished=0, oldest_seconds=None)
+    first = staged(unfinished=0, oldest_seconds=None)
+    ready = first | {"rollout": replace(first["rollout"], settled=True)}
     manual = replace(chain(), cutover="Manual")
     found = shown(observed(**ready, graph=manual))["chain"]
     assert condition(found, "Staged") == ("True", "AwaitingApproval")
     assert "tracectl rollout approve chain" in message(found, "Ready")
     approved = ready | {"facts": replace(ready["facts"], approved=True)}
-    for changes in (ready, approved | {"graph": manual}):
+    for changes in (ready, approved | {"graph": manual}, first | {"graph": manual}):
         assert condition(shown(observed(**changes))["chain"], "Staged") == ("True", "ReadyToCutOver")
 
 

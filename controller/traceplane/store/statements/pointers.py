@@ -11,7 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 from traceplane.store.engine import Connection
-from traceplane.store.rows import first
+from traceplane.store.rows import column, first
 
 CREATE = """
 INSERT INTO dag_current_versions (org_id, namespace, dag, resource_uid, resource_generation)
@@ -70,11 +70,19 @@ WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s
 """Build a version beside the active one, or none."""
 
 MARK_READY = """
-UPDATE dag_current_versions SET ready_at = CASE WHEN %(ready)s THEN statement_timestamp() END
+WITH changed AS (
+    UPDATE dag_current_versions SET ready_at = CASE WHEN %(ready)s THEN statement_timestamp() END
+    WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s AND staged_version_id = %(version)s
+      AND (ready_at IS NOT NULL) <> %(ready)s
+    RETURNING 1
+)
+SELECT extract(epoch FROM statement_timestamp() - ready_at)::float8 AS seconds
+FROM dag_current_versions
 WHERE org_id = %(org)s AND namespace = %(namespace)s AND dag = %(dag)s AND staged_version_id = %(version)s
-  AND (ready_at IS NOT NULL) <> %(ready)s
+  AND ready_at IS NOT NULL AND NOT EXISTS (SELECT FROM changed)
 """
-"""Note since when the staged version is ready at every look; the first that finds it behind begins anew."""
+"""Note since when the staged version is ready at every look, and say for how long: the first look that finds it
+behind begins anew."""
 
 APPROVE = """
 UPDATE dag_current_versions SET approved_version_id = staged_version_id, updated_at = statement_timestamp()
@@ -188,9 +196,10 @@ async def stage(conn: Connection, dag: DagKey, version_id: UUID | None) -> None:
     await conn.execute(STAGE, dag.parameters | {"version": version_id})
 
 
-async def mark_ready(conn: Connection, dag: DagKey, version_id: UUID, *, ready: bool) -> None:
-    """What a look at the staged version `version_id` found."""
-    await conn.execute(MARK_READY, dag.parameters | {"version": version_id, "ready": ready})
+async def mark_ready(conn: Connection, dag: DagKey, version_id: UUID, *, ready: bool) -> float:
+    """What a look at the staged version `version_id` found; for how many seconds every look has found it ready."""
+    found: list[float] = await column(conn, MARK_READY, dag.parameters | {"version": version_id, "ready": ready})
+    return found[0] if found else 0.0
 
 
 async def approve(conn: Connection, dag: DagKey) -> None:
