@@ -48,8 +48,8 @@ class Drill:
         steps = {
             self._grow: 2,
             self._reorg: 1,
-            self._edit: 5,
-            self._edit_back: 1,
+            self._edit: 7,
+            self._edit_back: 2,
             self._look: 3,
             self._work: 8,
             self._pass_loops: 3,
@@ -229,6 +229,10 @@ class Drill:
     async def rest(self) -> None:
         """Everything that is to be done gets done; then each asset is its definition, computed from scratch."""
         self._say("to rest")
+        if self.chance.random() < 0.7:  # nothing that is held off or not approved stands in the way
+            await self._resume()
+            await self._look()
+            await self._approve()
         await self.settle()
         definition = self.model.known[self.model.applied][0]
         for _ in range(4):
@@ -268,7 +272,9 @@ class Drill:
             assert not waiting, f"{job['name']} was left, and has {waiting}"
             held = self.parts.written(job["id"])
             if job["id"] not in stalled:
-                assert self._left.setdefault(job["id"], held) == held, f"{job['name']} was left, and is written"
+                # Rows that were moved to files before leave their hot table later.
+                before = self._left.setdefault(job["id"], held)
+                assert all(one in before for one in held), f"{job['name']} was left, and is written"
 
     async def settle(self) -> None:
         for _ in range(ROUNDS):
