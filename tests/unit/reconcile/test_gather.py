@@ -174,7 +174,10 @@ async def test_what_a_dag_waits_for_names_the_dag_that_is_to_publish_it() -> Non
     manifests = Manifests(mirror, operator_registry.load(), Checker(), looked_up)
     mirror.observe("DAG", one)
     waits = "no DAG publishes an asset 'theirs' in namespace 'n'; this one waits for it"
-    assert f"{waits} [UnknownAsset]" in (await manifests.read(one)).problems[0]
+    assert (
+        f"{waits} (an external asset: for its first refresh) [UnknownAsset]"
+        in (await manifests.read(one)).problems[0]
+    )
     mirror.observe("DAG", reads("two", "else", "theirs"))
     until = "DAG two is to publish it, once a version that does so is active"
     assert f"{waits}: {until} [UnknownAsset]" in (await manifests.read(one)).problems[0]
