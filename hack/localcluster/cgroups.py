@@ -17,6 +17,9 @@ from .processes import wait_until
 
 _ROOT = Path("/sys/fs/cgroup")
 _KILL_SECONDS = 30.0
+_WEIGHTS = {"cpu.shares": "8192", "cpu.weight": "800"}
+"""Eight times the default, by the file of either version: probes and leases must be answered in time, also beside
+other work of the machine. Every session of that work is a group beside this one (sched(7), autogroup)."""
 
 
 def _hierarchies() -> list[Path]:
@@ -37,6 +40,9 @@ def create(layout: Layout) -> list[Path]:
     hierarchies = _hierarchies()
     for hierarchy in hierarchies:
         (hierarchy / layout.name).mkdir(exist_ok=True)
+        for name, weight in _WEIGHTS.items():
+            if (file := hierarchy / layout.name / name).exists():
+                file.write_text(weight)
     components = hierarchies[0] / layout.name / "components"
     components.mkdir(exist_ok=True)
     return [components]

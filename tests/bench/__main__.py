@@ -15,7 +15,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHES = ("hot_path", "follower", "heads", "compact", "query", "service", "versions", "reconcile", "memory")
+BENCHES = (
+    "hot_path",
+    "follower",
+    "heads",
+    "compact",
+    "query",
+    "service",
+    "operators",
+    "versions",
+    "reconcile",
+    "memory",
+)
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 TIMEOUT_SECONDS = 600
 

@@ -6,6 +6,7 @@ is root: a part that refuses root runs as an unprivileged user.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -28,6 +29,8 @@ START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 _UNPRIVILEGED = ("postgres", "nobody")
 _PORT_ATTEMPTS = 3
+_SHARED_MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 8 * 1024**3
 
 
 class ServiceError(RuntimeError):
@@ -117,10 +120,21 @@ def _ending_with_parent() -> list[str]:
     return [program, "--pdeathsig", "INT", "--"]
 
 
+def _memory() -> Path | None:
+    """The folder of this machine that is in memory; None where it has none, or little is free."""
+    with contextlib.suppress(FileNotFoundError):
+        if shutil.disk_usage(_SHARED_MEMORY).free >= _ROOM_BYTES:
+            return _SHARED_MEMORY
+    return None
+
+
 @contextmanager
 def temporary_folder(name: str) -> Iterator[Path]:
-    """A folder that is gone afterwards; open to other users, since a part may run as one."""
-    folder = Path(tempfile.mkdtemp(prefix=f"trace-{name}-"))
+    """A folder that is gone afterwards; open to other users, since a part may run as one.
+
+    It is in memory where there is room: of a test's time with a database, half goes into making and removing files.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"trace-{name}-", dir=_memory()))
     folder.chmod(0o755)
     try:
         yield folder
