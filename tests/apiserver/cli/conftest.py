@@ -62,7 +62,7 @@ class Installed:
         """`tracectl` of the administrator of both, as a process; every bound of it is below the one here."""
         environment = {
             "PATH": f"{BIN}:{Path(tool('kubectl')).parent}:{os.environ['PATH']}",
-            "HOME": "/nonexistent",
+            "HOME": str(self.kubeconfig.parent),  # where kubectl keeps what the server serves
             "KUBECONFIG": str(self.kubeconfig),
             "TRACE_RELEASE_NAMESPACE": self.namespace,
             "TRACE_USER_URL": self.url,

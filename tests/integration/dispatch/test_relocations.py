@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.dispatch.two_orgs import ORG, Lease, Orgs
 from tests.support.deploying import NEIGHBOUR
+from tests.support.seeds import seeds
 from traceplane.dispatch.payload import Context
 from traceplane.store.statements import relocations
 from traceplane_sdk import wire
@@ -104,7 +105,7 @@ async def told(
     return msgspec.convert(Context.read(answer.context, parts).ranges(str(hot), low, high), list[wire.Relocated])
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(5, 40))
 async def test_a_range_is_read_from_one_version_its_own_first_and_then_the_newest(
     orgs: Orgs, earlier: Earlier, seed: int
 ) -> None:
@@ -185,7 +186,7 @@ async def sole(orgs: Orgs, cold: UUID, **more: Any) -> list[tuple[int, int]]:
     return [(one.first, one.last) for one in found]
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(5, 40))
 async def test_what_a_cold_version_has_alone_is_what_no_other_has(orgs: Orgs, earlier: Earlier, seed: int) -> None:
     chance = random.Random(seed)
     versions = [earlier.version() for _ in range(3)]

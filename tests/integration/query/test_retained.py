@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.query.conftest import Client
 from tests.integration.query.world import World, block_hash, parquet, value_of
+from tests.support.seeds import seeds
 
 pytestmark = pytest.mark.services
 
@@ -44,7 +45,7 @@ class Moves:
                 self._world.forget(self._hot, start, start + size - 1)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(2, 8))
 def test_every_row_is_read_once_whichever_versions_have_it(world: World, client: Client, seed: int) -> None:
     chance = random.Random(seed)
     hot, cold = world.federated()

@@ -11,6 +11,7 @@ import pytest
 from tests import services
 from tests.integration.store.conftest import Deploy
 from tests.integration.store.rolling import Rows, Versions, chain, running
+from tests.support.seeds import seeds
 from traceplane.errors import NotFound
 from traceplane.store.engine import Database
 from traceplane.store.statements import asset_policies
@@ -143,7 +144,7 @@ class Model:
         self.built -= purged
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(2, 8))
 async def test_through_any_changes_what_is_there_is_what_the_rules_say(
     state: Database, deploy: Deploy, versions: Versions, seed: int
 ) -> None:

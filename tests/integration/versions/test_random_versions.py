@@ -11,6 +11,7 @@ from tests import services
 from tests.integration.versions.chain import MadeUpChain
 from tests.integration.versions.drill import Drill
 from tests.integration.versions.parts import parts
+from tests.support.seeds import seeds
 
 pytestmark = pytest.mark.services
 
@@ -18,7 +19,7 @@ STEPS = 40
 BETWEEN_RESTS = 13
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 100))])
+@pytest.mark.parametrize("seed", seeds(1, 100))
 async def test_at_rest_each_asset_is_its_definition_computed_from_scratch(
     databases: services.Databases, object_store: services.ObjectStore, bucket: str, tmp_path: Path, seed: int
 ) -> None:
