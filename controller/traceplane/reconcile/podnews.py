@@ -42,8 +42,9 @@ def explained(pod: Object, fact: PodFact, warnings: Iterable[Object], now: datet
     if fact.reason:
         secret = said.get(_PULL_SECRET)
         return replace(fact, message=f"{secret} {fact.message}") if secret else fact
-    found = [reason for reason in said if reason in _MOUNTS and not _mounted(pod)]
-    if not found:
+    found = [reason for reason in said if reason in _MOUNTS]
+    # One that has ended has nothing mounted any more, and was late with it for a moment perhaps.
+    if not found or fact.life is not Life.PENDING or _mounted(pod):
         return fact
     reason = found[-1]
     message = "; ".join(part for part in (said[reason].strip().rstrip("."), _remedy(pod, said[reason])) if part)

@@ -95,3 +95,9 @@ def test_a_pod_that_does_not_begin_is_looked_at_again_and_shown(age: float) -> N
     assert (fact.reason, fact.fault) == ("FailedMount", Fault.SETUP)
     later = NOW + timedelta(seconds=1000)
     assert decide(observed(now=later, pods=(waits,), warnings=warnings)).workers["compact"].trouble == ()
+
+
+def test_a_pod_that_ended_after_a_mount_was_late_is_not_explained_by_it() -> None:
+    unmounted = {"type": "PodReadyToStartContainers", "status": "False"}
+    ended = stuck({"phase": "Succeeded", "conditions": [unmounted]})
+    assert explained(ended, fact_of(ended), [warning("FailedMount", MISSING)], NOW) == fact_of(ended)
