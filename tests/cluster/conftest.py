@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
@@ -74,8 +75,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Iterator
 
 @pytest.fixture
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A fresh namespace."""
-    name = request.node.name.replace("_", "-").partition("[")[0].removeprefix("test-")[:60].strip("-")
+    """A fresh namespace; that of a test's first run may still be going when it runs again."""
+    test = request.node.name.replace("_", "-").partition("[")[0].removeprefix("test-")[:50].strip("-")
+    name = f"{test}-{token_hex(3)}"
     cluster.kubectl("create", "namespace", name)
     # Pods are refused until the controller manager has made the namespace's service account.
     cluster.kubectl("wait", "serviceaccount/default", "-n", name, "--for=create", "--timeout=110s")
