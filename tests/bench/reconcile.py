@@ -13,8 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,8 @@ def dag(number: int) -> dict[str, Any]:
     return {**written, "metadata": {"name": f"chain-{number}"}}
 
 
-@contextmanager
-def installed(stack: ExitStack) -> Iterator[tuple[World, Controller, dispatcher.Process]]:
-    """A controller that leads, and a dispatcher that serves."""
+def installed(stack: ExitStack) -> tuple[World, Controller, dispatcher.Process]:
+    """A controller that leads, and a dispatcher that serves, until `stack` is closed."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     postgres = stack.enter_context(services.postgres())
     store = stack.enter_context(services.object_store())
@@ -65,7 +64,7 @@ def installed(stack: ExitStack) -> Iterator[tuple[World, Controller, dispatcher.
     process.wait_ready()
     world = World(api, server.kubeconfig, databases.state_dsn, "bench", folder)
     stack.callback(world.end)
-    yield world, world.led(), process
+    return world, world.led(), process
 
 
 def ready(world: World, number: int) -> float:
@@ -75,7 +74,6 @@ def ready(world: World, number: int) -> float:
     world.apply(document)
 
     def is_ready() -> bool:
-        world.sql("UPDATE jobs SET provisioned_at = now() WHERE provisioned_at IS NULL")
         world.provision()
         up(world, name)
         return world.holds("dags", name, "Ready")
@@ -168,7 +166,8 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 def main() -> None:
     """Run the bench."""
-    with ExitStack() as stack, installed(stack) as (world, controller, process):
+    with ExitStack() as stack:
+        world, controller, process = installed(stack)
         urls = {"controller": f"http://127.0.0.1:{controller.port}", "dispatcher": process.url}
         empty = {name: scrape(url) for name, url in urls.items()}
         took = [ready(world, number) for number in range(DAGS)]

@@ -61,6 +61,16 @@ def _half_way(dsn: str, taken: str = "CREATE TABLE tasks (n int)") -> Iterator[N
         blocker.rollback()
 
 
+def _kill_half_way(pair: Pair, dsn: str, *taken: str) -> None:
+    """Kill a migration in the middle of the DDL of one of the databases."""
+    with _half_way(dsn, *taken):
+        process = _process(pair)
+        until(lambda: _waiting(dsn, "transactionid") == 1)
+        process.kill()
+        process.communicate()
+    until(lambda: _sessions(dsn) == 0)
+
+
 def _waiting(dsn: str, locktype: str) -> int:
     return int(
         _rows(
@@ -93,12 +103,7 @@ def test_a_migration_fills_empty_databases_and_repeats_as_nothing(empty: Pair):
 
 
 def test_a_migration_killed_half_way_leaves_the_old_schema_whole(empty: Pair):
-    with _half_way(empty[0]):
-        process = _process(empty)
-        until(lambda: _waiting(empty[0], "transactionid") == 1)
-        process.kill()
-        process.communicate()
-    until(lambda: _sessions(empty[0]) == 0)
+    _kill_half_way(empty, empty[0])
     assert schema.dump(empty[0], migrate.STATE).strip() == ""
     with pytest.raises(UnknownSchema, match="no schema"):
         migrate.check(*empty)
@@ -106,12 +111,7 @@ def test_a_migration_killed_half_way_leaves_the_old_schema_whole(empty: Pair):
 
 
 def test_a_migration_killed_between_the_databases_is_noticed_and_gone_on_with(empty: Pair):
-    with _half_way(empty[1], "CREATE SCHEMA trace"):
-        process = _process(empty)
-        until(lambda: _waiting(empty[1], "transactionid") == 1)
-        process.kill()
-        process.communicate()
-    until(lambda: _sessions(empty[1]) == 0)
+    _kill_half_way(empty, empty[1], "CREATE SCHEMA trace")
     assert schema.dump(empty[1], migrate.DATA).strip() == ""
     with pytest.raises(UnknownSchema, match=r"data.* no schema"):
         migrate.check(*empty)

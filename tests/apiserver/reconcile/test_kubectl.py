@@ -12,33 +12,21 @@ from typing import Any
 
 import pytest
 import yaml
-from kubernetes import client
 
+from tests.apiserver.reconcile.conftest import MakeWorld
 from tests.apiserver.reconcile.world import ROOT, World
-from tests.services import ApiServer, Postgres, tool
+from tests.services import tool
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.apiserver
 
 CHAIN = str(ROOT / "dags" / "chain.yaml")
-_NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def running(
-    kubernetes_api: client.ApiClient,
-    crds: list[str],
-    api_server: ApiServer,
-    postgres: Postgres,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[World]:
+def running(make_world: MakeWorld, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The example, applied by kubectl and Ready. Tests change different things of it, and in any order."""
-    databases = postgres.databases()
-    namespace = f"kubectl-{next(_NUMBERS)}"
-    client.CoreV1Api(kubernetes_api).create_namespace({"metadata": {"name": namespace}})
-    folder = tmp_path_factory.mktemp("kubectl")
-    world = World(kubernetes_api, api_server.kubeconfig, databases.state_dsn, namespace, folder)
-    try:
+    with make_world(tmp_path_factory.mktemp("kubectl")) as world:
         world.led()
         did(world, "apply", "--filename", CHAIN)
         world.until(world.deployments, "the source has a Deployment")
@@ -46,9 +34,6 @@ def running(
         world.source_up()
         world.until(lambda: world.holds("dags", "chain", "Ready"), "the DAG is ready")
         yield world
-    finally:
-        world.end()
-        postgres.drop(databases)
 
 
 def did(world: World, *arguments: str, **options: str) -> str:

@@ -28,8 +28,9 @@ from operators.chain import schemas
 from operators.chain.profiles import PROFILES
 from tests import services
 from tests.support.deploying import Deploys
+from tests.support.sources import source
 from traceplane.store.statements import asset_policies
-from traceplane_sdk.operator import Column, ColumnType, InputSchema, Operator, OutputSchema, Storage
+from traceplane_sdk.operator import Column, ColumnType, InputSchema, OutputSchema, Storage
 
 NAMESPACE = "default"
 COLUMNS = [
@@ -68,18 +69,7 @@ def _declare(config: Config, _inputs: Sequence[InputSchema], outputs: Sequence[s
     return dict.fromkeys(outputs, schema)
 
 
-OPERATOR = Operator(
-    name="blocks",
-    output_revision=1,
-    summary="Declares blocks, and is never run",
-    config_model=Config,
-    activations=frozenset({"Source"}),
-    runtimes=frozenset({"Pod"}),
-    execution_strategies=frozenset(),
-    update_strategies=frozenset({"Replace"}),
-    declare_outputs=_declare,
-    entrypoint="nowhere:run",
-)
+OPERATOR = source("blocks", Config, _declare)
 
 
 @dataclass

@@ -12,11 +12,12 @@ from itertools import takewhile
 
 from pydantic import BaseModel
 
+from tests.support.sources import source
 from traceplane_sdk import wire
 from traceplane_sdk.context import Context, Result
 from traceplane_sdk.errors import Stopped, StopReason
 from traceplane_sdk.hot import committed_final
-from traceplane_sdk.operator import Column, ColumnType, InputSchema, Operator, OutputSchema, Storage
+from traceplane_sdk.operator import Column, ColumnType, InputSchema, OutputSchema, Storage
 
 FINALITY = 3
 """Blocks behind the head that a reorg may replace."""
@@ -46,18 +47,7 @@ def _declare(config: Config, _inputs: Sequence[InputSchema], outputs: Sequence[s
     return dict.fromkeys(outputs, schema)
 
 
-OPERATOR = Operator(
-    name="made_up_chain",
-    output_revision=1,
-    summary="Follows a made-up chain",
-    config_model=Config,
-    activations=frozenset({"Source"}),
-    runtimes=frozenset({"Pod"}),
-    execution_strategies=frozenset(),
-    update_strategies=frozenset({"Replace"}),
-    declare_outputs=_declare,
-    entrypoint="nowhere:run",
-)
+OPERATOR = source("made_up_chain", Config, _declare)
 
 
 @dataclass
