@@ -7,8 +7,10 @@ been nothing to check for a while.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -28,6 +30,8 @@ from traceplane_sdk.operator import Statement
 
 IDLE_SECONDS = 30.0
 """The process is kept so long for the next statement."""
+REMEMBERED = 4096
+"""Statements whose faults, or that they have none, are remembered."""
 _QUOTED = "\n\nLINE "
 """From here on DuckDB's messages quote the statement; its place is said in words instead."""
 _STAND_IN = re.compile(r" \(version [0-9a-f-]{36}\)")
@@ -42,20 +46,35 @@ class StatementChecker:
         self._gate = GateSupervisor()
         self._rest: threading.Timer | None = None
         self._lock = threading.Lock()
+        self._found: OrderedDict[bytes, Fault | None] = OrderedDict()
 
     def __call__(self, job: JobStatement) -> Fault | None:
         """What is wrong with a statement. Raises Unavailable."""
+        # All that decides is in it, and nothing else: an edit of one job's limits asks the gate nothing again.
+        key = hashlib.sha256(repr(job).encode()).digest()
         with self._lock:
-            if self._rest is not None:
-                self._rest.cancel()
-            try:
-                self._check(job)
-            except Refusal as refusal:
-                return _fault(job.statement, refusal)
-            finally:
-                self._rest = threading.Timer(IDLE_SECONDS, self._gate.rest)
-                self._rest.daemon = True
-                self._rest.start()
+            if key in self._found:
+                self._found.move_to_end(key)
+                return self._found[key]
+            fault = self._ask(job)
+            if fault is None or not fault.fatal:  # one that took too much may take less on an idle machine
+                self._found[key] = fault
+            if len(self._found) > REMEMBERED:
+                self._found.popitem(last=False)
+        return fault
+
+    def _ask(self, job: JobStatement) -> Fault | None:
+        """What the gate says. The lock is held."""
+        if self._rest is not None:
+            self._rest.cancel()
+        try:
+            self._check(job)
+        except Refusal as refusal:
+            return _fault(job.statement, refusal)
+        finally:
+            self._rest = threading.Timer(IDLE_SECONDS, self._gate.rest)
+            self._rest.daemon = True
+            self._rest.start()
         return None
 
     def close(self) -> None:

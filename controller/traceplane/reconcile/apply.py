@@ -1,4 +1,4 @@
-"""Carries a plan out, one write after the other, in an order that is safe to stop at any point.
+"""Carries a plan out in an order that is safe to stop at any point, with writes that need no other side by side.
 
 Every write is idempotent: deletions name a uid, pods have deterministic names, other objects are applied
 server-side, leases are released by the exact worker that held them. So a controller that dies between any two
@@ -8,9 +8,9 @@ writes leaves a state from which the next one decides the rest; the crash points
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -49,8 +49,13 @@ POSTED = crash.declare("reconcile.posted")
 _COUNTS_SECONDS = 5.0
 """A status of which only counts changed is written at most this often."""
 
+_AT_ONCE = 8
+"""Writes of one reconcile that are with the API server at a time: each waits for etcd to have it on disk."""
+
 _EVENTS_SECONDS = 5.0
 """Events only explain: nothing waits longer for them."""
+
+_Done = TypeVar("_Done")
 
 log = structlog.get_logger()
 
@@ -84,8 +89,7 @@ class Applier:
             await self.delete(delete)
         for disown in plan.disowned:
             await self._disown(disown)
-        for apply in plan.applies:
-            await self._apply(apply, refused, settled=settled)
+        await _together([self._apply(apply, refused, settled=settled) for apply in plan.applies])
         for create in plan.creates:
             if create.job not in refused:
                 await self._create(create, refused)
@@ -105,6 +109,12 @@ class Applier:
         except (Missing, Conflict):
             self._mirror.drop(delete.resource.kind, metadata["name"], metadata["uid"])
         crash.point(DELETED)
+
+    async def statuses(self, wanted: Sequence[Status]) -> list[Status]:
+        """Write statuses where they differ, the last one when the others are written; returns what was written."""
+        *others, last = wanted
+        written = [*await _together([self.status(status) for status in others]), await self.status(last)]
+        return [status for status, done in zip(wanted, written, strict=True) if done]
 
     async def status(self, status: Status) -> bool:
         """Write a status where it differs; returns whether it was written."""
@@ -246,6 +256,27 @@ class Applier:
         self._mirror.observe("Pod", answer)
         log.info("created", kind="Pod", name=create.pod["metadata"]["name"], job=create.job)
         crash.point(CREATED)
+
+
+async def _together(writes: Sequence[Coroutine[Any, Any, _Done]]) -> list[_Done]:
+    """Do writes of which none needs another, `_AT_ONCE` at a time. After an error no other is begun; it is raised
+    when those that were begun have ended."""
+    done: dict[int, _Done] = {}
+    waiting = enumerate(writes)
+
+    async def work() -> None:
+        for place, write in waiting:
+            try:
+                done[place] = await write
+            except BaseException:
+                for _, unwanted in waiting:
+                    unwanted.close()
+                raise
+
+    ended = await asyncio.gather(*(work() for _ in writes[:_AT_ONCE]), return_exceptions=True)
+    for error in filter(None, ended):
+        raise error
+    return [done[place] for place in range(len(writes))]
 
 
 def _member(field: str, old: list[str], new: list[str]) -> Object:

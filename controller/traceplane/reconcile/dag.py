@@ -138,11 +138,10 @@ class Dags:
         )
         notes = deployed + plan.notes
         changed = any(apply.resource is ASSETS for apply in plan.applies)
-        for wanted in status.statuses(replace(i, jobs=self._objects("Job")), plan, refused):
-            transitions = status.transitions(wanted)
-            if await applier.status(wanted):
-                notes += transitions
-                changed = changed or wanted.resource is DAGS
+        statuses = status.statuses(replace(i, jobs=self._objects("Job")), plan, refused)
+        for written in await applier.statuses(statuses):
+            notes += status.transitions(written)
+            changed = changed or written.resource is DAGS
         if changed:
             # What readers may see of its assets changes with the DAG.
             await self._requeue_assets(i.name)

@@ -69,7 +69,8 @@ def settings(stale_seconds: float) -> kopf.OperatorSettings:
     found.watching.server_timeout = max(1, int(min(60.0, stale_seconds / 3)))
     found.watching.client_timeout = found.watching.server_timeout + 10
     found.watching.chunk_size = 500
-    found.queueing.worker_limit = 64
+    # A worker that waits for more about its object keeps its place among the 64: others' events would wait for it.
+    found.queueing.worker_limit, found.queueing.idle_timeout = 64, 0.05
     for resource in LABELLED:
         group, _, version = resource.group_version.rpartition("/")
         found.watching.label_selectors[group, version, resource.plural] = names.OWNED

@@ -2,8 +2,9 @@
 
 One key is never worked on twice at a time; a key that is added meanwhile runs again afterwards, so that no change
 is lost. After an error a key waits longer each time, with jitter; a server that names a time to wait is obeyed.
-Between two runs of one key there is always a small pause: a storm of events becomes a few runs, and no mistake in
-a reconciler becomes a hot loop. Losing the queue loses nothing: everything is added again at the next resync.
+Between two runs of one key there is always a pause, short at first and longer while runs follow on each other: what
+has just begun gets on quickly, a storm of events becomes a few runs, and no mistake in a reconciler becomes a hot
+loop. Losing the queue loses nothing: everything is added again at the next resync.
 
 The shape is that of client-go's workqueue: add, run, forget or retry with backoff.
 """
@@ -33,8 +34,19 @@ Report = Callable[[Key, float, BaseException | None], None]
 """Called after every run: key, seconds it took, what it raised."""
 
 
+_FIRST_PAUSE = 1 / 16
+"""The pause after a run that followed on none, as a share of the longest."""
+
+
+class _Rest(NamedTuple):
+    """The pause after a key's last run: until when, and how long."""
+
+    until: float
+    seconds: float
+
+
 class WorkQueue:
-    """Keys that wait, with `workers` that take them in order of due time."""
+    """Keys that wait, with `workers` that take them in order of due time. `pause`: the longest, in seconds."""
 
     def __init__(self, reconcile: Reconcile, report: Report, *, workers: int = 4, pause: float = 0.2) -> None:
         self._reconcile = reconcile
@@ -46,7 +58,7 @@ class WorkQueue:
         self._active: set[Key] = set()
         self._again: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
-        self._rested: dict[Key, float] = {}
+        self._rested: dict[Key, _Rest] = {}
         self._changed = asyncio.Condition()
 
     def __len__(self) -> int:
@@ -54,7 +66,9 @@ class WorkQueue:
 
     async def add(self, key: Key, delay: float = 0.02) -> None:
         """Run `key` in `delay` seconds, or earlier where it was to run earlier anyway."""
-        due = max(_now() + delay, self._rested.get(key, 0.0))
+        due = _now() + delay
+        if key in self._rested:
+            due = max(due, self._rested[key].until)
         if key in self._active:
             self._again[key] = min(due, self._again.get(key, due))
             return
@@ -119,11 +133,18 @@ class WorkQueue:
         finally:
             self._active.discard(key)
         self._report(key, _now() - started, error)
-        await self._rest(key, after, failed=error is not None)
+        self._rested[key] = self._pause_after(key, started)
+        await self._plan(key, after, failed=error is not None)
 
-    async def _rest(self, key: Key, after: float | None, *, failed: bool) -> None:
+    def _pause_after(self, key: Key, started: float) -> _Rest:
+        """Twice as long as the last time where this run followed on the one before it."""
+        last = self._rested.get(key)
+        close = last is not None and started < last.until + self._pause
+        seconds = min(self._pause, 2 * last.seconds if last is not None and close else self._pause * _FIRST_PAUSE)
+        return _Rest(_now() + seconds, seconds)
+
+    async def _plan(self, key: Key, after: float | None, *, failed: bool) -> None:
         """Plan the next run: what arrived meanwhile runs soon, unless the key just failed."""
-        self._rested[key] = _now() + self._pause
         again = self._again.pop(key, None)
         if failed and after is not None:
             # A change may be what the failed run was missing: run again soon, but not at the pace of the changes.
@@ -134,8 +155,8 @@ class WorkQueue:
         if after is not None:
             await self.add(key, after)
         if again is None and after is None and len(self._rested) > 4096:
-            horizon = _now()
-            self._rested = {k: until for k, until in self._rested.items() if until > horizon}
+            horizon = _now() - self._pause
+            self._rested = {k: rest for k, rest in self._rested.items() if rest.until > horizon}
 
 
 def _now() -> float:

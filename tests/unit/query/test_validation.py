@@ -15,9 +15,10 @@ import pytest
 from tests.integration.query.answers import rows
 from tests.integration.query.answers.grammar import Grammar
 from tests.unit.query.oracle import GRANTED
+from traceplane.errors import Unavailable
 from traceplane.graph import Fault, JobStatement
 from traceplane.graph.statements import Relation
-from traceplane.query.gate import allowlist
+from traceplane.query.gate import allowlist, text
 from traceplane.query.gate.messages import Shape, Table
 from traceplane.query.gate.statement import Refusal
 from traceplane.query.gate.supervisor import GateSupervisor
@@ -226,6 +227,30 @@ def test_its_process_rests_and_comes_back() -> None:
         assert process is not None
         checker._gate.rest()
         assert process.poll() is not None
+        assert checker(job(RIGHT + " LIMIT 1")) is None
+
+
+def test_what_was_found_is_known_without_its_process_until_something_it_depends_on_changes() -> None:
+    wrong, renamed = job(RIGHT.replace("hash", "hsh")), (Column("number", ColumnType.INT64), *BLOCKS.columns[1:])
+    with StatementChecker() as checker:
+        first = [checker(job(RIGHT)), checker(wrong)]
+        checker._gate.close()
+        assert [checker(job(RIGHT)), checker(wrong)] == first
+        other = Relation(*HOT, ("blocks",), replace(BLOCKS, columns=renamed, unique_key=(), sort_by=()))
+        for changed in (job(RIGHT + " LIMIT 1"), job(RIGHT, namespace="b"), job(RIGHT, relations=(other,))):
+            with pytest.raises(Unavailable):
+                checker(changed)
+
+
+def test_a_statement_that_took_too_much_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with StatementChecker() as checker:
+        with monkeypatch.context() as busy:
+            busy.setattr(
+                checker, "_check", lambda _job: (_ for _ in ()).throw(Refusal(text.TOO_COMPLEX, "too much"))
+            )
+            fault = checker(job(RIGHT))
+        assert fault is not None
+        assert fault.fatal
         assert checker(job(RIGHT)) is None
 
 

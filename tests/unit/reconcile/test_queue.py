@@ -115,17 +115,36 @@ async def test_a_server_that_names_a_time_is_obeyed() -> None:
     assert times[1] - times[0] >= 1.5
 
 
-async def test_a_storm_of_news_about_one_key_is_run_no_more_often_than_every_pause() -> None:
+async def test_a_storm_of_news_about_one_key_comes_to_be_run_no_more_often_than_every_pause() -> None:
     begun: list[float] = []
 
     async def work(_key: Key) -> None:
         begun.append(asyncio.get_running_loop().time())
 
     async with running(work, pause=0.2) as (queue, _):
-        while len(begun) < 3:
+        while len(begun) < 8:
             await queue.add(A, 0)
             await asyncio.sleep(0)
-    assert all(later - earlier >= 0.2 for earlier, later in pairwise(begun))
+    waited = [later - earlier for earlier, later in pairwise(begun)]
+    assert all(
+        seconds >= 0.2 * share for seconds, share in zip(waited, (1 / 16, 1 / 8, 1 / 4, 1 / 2), strict=False)
+    )
+    assert all(seconds >= 0.2 for seconds in waited[4:])
+
+
+async def test_the_first_run_after_another_does_not_wait_the_whole_pause() -> None:
+    runs, second = 0, asyncio.Event()
+
+    async def work(_key: Key) -> None:
+        nonlocal runs
+        runs += 1
+        await queue.add(A, 0)
+        if runs == 2:
+            second.set()
+
+    async with running(work, pause=16) as (queue, _):
+        await queue.add(A, 0)
+        await asyncio.wait_for(second.wait(), 10)
 
 
 async def test_a_run_may_ask_to_be_run_again() -> None:
