@@ -77,6 +77,7 @@ def test_upper_case_digits_are_refused_with_the_remedy(sql: str, shadow: duckdb.
         "FROM u WHERE sender IN (SELECT {})",
         "FROM t WHERE sender LIKE '0xAB%'",
         "SELECT {} AS x, sender FROM t",
+        "SELECT sender FROM t WHERE n > 5 AND n < 4 UNION ALL SELECT sender FROM t WHERE note = {}",
     ],
 )
 def test_what_may_be_equal_is_planned(sql: str, shadow: duckdb.DuckDBPyConnection) -> None:

@@ -86,7 +86,7 @@ def _columns(
     if node["type"] == "LOGICAL_UNNEST":
         return [*columns[0], *(_unnested(part) for part in node["expressions"])]
     if node["type"] == "LOGICAL_UNION":
-        return [_either(pair) for pair in zip(*columns, strict=True)]
+        return [_either(sides) for sides in zip(*columns, strict=True)]
     if node["type"] in _SAME_COLUMNS or node.get("join_type") in _OF_BOTH:
         return [column for part in columns for column in part]
     return columns[0] if node.get("join_type") in _OF_LEFT else None
@@ -111,10 +111,11 @@ def _unnested(part: bound.Node) -> tuple[str, ...]:
     return tuple(child["value"] for child in children if isinstance(child.get("value"), str))
 
 
-def _either(pair: Sequence[Column]) -> Column:
-    """A column of a UNION: of constants where either side is, since each of these is among its values."""
-    texts = tuple(text for side in pair if isinstance(side, tuple) for text in side)
-    return texts or (pair[0] if pair[0] == pair[1] else "")
+def _either(sides: Sequence[Column]) -> Column:
+    """A column of a UNION: of constants where a side is, since each of these is among its values. A side that can
+    have no row is not in the plan."""
+    texts = tuple(text for side in sides if isinstance(side, tuple) for text in side)
+    return texts or (sides[0] if len(set(sides)) == 1 else "")
 
 
 def _check_expressions(of: bound.Node, columns: Sequence[Column]) -> None:
