@@ -32,6 +32,8 @@ from tests.support.waiting import until
 JOBS, DAGS = 20, 50
 EDITS, EDITS_PER_SECOND = 200, 5
 SCRAPES = 20
+TIMERS = {"reconcile_seconds": "15", "leader_lease_seconds": "15", "leader_renew_seconds": "5"}
+"""As installed: tests of behaviour look at every object again each second."""
 READY_AIM_SECONDS = 1.0
 
 
@@ -64,7 +66,7 @@ def installed(stack: ExitStack) -> tuple[World, Controller, dispatcher.Process]:
     process.wait_ready()
     world = World(api, server.kubeconfig, databases.state_dsn, "bench", folder)
     stack.callback(world.end)
-    return world, world.led(), process
+    return world, world.led(**TIMERS), process
 
 
 def ready(world: World, number: int) -> float:

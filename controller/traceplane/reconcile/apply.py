@@ -119,13 +119,13 @@ class Applier:
     async def status(self, status: Status) -> bool:
         """Write a status where it differs; returns whether it was written."""
         live: Mapping[str, Any] = status.live.get("status") or {}
-        difference = _difference(live, status.status)
+        differs = difference(live, status.status)
         key = (status.resource.kind, status.live["metadata"]["name"])
         now = datetime.now(UTC)
-        if not difference:
+        if not differs:
             return False
         last = self._counted.get(key)
-        if difference == "counts" and last and (now - last).total_seconds() < _COUNTS_SECONDS:
+        if differs == "counts" and last and (now - last).total_seconds() < _COUNTS_SECONDS:
             return False
         metadata = {"name": status.live["metadata"]["name"], "uid": status.live["metadata"]["uid"]}
         body = {"apiVersion": "trace.dev/v1alpha1", "kind": status.resource.kind, "metadata": metadata}
@@ -284,7 +284,7 @@ def _member(field: str, old: list[str], new: list[str]) -> Object:
     return {"op": "replace" if old else "add", "path": f"/metadata/{field}", "value": new}
 
 
-def _difference(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+def difference(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """How a status differs: not at all (empty), in counts only, or in content, which is written at once."""
     ours = {entry["type"]: entry for entry in wanted["conditions"]}
     theirs = {entry["type"]: entry for entry in live.get("conditions") or []}

@@ -6,7 +6,7 @@ read under the name is what its condition Ready says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -16,7 +16,7 @@ from traceplane.graph import Problem
 from traceplane.kinds import Asset
 from traceplane.kinds.asset import MAX_UNVERIFIED
 from traceplane.kit import crash
-from traceplane.reconcile import conditions, external, policies, written
+from traceplane.reconcile import apply, conditions, external, policies, written
 from traceplane.reconcile.actions import Status
 from traceplane.reconcile.conditions import Condition, false, true
 from traceplane.reconcile.retention import Retention
@@ -37,13 +37,15 @@ class Assets:
     def __init__(self, scope: Scope, retention: Retention) -> None:
         self._scope = scope
         self._retention = retention
+        self._seen: dict[str, tuple[str, AssetFacts | None, Stored | None]] = {}
+        """By name, of a look that is shown: the object's version, what was published, what policy was stored."""
 
     async def reconcile(self, obj: Object) -> None:
         """Store the policy, show the state."""
         name = obj["metadata"]["name"]
         asset = graphs.parse("Asset", obj)
         facts, stored = await self._look(name, asset)
-        standing, shown = None, list[Condition]()
+        standing, more = None, list[Condition]()
         problems = asset if isinstance(asset, list) else graphs.check_asset(asset)
         kept: Object = {}
         is_external = not isinstance(asset, list) and asset.spec.external is not None
@@ -64,10 +66,10 @@ class Assets:
             # A misspelt readRoles leaves data open to everybody: it is said whether anything is published or not.
             said = (found.message, *written.lost_fields(obj))
             condition = replace(found, message="; ".join(filter(None, said)))
-            shown = external.fresh(standing) if is_external else []
+            more = external.fresh(standing) if is_external else []
             if asset.spec.retention is not None:
                 kept = await self._retention.enforce(facts.get(name))
-        status = _status(obj, [condition, *shown], facts.get(name), self._scope.namespace)
+        status = _status(obj, [condition, *more], facts.get(name), self._scope.namespace)
         status |= _unverified(facts) | kept
         if is_external:
             status |= external.status(standing, facts.get(name))
@@ -75,9 +77,25 @@ class Assets:
             federation = asset.spec.federation
             status |= _federated(facts.get(federation.hot), facts.get(federation.cold))
         await self._scope.applier.status(Status(ASSETS, obj, status))
+        shown = self._scope.mirror.get("Asset", name)
+        if shown is not None and not apply.difference(shown.get("status") or {}, status):
+            self._seen[name] = _version(shown), facts.get(name), stored
+        else:
+            self._seen.pop(name, None)  # counts that were written just now wait
+
+    async def changed(self, objs: Iterable[Object]) -> list[str]:
+        """Names of those that a look could find otherwise than the last one: all together in two statements."""
+        by_name = {obj["metadata"]["name"]: obj for obj in objs}
+        facts, stored = await self._read(list(by_name))
+        return [
+            name
+            for name, obj in by_name.items()
+            if self._seen.get(name) != (_version(obj), facts.get(name), stored.get(name)) or _depends_on_more(obj)
+        ]
 
     async def forget(self, name: str) -> None:
         """The Asset was deleted: its policy goes, the data stays."""
+        self._seen.pop(name, None)
         async with self._scope.database.transaction() as conn:
             org, namespace = self._scope.org_id, self._scope.namespace
             await asset_policies.delete(conn, org_id=org, namespace=namespace, name=name)
@@ -95,11 +113,15 @@ class Assets:
         """What is published under its name and those of its halves, and the policy that is stored."""
         federation = None if isinstance(asset, list) else asset.spec.federation
         wanted = [name, federation.hot, federation.cold] if federation else [name]
+        facts, stored = await self._read(wanted)
+        return facts, stored.get(name)
+
+    async def _read(self, names: Sequence[str]) -> tuple[dict[str, AssetFacts], dict[str, Stored]]:
+        """By name: what is published, and the stored policy."""
         org, namespace = self._scope.org_id, self._scope.namespace
         async with self._scope.database.transaction() as conn:
-            facts = await controller_facts.asset_facts(conn, org_id=org, namespace=namespace, names=wanted)
-            stored = await asset_policies.stored(conn, org_id=org, namespace=namespace, names=[name])
-        return facts, stored.get(name)
+            facts = await controller_facts.asset_facts(conn, org_id=org, namespace=namespace, names=names)
+            return facts, await asset_policies.stored(conn, org_id=org, namespace=namespace, names=names)
 
     async def _standing(self, name: str) -> Standing | None:
         """How an external asset stands."""
@@ -140,6 +162,15 @@ class Assets:
                 conn, org_id=self._scope.org_id, namespace=self._scope.namespace, policies=[policy]
             )
         crash.point(STORED)
+
+
+def _version(obj: Object) -> str:
+    return str(obj["metadata"].get("resourceVersion"))
+
+
+def _depends_on_more(obj: Object) -> bool:
+    """Whether the time, or other assets, decide what is to be done and shown as well."""
+    return not (obj.get("spec") or {}).keys().isdisjoint(("federation", "external", "retention"))
 
 
 def ready(asset: Asset, facts: Mapping[str, AssetFacts], remark: str = "") -> Condition:

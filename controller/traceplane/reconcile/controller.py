@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Mapping
 import structlog
 
 from traceplane.drivers.kube import Kube, Object
+from traceplane.errors import Unavailable
 from traceplane.graph import AssetRef, Checker, Found
 from traceplane.kit.loops import Loop
 from traceplane.observe import reconcile_metrics as metrics
@@ -114,11 +115,13 @@ class Controller:
         self.pulse.beat("resync")
         spread = self.settings.reconcile_seconds / 3 if self.pulse.synced else 0.0
         self.pulse.synced = True
-        for kind in ("DAG", "Asset", "Bundle", "Job"):
+        for kind in ("DAG", "Bundle", "Job"):
             for obj in self.mirror.all(kind):
                 if kind != "Job" or not names.projected(obj):
                     # Spread out, so that a resync of many objects is no burst on API server and database.
                     await self._add(self._keys(kind, obj), random.random() * spread)  # noqa: S311
+        for name in await self._changed_assets(list(self.mirror.all("Asset"))):
+            await self._add([Key("Asset", name)], random.random() * spread)  # noqa: S311
         await self._check_schema()
         await self._add_orphans()
         return 0
@@ -218,16 +221,27 @@ class Controller:
         for dag in self.mirror.all("DAG"):
             if any(entry.get("asset") in (asset, *halves) for entry in dag["spec"].get("publish") or []):
                 yield Key("DAG", dag["metadata"]["name"])
-        for other in self.mirror.all("Asset"):
-            federation = (other.get("spec") or {}).get("federation") or {}
-            if asset in (federation.get("hot"), federation.get("cold")):
-                yield Key("Asset", other["metadata"]["name"])
+        yield from self._federated_over((asset,))
 
     async def _requeue_assets(self, dag: str) -> None:
         obj = self.mirror.get("DAG", dag)
-        for entry in obj["spec"].get("publish") or [] if obj else ():
-            name = entry["asset"]
-            await self._add([Key("Asset", name), *(key for key in self._related(name) if key.kind == "Asset")])
+        published = [entry["asset"] for entry in obj["spec"].get("publish") or []] if obj else []
+        found = [self.mirror.get("Asset", name) for name in published]
+        wanted = await self._changed_assets([asset for asset in found if asset is not None])
+        await self._add([*(Key("Asset", name) for name in wanted), *self._federated_over(published)])
+
+    async def _changed_assets(self, objs: list[Object]) -> list[str]:
+        """Names of those that are to be looked at: all, where state is away."""
+        try:
+            return await self._assets.changed(objs) if objs else []
+        except Unavailable:
+            return [obj["metadata"]["name"] for obj in objs]
+
+    def _federated_over(self, halves: Collection[str]) -> Iterable[Key]:
+        for asset in self.mirror.all("Asset"):
+            federation = (asset.get("spec") or {}).get("federation") or {}
+            if federation.get("hot") in halves or federation.get("cold") in halves:
+                yield Key("Asset", asset["metadata"]["name"])
 
     async def _add(self, keys: Iterable[Key], delay: float = 0.02) -> None:
         # A decision needs the whole picture. The first list adds what is left out here.

@@ -44,7 +44,7 @@ _ASKED = 8
 """Pods that do not start whose Events are read in one run."""
 
 RequeueAssets = Callable[[str], Awaitable[None]]
-"""Reconcile the Assets that a DAG publishes, and those federated over them."""
+"""Reconcile those Assets that a DAG publishes that changed with it, and those federated over them."""
 
 log = structlog.get_logger()
 

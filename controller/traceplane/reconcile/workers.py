@@ -151,6 +151,8 @@ def _reap(i: Input, pod: Object, slot: int | None, fact: PodFact, slots: _Slots,
 
 def _retire(i: Input, job: JobFacts, slots: _Slots, wanted: int, plan: Plan) -> None:
     """Idle pods that are too many for `maxWorkers`, or made from an older template, are deleted."""
+    if not slots.alive:
+        return  # as of most jobs, most of the time: their templates are not made for nothing
     ordered = sorted(slots.alive, key=lambda pod: pod["metadata"]["name"])
     surplus = len(ordered) - max(job.max_workers, wanted)
     digest = _digest(i, job)
