@@ -31,9 +31,9 @@ class Writing:
         a block's parent is the one before it, whatever its height.
         """
         heights = [header.number for header in batch.headers]
-        for name in self._outputs:
-            transaction.replace(name, start, end, batch.rows[name])
-            for low, high in empty_ranges.between(start, end, heights) if self._config.profile.sparse else ():
+        transaction.replace_all(start, end, {name: batch.rows[name] for name in self._outputs})
+        for low, high in empty_ranges.between(start, end, heights) if self._config.profile.sparse else ():
+            for name in self._outputs:
                 transaction.record_empty(name, low, high)
 
     def announce(self, transaction: HotTransaction, start: int, end: int) -> None:
@@ -44,8 +44,7 @@ class Writing:
             if (end + 1) // step == start // step:
                 return
         final = self._finality.at(end)
-        for name in self._outputs:
-            transaction.event(wire.Event(output=name, cursor=end, final=final))
+        transaction.event(*(wire.Event(output=name, cursor=end, final=final) for name in self._outputs))
 
     def position(self, transaction: HotTransaction, tip: int) -> int:
         """Commit with the rest how far the tables reach and what is final then; returns the latter."""

@@ -71,6 +71,27 @@ def test_an_encoder_that_lets_a_row_in_is_found_by_the_statement(
         assert rows(connection, job.dataset("whole")) == []
 
 
+def test_outputs_replaced_together_hold_their_rows_of_the_range_and_keep_the_others(
+    connection: Connection, job: JobUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = job.claim(1, {"kind": "source"}).task
+    whole, some = job.dataset("whole"), job.dataset("some")
+    with hot.fenced(connection, task) as transaction:
+        transaction.replace_all(
+            0, 20, {"whole": [(n, "") for n in range(21)], "some": [(1, ""), (9, ""), (15, "")]}
+        )
+        transaction.record_empty("some", 5, 8)
+    with hot.fenced(connection, task) as transaction:
+        transaction.replace_all(5, 20, {"whole": [(5, "")], "some": [(6, ""), (7, "")]})
+    assert (rows(connection, whole), rows(connection, some)) == ([0, 1, 2, 3, 4, 5], [1, 6, 7])
+    assert empties(connection, job) == []
+    monkeypatch.setattr(copyrows, "encode_rows", lambda columns, given: [f"{given[0][0]}\tx\n999\ty\n"])
+    wrong = "whole: 1 rows were sent, 2 arrived, and 0-20 holds 1"
+    with pytest.raises(OperatorError, match=wrong), hot.fenced(connection, task) as transaction:
+        transaction.replace_all(0, 20, {"some": [], "whole": [(7, "x")]})
+    assert (rows(connection, whole), rows(connection, some)) == ([0, 1, 2, 3, 4, 5], [1, 6, 7])
+
+
 @pytest.mark.parametrize("text", ["zero\x00byte", "lone \ud800 surrogate"])
 def test_text_that_postgres_does_not_take_is_an_error_of_the_value(
     connection: Connection, job: JobUnderTest, text: str

@@ -1,16 +1,26 @@
-"""Payloads of `trace.source_outbox`: what a hot writer leaves there and the dispatcher's relay reads.
+"""Rows of `trace.source_outbox`: what a hot writer leaves there and the dispatcher's relay reads.
 
 The row names the dataset version, so `output` decides nothing; it is there for a person who reads the table.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from traceplane_sdk.wire import Event, Invalidation, Partition, Position
+from traceplane_sdk.wire import Event, Invalidation, Partition, Position, TaskPayload
+
+if TYPE_CHECKING:
+    import psycopg
+
+_INSERT = """
+insert into trace.source_outbox (id, org_id, dataset_version_id, kind, payload, task_id, attempt, lease_epoch)
+select gen_random_uuid(), %(org)s::uuid, version, %(kind)s, payload, %(task)s::uuid, %(attempt)s, %(epoch)s
+from jsonb_to_recordset(%(announced)s::jsonb) as announced (version uuid, payload jsonb)
+"""
 
 
 class SourceEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,3 +49,21 @@ def payload(announced: Event | Invalidation) -> str:
     number beyond `wire.Position`."""
     kind = SourceEvent if isinstance(announced, Event) else SourceInvalidation
     return msgspec.json.encode(msgspec.convert(msgspec.to_builtins(announced), kind)).decode()
+
+
+def insert(
+    connection: psycopg.Connection[Any], task: TaskPayload, kind: str, rows: Iterable[tuple[str, str]]
+) -> None:
+    """Leave a row of `kind` for each (dataset version, payload), in their order."""
+    announced = ",".join(f'{{"version":"{version}","payload":{text}}}' for version, text in rows)
+    connection.execute(
+        _INSERT,
+        {
+            "announced": f"[{announced}]",
+            "kind": kind,
+            "org": task.org_id,
+            "task": task.task_id,
+            "attempt": task.attempt,
+            "epoch": task.lease_epoch,
+        },
+    )
