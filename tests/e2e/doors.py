@@ -31,20 +31,23 @@ print(*opened)
 """
 
 
+SECURITY = {
+    "runAsNonRoot": True,
+    "runAsUser": 10001,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""Of a container, as the restricted standard wants it."""
+
+
 def reachable(trace, name, labels):
     """Doors that a pod with these labels can open."""
-    security = {
-        "runAsNonRoot": True,
-        "runAsUser": 10001,
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
     container = {
         "name": "knock",
         "image": trace.images["trace"],
         "command": ["python3", "-c", _KNOCK, *DOORS.values()],
-        "securityContext": security,
+        "securityContext": SECURITY,
     }
     spec = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container]}
     trace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec})

@@ -1,12 +1,17 @@
-"""A receiver of OTLP over HTTP on loopback, decoded by OpenTelemetry's own definitions; it may misbehave."""
+"""A receiver of OTLP over HTTP, decoded by OpenTelemetry's own definitions; it may misbehave.
+
+A test has one on loopback. As a program it is a pod's, and writes each span as a line of JSON.
+"""
 
 from __future__ import annotations
 
 import gzip
+import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -41,7 +46,9 @@ class Received:
 class Collector:
     """What came in, and what is answered: `ok`, a status, or nothing (`hang`)."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 0, heard: Callable[[list[Received]], None] = lambda spans: None
+    ) -> None:
         self.spans: list[Received] = []
         self.headers: list[dict[str, str]] = []
         self.mode: str | int = "ok"
@@ -64,7 +71,8 @@ class Collector:
                     assert self.path == "/v1/traces"
                     with collector._lock:
                         collector.headers.append({name.lower(): value for name, value in self.headers.items()})
-                        collector.spans += decoded(body)
+                        collector.spans += (came := decoded(body))
+                        heard(came)
                 answer = ExportTraceServiceResponse().SerializeToString()
                 self.send_response(status)
                 self.send_header("content-type", "application/x-protobuf")
@@ -75,10 +83,11 @@ class Collector:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((host, port), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self.thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self.thread.start()
 
     def close(self) -> None:
         """Answer nobody any more."""
@@ -100,6 +109,19 @@ class Collector:
             detail=lambda: "\n".join(map(str, self.of(trace))),
         )
         return self.of(trace)
+
+
+def tree(found: list[Received]) -> dict[tuple[str, ...], Received]:
+    """Spans by the names from the root down to them; `lost` stands for a parent that did not come (yet)."""
+    by_id = {span.id: span for span in found}
+    assert len(by_id) == len(found), "a span came twice"
+
+    def path(span: Received) -> tuple[str, ...]:
+        above = path(by_id[span.parent]) if span.parent in by_id else ("lost",) if span.parent else ()
+        own = f"{span.name}/{span.attributes['trace.attempt']}" if span.name == "attempt" else span.name
+        return (*above, own)
+
+    return {path(span): span for span in found}
 
 
 def decoded(body: bytes) -> list[Received]:
@@ -141,3 +163,12 @@ def collecting() -> Iterator[Collector]:
         yield made
     finally:
         made.close()
+
+
+def _show(spans: list[Received]) -> None:
+    for span in spans:
+        print(json.dumps(asdict(span)), flush=True)
+
+
+if __name__ == "__main__":
+    Collector("", int(sys.argv[1]), _show).thread.join()

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +29,8 @@ from hack.localcluster.layout import CHECKOUT, ClusterError, cache_dir
 from tests.support.waiting import until
 
 DAG = pipeline.DAG
+TEAM = "team"
+"""A second namespace that the release serves, beside its own."""
 BLOCK_SECONDS = 0.25
 # Ports of the node at which tests reach Services: a port-forward would end with the pod that a drill takes away.
 _NODE_PORTS = {"query": (30082, QUERY_PORT, "dispatcher"), "chain": (30545, 8545, "example-chain")}
@@ -55,6 +57,7 @@ CONFIG = {
 }
 VALUES = {
     "config": CONFIG,
+    "watchNamespaces": [install.NAMESPACE, TEAM],
     "admission": {"enabled": True},
     "networkPolicies": {"metricsFrom": [monitoring.METRICS_FROM]},
 }
@@ -112,6 +115,11 @@ class Installation:
         self.kube.kubectl("patch", "service", "test-query", "--patch", json.dumps(selector))
         self.wait("the pods before are gone", lambda: not self.terminating(_ANSWERING))
         self.wait("queries are led to the pods of now", lambda: self.admin.rows("SELECT 1") == [[1]])
+
+    def within(self, namespace: str) -> Installation:
+        """The same installation, for who works in another namespace that it serves."""
+        own = Kube(namespace, self.kube.layout)
+        return replace(self, kube=own, admin=replace(self.admin, namespace=namespace))
 
     def apply(self, *documents: dict[str, Any]) -> str:
         """Apply documents; returns what kubectl says."""
@@ -233,13 +241,13 @@ class Installation:
 
         until(holds, what, timeout=seconds, every=_LOOK_SECONDS, detail=lambda: f"last seen: {last}")
 
-    def prove(self, seconds: float = 180) -> prove.Proof:
-        """Compare every row with the node; AssertionError with every difference."""
-        proof = prove.prove(self.rows, self.rpc, seconds=seconds)
+    def prove(self, seconds: float = 180, *, first: int = 0) -> prove.Proof:
+        """Compare every row from block `first` with the node; AssertionError with every difference."""
+        proof = prove.prove(self.rows, self.rpc, first=first, seconds=seconds)
         assert proof.holds, str(proof)
         return proof
 
-    def prove_new_ranges(self, seconds: float = 180) -> prove.Proof:
+    def prove_new_ranges(self, seconds: float = 180, *, first: int = 0) -> prove.Proof:
         """The proof, after another range was compacted: the whole path works, not only the follower."""
         counts: list[int] = []
 
@@ -249,7 +257,7 @@ class Installation:
             return counts[-1] > counts[0], f"{counts[-1]} cold blocks"
 
         self.wait("another range is compacted", look, seconds)
-        return self.prove(seconds)
+        return self.prove(seconds, first=first)
 
 
 @contextmanager
@@ -276,7 +284,8 @@ def _installed() -> Iterator[Installation]:
     install.cluster_up()
     images = install.images()
     kube = Kube(install.NAMESPACE)
-    install.namespace(kube)
+    for namespace in (install.NAMESPACE, TEAM):
+        install.namespace(Kube(namespace))
     _chain(kube, images)
     install.chart(kube, images, VALUES)
     query, rpc = _addresses(kube)
@@ -304,11 +313,15 @@ def _chain(kube: Kube, images: dict[str, str]) -> None:
         stdin=json.dumps(
             {
                 "images": images,
+                "watchNamespaces": VALUES["watchNamespaces"],
                 "exampleChain": {"enabled": True, "blockSeconds": BLOCK_SECONDS, "transactionsPerBlock": 2},
             }
         ),
     )
-    kube.kubectl("apply", "--filename", "-", stdin=rendered)
+    documents = [document for document in yaml.safe_load_all(rendered) if document]
+    for namespace in VALUES["watchNamespaces"]:  # each has the Secret of the pool
+        own = [one for one in documents if one["metadata"].get("namespace", kube.namespace) == namespace]
+        Kube(namespace, kube.layout).kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all(own))
 
 
 def _addresses(kube: Kube) -> tuple[str, str]:

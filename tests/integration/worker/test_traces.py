@@ -14,7 +14,7 @@ import pytest
 from tests import services
 from tests.integration.operators.following import Activity
 from tests.integration.worker.pipelines import PATIENCE_SECONDS, Pipeline, manifest, running
-from tests.services.collector import Collector, Received, collecting
+from tests.services.collector import Collector, Received, collecting, tree
 from tests.support import scrape
 from tests.support.dispatcher import scrape as scraped
 from traceplane.settings import Settings
@@ -63,19 +63,6 @@ def tasks(pipeline: Pipeline, job: str) -> list[UUID]:
         job=pipeline.jobs[job],
     )
     return [row["id"] for row in rows]
-
-
-def tree(found: list[Received]) -> dict[tuple[str, ...], Received]:
-    """Spans by the names from the root down to them; `lost` stands for a parent that did not come (yet)."""
-    by_id = {span.id: span for span in found}
-    assert len(by_id) == len(found), "a span came twice"
-
-    def path(span: Received) -> tuple[str, ...]:
-        above = path(by_id[span.parent]) if span.parent in by_id else ("lost",) if span.parent else ()
-        own = f"{span.name}/{span.attributes['trace.attempt']}" if span.name == "attempt" else span.name
-        return (*above, own)
-
-    return {path(span): span for span in found}
 
 
 def wait(collector: Collector, task: UUID, *paths: tuple[str, ...]) -> dict[tuple[str, ...], Received]:
