@@ -33,7 +33,7 @@ def graph_of(dag: DAG, nodes: Mapping[str, Node], declared: Mapping[str, Declare
     }
     reads_assets = any(edge.asset for job in jobs for edge in job.inputs)
     if reads_assets:
-        # Marks follow from those of the inputs, which another DAG may change without a version of what it publishes.
+        # They follow from those of the inputs, which another DAG may change without a version of what it publishes.
         spec["marks"] = digest([[job.name, o.name, *_marks(o)] for job in jobs for o in job.outputs])
     spec_hash = digest(spec)
     return Graph(

@@ -16,11 +16,13 @@ from traceplane.store.engine import Connection
 
 UNRELAYED = """
 SELECT id, seq, dataset_version_id, kind, payload, task_id
-FROM trace.source_outbox WHERE relayed_at IS NULL ORDER BY seq LIMIT %(limit)s
--- Other replicas pass over these rows while this one relays them.
+FROM trace.source_outbox
+-- One replica at a time: what an event says to be final and what an invalidation takes back depend on their order.
+WHERE relayed_at IS NULL AND (SELECT pg_try_advisory_xact_lock(hashtextextended('trace.relay', 0)))
+ORDER BY seq LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 """
-"""The next rows in the order they were written."""
+"""The next rows in the order they were written; none while another replica relays."""
 
 RELAYED = "UPDATE trace.source_outbox SET relayed_at = statement_timestamp() WHERE id = ANY(%(ids)s)"
 """State has accepted them."""
