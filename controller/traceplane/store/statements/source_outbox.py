@@ -35,6 +35,12 @@ DELETE FROM trace.source_outbox WHERE id IN (
 """
 """Rows relayed long ago."""
 
+CAUGHT_UP = """
+INSERT INTO relay_progress (caught_up_at) VALUES (statement_timestamp() - make_interval(secs => %(seconds)s))
+ON CONFLICT (id) DO UPDATE SET caught_up_at = excluded.caught_up_at
+"""
+"""In state: everything that was written so long ago is relayed."""
+
 WAITING = """
 SELECT count(*), coalesce(extract(epoch FROM statement_timestamp() - min(created_at)), 0)::float8
 FROM trace.source_outbox WHERE relayed_at IS NULL
@@ -68,6 +74,11 @@ async def mark_relayed(conn: Connection, ids: Sequence[UUID]) -> None:
 async def forget(conn: Connection, *, older_seconds: float, limit: int) -> int:
     """Delete up to `limit` rows that were relayed longer ago than `older_seconds`."""
     return (await conn.execute(FORGET, {"older": older_seconds, "limit": limit})).rowcount
+
+
+async def note_caught_up(conn: Connection, *, seconds: float) -> None:
+    """Note in state that everything which was written before so many seconds is relayed."""
+    await conn.execute(CAUGHT_UP, {"seconds": seconds})
 
 
 async def waiting(conn: Connection) -> tuple[int, float]:
