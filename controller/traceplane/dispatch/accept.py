@@ -118,10 +118,11 @@ class Acceptance:
 
 
 def unpack(rows: Sequence[SourceRow]) -> Unpacked:
-    """Source rows sorted by kind (pure). A payload of the wrong shape is listed, never half accepted."""
+    """Source rows sorted by kind, each with its place among all (pure). What has the wrong shape is listed, never
+    half accepted."""
     unpacked = Unpacked([], [], [])
-    for row in rows:
-        shared = {"id": str(row.id), "version": str(row.dataset_version_id)}
+    for place, row in enumerate(rows):
+        shared = {"place": place, "id": str(row.id), "version": str(row.dataset_version_id)}
         try:
             if row.kind == "Event":
                 unpacked.events.append({**shared, "task_id": str(row.task_id), **_source_event(row)})

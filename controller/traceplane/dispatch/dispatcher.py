@@ -108,7 +108,7 @@ class Dispatcher:
             Loop("retry", Retry(state, self.wakeups).run_once, due),
             Loop("reaper", Reaper(state, self.wakeups, policy).run_once, due),
             Loop("epochs", Epochs(state, data).run_once, EPOCHS_SECONDS),
-            Loop("relay", Relay(data, self.acceptance).run_once, settings.poll_seconds),
+            Loop("relay", Relay(state, data, self.acceptance).run_once, settings.poll_seconds),
             Loop("janitor", janitor.run_once, JANITOR_SECONDS),
             Loop("results", results.run_once, JANITOR_SECONDS),
             Loop("views", self.views.look, VIEWS_SECONDS),

@@ -7,7 +7,7 @@ from typing import Any
 
 from traceplane.graph.declare import Declared
 from traceplane.graph.hashing import digest
-from traceplane.graph.model import PRIORITIES, Graph, GraphInput, GraphJob, Placement, Publication
+from traceplane.graph.model import PRIORITIES, Graph, GraphInput, GraphJob, GraphOutput, Placement, Publication
 from traceplane.graph.nodes import Node
 from traceplane.graph.quantities import effective
 from traceplane.kinds import DAG
@@ -26,13 +26,16 @@ def graph_of(dag: DAG, nodes: Mapping[str, Node], declared: Mapping[str, Declare
     publications = tuple(
         Publication(p.asset, p.from_.job, p.from_.output) for p in sorted(dag.spec.publish, key=lambda p: p.asset)
     )
-    spec = {
+    spec: dict[str, Any] = {
         "rollout": {"cutover": dag.spec.rollout.cutover},
         "jobs": [_canonical(job) for job in sorted(jobs, key=lambda job: job.name)],
         "publish": [{"asset": p.asset, "job": p.job, "output": p.output} for p in publications],
     }
-    spec_hash = digest(spec)
     reads_assets = any(edge.asset for job in jobs for edge in job.inputs)
+    if reads_assets:
+        # They follow from those of the inputs, which another DAG may change without a version of what it publishes.
+        spec["marks"] = digest([[job.name, o.name, *_marks(o)] for job in jobs for o in job.outputs])
+    spec_hash = digest(spec)
     return Graph(
         namespace=dag.metadata.namespace,
         dag=dag.name,
@@ -46,14 +49,20 @@ def graph_of(dag: DAG, nodes: Mapping[str, Node], declared: Mapping[str, Declare
     )
 
 
+def _marks(output: GraphOutput) -> tuple[Any, ...]:
+    """What is said of an output beyond what its place and its rows depend on (`versions.rows.marks`)."""
+    schema = output.schema
+    return output.columns, schema.finality_depth, schema.first_value, schema.sparse, list(schema.unverified)
+
+
 def _written(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The canonical spec without what follows from the versions of other DAGs' assets."""
+    """The canonical spec without what follows from other DAGs' assets: their versions and their marks."""
     jobs = [
         {key: value for key, value in job.items() if key != "configHash"}
         | {"inputs": [{key: value for key, value in edge.items() if key != "version"} for edge in job["inputs"]]}
         for job in spec["jobs"]
     ]
-    return {**spec, "jobs": jobs}
+    return {key: value for key, value in spec.items() if key != "marks"} | {"jobs": jobs}
 
 
 def _job(dag: DAG, node: Node, declared: Declared) -> GraphJob:

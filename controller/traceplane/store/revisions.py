@@ -3,7 +3,7 @@
 They are constants so that a process can compare them at start without loading the migration scripts.
 """
 
-STATE = "s0015"
+STATE = "s0016"
 DATA = "d0005"
 
 STATE_VERSION_TABLE = "trace_schema_state"

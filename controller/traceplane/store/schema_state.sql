@@ -606,6 +606,12 @@ ALTER TABLE public.outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.relay_progress (
+    id boolean DEFAULT true NOT NULL,
+    caught_up_at timestamp with time zone NOT NULL,
+    CONSTRAINT relay_progress_one_check CHECK (id)
+);
+
 CREATE TABLE public.run_event_positions (
     org_id uuid NOT NULL,
     finished_at timestamp with time zone NOT NULL,
@@ -773,6 +779,9 @@ ALTER TABLE ONLY public.outbox
 
 ALTER TABLE ONLY public.partition_versions
     ADD CONSTRAINT partition_versions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.relay_progress
+    ADD CONSTRAINT relay_progress_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.relocations
     ADD CONSTRAINT relocations_pkey PRIMARY KEY (hot_version_id, cold_version_id);

@@ -304,6 +304,7 @@ class RunInput(msgspec.Struct):
     """A dataset version that a run read; `start` and `end` where its range is known there too."""
 
     version: UUID
+    namespace: str
     dag: str
     job: str
     output: str

@@ -3,7 +3,9 @@
 It may when the difference between what is there to be made and what it has made is empty, or no larger than what
 its jobs lag by in ordinary work. A live chain never stands still, so "empty" alone would never hold: what counts is
 that nothing waits that was announced longer ago than it may be, and that every look finds so for as long. By then
-what was young at the first look is not any more: so nothing that was there then is left undone.
+what was young at the first look is not any more: so nothing that was there then is left undone. What was
+written to hot tables is no task of anybody before it is relayed from the data database, so the relay may not be
+further behind either.
 
 A task that died is a rebuild that failed: the running version stays until somebody retries it or changes the spec.
 
@@ -110,6 +112,8 @@ def _waits(one: Standing) -> str | None:
         return "its tables are being made"
     if one.activation == "Source":
         return _source_waits(one)
+    if (one.unrelayed_seconds or 0.0) > LAG_SECONDS:
+        return f"events of hot tables that it reads are relayed up to {one.unrelayed_seconds:.0f} s ago only"
     if one.short:
         return f"it has not come to {one.preview_end} yet"
     # Of a sample everything is to be done, since people look at it next, and nothing comes to it any more.

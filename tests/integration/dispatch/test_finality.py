@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -39,11 +40,12 @@ def final(orgs: Orgs) -> dict[UUID, int]:
 
 
 async def relay(orgs: Orgs, *given: dict[str, object]) -> None:
-    """In one batch, as the relay hands them over."""
+    """In one batch, in the order in which they were written, as the relay hands them over."""
+    placed = [{**one, "place": place} for place, one in enumerate(given)]
     await events.relay(
         orgs.conn,
-        events=[one for one in given if "cursor" in one],
-        invalidations=[one for one in given if "reason" in one],
+        events=[one for one in placed if "cursor" in one],
+        invalidations=[one for one in placed if "reason" in one],
     )
 
 
@@ -82,13 +84,34 @@ async def test_only_an_invalidation_below_it_moves_it_back_until_the_source_says
     assert final(orgs) == {blocks: 51}
 
 
-async def test_of_an_event_and_an_invalidation_in_one_batch_the_lower_one_counts(orgs: Orgs):
+async def test_events_and_invalidations_of_one_batch_count_in_their_order(orgs: Orgs):
     blocks = orgs.version("follow", "blocks")
     await relay(orgs, said(orgs, 100, 50))
     await relay(orgs, said(orgs, 110, 60), rewritten(orgs, 45, 80))
     assert final(orgs) == {blocks: 44}
+    await relay(orgs, rewritten(orgs, 40, 80), said(orgs, 111, 60))
+    assert final(orgs) == {blocks: 60}
     await relay(orgs, said(orgs, 120, 70), rewritten(orgs, 90, 95))
     assert final(orgs) == {blocks: 70}
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_batch_says_what_its_rows_say_one_by_one(orgs: Orgs, seed: int):
+    chance = random.Random(seed)
+    blocks, other = orgs.version("follow", "blocks"), orgs.version("follow", "logs")
+    known: int | None = None
+    for _ in range(12):
+        batch = []
+        for _ in range(chance.randrange(1, 7)):
+            at = chance.randrange(1, 100)
+            if chance.random() < 0.5:
+                batch.append(said(orgs, 100, at))
+                known = at if known is None else max(known, at)
+            else:
+                batch.append(rewritten(orgs, at, 100))
+                known = None if known is None else min(known, at - 1)
+        await relay(orgs, said(orgs, 100, 7, output="logs"), *batch)
+        assert final(orgs) == {other: 7} | ({} if known is None else {blocks: known})
 
 
 async def test_an_invalidation_of_another_dataset_changes_nothing(orgs: Orgs):
@@ -105,7 +128,7 @@ def test_a_row_of_the_source_outbox_keeps_what_it_says_is_final():
     unpacked = unpack(
         [row({"cursor": 9, "final": 4}), row({"cursor": 9, "final": 2**63}), row({"partition": part, "final": 4})]
     )
-    assert [event["final"] for event in unpacked.events] == [4]
+    assert [(event["final"], event["place"]) for event in unpacked.events] == [(4, 0)]
     assert len(unpacked.malformed) == 2
 
 

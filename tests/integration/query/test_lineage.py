@@ -9,7 +9,7 @@ import pytest
 
 from tests import services
 from tests.integration.query.conftest import Get
-from tests.integration.query.world import World
+from tests.integration.query.world import NAMESPACE, World
 from traceplane.store.documents import document
 from traceplane.store.statements import lineage
 from traceplane.userapi import lineage as handlers
@@ -94,6 +94,8 @@ def test_the_runs_of_a_partition_a_range_or_everything(world: World, get: Get, m
     assert found(start=9, end=10) == [(0, "compact", 0, 9, 10), (0, "compact", 10, 19, 10)]
     assert found(start=30, end=99) == []
     assert found(start=12, end=12, depth=1) == [(0, "compact", 10, 19, 10), (1, "follow", 10, 19, None)]
+    read = [get("/v1/assets/cold-blocks/runs", partition="10-19").json()["items"][0]["inputs"][0]]
+    assert [(one["namespace"], one["dag"], one["job"]) for one in read] == [(NAMESPACE, "monad", "follow")]
     hot_runs = get("/v1/assets/hot-blocks/runs", start=5, end=12).json()["items"]
     assert [(run["start"], run["end"], run["inputs"]) for run in hot_runs] == [(5, 12, [])]
     monkeypatch.setattr(handlers, "MOST", 2)

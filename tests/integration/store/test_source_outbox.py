@@ -45,3 +45,15 @@ async def test_only_rows_that_were_relayed_long_ago_leave(data: Database):
         assert forgotten == [1, 1, 0]
         stay = await (await conn.execute("SELECT id FROM trace.source_outbox ORDER BY seq")).fetchall()
         assert [row for (row,) in stay] == [new, waits]
+
+
+async def test_rows_are_relayed_by_one_replica_at_a_time_so_that_their_order_holds(data: Database):
+    async with data.autocommit() as one, data.autocommit() as other:
+        rows = await left(one, 3)
+        async with one.transaction():
+            assert [row.id for row in await source_outbox.unrelayed(one, limit=1)] == rows[:1]
+            async with other.transaction():
+                assert await source_outbox.unrelayed(other, limit=9) == []
+            await source_outbox.mark_relayed(one, rows[:1])
+        async with other.transaction():
+            assert [row.id for row in await source_outbox.unrelayed(other, limit=9)] == rows[1:]

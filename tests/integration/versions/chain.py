@@ -55,8 +55,6 @@ class MadeUpChain:
     """The branch on which each block was mined, by number."""
 
     branches: list[int] = field(default_factory=list)
-    _rewritten: set[str] = field(default_factory=set)
-    """Dataset versions that say once more how far they are final."""
 
     @property
     def head(self) -> int:
@@ -90,14 +88,9 @@ class MadeUpChain:
         common = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(written, blocks, strict=False))))
         if common < len(written):
             self._replace(ctx, output.name, blocks[common : len(written)])
-            self._rewritten.add(output.version)
         new = blocks[len(written) :]
         for start in range(0, len(new), AT_ONCE):
             self._append(ctx, output.name, new[start : start + AT_ONCE])
-        if not new and output.version in self._rewritten:
-            # Relayed together, a rewrite outranks what was said to be final after it: the next block says so again.
-            self._append(ctx, output.name, blocks[-1:])
-            self._rewritten.discard(output.version)
         raise Stopped(StopReason.DRAINING)
 
     @staticmethod

@@ -239,6 +239,7 @@ class Drill:
             if self.model.staged == self.model.applied and (definition.cutover == "Auto" or self.model.approved):
                 await self._look()
                 self._wait(11)
+                await self.parts.turn("relay")  # whose last pass is longer ago than events may take
                 await self._look()
                 await self.settle()
         if definition.cutover == "Auto" and self.model.held is None:

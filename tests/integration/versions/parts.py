@@ -45,7 +45,7 @@ from traceplane.versions.asset_policies import Policies
 KEY = DagKey(services.ORG_ID, NAMESPACE, DAG)
 RUNNING_LOOPS = ("outbox", "relay", "retry", "reaper")
 CHANGING = ("dag_current_versions", "dag_versions", "dataset_versions", "events", "jobs", "outbox",
-            "partition_versions", "task_attempts", "tasks")  # fmt: skip
+            "partition_versions", "relay_progress", "task_attempts", "tasks")  # fmt: skip
 """Tables of state whose times decide something."""
 
 

@@ -4,10 +4,14 @@ Rows are locked in data, in the order they were written, while state accepts the
 databases share no transaction: after a crash in between they are relayed again, and their ids make that harmless.
 A row that state can never accept (an unknown dataset version, a malformed payload) is counted, logged and marked,
 since it would stop every row behind it.
+
+Each pass notes in state how far behind the relay is, since only here both databases are known: a staged version
+does not take over while events of what it reads are still to come.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import structlog
@@ -28,11 +32,22 @@ log = structlog.get_logger()
 class Relay:
     """Moves rows of the source outbox into state."""
 
+    state: Database
     data: Database
     acceptance: Acceptance
 
     async def run_once(self) -> int:
-        """Relay up to a batch; how many rows."""
+        """Relay up to a batch, and note how far behind that leaves the relay; how many rows."""
+        relayed = await self._batch()
+        # The clocks of the two databases are never compared: an age is measured in data and counted back in state.
+        began = time.monotonic()
+        async with self.data.autocommit() as conn:
+            _, oldest = await source_outbox.waiting(conn)
+        async with self.state.autocommit() as conn:
+            await source_outbox.note_caught_up(conn, seconds=oldest + time.monotonic() - began)
+        return relayed
+
+    async def _batch(self) -> int:
         async with self.data.autocommit() as conn, conn.transaction():
             rows = await source_outbox.unrelayed(conn, limit=BATCH)
             if not rows:

@@ -30,46 +30,58 @@ accepted AS (
 )"""
 """Insert the events of `reported_events`; only those that are new go on."""
 
-_FINALITY = """
+RAISED = """
 known AS (
-    SELECT dataset_version_id, org_id, max(final) AS final, min(start) - 1 AS below
-    FROM (
-        -- Never past the cursor: what is final but not written yet is nobody's to read.
-        SELECT e.dataset_version_id, e.org_id, least(r.final, e.cursor_value) AS final, NULL::int8 AS start
-        FROM accepted e JOIN reported_events r ON r.id = e.id
-        WHERE r.final IS NOT NULL
-        {invalidated}
-    ) reported
-    GROUP BY dataset_version_id, org_id
+    -- Never past the cursor: what is final but not written yet is nobody's to read.
+    SELECT e.dataset_version_id, e.org_id, max(least(r.final, e.cursor_value)) AS final
+    FROM accepted e JOIN reported_events r ON r.id = e.id
+    WHERE r.final IS NOT NULL
+    GROUP BY e.dataset_version_id, e.org_id
 ),
 raised AS (
     INSERT INTO dataset_finality AS f (dataset_version_id, org_id, final_value)
-    SELECT dataset_version_id, org_id, final FROM known WHERE below IS NULL
+    SELECT dataset_version_id, org_id, final FROM known
     -- Events come in any order, and a source may know less after a restart: it never goes back by itself.
     ON CONFLICT (dataset_version_id) DO UPDATE
         SET final_value = excluded.final_value, updated_at = statement_timestamp()
         WHERE f.final_value < excluded.final_value
 )"""
-
-RAISED = _FINALITY.format(invalidated="")
 """How far datasets are final, by the events of `accepted`."""
 
-_RAISED_OR_LOWERED = (
-    _FINALITY.format(
-        invalidated="""
-        UNION ALL
-        SELECT i.dataset_version_id, i.org_id, NULL, i.range_start FROM invalidated i"""
-    )
-    + """,
+_RAISED_OR_LOWERED = """
+said AS (
+    SELECT e.dataset_version_id, e.org_id, r.place, least(r.final, e.cursor_value) AS final, NULL::int8 AS below
+    FROM accepted e JOIN reported_events r ON r.id = e.id
+    WHERE r.final IS NOT NULL
+    UNION ALL
+    SELECT i.dataset_version_id, i.org_id, r.place, NULL, i.range_start - 1
+    FROM invalidated i JOIN reported_invalidations r ON r.id = i.id
+),
+known AS (
+    -- Each event raises and each invalidation lowers, in the order in which they were written: so what an event
+    -- says holds as far as no later invalidation goes below it.
+    SELECT dataset_version_id, org_id, max(least(final, later)) FILTER (WHERE final IS NOT NULL) AS final,
+           min(below) AS below
+    FROM (SELECT *, min(below) OVER (PARTITION BY dataset_version_id ORDER BY place
+                                     ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS later FROM said) s
+    GROUP BY dataset_version_id, org_id
+),
+raised AS (
+    INSERT INTO dataset_finality AS f (dataset_version_id, org_id, final_value)
+    SELECT dataset_version_id, org_id, final FROM known WHERE final IS NOT NULL
+    -- Events come in any order, and a source may know less after a restart: it never goes back by itself.
+    ON CONFLICT (dataset_version_id) DO UPDATE
+        SET updated_at = statement_timestamp(), final_value = greatest(excluded.final_value, least(f.final_value, (
+            SELECT k.below FROM known k WHERE k.dataset_version_id = f.dataset_version_id)))
+        WHERE f.final_value < excluded.final_value OR EXISTS (
+            SELECT FROM known k WHERE k.dataset_version_id = f.dataset_version_id AND k.below < f.final_value)
+),
 lowered AS (
-    -- Only rows that `raised` leaves alone: a statement changes a row once. Where both came, the lower one counts.
-    UPDATE dataset_finality f
-    SET final_value = least(greatest(f.final_value, k.final), k.below), updated_at = statement_timestamp()
+    -- Only rows that `raised` leaves alone: a statement changes a row once.
+    UPDATE dataset_finality f SET final_value = k.below, updated_at = statement_timestamp()
     FROM known k
-    WHERE f.dataset_version_id = k.dataset_version_id AND k.below IS NOT NULL
-      AND f.final_value <> least(greatest(f.final_value, k.final), k.below)
+    WHERE f.dataset_version_id = k.dataset_version_id AND k.final IS NULL AND k.below < f.final_value
 )"""
-)
 """The same, and what was rewritten is final no more, until the source says so again."""
 
 _INVALIDATED = """
@@ -96,9 +108,9 @@ WITH held AS MATERIALIZED (
 ),
 reported_events AS (
     SELECT x.id, v.org_id, v.dataset_id, v.id AS dataset_version_id, x.cursor AS cursor_value,
-           x.key AS partition_key, x.start AS range_start, x."end" AS range_end, x.final, h.id AS task_id
+           x.key AS partition_key, x.start AS range_start, x."end" AS range_end, x.final, x.place, h.id AS task_id
     FROM jsonb_to_recordset(%(events)s::jsonb)
-        AS x(id uuid, output text, cursor int8, key text, start int8, "end" int8, final int8)
+        AS x(place int4, id uuid, output text, cursor int8, key text, start int8, "end" int8, final int8)
     CROSS JOIN held h
     JOIN dataset_versions v ON v.job_id = h.job_id
     JOIN datasets o ON o.id = v.dataset_id AND o.output = x.output
@@ -109,8 +121,8 @@ reported_events AS (
 reported_invalidations AS (
     SELECT x.*, v.org_id, v.dataset_id, v.id AS dataset_version_id
     FROM jsonb_to_recordset(%(invalidations)s::jsonb)
-        AS x(id uuid, output text, start int8, "end" int8, time_start timestamptz, time_end timestamptz,
-             reason text, detail jsonb)
+        AS x(place int4, id uuid, output text, start int8, "end" int8, time_start timestamptz,
+             time_end timestamptz, reason text, detail jsonb)
     CROSS JOIN held h
     JOIN dataset_versions v ON v.job_id = h.job_id
     JOIN datasets o ON o.id = v.dataset_id AND o.output = x.output
@@ -119,14 +131,16 @@ reported_invalidations AS (
 {_RAISED_OR_LOWERED}
 {_COUNTS.format(known="(SELECT count(*) FROM held)")}
 """
-"""Accept events and invalidations of one running task."""
+"""Accept events and invalidations of one running task. A report says nothing of their order: its invalidations
+count as the later ones."""
 
 RELAY = f"""
 WITH reported_events AS (
     SELECT x.id, v.org_id, v.dataset_id, v.id AS dataset_version_id, x.cursor AS cursor_value,
-           x.key AS partition_key, x.start AS range_start, x."end" AS range_end, x.final, x.task_id
+           x.key AS partition_key, x.start AS range_start, x."end" AS range_end, x.final, x.place, x.task_id
     FROM jsonb_to_recordset(%(events)s::jsonb)
-        AS x(id uuid, version uuid, task_id uuid, cursor int8, key text, start int8, "end" int8, final int8)
+        AS x(place int4, id uuid, version uuid, task_id uuid, cursor int8, key text, start int8, "end" int8,
+             final int8)
     JOIN dataset_versions v ON v.id = x.version
 ),
 {ACCEPTED},
@@ -135,15 +149,15 @@ WITH reported_events AS (
 reported_invalidations AS (
     SELECT x.*, v.org_id, v.dataset_id, v.id AS dataset_version_id
     FROM jsonb_to_recordset(%(invalidations)s::jsonb)
-        AS x(id uuid, version uuid, start int8, "end" int8, time_start timestamptz, time_end timestamptz,
-             reason text, detail jsonb)
+        AS x(place int4, id uuid, version uuid, start int8, "end" int8, time_start timestamptz,
+             time_end timestamptz, reason text, detail jsonb)
     JOIN dataset_versions v ON v.id = x.version
 ),
 {_INVALIDATED},
 {_RAISED_OR_LOWERED}
 {_COUNTS.format(known="(SELECT count(*) FROM reported_events) + (SELECT count(*) FROM reported_invalidations)")}
 """
-"""Accept rows of the source outbox, in any order and any number of times."""
+"""Accept rows of the source outbox, in any order and any number of times. `place` is their order in the outbox."""
 
 FORGET = """
 WITH deleted_events AS (
@@ -197,13 +211,14 @@ async def report(
     invalidations: Sequence[dict[str, object]],
 ) -> Accepted:
     """Accept what a running task reports. `fence` has task, attempt, token, claim."""
-    return await _accept(conn, REPORT, {"org": org_id, **fence}, events, invalidations)
+    placed = [[{**one, "place": place} for one in given] for place, given in enumerate((events, invalidations))]
+    return await _accept(conn, REPORT, {"org": org_id, **fence}, *placed)
 
 
 async def relay(
     conn: Connection, *, events: Sequence[dict[str, object]], invalidations: Sequence[dict[str, object]]
 ) -> Accepted:
-    """Accept rows relayed from data."""
+    """Accept rows relayed from data; `place` of each is its order among all of them."""
     return await _accept(conn, RELAY, {}, events, invalidations)
 
 

@@ -131,7 +131,8 @@ SELECT m.version, m.namespace, m.dag, m.job, m.output, m.storage, m.partition, m
        (SELECT {NAME.format(v="x")} FROM dag_version_jobs y JOIN dag_versions x ON x.id = y.dag_version_id
         WHERE y.job_id = j.id ORDER BY x.number LIMIT 1) AS dag_version,
        (SELECT coalesce(jsonb_agg(jsonb_build_object(
-                   'version', i.dataset_version_id, 'dag', o.dag, 'job', o.job, 'output', o.output,
+                   'version', i.dataset_version_id, 'namespace', o.namespace, 'dag', o.dag, 'job', o.job,
+                   'output', o.output,
                    -- A task's partition is that of what triggered it; any other range means the same in an input
                    -- that is placed by the same column.
                    'start', CASE WHEN i.is_trigger AND t.range_start IS NOT NULL THEN t.range_start

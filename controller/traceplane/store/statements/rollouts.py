@@ -63,11 +63,19 @@ _SHORT = """
                        <= coalesce(f.final_value, furthest.cursor_value - v.finality_depth))))"""
 """Whether a job `j` that runs past a cursor has more to do within its range."""
 
+_UNRELAYED = """
+    SELECT extract(epoch FROM statement_timestamp() - r.caught_up_at)::float8 AS seconds
+    FROM relay_progress r
+    WHERE EXISTS (SELECT FROM job_inputs i JOIN dataset_versions v ON v.id = i.dataset_version_id
+                  WHERE i.job_id = j.id AND v.storage = 'Postgres')"""
+"""How long ago what a job `j` reads of hot tables may have been announced without that state knows of it."""
+
 STANDING = f"""
 SELECT j.id AS job_id, j.name, j.activation, j.execution_strategy, j.paused,
        j.provisioned_at IS NOT NULL AS provisioned,
        queue.unfinished, queue.oldest AS oldest_seconds, failed.dead, failed.error, made.tasks, own.position,
        before.id IS NOT NULL AS replaces, usual.oldest AS usual_seconds, goal.position AS goal, source.report,
+       unrelayed.seconds AS unrelayed_seconds,
        lower(j.preview) AS preview_start, upper(j.preview) - 1 AS preview_end, {_SHORT} AS short
 FROM dag_version_jobs d
 JOIN jobs j ON j.id = d.job_id
@@ -85,6 +93,7 @@ LEFT JOIN LATERAL (
     WHERE job_id = j.id AND status = 'Running' AND report IS NOT NULL
       AND lease_expires_at > statement_timestamp()
     ORDER BY heartbeat_at DESC LIMIT 1) source ON true
+LEFT JOIN LATERAL ({_UNRELAYED}) unrelayed ON true
 WHERE d.dag_version_id = %(staged)s
   AND NOT EXISTS (SELECT FROM dag_version_jobs x WHERE x.dag_version_id = %(active)s AND x.job_id = j.id)
 ORDER BY j.name
@@ -129,6 +138,9 @@ class Standing:
     """How far that one had come a moment ago."""
     report: Mapping[str, Any] | None
     """What a running source said of itself last."""
+    unrelayed_seconds: float | None = None
+    """Everything that was announced before so long ago is known; None where it reads no hot table, or no relay of
+    this release ran yet."""
     execution_strategy: str | None = None
     preview_start: int | None = None
     preview_end: int | None = None

@@ -16,11 +16,13 @@ from traceplane.store.engine import Connection
 
 UNRELAYED = """
 SELECT id, seq, dataset_version_id, kind, payload, task_id
-FROM trace.source_outbox WHERE relayed_at IS NULL ORDER BY seq LIMIT %(limit)s
--- Other replicas pass over these rows while this one relays them.
+FROM trace.source_outbox
+-- One replica at a time: what an event says to be final and what an invalidation takes back depend on their order.
+WHERE relayed_at IS NULL AND (SELECT pg_try_advisory_xact_lock(hashtextextended('trace.relay', 0)))
+ORDER BY seq LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 """
-"""The next rows in the order they were written."""
+"""The next rows in the order they were written; none while another replica relays."""
 
 RELAYED = "UPDATE trace.source_outbox SET relayed_at = statement_timestamp() WHERE id = ANY(%(ids)s)"
 """State has accepted them."""
@@ -32,6 +34,12 @@ DELETE FROM trace.source_outbox WHERE id IN (
     LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 """
 """Rows relayed long ago."""
+
+CAUGHT_UP = """
+INSERT INTO relay_progress (caught_up_at) VALUES (statement_timestamp() - make_interval(secs => %(seconds)s))
+ON CONFLICT (id) DO UPDATE SET caught_up_at = excluded.caught_up_at
+"""
+"""In state: everything that was written so long ago is relayed."""
 
 WAITING = """
 SELECT count(*), coalesce(extract(epoch FROM statement_timestamp() - min(created_at)), 0)::float8
@@ -66,6 +74,11 @@ async def mark_relayed(conn: Connection, ids: Sequence[UUID]) -> None:
 async def forget(conn: Connection, *, older_seconds: float, limit: int) -> int:
     """Delete up to `limit` rows that were relayed longer ago than `older_seconds`."""
     return (await conn.execute(FORGET, {"older": older_seconds, "limit": limit})).rowcount
+
+
+async def note_caught_up(conn: Connection, *, seconds: float) -> None:
+    """Note in state that everything which was written before so many seconds is relayed."""
+    await conn.execute(CAUGHT_UP, {"seconds": seconds})
 
 
 async def waiting(conn: Connection) -> tuple[int, float]:

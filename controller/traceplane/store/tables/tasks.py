@@ -29,6 +29,7 @@ from sqlalchemy import (
     Uuid,
     false,
     text,
+    true,
 )
 
 from traceplane.store.tables.columns import big, document, identity, moment, one_of, org, stamped, state
@@ -144,6 +145,14 @@ run_event_positions = Table(
     moment("announced_at", null=False),
     Column("holder", Uuid, nullable=False),
     moment("held_until", null=False),
+)
+
+relay_progress = Table(
+    "relay_progress",
+    state,
+    Column("id", Boolean, primary_key=True, server_default=true()),
+    moment("caught_up_at", null=False),
+    CheckConstraint("id", name="one"),
 )
 
 outbox = Table(
