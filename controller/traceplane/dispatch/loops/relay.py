@@ -42,7 +42,7 @@ class Relay:
         # The clocks of the two databases are never compared: an age is measured in data and counted back in state.
         began = time.monotonic()
         async with self.data.autocommit() as conn:
-            _, oldest = await source_outbox.waiting(conn)
+            oldest = await source_outbox.oldest(conn)
         async with self.state.autocommit() as conn:
             await source_outbox.note_caught_up(conn, seconds=oldest + time.monotonic() - began)
         return relayed

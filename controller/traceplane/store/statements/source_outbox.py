@@ -41,6 +41,12 @@ ON CONFLICT (id) DO UPDATE SET caught_up_at = excluded.caught_up_at
 """
 """In state: everything that was written so long ago is relayed."""
 
+OLDEST = """
+SELECT extract(epoch FROM statement_timestamp() - created_at)::float8
+FROM trace.source_outbox WHERE relayed_at IS NULL ORDER BY seq LIMIT 1
+"""
+"""Age of the row that the relay takes next. One row alone is read: a backlog may have millions."""
+
 WAITING = """
 SELECT count(*), coalesce(extract(epoch FROM statement_timestamp() - min(created_at)), 0)::float8
 FROM trace.source_outbox WHERE relayed_at IS NULL
@@ -79,6 +85,12 @@ async def forget(conn: Connection, *, older_seconds: float, limit: int) -> int:
 async def note_caught_up(conn: Connection, *, seconds: float) -> None:
     """Note in state that everything which was written before so many seconds is relayed."""
     await conn.execute(CAUGHT_UP, {"seconds": seconds})
+
+
+async def oldest(conn: Connection) -> float:
+    """Seconds that the next row has waited for the relay; 0 where none waits."""
+    row = await (await conn.execute(OLDEST)).fetchone()
+    return float(row[0]) if row else 0.0
 
 
 async def waiting(conn: Connection) -> tuple[int, float]:
