@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -210,6 +211,7 @@ def main() -> int:
     if arguments.list:
         print(*chosen, f"{len(chosen)} mutants", sep="\n")
         return 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # all that runs is ended, as after Ctrl-C
     outcomes: dict[Outcome, list[Mutant]] = {one: [] for one in Outcome}
     with tempfile.TemporaryDirectory(prefix="trace-mutants-") as directory:
         copy = Path(directory) / "checkout"
