@@ -65,6 +65,7 @@ ROOMS = {
         ("tests/unit/dispatch", "tests/integration/dispatch"),
         (
             "tests/unit/dispatch",
+            "tests/unit/sdk/test_source_outbox.py",
             "tests/integration/dispatch/test_commits.py",
             "tests/integration/dispatch/test_refusals.py",
             "tests/integration/dispatch/test_lifecycle.py",
@@ -81,18 +82,32 @@ ROOMS = {
     "versions": Room(
         (f"{PACKAGE}/versions/*.py",),
         python_guards,
-        ("tests/unit/versions", "tests/integration/store", "tests/integration/dispatch"),
         (
             "tests/unit/versions",
-            "tests/integration/store/test_deploy.py",
-            "tests/integration/store/test_deletion.py",
+            "tests/integration/store",
+            "tests/integration/dispatch",
+            "tests/integration/query/test_external_verbs.py",
+        ),
+        (
+            "tests/unit/versions",
+            *(
+                f"tests/integration/store/test_{name}.py"
+                for name in ("deploy", "deletion", "rollout", "gc", "asset_input_plans", "asset_input_purges")
+            ),
+            "tests/integration/query/test_external_verbs.py",
         ),
     ),
     "apis": Room(
         (f"{PACKAGE}/userapi/*.py", f"{PACKAGE}/taskapi/*.py"),
         python_guards,
         ("tests/integration/dispatch", "tests/integration/query"),
-        ("tests/integration/query/test_userapi.py", "tests/integration/dispatch/test_refusals.py"),
+        (
+            "tests/integration/query/test_userapi.py",
+            "tests/integration/query/test_lineage.py",
+            "tests/integration/query/test_external_verbs.py",
+            "tests/integration/dispatch/test_refusals.py",
+            "tests/integration/dispatch/test_health.py",
+        ),
     ),
     "queries": Room(
         (f"{PACKAGE}/query/attach/*.py",),
