@@ -1,4 +1,4 @@
-"""Copies the CRDs of crds/ into the chart as templates.
+"""Puts the CRDs, as they stand in crds/, into the chart as templates.
 
 Helm installs what lies in a chart's own `crds/` folder once and never upgrades it, so that people run a new
 release on old definitions without a word. As templates they are upgraded with the release; the annotation keeps
@@ -14,8 +14,9 @@ from pathlib import Path
 
 import yaml
 
+from hack.generate import crds
+
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "crds"
 TARGET = ROOT / "charts" / "trace" / "templates" / "crds"
 
 _HEAD = "{{- if .Values.crds.install }}\n# Copied from crds/ by hack/generate/chart_crds.py.\n"
@@ -33,8 +34,8 @@ def template(crd: str) -> str:
 
 
 def wanted() -> dict[str, str]:
-    """File name to content, one a kind."""
-    return {path.name: template(path.read_text()) for path in sorted(SOURCE.glob("*.yaml"))}
+    """File name to content, one a kind: of the models, so that crds/ need not be written before."""
+    return {name: template(text) for name, text in crds.files().items()}
 
 
 def main(argv: list[str]) -> int:

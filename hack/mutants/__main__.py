@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -64,6 +65,7 @@ ROOMS = {
         ("tests/unit/dispatch", "tests/integration/dispatch"),
         (
             "tests/unit/dispatch",
+            "tests/unit/sdk/test_source_outbox.py",
             "tests/integration/dispatch/test_commits.py",
             "tests/integration/dispatch/test_refusals.py",
             "tests/integration/dispatch/test_lifecycle.py",
@@ -80,18 +82,32 @@ ROOMS = {
     "versions": Room(
         (f"{PACKAGE}/versions/*.py",),
         python_guards,
-        ("tests/unit/versions", "tests/integration/store", "tests/integration/dispatch"),
         (
             "tests/unit/versions",
-            "tests/integration/store/test_deploy.py",
-            "tests/integration/store/test_deletion.py",
+            "tests/integration/store",
+            "tests/integration/dispatch",
+            "tests/integration/query/test_external_verbs.py",
+        ),
+        (
+            "tests/unit/versions",
+            *(
+                f"tests/integration/store/test_{name}.py"
+                for name in ("deploy", "deletion", "rollout", "gc", "asset_input_plans", "asset_input_purges")
+            ),
+            "tests/integration/query/test_external_verbs.py",
         ),
     ),
     "apis": Room(
         (f"{PACKAGE}/userapi/*.py", f"{PACKAGE}/taskapi/*.py"),
         python_guards,
         ("tests/integration/dispatch", "tests/integration/query"),
-        ("tests/integration/query/test_userapi.py", "tests/integration/dispatch/test_refusals.py"),
+        (
+            "tests/integration/query/test_userapi.py",
+            "tests/integration/query/test_lineage.py",
+            "tests/integration/query/test_external_verbs.py",
+            "tests/integration/dispatch/test_refusals.py",
+            "tests/integration/dispatch/test_health.py",
+        ),
     ),
     "queries": Room(
         (f"{PACKAGE}/query/attach/*.py",),
@@ -210,6 +226,7 @@ def main() -> int:
     if arguments.list:
         print(*chosen, f"{len(chosen)} mutants", sep="\n")
         return 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # all that runs is ended, as after Ctrl-C
     outcomes: dict[Outcome, list[Mutant]] = {one: [] for one in Outcome}
     with tempfile.TemporaryDirectory(prefix="trace-mutants-") as directory:
         copy = Path(directory) / "checkout"

@@ -10,6 +10,7 @@ from typing import Any
 
 from traceplane.userapi import external, installation, lineage, plan_shapes, plans, reads, rollouts, shapes, tasks
 from traceplane.userapi.call import Call
+from traceplane.userapi.rollout_shapes import Collected, Rollout
 from traceplane.web.authentication import Scheme
 from traceplane.web.routes import Route
 
@@ -39,7 +40,7 @@ def _post(path: str, handler: Handler) -> tuple[Route, Handler]:
 def _roll(path: str, handler: Handler, query: tuple[str, ...] = ()) -> tuple[Route, Handler]:
     """Something that a writer does to the versions of a DAG."""
     statuses, also = (400, 404, 409), (*_ONE, *query)
-    return _row("POST", path, handler, response=shapes.Rollout, statuses=statuses, role="writer", query=also)
+    return _row("POST", path, handler, response=Rollout, statuses=statuses, role="writer", query=also)
 
 
 def _row(method: str, path: str, handler: Handler, **rest: Any) -> tuple[Route, Handler]:
@@ -57,7 +58,7 @@ _ROWS = (
         "/v1/dags/{name}/tasks", reads.dag_tasks, shapes.Page[shapes.Task], ("namespace", "status", "job", *_PAGE)
     ),
     _get("/v1/dags/{name}/versions", reads.dag_versions, shapes.Page[shapes.DagVersion], (*_ONE, *_PAGE)),
-    _get("/v1/dags/{name}/rollout", rollouts.dag_rollout, shapes.Rollout, _ONE),
+    _get("/v1/dags/{name}/rollout", rollouts.dag_rollout, Rollout, _ONE),
     _row(
         "POST",
         "/v1/dags/{name}/plan",
@@ -82,7 +83,7 @@ _ROWS = (
         "POST",
         "/v1/dags/{name}/gc",
         rollouts.collect_garbage,
-        response=shapes.Collected,
+        response=Collected,
         statuses=(400, 404),
         role="admin",
         query=(*_ONE, "keep", "dry_run"),

@@ -162,11 +162,11 @@ async def place(conn: Connection, dag: DagKey, bucket: str) -> Place:
 
 
 async def restore(conn: Connection, dag: DagKey, identity: str, fence: Attempt) -> None:
-    """Point at the former version that has this content. Raises Stale, PublishedElsewhere."""
+    """Point at the version with this content that `current` found in this transaction. Raises Stale,
+    PublishedElsewhere."""
     await _fenced(conn, dag, fence)
     known = await external.known(conn, dag, identity=identity)
-    if known is None:
-        raise Stale("the version was purged meanwhile")
+    assert known is not None  # under the pointer's lock, which `current` took, nothing is purged
     await _activate(conn, dag, known.id)
 
 
@@ -249,6 +249,7 @@ async def _refreshing(conn: Connection, dag: DagKey) -> UUID:
 
 async def _locked(conn: Connection, dag: DagKey) -> Pointer:
     pointer = await pointers.lock_known(conn, dag)
+    # second guard: what retires an asset ends its tasks, so no attempt holds one any more.
     if pointer is None or pointer.deleted_at is not None:
         raise Stale(f"asset {asset_of(dag.dag)} is not external any more")
     return pointer

@@ -17,6 +17,7 @@ from tests.integration.query.refreshing import Refreshing, came_to, failure
 from tests.integration.query.world import NAMESPACE, World
 from tests.issuer import Issuer
 from tests.support.dispatcher import PATIENCE_SECONDS, running
+from traceplane.errors import NotFound
 from traceplane.external import refresh, schedule
 from traceplane.kit import crash
 from traceplane.store.statements import asset_inputs
@@ -205,6 +206,17 @@ def test_a_rollback_holds_its_content_off_and_garbage_goes(refreshing: Refreshin
     again = refreshing.refresh("prices")
     assert (came_to(again), str(again.version)[:3]) == ("Updated", "v2-")
     assert client.rows("SELECT n FROM prices") == [[2]]
+
+
+def test_nothing_is_asked_of_an_asset_that_a_job_makes_or_that_is_deleted(refreshing: Refreshing) -> None:
+    refreshing.world.policy("sums", "S3")
+    with pytest.raises(external.NotExternal, match="a job makes it"):
+        refreshing.ask("sums")
+    refreshing.declare("prices", uri=refreshing.put("prices/a.csv", CONTENT))
+    refreshing.world.state.execute("UPDATE assets SET deleted_at = now() WHERE name = 'prices'")
+    for gone in ("prices", "nothing"):
+        with pytest.raises(NotFound, match="there is no asset"):
+            refreshing.ask(gone)
 
 
 def test_what_is_not_external_any_more_is_not_read_and_comes_back(refreshing: Refreshing, client: Client) -> None:

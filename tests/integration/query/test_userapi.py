@@ -212,6 +212,7 @@ LONG_CURSOR = base64.urlsafe_b64encode(b'["a", "%s"]' % (b"a" * 1024)).decode()
         ("/v1/nothing", {}, 404),
         ("/v1/dags/none", {}, 404),
         ("/v1/dags/none/tasks", {}, 404),
+        ("/v1/dags/none/rollout", {}, 404),
         ("/v1/dags/..%2Fadmin", {}, 404),
         ("/v1/assets/NONE", {}, 404),
         ("/v1/dags/none%00", {}, 404),
@@ -239,6 +240,25 @@ def test_wrong_requests_are_told_what_is_wrong(path: str, query: dict[str, str],
     assert answer.headers["content-type"] == "application/problem+json"
     for name in query:
         assert answer.json()["detail"].startswith(f"{name}: ")
+
+
+def test_a_refresh_is_shown_to_whom_the_asset_is_for_and_only_where_there_is_one(world: World, get: Get) -> None:
+    world.policy("open", "S3")
+    world.policy("closed", "S3", roles=["finance"])
+    for name, said in (("nothing", "no asset"), ("closed", "no asset"), ("open", "was not refreshed")):
+        answer = get(f"/v1/assets/{name}/refresh")
+        assert (answer.status_code, said in answer.json()["detail"]) == (404, True), answer.text
+
+
+def test_a_collection_says_what_it_does_not_understand(world: World, get: Get, oidc: Issuer) -> None:
+    world.federated()
+    world.user(oidc.url, "ada", "admin")
+    for query in ({"keep": "-1"}, {"keep": "10000"}, {"keep": "two"}, {"dry_run": "yes"}):
+        answer = get("/v1/dags/monad/gc", oidc.token("ada"), "POST", **query)
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["detail"].startswith(f"{next(iter(query))}: ")
+    found = get("/v1/dags/monad/gc", oidc.token("ada"), "POST", keep="9999", dry_run="true")
+    assert found.json() == {"dry_run": True, "items": []}
 
 
 def test_writing_is_not_there(get: Get, oidc: Issuer, serve: Callable[[Any], str]) -> None:

@@ -12,6 +12,8 @@ from psycopg import sql
 
 from tests import services
 from tests.integration.store.crowd import DAG, OTHERS, fill, looking
+from tests.integration.store.reading import Sums
+from tests.integration.store.rolling import Rows, Versions
 from traceplane.graph import Graph
 from traceplane.store import tables
 from traceplane.store.engine import Connection, Database
@@ -74,6 +76,24 @@ def rows(databases: services.Databases) -> Callable[..., list[tuple[Any, ...]]]:
             return cursor.fetchall() if cursor.description else []
 
     return ask
+
+
+@pytest.fixture
+def versions(state: Database, rows: Rows) -> Versions:
+    """The chain's versions."""
+    return Versions(state, rows)
+
+
+@pytest.fixture
+def upstream(versions: Versions) -> Versions:
+    """The chain's versions, where another DAG reads what they make."""
+    return versions
+
+
+@pytest.fixture
+def sums(state: Database, deploy: Deploy, rows: Rows) -> Sums:
+    """The DAG that reads of the chain."""
+    return Sums(state, deploy, rows)
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from tests import graphs, services
-from tests.integration.store.conftest import Deploy
 from traceplane.graph import Graph
 from traceplane.store.engine import Database
 from traceplane.store.statements import controller_facts, purges
@@ -15,6 +14,9 @@ from traceplane.store.statements.pointers import DagKey
 from traceplane.versions import rollout
 from traceplane.versions.asset_policies import Policies
 from traceplane.versions.readiness import Rollout
+
+if TYPE_CHECKING:  # it makes fixtures of what stands here
+    from tests.integration.store.conftest import Deploy
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 DAG = DagKey(services.ORG_ID, "demo", "chain")

@@ -13,7 +13,7 @@ import pytest
 
 from tests import services
 from tests.integration.store.conftest import Deploy
-from tests.integration.store.rolling import Rows, Versions, chain, running
+from tests.integration.store.rolling import Versions, chain, running
 from traceplane.dispatch.effects.purging import DELETE_OBJECTS, DeletePrefix, DropHotTable
 from traceplane.dispatch.views import Views
 from traceplane.drivers.objects import S3Objects
@@ -33,11 +33,6 @@ SOLE_COPY = (
     "compact.blocks holds the only copy of rows 0 to 19 of a hot table; it goes once a later version has them in "
     "files, or with that table"
 )
-
-
-@pytest.fixture
-def versions(state: Database, rows: Rows) -> Versions:
-    return Versions(state, rows)
 
 
 async def collect(versions: Versions, keep: int = 1, dry_run: bool = False) -> list[Purged]:

@@ -10,7 +10,7 @@ import pytest
 
 from tests import graphs, services
 from tests.integration.store.conftest import Deploy
-from tests.integration.store.rolling import Rows, Versions, chain, running
+from tests.integration.store.rolling import Versions, chain, running
 from traceplane.graph import Graph
 from traceplane.store.engine import Database
 from traceplane.store.statements import claims, events, leases
@@ -19,11 +19,6 @@ from traceplane.versions import rollout
 from traceplane.versions.readiness import Phase
 
 pytestmark = pytest.mark.services
-
-
-@pytest.fixture
-def versions(state: Database, rows: Rows) -> Versions:
-    return Versions(state, rows)
 
 
 def sample(start: int, end: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from tests import services
 from tests.integration.store.conftest import Deploy
-from tests.integration.store.rolling import Rows, Versions, chain, running
+from tests.integration.store.rolling import Versions, chain, running
 from tests.support.seeds import seeds
 from traceplane.errors import NotFound
 from traceplane.store.engine import Database
@@ -23,11 +23,6 @@ from traceplane.versions.rollout import NotPossible
 pytestmark = pytest.mark.services
 
 HOUR = 3600
-
-
-@pytest.fixture
-def versions(state: Database, rows: Rows) -> Versions:
-    return Versions(state, rows)
 
 
 async def says(state: Database, asset: str, retention: Mapping[str, int] | None) -> None:

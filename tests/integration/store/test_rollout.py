@@ -9,10 +9,9 @@ import pytest
 
 from tests import graphs
 from tests.integration.store.conftest import Deploy
-from tests.integration.store.rolling import Rows, Versions, chain, running
+from tests.integration.store.rolling import Versions, chain, running
 from traceplane.errors import NotFound
 from traceplane.graph import Graph
-from traceplane.store.engine import Database
 from traceplane.versions import deletion, rollout
 from traceplane.versions.asset_policies import Policies
 from traceplane.versions.deploy import PublishedElsewhere
@@ -20,11 +19,6 @@ from traceplane.versions.readiness import Phase
 from traceplane.versions.rollout import NotPossible
 
 pytestmark = pytest.mark.services
-
-
-@pytest.fixture
-def versions(state: Database, rows: Rows) -> Versions:
-    return Versions(state, rows)
 
 
 async def test_a_rebuild_is_staged_beside_the_running_version_and_takes_up_what_there_is(

@@ -19,6 +19,7 @@ JOB: Any = SimpleNamespace(
             {"position": 0, "storage": "S3"},
             {"position": 1, "storage": "Postgres"},
             {"position": 2, "storage": "Postgres", "where": {"n": ["1"]}},
+            {"position": 3, "storage": "Postgres", "foreign": True},
         ]
     ),
 )
@@ -46,7 +47,7 @@ def completion(status: str = "Completed", **more: Any) -> wire.Completion:
     [
         completion(),
         completion(outputs=[output(), output("logs")], relocations=[move()]),
-        completion(outputs=[output()], relocations=[move(2, delete_hot=False)]),
+        completion(outputs=[output()], relocations=[move(2, delete_hot=False), move(3, delete_hot=False)]),
         completion(events=[wire.Event(output="logs", cursor=9)], state={"key": 1}),
         completion("Failed", error=ERROR),
         completion("Canceled"),
@@ -81,6 +82,7 @@ def test_what_a_job_can_have_done_is_taken(right: wire.Completion):
         (completion(outputs=[output()], relocations=[move(input=0)]), "BadRelocation", "no hot input"),
         (completion(outputs=[output()], relocations=[move(input=9)]), "BadRelocation", "no hot input"),
         (completion(outputs=[output()], relocations=[move(input=2)]), "BadRelocation", "files lack rows"),
+        (completion(outputs=[output()], relocations=[move(input=3)]), "BadRelocation", "is of another DAG"),
     ],
 )
 def test_what_a_job_cannot_have_done_is_refused(wrong: wire.Completion, code: str, message: str):

@@ -89,6 +89,7 @@ WRONG: list[tuple[str, dict[str, object]]] = [
     ("Event", {"partition": {"key": "2-1", "start": 2, "end": 1}}),
     ("Event", {}),
     ("Event", {"cursor": 1, "partition": {"key": "1-1", "start": 1, "end": 1}}),
+    ("Event", {"final": 1, "partition": {"key": "1-1", "start": 1, "end": 1}}),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,8 @@ from starlette.requests import Request
 
 from traceplane.errors import Forbidden, Unauthenticated
 from traceplane.identity.oidc import Subject
-from traceplane.web.authentication import bearer, users
+from traceplane.identity.worker_token import WorkerTokens
+from traceplane.web.authentication import bearer, users, workers
 from traceplane.web.principals import Principal
 
 SUBJECT = Subject("https://issuer", "alice")
@@ -69,3 +71,16 @@ def test_a_request_without_a_bearer_token_is_refused(header: str | None) -> None
 
 def test_the_scheme_is_read_in_any_case() -> None:
     assert bearer(request("bearer  token ")) == "token"
+
+
+async def test_a_worker_is_let_in_by_a_token_of_the_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("the token of all the workers\n")
+    authenticate = workers(WorkerTokens(tmp_path / "tokens"))
+
+    def presenting(token: str) -> Request:
+        return Request({"type": "http", "headers": [(b"x-trace-worker-token", token.encode())]})
+
+    assert await authenticate(presenting("the token of all the workers"), "") is None
+    for wrong in (presenting("another token of this length"), request()):
+        with pytest.raises(Unauthenticated):
+            await authenticate(wrong, "")
