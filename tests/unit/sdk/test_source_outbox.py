@@ -31,7 +31,7 @@ def row(kind: str, payload: str) -> SourceRow:
 )
 def test_an_event_arrives_as_it_was_written(event: wire.Event, fields: dict[str, object]) -> None:
     unpacked = unpack([row("Event", source_outbox.payload(event))])
-    shared = {"id": str(ID), "version": str(ID), "task_id": str(ID)}
+    shared = {"place": 0, "id": str(ID), "version": str(ID), "task_id": str(ID)}
     assert unpacked.events == [{**shared, **fields}]
     assert (unpacked.invalidations, unpacked.malformed) == ([], [])
 
@@ -46,8 +46,10 @@ def test_an_invalidation_arrives_as_it_was_written() -> None:
         reason="Reorg",
         detail={"depth": 3},
     )
-    (found,) = unpack([row("Invalidation", source_outbox.payload(told))]).invalidations
+    event = row("Event", source_outbox.payload(wire.Event(output="blocks", cursor=7)))
+    (found,) = unpack([event, row("Invalidation", source_outbox.payload(told))]).invalidations
     assert found == {
+        "place": 1,
         "id": str(ID),
         "version": str(ID),
         "start": 3,
