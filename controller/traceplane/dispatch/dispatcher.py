@@ -57,6 +57,8 @@ ASSET_GAUGES_SECONDS = 60.0
 CREDENTIALS_SECONDS = 15.0
 EPOCHS_SECONDS = 300.0
 """At the start, and for a state that is restored under a running dispatcher; it reads all fences."""
+RELAY_SECONDS = 2.0
+"""How old at most what a relay without work notes is: no staged version takes over where it is too old."""
 JANITOR_SECONDS = 60.0
 VIEWS_SECONDS = 60.0
 """A net under the outbox: also for views that were dropped by hand."""
@@ -108,7 +110,7 @@ class Dispatcher:
             Loop("retry", Retry(state, self.wakeups).run_once, due),
             Loop("reaper", Reaper(state, self.wakeups, policy).run_once, due),
             Loop("epochs", Epochs(state, data).run_once, EPOCHS_SECONDS),
-            Loop("relay", Relay(state, data, self.acceptance).run_once, settings.poll_seconds),
+            Loop("relay", Relay(state, data, self.acceptance).run_once, min(settings.poll_seconds, RELAY_SECONDS)),
             Loop("janitor", janitor.run_once, JANITOR_SECONDS),
             Loop("results", results.run_once, JANITOR_SECONDS),
             Loop("views", self.views.look, VIEWS_SECONDS),

@@ -19,6 +19,7 @@ from traceplane.kit import crash
 from traceplane.reconcile import apply, conditions, external, policies, written
 from traceplane.reconcile.actions import Status
 from traceplane.reconcile.conditions import Condition, false, true
+from traceplane.reconcile.mirror import relevant
 from traceplane.reconcile.retention import Retention
 from traceplane.reconcile.scope import Scope
 from traceplane.store.statements import asset_policies, controller_facts
@@ -77,11 +78,13 @@ class Assets:
             federation = asset.spec.federation
             status |= _federated(facts.get(federation.hot), facts.get(federation.cold))
         await self._scope.applier.status(Status(ASSETS, obj, status))
-        shown = self._scope.mirror.get("Asset", name)
-        if shown is not None and not apply.difference(shown.get("status") or {}, status):
+        # Not counts that wait, since others were written just now; and not an object that came to be another.
+        shown = self._scope.mirror.get("Asset", name) or obj
+        is_shown = not apply.difference(shown.get("status") or {}, status)
+        if is_shown and relevant("Asset", shown) == relevant("Asset", obj):
             self._seen[name] = _version(shown), facts.get(name), stored
         else:
-            self._seen.pop(name, None)  # counts that were written just now wait
+            self._seen.pop(name, None)
 
     async def changed(self, objs: Iterable[Object]) -> list[str]:
         """Names of those that a look could find otherwise than the last one: all together in two statements."""

@@ -27,7 +27,7 @@ from traceplane.reconcile.deletion import Deletions
 from traceplane.reconcile.external import Sources
 from traceplane.reconcile.handlers import LABELLED, WATCHED
 from traceplane.reconcile.health import Pulse
-from traceplane.reconcile.mirror import Mirror
+from traceplane.reconcile.mirror import Mirror, relevant
 from traceplane.reconcile.queue import Key, WorkQueue
 from traceplane.reconcile.retention import Retention
 from traceplane.reconcile.scope import Scope
@@ -120,9 +120,9 @@ class Controller:
                 if kind != "Job" or not names.projected(obj):
                     # Spread out, so that a resync of many objects is no burst on API server and database.
                     await self._add(self._keys(kind, obj), random.random() * spread)  # noqa: S311
+        await self._check_schema()
         for name in await self._changed_assets(list(self.mirror.all("Asset"))):
             await self._add([Key("Asset", name)], random.random() * spread)  # noqa: S311
-        await self._check_schema()
         await self._add_orphans()
         return 0
 
@@ -153,7 +153,10 @@ class Controller:
         after = await self._dispatch(key, obj)
         if obj is not None:
             self._achieved(key, generation)
-        return after
+        now = self.mirror.get(key.kind, key.name)
+        # The answer to a write may bring an edit before its event does, which then says nothing new.
+        edited = obj is not None and now is not None and relevant(key.kind, now) != relevant(key.kind, obj)
+        return 0.0 if edited else after
 
     async def _dispatch(self, key: Key, obj: Object | None) -> float | None:
         deleted = obj is not None and obj["metadata"].get("deletionTimestamp")

@@ -47,7 +47,7 @@ class Mirror:
         if self._deleted.get(kind, {}).get(name, -1) >= version:
             return False
         self._objects.setdefault(kind, {})[name] = _slim(obj)
-        return old is None or _relevant(kind, old) != _relevant(kind, obj)
+        return old is None or relevant(kind, old) != relevant(kind, obj)
 
     def forget(self, kind: str, obj: Object) -> bool:
         """Take in a deletion; True where that very object was held."""
@@ -85,7 +85,7 @@ def _uid(obj: Object) -> str:
     return str(obj["metadata"].get("uid", ""))
 
 
-def _relevant(kind: str, obj: Object) -> object:
+def relevant(kind: str, obj: Object) -> list[object]:
     """What decisions depend on: not the status of Trace's kinds, which would make each reconcile cause another."""
     metadata = obj["metadata"]
     base = [metadata.get(key) for key in ("uid", "generation", "deletionTimestamp", "labels", "ownerReferences")]

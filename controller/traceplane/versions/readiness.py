@@ -113,7 +113,7 @@ def _waits(one: Standing) -> str | None:
     if one.activation == "Source":
         return _source_waits(one)
     if (one.unrelayed_seconds or 0.0) > LAG_SECONDS:
-        return f"events of hot tables that it reads are relayed up to {one.unrelayed_seconds:.0f} s ago only"
+        return f"events of hot tables, of all DAGs, are relayed up to {one.unrelayed_seconds:.0f} s ago only"
     if one.short:
         return f"it has not come to {one.preview_end} yet"
     # Of a sample everything is to be done, since people look at it next, and nothing comes to it any more.

@@ -53,7 +53,7 @@ async def test_a_backlog_of_the_relay_is_work_that_a_staged_version_has_before_i
     sql("UPDATE tasks SET status = 'Completed', finished_at = now() WHERE job_id = %(job)s", job=staged["ranges"])
     found = await look(dispatcher)
     assert found.phase is Phase.REBUILDING
-    assert "ranges: events of hot tables that it reads are relayed up to 6" in found.message
+    assert "ranges: events of hot tables, of all DAGs, are relayed up to 6" in found.message
     while await loop_of("relay")():
         pass
     assert (await look(dispatcher)).phase is Phase.READY

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from traceplane.dispatch.dispatcher import RELAY_SECONDS
 from traceplane.kit.ids import uuid7
 from traceplane.store.statements.rollouts import Standing
 from traceplane.versions.readiness import LAG_SECONDS, Phase, assess
@@ -123,3 +124,7 @@ def test_a_sample_that_is_built_is_a_preview_and_never_ready(changes: dict[str, 
 def test_a_sample_is_rebuilt_until_all_of_it_is_done(changes: dict[str, Any], said: str) -> None:
     found = assess([standing(**SAMPLE), standing(**SAMPLE | changes)])
     assert (found.phase, found.message) == (Phase.REBUILDING, f"{changes.get('name', 'compact')}: {said}")
+
+
+def test_a_relay_that_is_idle_notes_more_often_than_a_staged_version_asks() -> None:
+    assert 3 * RELAY_SECONDS < LAG_SECONDS

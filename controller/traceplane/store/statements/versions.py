@@ -113,6 +113,10 @@ FROM dag_versions v
 WHERE v.org_id = %(org)s AND v.namespace = %(namespace)s AND v.dag = %(dag)s
   AND CASE WHEN %(wanted)s::text IS NULL
       THEN v.activated_at IS NOT NULL AND v.id IS DISTINCT FROM %(but)s
+           -- Nor one that differs only in what follows from assets of other DAGs, their marks.
+           AND NOT EXISTS (SELECT FROM dag_versions a WHERE a.id = %(but)s AND a.written_hash = v.written_hash
+               AND ARRAY(SELECT job_id FROM dag_version_jobs WHERE dag_version_id = a.id ORDER BY job_id)
+                 = ARRAY(SELECT job_id FROM dag_version_jobs WHERE dag_version_id = v.id ORDER BY job_id))
       -- By its name, its number alone (`v3`), or its id.
       ELSE %(wanted)s IN ({NAME.format(v="v")}, 'v' || v.number, v.id::text) END
 ORDER BY v.activated_at DESC NULLS LAST

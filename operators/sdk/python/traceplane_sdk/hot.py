@@ -80,6 +80,8 @@ class HotTransaction:
         does not take.
         """
         targets = [self._output(name) for name in rows]
+        if not targets:
+            return
         for target in targets:
             check_range(target, start, end, rows[target.name])
         self._delete(targets, start, end)
