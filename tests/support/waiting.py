@@ -19,6 +19,8 @@ from typing import TypeVar
 T = TypeVar("T")
 TIMEOUT_SECONDS = 60.0
 EVERY_SECONDS = 0.02
+LONGEST_PAUSE_SECONDS = 1.0
+"""After a look that took longer, for a look may take long because nothing gets on."""
 
 
 def until(
@@ -46,7 +48,7 @@ def until(
             last = f" (last seen: {found!r})" if found is not False and found is not None else ""
             more = f"\n{detail()}" if detail is not None else ""
             raise AssertionError(f"not within {timeout:g} s: {what or source(condition)}{last}{more}")
-        time.sleep(max(every, time.monotonic() - began))
+        time.sleep(max(every, min(LONGEST_PAUSE_SECONDS, time.monotonic() - began)))
 
 
 async def settle() -> None:

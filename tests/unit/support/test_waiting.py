@@ -44,12 +44,15 @@ def test_it_names_what_it_was_told_the_last_value_and_the_detail() -> None:
 def test_it_looks_once_more_when_the_look_before_took_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(waiting.time, "monotonic", lambda: now[0])
+    paused: list[float] = []
+    monkeypatch.setattr(waiting.time, "sleep", paused.append)
 
     def slow_at_first() -> bool:
         now[0] += 100
         return now[0] == 200
 
     assert until(slow_at_first, timeout=1, every=0)
+    assert paused == [waiting.LONGEST_PAUSE_SECONDS]
 
 
 def test_what_a_condition_raises_is_not_waited_for() -> None:
