@@ -62,7 +62,7 @@ def test_a_rebuild_works_beside_the_running_version_and_takes_over(world: World)
     assert {d.metadata.name for d in world.deployments()} == {stem}, "the source was not touched"
     spec = (world.get("jobs", "chain.ranges") or {})["spec"]
     assert spec["config"]["rangeSize"] == 70
-    assert {"Staged", "CutOver"} <= set(world.events())
+    world.until(lambda: {"Staged", "CutOver"} <= set(world.events()), "the Events are posted")
 
 
 def test_a_changed_source_runs_beside_the_old_one_until_the_cutover(world: World) -> None:
