@@ -84,7 +84,8 @@ def leased(trace: Installation) -> tuple[dict[str, Any], dict[str, Any]]:
     """A compaction and its keys of the object store, claimed and asked for as a worker does, and handed back."""
     job = trace.psql(
         "trace_state",
-        f"""SELECT j.id FROM jobs j JOIN tasks t ON t.job_id = j.id WHERE j.dag = '{DAG}' AND j.name = 'compact'
+        f"""SELECT j.id FROM jobs j JOIN tasks t ON t.job_id = j.id
+             WHERE j.namespace = '{trace.kube.namespace}' AND j.dag = '{DAG}' AND j.name = 'compact'
              ORDER BY t.queued_at DESC LIMIT 1""",
     )
     worker = {"X-Trace-Worker-Token": secret(trace, "trace-worker", "token").split()[0]}

@@ -196,7 +196,8 @@ class Installation:
         location = self.psql(
             "trace_state",
             f"""SELECT v.location FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_id
-                 WHERE d.dag = '{DAG}' AND d.job = 'follow' AND d.output = 'blocks'""",
+                 WHERE d.namespace = '{self.kube.namespace}' AND d.dag = '{DAG}' AND d.job = 'follow'
+                   AND d.output = 'blocks'""",
         )
         return self.psql("trace_data", f"SELECT {what} FROM {location}")
 
