@@ -71,6 +71,7 @@ async def test_what_was_purged_stays_for_a_query_that_began_before_and_then_goes
     for _ in range(2):
         await parts.look(graph)
         parts.pass_time(11)
+        await parts.turn("relay")  # as it does meanwhile
     assert (await parts.facts()).active_spec_hash == graph.spec_hash
     purged = await parts.run(gc.collect, keep=0, delay_seconds=LONGEST_QUERY_SECONDS, dry_run=False)
     assert {one.output.job for one in purged if one.kept is None} == {"total", "detail"}
