@@ -17,12 +17,12 @@ from typing import Any
 import psycopg
 
 from tests import graphs, services
+from tests.support.planning import planned
 from traceplane.graph import Graph
-from traceplane.store.engine import Connection, Database
-from traceplane.store.statements import controller_facts, plans, versions
+from traceplane.store.engine import Database
+from traceplane.store.statements import controller_facts, versions
 from traceplane.store.statements.pointers import DagKey
 from traceplane.versions import deploy, rollout
-from traceplane.versions.plan import plan
 
 ASSETS, PARTITIONS = 1000, 1000
 AIM_SECONDS = 1.0
@@ -129,18 +129,8 @@ class World:
         await self.run(deploy.activate, DAG, facts.staged_version_id, known, job_ids)
 
     async def plan(self, wanted: Graph) -> str:
-        async def facts(conn: Connection) -> Any:
-            pointer = await controller_facts.pointer_facts(conn, DAG)
-            assert pointer is not None
-            names = [(job.name, job.config_hash) for job in wanted.jobs]
-            known = await versions.generations(
-                conn, DAG, active=pointer.active_version_id, staged=None, wanted=names
-            )
-            sizes = await plans.sizes(conn, [one.id for one in known if one.active])
-            return pointer.active_spec_hash, known, sizes
-
-        active, known, sizes = await self.run(facts)
-        return plan(wanted, known, sizes, active_spec_hash=active, calls={}).result
+        result: str = (await self.run(planned, DAG, wanted)).result
+        return result
 
 
 async def measure(dsn: str, assets: int, partitions: int) -> None:

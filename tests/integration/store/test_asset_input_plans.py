@@ -12,14 +12,14 @@ from tests.integration.store.conftest import Deploy
 from tests.integration.store.reading import READ, SUMS, Sums, cut_over_upstream
 from tests.integration.store.rolling import DAG as CHAIN
 from tests.integration.store.rolling import Versions, running
+from tests.support.planning import planned
 from traceplane.graph import AssetRef, AssetVersion
 from traceplane.store.engine import Connection
 from traceplane.store.statements import asset_inputs as statements
-from traceplane.store.statements import controller_facts, plans, versions
+from traceplane.store.statements import plans
 from traceplane.store.statements.asset_policies import Policy, declare
 from traceplane.store.statements.pointers import DagKey
 from traceplane.versions import asset_inputs
-from traceplane.versions.plan import plan
 
 pytestmark = pytest.mark.services
 
@@ -115,21 +115,12 @@ async def test_a_plan_names_the_readers_and_counts_what_they_would_do(
         )
     wanted = await sums.graph()
 
-    async def facts(conn: Connection) -> Any:
-        known_facts = await controller_facts.dag_facts(conn, SUMS)
-        assert known_facts is not None
-        hashes = [(job.name, job.config_hash) for job in wanted.jobs]
-        known = await versions.generations(
-            conn, SUMS, active=known_facts.active_version_id, staged=None, wanted=hashes
-        )
-        read = [UUID(edge.asset.version_id) for job in wanted.jobs for edge in job.inputs if edge.asset]
-        sizes = await plans.sizes(conn, SUMS.org_id, [one.id for one in known], read)
-        assert await plans.sizes(conn, uuid4(), [one.id for one in known], read) == [], "of another organisation"
-        return known_facts.active_spec_hash, known, sizes
-
-    active, known, sizes = await sums.run(facts)
-    (planned,) = plan(wanted, known, sizes, active_spec_hash=active, calls={}).jobs
-    assert (planned.action, planned.tasks, planned.exact) == ("Rebuild", 3, True)
+    read = [UUID(edge.asset.version_id) for job in wanted.jobs for edge in job.inputs if edge.asset]
+    ids = [job.id for job in sums.last.jobs]
+    assert await sums.run(plans.sizes, SUMS.org_id, ids, read)
+    assert await sums.run(plans.sizes, uuid4(), ids, read) == [], "of another organisation"
+    (job_plan,) = (await sums.run(planned, SUMS, wanted, reads=read)).jobs
+    assert (job_plan.action, job_plan.tasks, job_plan.exact) == ("Rebuild", 3, True)
     await sums.deploy()
     (job,) = sums.last.jobs
     assert upstream.tasks(job.id) == ["Queued"] * 3

@@ -11,11 +11,11 @@ import pytest
 
 from tests import graphs, services
 from tests.integration.store.conftest import Deploy
+from tests.support import planning
 from traceplane.graph import Graph
 from traceplane.store.engine import Database
-from traceplane.store.statements import controller_facts, plans, versions
 from traceplane.store.statements.pointers import DagKey
-from traceplane.versions.plan import Plan, plan
+from traceplane.versions.plan import Plan
 
 pytestmark = pytest.mark.services
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -24,14 +24,7 @@ DAG = DagKey(services.ORG_ID, "demo", "chain")
 
 async def planned(state: Database, graph: Graph) -> Plan:
     async with state.transaction() as conn:
-        facts = await controller_facts.dag_facts(conn, DAG)
-        active, staged = (facts.active_version_id, facts.staged_version_id) if facts else (None, None)
-        wanted = [(job.name, job.config_hash) for job in graph.jobs]
-        known = await versions.generations(conn, DAG, active=active, staged=staged, wanted=wanted)
-        running = [one.id for one in known if one.active]
-        sizes = await plans.sizes(conn, DAG.org_id, running, preview=graph.preview)
-    spec_hash = facts.active_spec_hash if facts else None
-    return plan(graph, known, sizes, active_spec_hash=spec_hash, calls={"block_follower": 2})
+        return await planning.planned(conn, DAG, graph, calls={"block_follower": 2})
 
 
 def announce(rows: Rows, job: UUID, first: int, last: int) -> None:

@@ -24,12 +24,21 @@ BOTH = """SELECT t."first", t.place, t.total, d.value FROM totals t
 JOIN detail d ON d.place = t.place AND d.number // 8 * 8 = t."first" """
 
 
+@pytest.fixture
+def go_on() -> Iterator[threading.Event]:
+    """Set when the query may go on; and in the end, for the event loop waits for its thread."""
+    made = threading.Event()
+    yield made
+    made.set()
+
+
 async def test_what_was_purged_stays_for_a_query_that_began_before_and_then_goes(
     drill: Drill,
     databases: services.Databases,
     object_store: services.ObjectStore,
     bucket: str,
     monkeypatch: pytest.MonkeyPatch,
+    go_on: threading.Event,
 ) -> None:
     parts, old, new = drill.parts, Definition(), Definition(plus=5, minus=5, cutover="Manual")
     left = {
@@ -42,7 +51,7 @@ async def test_what_was_purged_stays_for_a_query_that_began_before_and_then_goes
     await drill.apply(new)
     drill.chain.grow(20)  # files that no query has read
     await drill.settle()
-    reading, go_on, stream = threading.Event(), threading.Event(), Bucket.stream
+    reading, stream = threading.Event(), Bucket.stream
 
     def held_up(of: Bucket, key: str) -> Iterator[bytes]:
         reading.set()
